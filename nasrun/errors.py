@@ -1,0 +1,46 @@
+"""The two ways in which a run can end badly.
+
+`UsageError` is the user's mistake: one clear sentence, exit code 2, no traceback.
+`RunError` is a run that cannot go on (a loss that is not finite, a full disk): exit code 1.
+Anything else that escapes is a fault of ours and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(Exception):
+    """What a user can fix. The text names the key, the value, what is allowed and what to type."""
+
+
+class RunError(Exception):
+    """The run itself failed; what was computed so far is kept."""
+
+
+def closest(word: str, choices: Iterable[str]) -> str:
+    """A hint for an unknown `word`: the closest matches, or all choices when nothing is close."""
+    known = sorted(choices)
+    matches = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if matches:
+        return f"did you mean {' or '.join(matches)}?"
+    return f"choose from {', '.join(known)}" if known else "there is nothing to choose from"
+
+
+def require(condition: bool, key: str, value: object, allowed: str) -> None:
+    """Raise a `UsageError` unless `condition` holds for the setting `key`.
+
+    >>> require(0.3 >= 0, "strategy.sigma", 0.3, "a number above 0")
+    """
+    if not condition:
+        raise UsageError(f"{key}={value} is not possible: it must be {allowed}")
+
+
+def raise_together(problems: Iterable[str]) -> None:
+    """Raise all `problems` as one `UsageError`; do nothing when there are none."""
+    texts = list(dict.fromkeys(problems))
+    if len(texts) == 1:
+        raise UsageError(texts[0])
+    if texts:
+        raise UsageError("\n".join([f"{len(texts)} problems:", *(f"- {text}" for text in texts)]))
