@@ -1,0 +1,187 @@
+"""Labelled images that fit in memory: what the datasets of this folder share.
+
+Shapes: N images, M and B some of them, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasrun.datasets.augmentation import Augmentation
+from nasrun.errors import require
+from nasrun.protocols import Batch, TaskShape
+
+MAX_DEVICE_BYTES = 4 * 2**30  # a larger set stays on the host and travels batch by batch
+CHUNK = 1024  # images that are converted to float64 at a time
+
+Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""images_NCHW, uint8 or floating; labels_N, integers in [0, K)."""
+
+
+class Resident:
+    """A tensor and its copies on other devices, each made once, when it is first asked for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self._copies = {tensor.device: tensor}
+
+    def on(self, device: torch.device) -> Tensor:
+        if device not in self._copies:
+            self._copies[device] = self.tensor.to(device)
+        return self._copies[device]
+
+
+class TensorSplit:
+    """A `Split`: some rows of a tensor of images. Subsets share the images and their copies.
+
+    Args:
+        images: images_NCHW, uint8 or float32.
+        labels_M: int64, one per row.
+        rows_M: int64, which images are in the split, in this order.
+    """
+
+    def __init__(self, images: Resident, labels_M: Tensor, rows_M: Tensor) -> None:
+        self.labels_N = labels_M
+        self.images = images
+        self._rows_N = rows_M
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def subset(self, indices_M: Tensor) -> TensorSplit:
+        return TensorSplit(self.images, self.labels_N[indices_M], self._rows_N[indices_M])
+
+    def batches(self, order_M: Tensor, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """(images_BCHW raw, labels_B int64) on the device; the last batch may be smaller."""
+        fits = self.images.tensor.nbytes <= MAX_DEVICE_BYTES
+        images_NCHW = self.images.on(device) if fits else self.images.tensor
+        rows_M = self._rows_N[order_M].to(images_NCHW.device)
+        labels_M = self.labels_N[order_M].to(device)
+        for start in range(0, len(order_M), batch_size):
+            rows_B = rows_M[start : start + batch_size]
+            images_BCHW = images_NCHW.index_select(0, rows_B).to(device)
+            yield images_BCHW, labels_M[start : start + batch_size]
+
+
+class ArrayDataset:
+    """A `Dataset` made of arrays; the loaders of this folder return one.
+
+    Args:
+        name: as in `conf/dataset/`.
+        train, test: images_NCHW (uint8, or floating, which becomes float32) and labels_N.
+        num_classes: K.
+        batch_size: the default size of a training batch.
+        limit: keep at most so many training images (see `balanced_rows`); `None` keeps all.
+        augmentation: crops, flips and cutout that suit the data.
+        statistics: (mean_C, deviation_C) of the raw values, where there are official ones;
+            otherwise they are computed from the training images.
+
+    Raises:
+        UsageError: `batch_size` or `limit` is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        train: Arrays,
+        test: Arrays,
+        num_classes: int,
+        batch_size: int,
+        limit: int | None,
+        augmentation: Augmentation,
+        statistics: tuple[list[float], list[float]] | None = None,
+    ) -> None:
+        allowed = "a whole number of at least 1"
+        require(
+            type(batch_size) is int and batch_size > 0, "dataset.batch_size", batch_size, allowed
+        )
+        self.name = name
+        self.batch_size = batch_size
+        self.train = _split(*_limited(train, limit, num_classes))
+        self.test = _split(*test)
+        images_NCHW = self.train.images.tensor
+        channels, height, width = images_NCHW.shape[1:]
+        self.shape = TaskShape(channels, (height, width), num_classes)
+        self._augmentation = augmentation
+        means, deviations = statistics or channel_statistics(images_NCHW)
+        mean_C = torch.tensor(means)
+        self._mean = Resident(mean_C[:, None, None])
+        self._deviation = Resident(torch.tensor(deviations)[:, None, None])
+        fill_C = mean_C.round() if images_NCHW.dtype == torch.uint8 else mean_C
+        self._fill = Resident(fill_C.to(images_NCHW.dtype))
+
+    def augment(self, raw_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
+        """Crops, flips and cutout; same shape, dtype and device. `generator` is on the CPU.
+
+        Cutout writes the channel means: zero after normalisation, as in DARTS, where it follows
+        the normalisation (in uint8 only to the nearest raw value).
+        """
+        draws_5B = self._augmentation.draw(raw_BCHW, generator, cutout)
+        fill_C = self._fill.on(raw_BCHW.device) if cutout else None
+        return self._augmentation.apply(raw_BCHW, draws_5B, fill_C)
+
+    def normalise(self, raw_BCHW: Tensor) -> Tensor:
+        """float32, zero mean and unit deviation per channel over the training set."""
+        device = raw_BCHW.device
+        return (raw_BCHW - self._mean.on(device)) / self._deviation.on(device)
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of shapes, dtypes and values of the images and labels that are used."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            for tensor in (split.images.tensor, split.labels_N):
+                digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+                digest.update(tensor.numpy().data)
+        return digest.hexdigest()
+
+
+def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndarray:
+    """Which images a limit keeps, ascending: the first of each class, in numbers as equal as the
+    classes allow. A smaller limit keeps a subset of what a larger one keeps.
+
+    Raises:
+        UsageError: `limit` is less than two per class (a search halves the training images).
+    """
+    least = 2 * num_classes
+    allowed = f"null or a whole number of at least {least} (two per class)"
+    require(type(limit) is int and limit >= least, "dataset.limit", limit, allowed)
+    by_class_N = np.argsort(labels_N, kind="stable")
+    first_of_class_N = np.searchsorted(labels_N[by_class_N], labels_N[by_class_N])
+    place_in_class_N = np.empty(len(labels_N), dtype=np.int64)
+    place_in_class_N[by_class_N] = np.arange(len(labels_N)) - first_of_class_N
+    return np.sort(np.argsort(place_in_class_N, kind="stable")[:limit])
+
+
+def channel_statistics(images_NCHW: Tensor) -> tuple[list[float], list[float]]:
+    """(mean_C, deviation_C) over images and pixels, in float64, a chunk of images at a time.
+
+    The deviation of a constant channel is given as 1, so that one can divide by it.
+    """
+    chunks = torch.split(images_NCHW, CHUNK)
+    num_pixels = images_NCHW[:, 0].numel()
+    mean_C = torch.stack([chunk.double().sum((0, 2, 3)) for chunk in chunks]).sum(0) / num_pixels
+    centred = (chunk.double() - mean_C[:, None, None] for chunk in chunks)
+    squares_C = torch.stack([chunk.square().sum((0, 2, 3)) for chunk in centred]).sum(0)
+    deviation_C = (squares_C / num_pixels).sqrt()
+    return mean_C.tolist(), torch.where(deviation_C > 0, deviation_C, 1.0).tolist()
+
+
+def _limited(train: Arrays, limit: int | None, num_classes: int) -> Arrays:
+    if limit is None:
+        return train
+    kept_M = balanced_rows(train[1], limit, num_classes)
+    return train[0][kept_M], train[1][kept_M]
+
+
+def _split(images_NCHW: np.ndarray, labels_N: np.ndarray) -> TensorSplit:
+    dtype = np.uint8 if images_NCHW.dtype == np.uint8 else np.float32
+    images = torch.from_numpy(np.ascontiguousarray(images_NCHW, dtype=dtype))
+    labels = torch.from_numpy(np.ascontiguousarray(labels_N, dtype=np.int64))
+    return TensorSplit(Resident(images), labels, torch.arange(len(labels)))

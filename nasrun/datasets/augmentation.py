@@ -1,0 +1,97 @@
+"""Random crop, flip and cutout of a whole batch at once, on the device that holds the images.
+
+Shapes: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from nasrun.errors import require
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The recipe of DARTS for CIFAR (Liu et al. 2019, section 3.1) with sizes that suit the data.
+
+    Args:
+        crop_padding: pixels of zeros around the image, out of which a crop of the original size is
+            taken; zeros are raw values, before normalisation.
+        flip: mirror half of the images left to right.
+        cutout_length: side of the square that cutout (DeVries and Taylor 2017) blanks. Its centre
+            is uniform over the pixels, so that it may hang over the border.
+
+    Raises:
+        UsageError: a size is not a whole number of at least 0.
+    """
+
+    crop_padding: int
+    flip: bool
+    cutout_length: int
+
+    def __post_init__(self) -> None:
+        for key in ("crop_padding", "cutout_length"):
+            value = getattr(self, key)
+            require(type(value) is int and value >= 0, f"dataset.{key}", value, "0 or more pixels")
+        require(type(self.flip) is bool, "dataset.flip", self.flip, "true or false")
+
+    def draw(self, images_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
+        """draws_5B, int64: top and left of the crop, mirrored or not, row and column of the centre
+        of the cutout. Drawn on the CPU, so that a seed means the same on every device."""
+        num_images, _, height, width = images_BCHW.shape
+        limits = [2 * self.crop_padding + 1] * 2 + [2 if self.flip else 1]
+        limits += [height, width] if cutout else []
+        draws = [torch.randint(limit, (num_images,), generator=generator) for limit in limits]
+        return torch.stack(draws)
+
+    def apply(self, images_BCHW: Tensor, draws_5B: Tensor, fill_C: Tensor | None) -> Tensor:
+        """The augmented images, same shape, dtype and device.
+
+        Args:
+            images_BCHW: raw images of any dtype.
+            draws_5B: what `draw` returned; its last two rows may be missing without cutout.
+            fill_C: what cutout writes into each channel; `None` for no cutout.
+        """
+        draws_5B = draws_5B.to(images_BCHW.device)
+        top_B, left_B, mirrored_B = draws_5B[:3]
+        cropped_BCHW = self._crop(images_BCHW, top_B, left_B, mirrored_B)
+        if fill_C is None:
+            return cropped_BCHW
+        centre_row_B, centre_column_B = draws_5B[3:]
+        return self._cut_out(cropped_BCHW, centre_row_B, centre_column_B, fill_C)
+
+    def _crop(
+        self, images_BCHW: Tensor, top_B: Tensor, left_B: Tensor, mirrored_B: Tensor
+    ) -> Tensor:
+        """Crop and flip in one gather over flattened pixels: a flip reads the columns backwards."""
+        num_images, channels, height, width = images_BCHW.shape
+        device = images_BCHW.device
+        padded_BCP = pad(images_BCHW, [self.crop_padding] * 4).flatten(2)
+        columns_W = torch.arange(width, device=device)
+        columns_BW = torch.where(mirrored_B[:, None] == 1, columns_W.flip(0), columns_W)
+        columns_BW = columns_BW + left_B[:, None]
+        rows_BH = top_B[:, None] + torch.arange(height, device=device)
+        padded_width = width + 2 * self.crop_padding
+        pixels_BP = (rows_BH[:, :, None] * padded_width + columns_BW[:, None, :]).flatten(1)
+        pixels_BCP = pixels_BP[:, None].expand(-1, channels, -1)
+        return padded_BCP.gather(2, pixels_BCP).view(num_images, channels, height, width)
+
+    def _cut_out(
+        self, images_BCHW: Tensor, centre_row_B: Tensor, centre_column_B: Tensor, fill_C: Tensor
+    ) -> Tensor:
+        height, width = images_BCHW.shape[2:]
+        inside_BH = self._covers(centre_row_B, height)
+        inside_BW = self._covers(centre_column_B, width)
+        inside_B1HW = (inside_BH[:, :, None] & inside_BW[:, None, :])[:, None]
+        fill_C11 = fill_C.to(images_BCHW)[:, None, None]
+        return torch.where(inside_B1HW, fill_C11, images_BCHW)
+
+    def _covers(self, centre_B: Tensor, size: int) -> Tensor:
+        """Which of `size` positions lie in the square: [centre - length // 2, ... + length)."""
+        first_B1 = centre_B[:, None] - self.cutout_length // 2
+        positions_S = torch.arange(size, device=centre_B.device)
+        return (positions_S >= first_B1) & (positions_S < first_B1 + self.cutout_length)

@@ -1,0 +1,80 @@
+"""CIFAR-10 and CIFAR-100 (A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images,
+2009) as torchvision downloads and reads them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasrun.datasets.arrays import ArrayDataset, Arrays
+from nasrun.datasets.augmentation import Augmentation
+from nasrun.errors import UsageError, require
+from nasrun.protocols import Dataset
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+# Of the 50,000 training images, in raw values.
+STATISTICS = {
+    10: ([125.3069, 122.9504, 113.8654], [62.9932, 62.0887, 66.7049]),
+    100: ([129.3042, 124.0700, 112.4340], [68.1702, 65.3918, 70.4184]),
+}
+
+
+def load_cifar(
+    *,
+    num_classes: int,
+    root: str,
+    download: bool,
+    batch_size: int,
+    limit: int | None,
+    crop_padding: int,
+    flip: bool,
+    cutout_length: int,
+) -> Dataset:
+    """CIFAR-10 (`num_classes=10`) or CIFAR-100 (100): images_NCHW, uint8, 3 x 32 x 32.
+
+    The files hold pickles; torchvision opens only files whose MD5 is that of the official ones.
+
+    Raises:
+        UsageError: the files are not in `root`, are damaged or cannot be fetched, or a key is out
+            of range.
+    """
+    from torchvision import datasets
+
+    require(num_classes in STATISTICS, "dataset.num_classes", num_classes, "10 or 100")
+    source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[num_classes]
+    folder = Path(root).expanduser()
+    return ArrayDataset(
+        name=f"cifar{num_classes}",
+        train=_read(source, folder, train=True, download=download),
+        test=_read(source, folder, train=False, download=False),
+        num_classes=num_classes,
+        batch_size=batch_size,
+        limit=limit,
+        augmentation=Augmentation(crop_padding, flip, cutout_length),
+        statistics=STATISTICS[num_classes],
+    )
+
+
+def _read(source: type[CIFAR10], root: Path, *, train: bool, download: bool) -> Arrays:
+    try:
+        split = source(root, train=train, download=download)
+    except (OSError, RuntimeError, EOFError) as error:
+        raise UsageError(_explain(source, root, download, error)) from None
+    return split.data.transpose(0, 3, 1, 2), np.asarray(split.targets)
+
+
+def _explain(source: type[CIFAR10], root: Path, download: bool, error: Exception) -> str:
+    folder = root / source.base_folder
+    if download:
+        return f"dataset.root={root}: {source.__name__} could not be fetched into it ({error})"
+    where = "type dataset.download=true to fetch it, or dataset.root=... to say where it is"
+    if folder.is_dir():
+        return (
+            f"dataset.root={root}: {source.__name__} in {folder} is damaged; delete it and {where}"
+        )
+    return f"dataset.root={root}: {source.__name__} is not there (looked for {folder}); {where}"

@@ -1,0 +1,39 @@
+"""Handwritten digits: 1,797 real 8x8 images that come with scikit-learn (E. Alpaydin and C. Kaynak,
+Optical Recognition of Handwritten Digits, UCI, 1998).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nasrun.datasets.arrays import ArrayDataset
+from nasrun.datasets.augmentation import Augmentation
+from nasrun.protocols import Dataset
+
+NUM_TEST = (
+    360  # the last ones; mostly other writers than the rest, so that the figure means something
+)
+
+
+def load_digits(
+    *, batch_size: int, limit: int | None, crop_padding: int, cutout_length: int
+) -> Dataset:
+    """images_NCHW, uint8 with the original values 0 to 16, 1 x 8 x 8; never mirrored.
+
+    Raises:
+        UsageError: a key is out of range.
+    """
+    from sklearn import datasets
+
+    digits = datasets.load_digits()
+    images_NCHW = digits.images[:, None].astype(np.uint8)
+    labels_N = digits.target
+    return ArrayDataset(
+        name="digits",
+        train=(images_NCHW[:-NUM_TEST], labels_N[:-NUM_TEST]),
+        test=(images_NCHW[-NUM_TEST:], labels_N[-NUM_TEST:]),
+        num_classes=10,
+        batch_size=batch_size,
+        limit=limit,
+        augmentation=Augmentation(crop_padding, flip=False, cutout_length=cutout_length),
+    )
