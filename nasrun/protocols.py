@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nasrun.device import Device
 from nasrun.genotype import Genotype
 
 MixingWeights: TypeAlias = Mapping[str, Tensor]
@@ -51,9 +52,7 @@ class Split(Protocol):
 
     def subset(self, indices_M: Tensor) -> Split: ...
 
-    def batches(
-        self, order_M: Tensor, batch_size: int, device: torch.device
-    ) -> Iterator[Batch]:
+    def batches(self, order_M: Tensor, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """The raw inputs in the given order; the last batch may be smaller."""
 
 
@@ -322,8 +321,15 @@ class SearchContext(Protocol):
     """What a strategy may use. Collaborators are built when first touched."""
 
     streams: Streams
-    device: torch.device
-    progress: Progress
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def progress(self) -> Progress: ...
+
+    @property
+    def dataset(self) -> Dataset: ...
 
     @property
     def space(self) -> Any:
@@ -332,20 +338,10 @@ class SearchContext(Protocol):
     @property
     def evaluator(self) -> Evaluator: ...
 
-    def scorer(
-        self,
-        *,
-        num_epochs: int,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
-        batch_size: int | None = None,
-        **supernet: Any,
-    ) -> Scorer:
-        """A fresh supernet and its optimiser (SGD, cosine from `learning_rate` to
-        `learning_rate_min` over `num_epochs`); `supernet` goes to `space.supernet`."""
+    def scorer(self, **settings: Any) -> Scorer:
+        """A fresh scorer of the kind that `evaluator=` names. The settings are those of
+        `evaluators.shared_weights.SharedWeights`: the optimiser of the weights, and what goes to
+        `space.supernet`."""
 
 
 class Strategy(Protocol):

@@ -1,0 +1,63 @@
+"""`nasrun retrain`: train a known architecture from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nasrun import config as configuration
+from nasrun.commands.job import Prepared, launch
+from nasrun.conf_files import conf_dir
+from nasrun.errors import UsageError
+from nasrun.genotype import Genotype
+from nasrun.runs import RunFolder
+
+
+def main(arguments: Sequence[str]) -> None:
+    launch("retrain", prepare, arguments)
+
+
+def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
+    """Everything that can be wrong is found here, before a file is written."""
+    from nasrun.genotype_source import resolve
+
+    text = str(config.genotype)
+    genotype = None if text == "random" else resolve(text)
+    config = with_space(config, genotype)
+    settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
+    if settings.retrain.epochs == 0:
+        raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
+    from nasrun.display import Display
+    from nasrun.search import open_session, run_known
+    from nasrun.wiring import Wiring
+
+    display = Display()
+    wiring = Wiring(settings, display.progress)
+    if genotype is None:
+        genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
+    wiring.space.validate(genotype)
+
+    def run(folder: RunFolder) -> Mapping[str, Any]:
+        with open_session(wiring, folder, "retrain", display) as session:
+            return run_known(wiring, settings, session, genotype)
+
+    record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
+    return Prepared(record, run)
+
+
+def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:
+    """`space=null` means the space of the genotype, with the settings of `conf/space/<name>`."""
+    if config.get("space") is not None:
+        return config
+    if genotype is None:
+        raise UsageError("genotype=random needs a space: add space=darts or space=nasbench201")
+    path = Path(conf_dir()) / "space" / f"{genotype.space}.yaml"
+    if not path.is_file():
+        raise UsageError(f"the genotype is of the space '{genotype.space}', which does not exist")
+    with_node = config.copy()
+    OmegaConf.set_struct(with_node, False)
+    with_node.space = OmegaConf.load(path)
+    return with_node

@@ -1,0 +1,34 @@
+"""`nasrun search`: the adapter between Hydra and `nasrun.search`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from nasrun import config as configuration
+from nasrun.commands.job import Prepared, launch
+from nasrun.runs import RunFolder
+
+
+def main(arguments: Sequence[str]) -> None:
+    launch("search", prepare, arguments)
+
+
+def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
+    """Everything that can be wrong is found here, before a file is written."""
+    settings = configuration.to_typed(config, configuration.SearchConfig)
+    from nasrun.display import Display  # torch is imported below here, not for --cfg or completion
+    from nasrun.search import open_session, run_search
+    from nasrun.wiring import Wiring
+
+    display = Display()
+    wiring = Wiring(settings, display.progress)
+    wiring.strategy  # noqa: B018 - built now, so that its mistakes are found now
+
+    def run(folder: RunFolder) -> Mapping[str, Any]:
+        with open_session(wiring, folder, "search", display) as session:
+            return run_search(wiring, settings, session)
+
+    return Prepared({"kind": "search", **wiring.record()}, run)

@@ -1,0 +1,220 @@
+"""The typed skeleton of the configuration, and what makes a composed one valid.
+
+Fixed parts (budget, fitness, ...) are dataclasses; plug-in nodes (dataset, space, strategy, ...)
+are plain mappings that `build.py` checks against the signature of their target. Values live in
+`conf/`, never here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrun.errors import UsageError
+
+SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
+
+
+@dataclass
+class FitnessConfig:
+    zeta: float
+    eta: float
+    similarity: str
+
+
+@dataclass
+class PopulationConfig:
+    size: int | None
+
+
+@dataclass
+class BudgetConfig:
+    epochs: int
+    evaluations: int
+    seconds: float | None
+
+
+@dataclass
+class RetrainConfig:
+    epochs: int
+    batch_size: int | None
+    channels: int | None
+    cells: int | None
+    stem: str
+    learning_rate: float
+    learning_rate_min: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    gradient_clip: float
+    cutout: bool
+    auxiliary_weight: float
+    drop_path: float
+    label_smoothing: float
+    validation: float
+
+
+@dataclass
+class RunConfig:
+    """What every command that trains has. Plug-in nodes are mappings with a `_target_`."""
+
+    dataset: Any
+    space: Any
+    retrain: RetrainConfig
+    seed: int
+    device: str
+    precision: str
+    compile: bool
+    name: str | None
+
+
+@dataclass
+class SearchConfig(RunConfig):
+    evaluator: Any
+    strategy: Any
+    fitness: FitnessConfig
+    population: PopulationConfig
+    budget: BudgetConfig
+
+
+@dataclass
+class RetrainCommandConfig(RunConfig):
+    genotype: str
+
+
+AnyConfig = TypeVar("AnyConfig", SearchConfig, RetrainCommandConfig)
+
+
+def register() -> None:
+    """Make the schemas and resolvers known to Hydra and OmegaConf; safe to call twice."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=name, node=globals()[schema])
+    register_resolvers()
+
+
+def register_resolvers() -> None:
+    # ${first:a,b}: the first value that is not null, for keys whose null means "the method's own"
+    OmegaConf.register_new_resolver(
+        "first",
+        lambda *values: next((value for value in values if value is not None), None),
+        replace=True,
+    )
+
+
+def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
+    """The composed (or recorded) configuration as plain dataclasses and mappings.
+
+    Raises:
+        UsageError: a value is missing, of the wrong type, or out of range; all faults at once.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
+        typed = cast(AnyConfig, _build(schema, OmegaConf.to_container(merged, resolve=True)))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
+    return typed
+
+
+def _build(schema: type, values: Any) -> Any:
+    """A dataclass from nested mappings; plug-in nodes stay mappings."""
+    if not isinstance(values, Mapping):
+        return values
+    types = {"retrain": RetrainConfig, "fitness": FitnessConfig}
+    types |= {"population": PopulationConfig, "budget": BudgetConfig}
+    arguments = {
+        item.name: _build(types[item.name], values[item.name])
+        if item.name in types
+        else values[item.name]
+        for item in fields(schema)
+    }
+    return schema(**arguments)
+
+
+def faults(config: RunConfig) -> Iterator[str]:
+    """One sentence for each value that no run can have."""
+    for key, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield f"{key}={value} is not a finite number"
+    yield from _out_of_range(config.seed, "seed", 0, 2**32 - 1)
+    if config.precision not in ("auto", "float32", "bfloat16"):
+        yield f"precision={config.precision} is not known: use auto, float32 or bfloat16"
+    yield from _retrain_faults(config.retrain)
+    if isinstance(config, SearchConfig):
+        if config.fitness.similarity not in ("printed", "centred"):
+            yield f"fitness.similarity={config.fitness.similarity}: use printed or centred"
+        yield from _out_of_range(config.budget.epochs, "budget.epochs", 1, 10**6)
+        yield from _out_of_range(config.budget.evaluations, "budget.evaluations", 1, 10**6)
+        seconds = config.budget.seconds
+        if seconds is not None and not seconds > 0:
+            yield f"budget.seconds={seconds} must be above 0, or null for no limit"
+
+
+def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
+    yield from _out_of_range(retrain.epochs, "retrain.epochs", 0, 10**6)
+    for name in ("batch_size", "channels", "cells"):
+        value = getattr(retrain, name)
+        if value is not None:
+            yield from _out_of_range(value, f"retrain.{name}", 1, 10**6)
+    if retrain.stem not in ("cifar", "imagenet"):
+        yield f"retrain.stem={retrain.stem} is not known: use cifar or imagenet"
+    for name in ("drop_path", "label_smoothing", "validation", "momentum"):
+        value = getattr(retrain, name)
+        if not 0 <= value < 1:
+            yield f"retrain.{name}={value} must be in [0, 1)"
+    for name in ("learning_rate", "learning_rate_min", "weight_decay", "auxiliary_weight"):
+        value = getattr(retrain, name)
+        if value < 0:
+            yield f"retrain.{name}={value} must not be negative"
+
+
+def _out_of_range(value: int, key: str, low: int, high: int) -> Iterator[str]:
+    if not low <= value <= high:
+        yield f"{key}={value} must be between {low} and {high:,}"
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in fields(value)}
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
+
+
+def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
+    """One sentence for each override of a key that the chosen strategy never reads.
+
+    A strategy reads a key of another group by naming it in its YAML (`${fitness.zeta}`), so what
+    it reads is there to be looked up. `config` is unresolved.
+    """
+    node = OmegaConf.to_container(config.strategy, resolve=False)
+    references = " ".join(str(value) for _, value in _leaves(node))
+    chosen = str(config.strategy.get("_target_", "")).rpartition(".")[2]
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        group = key.partition(".")[0]
+        if group not in ("fitness", "population", "budget") or key in ("budget", "budget.seconds"):
+            continue
+        wanted = f"{group}." if key == group else key
+        if wanted not in references:
+            yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
+
+
+def signature(config: RunConfig) -> str:
+    """A checksum of all that decides the result; equal signatures mean the same run."""
+    irrelevant = ("name",)
+    relevant = [(key, value) for key, value in _leaves(config) if key not in irrelevant]
+    return hashlib.sha256(json.dumps(relevant, default=str).encode()).hexdigest()[:16]

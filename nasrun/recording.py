@@ -1,0 +1,104 @@
+"""Where the results of a run go while it runs: JSON lines, the log, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from nasrun import drawing
+from nasrun.genotype import Genotype
+from nasrun.heat_map import heat_map
+from nasrun.protocols import Evaluation, MixingWeights
+from nasrun.runs import RunFolder, now
+
+
+class RunRecorder:
+    """The `Recorder` of a run folder. Use as a context manager; closing twice is harmless.
+
+    TensorBoard is a convenience: when its writer fails (a full disk, a dying thread), the run goes
+    on without it and says so once in the log.
+    """
+
+    def __init__(self, folder: RunFolder, log_name: str) -> None:
+        self._folder = folder
+        self._files: dict[str, IO[str]] = {}
+        self._log_name = f"{log_name}.log"
+        self._writer: Any = None
+        self._writer_failed = False
+        self._last_drawn: Genotype | None = None
+
+    def __enter__(self) -> RunRecorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def log(self, text: str) -> None:
+        self._append(self._log_name, f"{now()} {text}")
+
+    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
+        """One line of `metrics.jsonl`; NaN and infinities become null, which JSON knows."""
+        line = {name: value if np.isfinite(value) else None for name, value in values.items()}
+        self._append("metrics.jsonl", json.dumps({"phase": phase, "step": step, **line}))
+        for name, value in values.items():
+            self._tensorboard("add_scalar", f"{phase}/{name}", value, step)
+
+    def evaluations(self, step: int, evaluations: Sequence[Evaluation]) -> None:
+        for evaluation in evaluations:
+            line = {
+                "step": step,
+                "genotype": evaluation.genotype.to_json(),
+                "values": [v if np.isfinite(v) else None for v in evaluation.values],
+                "cost_s": evaluation.cost_s,
+                "details": dict(evaluation.details),
+                "error": evaluation.error,
+            }
+            self._append("evaluations.jsonl", json.dumps(line))
+
+    def weights(self, step: int, weights: MixingWeights, operations: Sequence[str]) -> None:
+        for name, weights_EO in weights.items():
+            image = heat_map(weights_EO.cpu().numpy(), operations, name)
+            self._tensorboard("add_image", f"weights/{name}", image, step, dataformats="HWC")
+
+    def genotype(self, step: int, name: str, genotype: Genotype) -> None:
+        """A picture of the cell, when it is not the one that was drawn last."""
+        if genotype != self._last_drawn:
+            image = drawing.image(genotype)
+            self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
+            self._last_drawn = genotype
+
+    def flush(self) -> None:
+        for file in self._files.values():
+            file.flush()
+        if self._writer is not None:
+            self._tensorboard("flush")
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        if self._writer is not None:
+            self._tensorboard("close")
+            self._writer = None
+
+    def _append(self, name: str, line: str) -> None:
+        if name not in self._files:
+            self._files[name] = (self._folder.path / name).open("a", encoding="utf-8")
+        self._files[name].write(line + "\n")
+        self._files[name].flush()
+
+    def _tensorboard(self, method: str, *arguments: Any, **keywords: Any) -> None:
+        if self._writer_failed:
+            return
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._writer = SummaryWriter(str(self._folder.path / "tensorboard"))
+            getattr(self._writer, method)(*arguments, **keywords)
+        except Exception as error:  # whatever it is, it must not end a search
+            self._writer_failed = True
+            self.log(f"TensorBoard has stopped ({error!r}); metrics.jsonl goes on")

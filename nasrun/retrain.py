@@ -1,0 +1,166 @@
+"""Training a derived network from scratch: `Retraining` is driven epoch by epoch, like a search.
+
+The reported test accuracy is that of the last epoch, and the test set is looked at only then.
+Shapes: B batch, C channels, H height, W width, K classes, N images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nasrun.config import RetrainConfig
+from nasrun.costs import measure
+from nasrun.genotype import Genotype
+from nasrun.protocols import Batch, NetworkSize, Split, StepReport, as_module
+from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, predict, train_epoch
+from nasrun.wiring import Wiring
+
+
+class Retraining:
+    """The network of a genotype, trained by SGD as in the recipe `config`."""
+
+    unit: ClassVar[str] = "epoch"
+
+    def __init__(self, wiring: Wiring, genotype: Genotype, config: RetrainConfig) -> None:
+        self.config = config
+        self._wiring = wiring
+        self._device = wiring.device
+        self.epoch = 0
+        size = NetworkSize(
+            channels=config.channels,
+            cells=config.cells,
+            auxiliary=config.auxiliary_weight > 0,
+            stem="imagenet" if config.stem == "imagenet" else "cifar",
+        )
+        shape = wiring.dataset.shape
+        self.params, self.flops = measure_network(wiring, genotype, size)
+        with wiring.streams.global_torch("retrain_network"):
+            self.network = wiring.space.network(genotype, shape, size)
+        self._device.place(as_module(self.network))
+        self.update = WeightUpdate(
+            as_module(self.network).parameters(),
+            num_epochs=config.epochs,
+            learning_rate=config.learning_rate,
+            learning_rate_min=config.learning_rate_min,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            gradient_clip=config.gradient_clip,
+            nesterov=config.nesterov,
+        )
+        train, self._validation = self._splits()
+        self.stream = BatchStream(
+            wiring.dataset,
+            train,
+            wiring.device,
+            wiring.streams.torch("retrain"),
+            augment=True,
+            cutout=config.cutout,
+        )
+        self._batch_size = config.batch_size or wiring.dataset.batch_size
+
+    def _splits(self) -> tuple[Split, Split | None]:
+        from sklearn.model_selection import train_test_split
+
+        train = self._wiring.dataset.train
+        if self.config.validation == 0:
+            return train, None
+        kept, held_out = train_test_split(
+            np.arange(len(train)),
+            test_size=self.config.validation,
+            stratify=train.labels_N.numpy(),
+            random_state=int(self._wiring.streams.numpy("holdout").integers(2**32)),
+        )
+        return train.subset(torch.from_numpy(kept)), train.subset(torch.from_numpy(held_out))
+
+    @property
+    def total_steps(self) -> int:
+        return self.config.epochs
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.config.epochs
+
+    def step(self) -> StepReport:
+        """One epoch; the drop-path probability rises linearly to its final value."""
+        self.network.drop_path = self.config.drop_path * self.epoch / self.config.epochs
+        as_module(self.network).train()
+        num_batches = self.stream.num_batches(self._batch_size)
+        with self._wiring.streams.global_torch("dropout"):
+            metrics = train_epoch(
+                self.stream.one_pass(self._batch_size),
+                self._forward,
+                self.update,
+                self._device,
+                lambda done, loss: self._wiring.progress(done, num_batches, loss=loss),
+            )
+        self.epoch += 1
+        if self._validation is not None:
+            metrics["val_accuracy"] = self._accuracy(self._validation)
+        return StepReport(metrics)
+
+    def _forward(self, batch: Batch) -> LossAndLogits:
+        images_BCHW, labels_B = batch
+        logits_BK, auxiliary_BK = self.network.with_auxiliary(images_BCHW)
+        loss = self._loss(logits_BK, labels_B)
+        if auxiliary_BK is not None:
+            loss = loss + self.config.auxiliary_weight * self._loss(auxiliary_BK, labels_B)
+        return loss, logits_BK
+
+    def _loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
+        return functional.cross_entropy(
+            logits_BK.float(), labels_B, label_smoothing=self.config.label_smoothing
+        )
+
+    def _predict(self, split: Split) -> np.ndarray:
+        as_module(self.network).eval()
+        logits_NK = predict(self.network, self._wiring.dataset, split, self._device)
+        return np.asarray(logits_NK.argmax(1).numpy())
+
+    def _accuracy(self, split: Split) -> float:
+        return float((self._predict(split) == split.labels_N.numpy()).mean())
+
+    def result(self) -> dict[str, Any]:
+        """The `retrain` part of `result.json`, without the seconds. The only look at test data."""
+        from sklearn.metrics import f1_score
+
+        test = self._wiring.dataset.test
+        predicted_N, labels_N = self._predict(test), test.labels_N.numpy()
+        return {
+            "epochs": self.epoch,
+            "val_accuracy": None if self._validation is None else self._accuracy(self._validation),
+            "test_accuracy": float((predicted_N == labels_N).mean()),
+            "macro_f1": float(f1_score(labels_N, predicted_N, average="macro", zero_division=0)),
+            "params": self.params,
+            "flops": self.flops,
+        }
+
+    def model_state(self) -> dict[str, Tensor]:
+        return dict(as_module(self.network).state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "network": as_module(self.network).state_dict(),
+            "update": self.update.state_dict(),
+            "stream": self.stream.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        as_module(self.network).load_state_dict(state["network"])
+        self.update.load_state_dict(state["update"])
+        self.stream.load_state_dict(state["stream"])
+
+
+def measure_network(wiring: Wiring, genotype: Genotype, size: NetworkSize) -> tuple[int, int]:
+    """Trainable parameters and multiply-adds, without the auxiliary head."""
+    plain = NetworkSize(channels=size.channels, cells=size.cells, stem=size.stem)
+    with torch.device("meta"):
+        network = wiring.space.network(genotype, wiring.dataset.shape, plain)
+    return measure(network, wiring.dataset.shape)

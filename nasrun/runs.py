@@ -1,0 +1,164 @@
+"""The run folder: who writes in it, what it says about itself, and files that are never half.
+
+Whole files are replaced atomically. Append-only files (`*.jsonl`, the log, TensorBoard's) are cut
+back to the lengths that the last checkpoint noted when a run is resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from nasrun import __version__
+from nasrun.errors import UsageError
+
+RUN_FILE = "run.json"
+APPEND_ONLY = ("*.jsonl", "*.log", "tensorboard/*")
+PACKAGES = ("torch", "torchvision", "numpy", "cma", "hydra-core", "omegaconf", "scikit-learn")
+
+
+class RunFolder:
+    """A locked run folder. Use as a context manager; the lock ends with it, or with the process.
+
+    Raises:
+        UsageError: another live process works in the folder, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise UsageError(f"cannot write in {self.path}: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise UsageError(f"{self.path} is in use by another nasrun process") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    # -- the record of the run
+
+    def start(self, record: Mapping[str, Any]) -> None:
+        """Write `run.json` of a new run; refuse a folder that holds one already."""
+        if (self.path / RUN_FILE).exists():
+            raise UsageError(
+                f"{self.path} holds a run already: `nasrun resume {self.path}` goes on with it, "
+                "another hydra.run.dir starts a new one"
+            )
+        self.write_json(
+            RUN_FILE, {**record, **environment(), "status": "running", "started": now()}
+        )
+
+    def update(self, **values: Any) -> None:
+        self.write_json(RUN_FILE, {**self.read_json(RUN_FILE), **values})
+
+    # -- files
+
+    def write_json(self, name: str, value: Any) -> None:
+        with self.replacing(name) as path:
+            path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+    def read_json(self, name: str) -> Any:
+        return read_json(self.path / name)
+
+    @contextlib.contextmanager
+    def replacing(self, name: str, keep_previous: str | None = None) -> Iterator[Path]:
+        """A temporary path; what is written there replaces `name` at the end, or not at all.
+
+        `keep_previous` names the file to which the old version is moved.
+        """
+        target = self.path / name
+        descriptor, temporary_name = tempfile.mkstemp(
+            dir=self.path, prefix=f".{target.stem}.", suffix=target.suffix
+        )
+        os.close(descriptor)
+        temporary = Path(temporary_name)
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o644)
+            if keep_previous is not None and target.exists():
+                target.replace(self.path / keep_previous)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def append_only_lengths(self) -> dict[str, int]:
+        """Bytes in each append-only file, by its path inside the folder."""
+        return {str(p.relative_to(self.path)): p.stat().st_size for p in self._append_only_files()}
+
+    def cut_back(self, lengths: Mapping[str, int]) -> None:
+        """Cut the append-only files to `lengths`; files that are not named are removed."""
+        for path in list(self._append_only_files()):
+            length = lengths.get(str(path.relative_to(self.path)))
+            if length is None:
+                path.unlink()
+            elif path.stat().st_size > length:
+                os.truncate(path, length)
+
+    def _append_only_files(self) -> Iterator[Path]:
+        for pattern in APPEND_ONLY:
+            yield from sorted(path for path in self.path.glob(pattern) if path.is_file())
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file; a `UsageError` names a missing or broken one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not valid JSON: {error}") from None
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit of the code, for the record of a run."""
+    versions = {"nasrun": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "versions": versions,
+        "platform": platform.platform(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the code where it runs from a checkout, with `+` when the tree is not clean."""
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,269 @@
+"""The one loop that drives every long work, step by step: searches and retrainings alike.
+
+`drive` knows no algorithm: it counts steps, evaluations and seconds, records what a step returned,
+and saves checkpoints. `run_search` is a whole run: search, derive, retrain, write the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from nasrun import drawing
+from nasrun.checkpoint import Checkpoint
+from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
+from nasrun.display import Display
+from nasrun.genotype import Genotype
+from nasrun.protocols import MixingWeights, StepReport
+from nasrun.recording import RunRecorder
+from nasrun.retrain import Retraining
+from nasrun.runs import RunFolder
+from nasrun.wiring import Wiring
+
+NUM_HEAT_MAPS = 20  # drawing one takes longer than a step of a tiny search
+
+
+class Work(Protocol):
+    """What `drive` needs to know of a strategy or a retraining."""
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def total_steps(self) -> int | None: ...
+
+    def step(self) -> StepReport: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass
+class Spent:
+    """What a phase has used so far; part of the checkpoint."""
+
+    steps: int = 0
+    evaluations: int = 0
+    seconds: float = 0.0
+    best_accuracy: float | None = None
+    last: Mapping[str, float] | None = None
+
+    def exhausts(self, budget: BudgetConfig | None) -> bool:
+        if budget is None:
+            return False
+        over_time = budget.seconds is not None and self.seconds >= budget.seconds
+        return over_time or self.evaluations >= budget.evaluations
+
+
+@dataclass
+class Session:
+    """The tools of one run that are neither the method's nor the data's."""
+
+    folder: RunFolder
+    recorder: RunRecorder
+    checkpoint: Checkpoint
+    display: Display
+
+    def log(self, text: str) -> None:
+        self.recorder.log(text)
+        self.display.message(text)
+
+
+@contextmanager
+def open_session(
+    wiring: Wiring, folder: RunFolder, command: str, display: Display
+) -> Iterator[Session]:
+    """The recorder, checkpoint and display of a run folder, closed in any case."""
+    checkpoint = Checkpoint(folder, wiring.signature, wiring.streams)
+    try:
+        with RunRecorder(folder, command) as recorder:
+            yield Session(folder, recorder, checkpoint, display)
+    finally:
+        display.finish()
+
+
+def drive(
+    work: Work,
+    phase: str,
+    session: Session,
+    *,
+    saved: Mapping[str, Any] | None = None,
+    carried: Mapping[str, Any] | None = None,
+    budget: BudgetConfig | None = None,
+    operations: tuple[str, ...] = (),
+) -> Spent:
+    """Step until the work is finished or the budget is spent.
+
+    Args:
+        phase: names the metrics and the checkpoint: `search` or `retrain`.
+        saved: a checkpoint of this phase to go on from.
+        carried: results of earlier phases, to be kept in the checkpoints of this one.
+        operations: labels of the columns of a step's mixing weights.
+    """
+    spent = Spent()
+    if saved is not None:
+        work.load_state_dict(saved["work"])
+        session.checkpoint.restore_streams(saved)
+        spent = Spent(**saved["spent"])
+    session.display.start(phase, work.unit, work.total_steps, spent.steps)
+    while not work.finished and not spent.exhausts(budget):
+        started = time.perf_counter()
+        report = work.step()
+        seconds = time.perf_counter() - started
+        _count(spent, report, seconds)
+        last = work.finished or spent.exhausts(budget)
+        _record(session, phase, spent, report, seconds, work, operations, last)
+        state = {"phase": phase, "work": work.state_dict(), "spent": vars(spent)}
+        state["carried"] = dict(carried or {})
+        session.checkpoint.save(state, session.recorder.flush, always=last)
+    session.display.finish()
+    return spent
+
+
+def _count(spent: Spent, report: StepReport, seconds: float) -> None:
+    spent.steps += 1
+    spent.evaluations += len(report.evaluations)
+    spent.seconds += seconds
+    spent.last = dict(report.metrics)
+    accuracy = report.metrics.get("val_accuracy")
+    if accuracy is not None:
+        spent.best_accuracy = max(accuracy, spent.best_accuracy or 0.0)
+
+
+def _record(
+    session: Session,
+    phase: str,
+    spent: Spent,
+    report: StepReport,
+    seconds: float,
+    work: Work,
+    operations: tuple[str, ...],
+    last: bool,
+) -> None:
+    metrics = {**report.metrics, "seconds": seconds}
+    if report.weights is not None:
+        metrics |= describe_weights(report.weights)
+        every = max(1, (work.total_steps or NUM_HEAT_MAPS) // NUM_HEAT_MAPS)
+        if last or spent.steps % every == 0:
+            session.recorder.weights(spent.steps, report.weights, operations)
+    if report.incumbent is not None:
+        metrics |= describe_genotype(report.incumbent)
+        session.recorder.genotype(spent.steps, phase, report.incumbent)
+    session.recorder.scalars(phase, spent.steps, metrics)
+    session.recorder.evaluations(spent.steps, report.evaluations)
+    figures = session.display.step(spent.steps, metrics, spent.best_accuracy)
+    session.recorder.log(f"{phase} {work.unit} {spent.steps}/{work.total_steps or '?'} {figures}")
+
+
+def describe_weights(weights: MixingWeights) -> dict[str, float]:
+    """`alpha_entropy`: entropy in nats of the operations of an edge, mean over all edges."""
+    rows_EO = torch.cat([tensor.double() for tensor in weights.values()])
+    entropy_E = -(rows_EO * rows_EO.clamp_min(1e-12).log()).sum(dim=1)
+    return {"alpha_entropy": float(entropy_E.mean())}
+
+
+def describe_genotype(genotype: Genotype) -> dict[str, float]:
+    """Signs of collapse: how many edges are skip connections, and how many are none."""
+    operations = [edge.operation for cell in genotype.cells for edge in cell.edges]
+    return {
+        "num_skip_edges": float(sum(name.startswith("skip") for name in operations)),
+        "num_none_edges": float(sum(name == "none" for name in operations)),
+    }
+
+
+def run_search(wiring: Wiring, config: SearchConfig, session: Session) -> dict[str, Any]:
+    """Search, derive the genotype, retrain it; returns what `result.json` holds.
+
+    Every part that a checkpoint says is done is not done again.
+    """
+    saved = session.checkpoint.load()
+    if saved is not None and saved["phase"] == "retrain":
+        result = dict(saved["carried"])
+    else:
+        result = _search(wiring, config, session, saved)
+        saved = None
+    genotype = Genotype.from_json(result["genotype"])
+    result["retrain"] = run_retrain(wiring, config, session, genotype, result, saved)
+    session.folder.write_json("result.json", result)
+    return result
+
+
+def _search(
+    wiring: Wiring, config: SearchConfig, session: Session, saved: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    strategy = wiring.strategy
+    operations = tuple(getattr(wiring.space, "operations", ()))
+    spent = drive(
+        strategy, "search", session, saved=saved, budget=config.budget, operations=operations
+    )
+    front = strategy.best()
+    write_genotype(session.folder, front[0])
+    metrics = spent.last or {}
+    return {
+        "strategy": config.strategy["_target_"].rpartition(".")[2].lower(),
+        "space": wiring.space.name,
+        "dataset": wiring.dataset.name,
+        "seed": config.seed,
+        "genotype": front[0].to_json(),
+        "front": [genotype.to_json() for genotype in front] if len(front) > 1 else None,
+        "evaluations": spent.evaluations,
+        "scorings": int(metrics.get("scorings", 0)),
+        "search_seconds": spent.seconds,
+        "search_val_accuracy": metrics.get("val_accuracy"),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def run_known(
+    wiring: Wiring, config: RetrainCommandConfig, session: Session, genotype: Genotype
+) -> dict[str, Any]:
+    """Retrain an architecture that is known already; returns what `result.json` holds."""
+    saved = session.checkpoint.load()
+    write_genotype(session.folder, genotype)
+    result: dict[str, Any] = {
+        "strategy": None,
+        "space": wiring.space.name,
+        "dataset": wiring.dataset.name,
+        "seed": config.seed,
+        "genotype": genotype.to_json(),
+        "evaluations": 0,
+        "scorings": 0,
+        "search_seconds": 0.0,
+        "search_val_accuracy": None,
+        "threads": torch.get_num_threads(),
+    }
+    result["retrain"] = run_retrain(wiring, config, session, genotype, {}, saved)
+    session.folder.write_json("result.json", result)
+    return result
+
+
+def run_retrain(
+    wiring: Wiring,
+    config: RunConfig,
+    session: Session,
+    genotype: Genotype,
+    carried: Mapping[str, Any],
+    saved: Mapping[str, Any] | None,
+) -> dict[str, Any] | None:
+    """Train the network of a genotype from scratch and test it once; `None` for zero epochs."""
+    if config.retrain.epochs == 0:
+        return None
+    training = Retraining(wiring, genotype, config.retrain)
+    spent = drive(training, "retrain", session, saved=saved, carried=carried)
+    with session.folder.replacing("model.pt") as path:
+        torch.save(training.model_state(), path)
+    return {**training.result(), "seconds": spent.seconds}
+
+
+def write_genotype(folder: RunFolder, genotype: Genotype) -> None:
+    folder.write_json("genotype.json", genotype.to_json())
+    drawing.draw(genotype, folder.path / "cells.svg")

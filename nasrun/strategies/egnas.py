@@ -1,0 +1,361 @@
+"""EG-NAS: Neural Architecture Search with Fast Evolutionary Exploration.
+
+Z. Cai, L. Chen, P. Liu, T. Ling, Y. Lai. AAAI 2024, doi 10.1609/aaai.v38i10.28993.
+
+The weights w of a supernet are trained by gradient descent. The architecture parameters alpha are
+not: once per epoch N evolution strategies start near alpha, and alpha moves towards the best
+architecture that they find (Algorithm 1):
+
+    for each epoch t:
+        update w by the gradient of L_train(w, alpha)                                 line 3
+        for n in 1..N:                                                                line 4
+            x_n = alpha + sigma_start * y,  y ~ N(0, I)                               line 5
+            CMA-ES from mean x_n: sample lambda candidates (Eq. 3), score them (Eq. 7),
+                update mean, covariance and step size (Eq. 4, 5), best one into P     lines 6-11
+            x*_n = the best of P and of the mean                                      lines 12-13
+        s = the x*_n with the best validation accuracy (Eq. 9)                        line 15
+        alpha = alpha + xi * s (Eq. 8)                                                line 16
+    derive the cell from alpha                                                        line 18
+
+Deviations, where the paper is silent, contradicts itself or does not work as printed:
+- Eq. 8 adds s itself, which is an alpha-like vector: literally, alpha grows by (1 + xi) per epoch.
+  `direction=delta` (default) takes s := x* - alpha; `softmax` and `raw` (literal) are selectable.
+- L2 near 1 means similar (Eq. 6); the sentence after it says the opposite. The formula holds.
+- Eq. 7 jumps by 2*eta*L2 where the sign changes, in favour of candidates worse than alpha.
+  `fitness=paper` is the printed form; `fitness=centred` subtracts the population's mean of L2.
+- The loop "while k < lambda" of line 6 counts generations and candidates alike; the cost stated in
+  the text is N*lambda scorings, so `num_generations` is 1 by default; literally it is lambda - 1.
+- sigma is not given: 0.3. The warm-up of 15 of 50 epochs is a share (0.3) of any number of epochs.
+- Eq. 5 centres the covariance on the new mean; pycma's standard update centres on the old one and
+  divides by sigma.
+- Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses other
+  images of the validation half than the fitness. alpha starts at 1e-3 * N(0, 1) as in DARTS.
+- The candidates of one start differ from those of every other: N has an effect.
+
+Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasrun.errors import RunError, require
+from nasrun.genotype import Genotype
+from nasrun.protocols import (
+    DifferentiableSpace,
+    SearchContext,
+    Statistics,
+    StepReport,
+)
+
+Direction = Literal["delta", "softmax", "raw"]
+Similarity = Literal["printed", "centred"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """The outcome of one evolution strategy: x*_n, its fitness and its cross-entropy."""
+
+    alpha_D: np.ndarray
+    fitness: float
+    loss: float
+
+
+@dataclass
+class Exploration:
+    """One epoch's evolution strategies: what they compete on, and what came of it."""
+
+    batch: Any
+    loss: float  # of alpha_t on the batch
+    accuracy: float  # Acc(alpha_t) of Eq. 7
+    fitness: list[float] = field(default_factory=list)  # of all candidates, failed ones left out
+    num_failed: int = 0
+    sigma: float = np.nan  # of CMA-ES after its last generation
+
+    def metrics(self) -> dict[str, float]:
+        fitness = np.array(self.fitness or [np.nan])
+        return {
+            "val_loss": self.loss,
+            "val_accuracy": self.accuracy,
+            "fitness_best": float(fitness.min()),
+            "fitness_mean": float(fitness.mean()),
+            "fitness_spread": float(fitness.std()),
+            "failed_candidates": float(self.num_failed),
+            "sigma": self.sigma,
+        }
+
+
+class EGNAS:
+    """The strategy; see the module's docstring.
+
+    Args:
+        num_epochs: T, warm-up included.
+        warmup: share of the epochs in which only the weights are trained.
+        num_starts: N, evolution strategies per epoch.
+        population_size: lambda, candidates per generation.
+        num_generations: generations of each evolution strategy.
+        sigma: initial step size of CMA-ES.
+        sigma_start: distance of the starts from alpha (line 5).
+        xi: step size of Eq. 8.
+        zeta, eta: weights of cross-entropy and similarity in the fitness (Eq. 7).
+        similarity: `printed`, or `centred` on the mean similarity of the population.
+        direction: what s is, see Deviations.
+        statistics: batch norm while candidates are scored, `batch` or `running`.
+        fitness_images, selection_images: images of the validation half for Eq. 7 and for Eq. 9.
+        learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD on w.
+    """
+
+    unit: ClassVar[str] = "epoch"
+    space_needs: ClassVar[type] = DifferentiableSpace
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        num_epochs: int,
+        warmup: float,
+        num_starts: int,
+        population_size: int,
+        num_generations: int,
+        sigma: float,
+        sigma_start: float,
+        xi: float,
+        zeta: float,
+        eta: float,
+        similarity: Similarity,
+        direction: Direction,
+        statistics: Statistics,
+        fitness_images: int,
+        selection_images: int,
+        learning_rate: float,
+        learning_rate_min: float,
+        momentum: float,
+        weight_decay: float,
+        gradient_clip: float,
+    ) -> None:
+        require(num_epochs >= 1, "budget.epochs", num_epochs, "at least 1")
+        require(0 <= warmup < 1, "strategy.warmup", warmup, "a share of the epochs, in [0, 1)")
+        require(num_starts >= 1, "strategy.num_starts", num_starts, "at least 1")
+        require(
+            population_size >= 2,
+            "population.size",
+            population_size,
+            "at least 2, since CMA-ES recombines the better half",
+        )
+        require(num_generations >= 1, "strategy.num_generations", num_generations, "at least 1")
+        require(sigma > 0, "strategy.sigma", sigma, "above 0")
+        require(sigma_start >= 0, "strategy.sigma_start", sigma_start, "at least 0")
+        require(statistics != "update", "strategy.statistics", statistics, "batch or running")
+        require(fitness_images >= 2, "strategy.fitness_images", fitness_images, "at least 2")
+        require(selection_images >= 2, "strategy.selection_images", selection_images, "at least 2")
+        self.num_epochs = num_epochs
+        self.num_warmup = round(warmup * num_epochs)
+        self.num_starts = num_starts
+        self.population_size = population_size
+        self.num_generations = num_generations
+        self.sigma = sigma
+        self.sigma_start = sigma_start
+        self.xi = xi
+        self.zeta = zeta
+        self.eta = eta
+        self.similarity = similarity
+        self.direction = direction
+        self.statistics = statistics
+        self.fitness_images = fitness_images
+        self.selection_images = selection_images
+        self.space: DifferentiableSpace = context.space
+        self.rng = context.streams.numpy("search")
+        self.progress = context.progress
+        self.scorer = context.scorer(
+            num_epochs=num_epochs,
+            learning_rate=learning_rate,
+            learning_rate_min=learning_rate_min,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            gradient_clip=gradient_clip,
+        )
+        self.epoch = 0
+        dimension = sum(edges * ops for edges, ops in self.space.alpha_shapes.values())
+        self.alpha_D = 1e-3 * self.rng.standard_normal(dimension)
+
+    @property
+    def total_steps(self) -> int:
+        return self.num_epochs
+
+    @property
+    def finished(self) -> bool:
+        return self.epoch >= self.num_epochs
+
+    def step(self) -> StepReport:
+        """One epoch: lines 3 to 16."""
+        # Line 3: the weights.
+        weights = self.mixing_weights(self.alpha_D)
+        training = self.scorer.train_epoch(lambda: weights)
+        metrics = {f"train_{name}": value for name, value in training.items()}
+        # Lines 4 to 16: the architecture.
+        self.epoch += 1
+        if self.epoch > self.num_warmup:
+            metrics |= self.explore()
+        return StepReport(
+            metrics=metrics | {"scorings": float(self.scorer.num_scorings)},
+            incumbent=self.best()[0],
+            weights=self.mixing_weights(self.alpha_D),
+        )
+
+    def explore(self) -> dict[str, float]:
+        """Lines 4 to 16: move alpha by one step. N*lambda*G + 1 + N scorings, and N for the means.
+
+        Without a single finite score the epoch leaves alpha where it is.
+        """
+        epoch = self.look_around()
+
+        # Lines 4 to 14.
+        starts = []
+        for n in range(self.num_starts):
+            start_D = self.alpha_D + self.sigma_start * self.rng.standard_normal(self.alpha_D.size)
+            starts.append(self.evolve(start_D, epoch))
+            self.progress(n + 1, self.num_starts, fitness=starts[-1].fitness)
+
+        # Line 15, Eq. 9: other images than those that chose the x*_n.
+        candidates = [self.mixing_weights(start.alpha_D) for start in starts]
+        selection_batch = self.scorer.draw_batch(self.selection_images)
+        accuracy_N = self.scorer.score(candidates, selection_batch, self.statistics).accuracy_N
+        found_N = np.isfinite([start.fitness for start in starts])
+        best = starts[int(np.argmax(np.where(found_N, accuracy_N, -1.0)))]
+
+        # Line 16, Eq. 8.
+        before_D = self.alpha_D
+        if found_N.any():
+            self.alpha_D = self.alpha_D + self.xi * self.search_direction(best.alpha_D)
+        return epoch.metrics() | {
+            "chosen_loss": best.loss,
+            "chosen_accuracy": float(accuracy_N.max()),
+            "alpha_step": float(np.linalg.norm(self.alpha_D - before_D)),
+            "alpha_norm": float(np.linalg.norm(self.alpha_D)),
+        }
+
+    def look_around(self) -> Exploration:
+        """The images on which this epoch's candidates compete, and alpha's own score on them."""
+        batch = self.scorer.draw_batch(self.fitness_images)
+        own = self.scorer.score([self.mixing_weights(self.alpha_D)], batch, self.statistics)
+        if not np.isfinite(own.loss_N[0]):
+            raise RunError(
+                f"the supernet's validation loss is {own.loss_N[0]} in epoch {self.epoch}: "
+                "lower strategy.learning_rate"
+            )
+        return Exploration(batch, float(own.loss_N[0]), float(own.accuracy_N[0]))
+
+    def evolve(self, start_D: np.ndarray, epoch: Exploration) -> Start:
+        """Lines 6 to 13: one CMA-ES from `start_D`; the best of its candidates and of its mean."""
+        strategy = self.cma_es(start_D)
+        best = Start(start_D, np.inf, np.inf)  # the set P needs no more than its best member
+        for _ in range(self.num_generations):
+            candidates_ND = np.stack(strategy.ask())  # Eq. 3
+            loss_N, fitness_N, mean_similarity = self.fitness(candidates_ND, epoch)
+            finite_N = np.isfinite(fitness_N)
+            epoch.num_failed += int((~finite_N).sum())
+            if not finite_N.any():
+                return best
+            # pycma takes NaN for a score: a failed candidate ranks behind the worst one.
+            worst = fitness_N[finite_N].max() + 1.0
+            strategy.tell(list(candidates_ND), list(np.where(finite_N, fitness_N, worst)))
+            epoch.fitness += fitness_N[finite_N].tolist()
+            epoch.sigma = float(strategy.sigma)
+            i = int(np.argmin(np.where(finite_N, fitness_N, np.inf)))
+            if fitness_N[i] < best.fitness:
+                best = Start(candidates_ND[i], float(fitness_N[i]), float(loss_N[i]))
+        mean_D = np.asarray(strategy.mean)  # m of line 12: no generation has scored the last one
+        loss_1, fitness_1, _ = self.fitness(mean_D[None], epoch, mean_similarity)
+        if fitness_1[0] < best.fitness:
+            best = Start(mean_D, float(fitness_1[0]), float(loss_1[0]))
+        return best
+
+    def cma_es(self, start_D: np.ndarray) -> Any:
+        """Hansen's CMA-ES (pycma), drawing from this strategy's own generator."""
+        import cma
+
+        options = {
+            "popsize": self.population_size,
+            "randn": lambda *shape: self.rng.standard_normal(shape),
+            "seed": np.nan,  # any other value seeds numpy's global generator
+            "verbose": -9,
+        }
+        return cma.CMAEvolutionStrategy(start_D, self.sigma, options)
+
+    def fitness(
+        self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """L1 (loss_N), f (fitness_N, Eq. 7) and the mean of L2, by which `centred` shifts L2."""
+        weights = [self.mixing_weights(candidate_D) for candidate_D in candidates_ND]
+        scores = self.scorer.score(weights, epoch.batch, self.statistics)
+        similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
+        mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity
+        shift = mean if self.similarity == "centred" else 0.0
+        worse_N = epoch.accuracy > scores.accuracy_N
+        fitness_N = compound_fitness(
+            scores.loss_N, similarity_N - shift, worse_N, self.zeta, self.eta
+        )
+        return scores.loss_N, fitness_N, mean
+
+    def search_direction(self, best_D: np.ndarray) -> np.ndarray:
+        """s of Eq. 8, from the chosen x*."""
+        if self.direction == "delta":
+            return best_D - self.alpha_D
+        if self.direction == "raw":
+            return best_D
+        weights = self.mixing_weights(best_D)
+        return torch.cat([weights[name].flatten() for name in weights]).double().numpy()
+
+    def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
+        """Eq. 1: the softmax over the operations of each edge; cell type -> weights_EO, float32."""
+        return softmax_per_edge(alpha_D, self.space.alpha_shapes)
+
+    def best(self) -> tuple[Genotype, ...]:
+        """Line 18: the cell that alpha stands for now."""
+        return (self.space.discretise(self.mixing_weights(self.alpha_D)),)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "alpha": torch.from_numpy(self.alpha_D.copy()),
+            "scorer": self.scorer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self.alpha_D = state["alpha"].numpy().copy()
+        self.scorer.load_state_dict(state["scorer"])
+
+
+def cosine_similarity(alpha_D: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:
+    """L2 of Eq. 6 for each candidate: the cosine, moved to [0, 1]; 1 means the same direction."""
+    norms_N = np.linalg.norm(candidates_ND, axis=1) * np.linalg.norm(alpha_D)
+    cosine_N = candidates_ND @ alpha_D / np.maximum(norms_N, 1e-300)
+    return 0.5 * (cosine_N + 1.0)
+
+
+def compound_fitness(
+    loss_N: np.ndarray, similarity_N: np.ndarray, worse_N: np.ndarray, zeta: float, eta: float
+) -> np.ndarray:
+    """Eq. 7, minimised: zeta*L1 - eta*L2 where the candidate is worse than alpha (so that a worse
+    one is kept close), zeta*L1 + eta*L2 elsewhere (so that a better one is drawn away)."""
+    return zeta * loss_N + np.where(worse_N, -eta, eta) * similarity_N
+
+
+def softmax_per_edge(
+    alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
+) -> dict[str, Tensor]:
+    """Split alpha into its cell types and apply the softmax to each edge, in float64."""
+    weights = {}
+    position = 0
+    for name, (edges, operations) in alpha_shapes.items():
+        part = alpha_D[position : position + edges * operations].reshape(edges, operations)
+        weights[name] = torch.softmax(torch.from_numpy(part), dim=1).float()
+        position += edges * operations
+    return weights

@@ -1,0 +1,206 @@
+"""The single minibatch loop that supernets and derived networks share, and what feeds it.
+
+Shapes: B batch, C channels, H height, W width, K classes, N images of a split.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from nasrun.device import Device
+from nasrun.errors import RunError
+from nasrun.protocols import Batch, Dataset, Split
+
+SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
+
+LossAndLogits: TypeAlias = tuple[Tensor, Tensor]
+"""(the loss to minimise, a scalar; logits_BK, for the accuracy)"""
+
+
+class BatchStream:
+    """Endless random batches of a split: shuffled, augmented, normalised, on the device.
+
+    The state (order, position) and the two generators make it resumable in the middle of a pass.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        device: Device,
+        generator: torch.Generator,
+        *,
+        augment: bool,
+        cutout: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self.split = split
+        self._device = device
+        self._generator = generator
+        self._augment = augment
+        self._cutout = cutout
+        self._order_N = torch.empty(0, dtype=torch.int64)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def num_batches(self, batch_size: int) -> int:
+        return max(1, len(self.split) // batch_size)
+
+    def one_pass(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once in a new order; an incomplete last batch is left out, since batch
+        norm needs batches of like size (which images are left out differs from pass to pass)."""
+        order_N = self._shuffle()
+        used = self.num_batches(batch_size) * batch_size
+        yield from self._load(order_N[:used], batch_size)
+
+    def take(self, num_images: int) -> Batch:
+        """The next images, of one pass after the other; at most the whole split."""
+        num_images = min(num_images, len(self.split))
+        if self._position + num_images > len(self._order_N):
+            self._order_N = self._shuffle()
+            self._position = 0
+        order = self._order_N[self._position : self._position + num_images]
+        self._position += num_images
+        return next(self._load(order, num_images))
+
+    def _shuffle(self) -> Tensor:
+        return torch.randperm(len(self.split), generator=self._generator)
+
+    def _load(self, order_M: Tensor, batch_size: int) -> Iterator[Batch]:
+        for raw_BCHW, labels_B in self.split.batches(order_M, batch_size, self._device.torch):
+            if self._augment:
+                raw_BCHW = self.dataset.augment(raw_BCHW, self._generator, self._cutout)
+            yield self._device.images(self.dataset.normalise(raw_BCHW)), labels_B
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self._order_N.clone(), "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._order_N = state["order"].clone()
+        self._position = state["position"]
+
+
+class WeightUpdate:
+    """SGD with momentum, clipped gradients and a learning rate that falls along a cosine from
+    `learning_rate` to `learning_rate_min`, one step of the schedule per epoch."""
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        num_epochs: int,
+        learning_rate: float,
+        learning_rate_min: float,
+        momentum: float,
+        weight_decay: float,
+        gradient_clip: float,
+        nesterov: bool = False,
+    ) -> None:
+        self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        self.optimiser = torch.optim.SGD(
+            self.parameters,
+            lr=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimiser, T_max=max(1, num_epochs), eta_min=learning_rate_min
+        )
+        self._gradient_clip = gradient_clip
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def step(self, loss: Tensor) -> None:
+        """Backward and one update, in place of which a loss that is not finite stops the run."""
+        if not torch.isfinite(loss):
+            raise RunError(f"the training loss is {loss.item()}")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._gradient_clip > 0:
+            nn.utils.clip_grad_norm_(self.parameters, self._gradient_clip)
+        self.optimiser.step()
+
+    def end_epoch(self) -> None:
+        self.schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimiser": self.optimiser.state_dict(), "schedule": self.schedule.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def train_epoch(
+    batches: Iterable[Batch],
+    forward: Callable[[Batch], LossAndLogits],
+    update: WeightUpdate,
+    device: Device,
+    after_batch: Callable[[int, float], None] | None = None,
+) -> dict[str, float]:
+    """One epoch of weight updates.
+
+    Args:
+        batches: what to train on.
+        forward: the loss and the logits of a batch, under autocast where the device uses it.
+        after_batch: told now and then how many batches are done and the mean loss so far.
+
+    Returns:
+        `loss` (mean per image, nats), `accuracy`, `learning_rate`, `images_per_second`.
+
+    Raises:
+        RunError: a loss is not finite; the update is not made and the batch is named.
+    """
+    started = last_shown = time.perf_counter()
+    learning_rate = update.learning_rate
+    totals = torch.zeros(2, dtype=torch.float64, device=device.torch)
+    num_images = 0
+    for number, batch in enumerate(batches, start=1):
+        images, labels_B = batch
+        with device.autocast():
+            loss, logits_BK = forward(batch)
+        try:
+            update.step(loss)
+        except RunError as error:
+            raise RunError(f"{error} at batch {number} of the epoch") from None
+        correct = (logits_BK.detach().argmax(1) == labels_B).sum()
+        totals += torch.stack([loss.detach().double() * len(images), correct.double()])
+        num_images += len(images)
+        if after_batch is not None and time.perf_counter() - last_shown > SHOW_EVERY_S:
+            after_batch(number, float(totals[0]) / num_images)
+            last_shown = time.perf_counter()
+    update.end_epoch()
+    loss_sum, num_correct = totals.tolist()
+    return {
+        "loss": loss_sum / num_images,
+        "accuracy": num_correct / num_images,
+        "learning_rate": learning_rate,
+        "images_per_second": num_images / (time.perf_counter() - started),
+    }
+
+
+@torch.no_grad()
+def predict(
+    network: Callable[[Tensor], Tensor],
+    dataset: Dataset,
+    split: Split,
+    device: Device,
+    batch_size: int = 512,
+) -> Tensor:
+    """logits_NK (float32, on the CPU) of every image of a split, in order, without augmentation."""
+    order_N = torch.arange(len(split))
+    logits = []
+    for raw_BCHW, _ in split.batches(order_N, batch_size, device.torch):
+        with device.autocast():
+            logits.append(network(device.images(dataset.normalise(raw_BCHW))).float().cpu())
+    return torch.cat(logits)
