@@ -144,9 +144,7 @@ def _build(schema: type, values: Any) -> Any:
 
 def faults(config: RunConfig) -> Iterator[str]:
     """One sentence for each value that no run can have."""
-    for key, value in _leaves(config):
-        if isinstance(value, float) and not math.isfinite(value):
-            yield f"{key}={value} is not a finite number"
+    yield from _not_finite(config)
     yield from _out_of_range(config.seed, "seed", 0, 2**32 - 1)
     if config.precision not in ("auto", "float32", "bfloat16"):
         yield f"precision={config.precision} is not known: use auto, float32 or bfloat16"
@@ -159,6 +157,18 @@ def faults(config: RunConfig) -> Iterator[str]:
         seconds = config.budget.seconds
         if seconds is not None and not seconds > 0:
             yield f"budget.seconds={seconds} must be above 0, or null for no limit"
+
+
+def _not_finite(config: RunConfig) -> Iterator[str]:
+    wrong = {
+        key: value
+        for key, value in _leaves(config)
+        if isinstance(value, float) and not math.isfinite(value)
+    }
+    # A strategy repeats the values of other groups; the user typed them there.
+    typed = {key: value for key, value in wrong.items() if not key.startswith("strategy.")}
+    for key, value in (typed or wrong).items():
+        yield f"{key}={value} is not a finite number"
 
 
 def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:

@@ -108,6 +108,7 @@ class EGNAS:
         direction: what s is, see Deviations.
         statistics: batch norm while candidates are scored, `batch` or `running`.
         fitness_images, selection_images: images of the validation half for Eq. 7 and for Eq. 9.
+        batch_size: images per update of w; `None` takes the dataset's.
         learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD on w.
     """
 
@@ -133,6 +134,7 @@ class EGNAS:
         statistics: Statistics,
         fitness_images: int,
         selection_images: int,
+        batch_size: int | None,
         learning_rate: float,
         learning_rate_min: float,
         momentum: float,
@@ -174,6 +176,7 @@ class EGNAS:
         self.progress = context.progress
         self.scorer = context.scorer(
             num_epochs=num_epochs,
+            batch_size=batch_size,
             learning_rate=learning_rate,
             learning_rate_min=learning_rate_min,
             momentum=momentum,

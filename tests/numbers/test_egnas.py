@@ -70,7 +70,7 @@ def make(scorer: LandscapeScorer | None = None, seed: int = 0, **changes: Any) -
         "num_epochs": 10, "warmup": 0.3, "num_starts": 3, "population_size": 4,
         "num_generations": 1, "sigma": 0.3, "sigma_start": 0.01, "xi": 0.6, "zeta": 1.0,
         "eta": 0.4, "similarity": "printed", "direction": "delta", "statistics": "batch",
-        "fitness_images": 16, "selection_images": 16, "learning_rate": 0.1,
+        "fitness_images": 16, "selection_images": 16, "batch_size": None, "learning_rate": 0.1,
         "learning_rate_min": 0.0, "momentum": 0.9, "weight_decay": 0.0, "gradient_clip": 5.0,
     }  # fmt: skip
     context = SimpleNamespace(

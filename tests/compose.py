@@ -1,0 +1,30 @@
+"""Configurations for tests, composed by Hydra as the program composes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from nasrun import config as configuration
+from nasrun.conf_files import conf_dir
+
+
+def composed(overrides: Sequence[str] = (), command: str = "search") -> DictConfig:
+    configuration.register()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(command, list(overrides))
+
+
+def options(group: str) -> list[str]:
+    """The names of all options of a group: what contract tests run over."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def node(group: str, option: str, **changes: Any) -> dict[str, Any]:
+    """A resolved plug-in node with its `_target_`."""
+    container = OmegaConf.to_container(composed([f"{group}={option}"]), resolve=True)
+    assert isinstance(container, dict)
+    return {**container[group], **changes}

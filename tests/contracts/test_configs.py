@@ -1,0 +1,116 @@
+"""Every option of every group composes into a configuration that the program accepts."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import DictConfig
+
+from nasrun import build
+from nasrun.conf_files import conf_dir, groups
+from nasrun.config import (
+    RetrainCommandConfig,
+    SearchConfig,
+    faults,
+    signature,
+    to_typed,
+    unread_overrides,
+)
+from nasrun.errors import UsageError
+from tests.compose import composed, options
+
+CHOICES = [(group, option) for group in groups(conf_dir()) for option in options(group)]
+RECIPES = options("experiment")
+
+
+def check(config: DictConfig) -> SearchConfig:
+    typed = to_typed(config, SearchConfig)
+    assert list(faults(typed)) == []
+    for name in ("dataset", "space", "strategy"):
+        assert list(build.faults(getattr(typed, name), name)) == []
+    assert list(build.faults(typed.evaluator, "evaluator", partial=True)) == []
+    return typed
+
+
+@pytest.mark.parametrize(("group", "option"), CHOICES, ids=lambda value: str(value))
+def test_every_option_composes(group: str, option: str) -> None:
+    check(composed([f"{group}={option}"]))
+
+
+@pytest.mark.parametrize(("group", "option"), CHOICES, ids=lambda value: str(value))
+def test_every_option_says_what_it_is(group: str, option: str) -> None:
+    lines = (conf_dir() / group / f"{option}.yaml").read_text().splitlines()
+    gloss = next(line for line in lines if not line.startswith("# @package"))
+    assert gloss.startswith("# ")
+    assert 10 < len(gloss) <= 100
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_only_chooses_options_so_that_the_command_line_wins(recipe: str) -> None:
+    chosen = [f"experiment={recipe}", "budget=smoke", "retrain=smoke", "dataset=digits"]
+    config = check(composed(chosen))
+    assert (config.budget.epochs, config.retrain.epochs) == (3, 2)
+    lines = (conf_dir() / "experiment" / f"{recipe}.yaml").read_text().splitlines()
+    assert all(line.startswith(("#", "defaults:", "  - override /")) for line in lines if line)
+
+
+def test_paper_sizes_of_egnas_on_cifar() -> None:
+    config = check(composed(["experiment=egnas_cifar10"]))
+    strategy = config.strategy
+    assert (strategy["num_epochs"], strategy["num_starts"], strategy["batch_size"]) == (50, 5, 256)
+    assert (strategy["population_size"], strategy["xi"]) == (25, 0.6)
+    assert (strategy["zeta"], strategy["eta"]) == (1.0, 0.4)
+    assert round(strategy["warmup"] * 50) == 15
+    assert (config.space["channels"], config.space["cells"]) == (16, 8)
+    assert (config.retrain.epochs, config.retrain.channels, config.retrain.cells) == (600, 36, 20)
+
+
+def test_null_population_is_the_strategys_own() -> None:
+    assert check(composed()).strategy["population_size"] == 8
+    assert check(composed(["population=paper"])).strategy["population_size"] == 25
+    assert check(composed(["population.size=3"])).strategy["population_size"] == 3
+
+
+def test_every_fault_of_a_configuration_is_told_at_once() -> None:
+    config = to_typed(composed(["fitness.eta=nan", "seed=-1", "retrain.stem=vit"]), SearchConfig)
+    assert list(faults(config)) == [
+        "fitness.eta=nan is not a finite number",
+        "seed=-1 must be between 0 and 4,294,967,295",
+        "retrain.stem=vit is not known: use cifar or imagenet",
+    ]
+
+
+def test_wrong_types_and_names_of_plugin_keys_are_named() -> None:
+    node = dict(to_typed(composed(["strategy.sigma=wide"]), SearchConfig).strategy)
+    node["sigmma"] = 1
+    assert list(build.faults(node, "strategy")) == [
+        "strategy.sigma=wide must be a number",
+        "strategy.sigmma does not exist; did you mean sigma or sigma_start or similarity?",
+    ]
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "nasrunx.spaces.Darts"])
+def test_foreign_targets_are_refused(target: str) -> None:
+    node = {"_target_": target}
+    assert list(build.faults(node, "space"))[0].startswith(f"space._target_={target} is refused")
+    with pytest.raises(UsageError, match="is refused"):
+        build.build({"_target_": "nasrun.spaces.darts.Darts", "inner": node})
+
+
+def test_keys_that_the_strategy_never_reads_are_refused() -> None:
+    config = composed(["fitness.zeta=0.5", "budget.evaluations=9"])
+    assert list(unread_overrides(config, ["fitness.zeta=0.5", "seed=1", "budget=smoke"])) == []
+    (sentence,) = unread_overrides(config, ["budget.evaluations=9"])
+    assert sentence.startswith("budget.evaluations=9: the strategy EGNAS never reads")
+
+
+def test_signature_tells_runs_apart_and_ignores_the_label() -> None:
+    def of(*overrides: str) -> str:
+        return signature(to_typed(composed(overrides), SearchConfig))
+
+    assert of() == of("name=again")
+    assert len({of(), of("seed=1"), of("fitness.eta=0.3"), of("space=nasbench201")}) == 4
+
+
+def test_retrain_composes() -> None:
+    config = to_typed(composed(["genotype=x", "space=darts"], "retrain"), RetrainCommandConfig)
+    assert list(faults(config)) == []

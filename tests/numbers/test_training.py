@@ -1,0 +1,124 @@
+"""The shared minibatch loop against a loop written out by hand, and its endless streams."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from nasrun.datasets.synthetic import make_synthetic
+from nasrun.device import Device
+from nasrun.errors import RunError, UsageError
+from nasrun.training import BatchStream, WeightUpdate, predict, train_epoch
+
+CPU = Device("cpu", "float32", compile_networks=False)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return make_synthetic(
+        channels=1, size=4, num_classes=3, num_train=30, num_test=12, noise=32.0, seed=0,
+        batch_size=8, limit=None, crop_padding=0, flip=False, cutout_length=0,
+    )  # fmt: skip
+
+
+def stream(dataset, seed: int = 0, augment: bool = False) -> BatchStream:
+    generator = torch.Generator().manual_seed(seed)
+    return BatchStream(dataset, dataset.train, CPU, generator, augment=augment)
+
+
+def test_one_pass_has_full_batches_of_different_images(dataset) -> None:
+    batches = list(stream(dataset).one_pass(8))
+    assert [len(labels_B) for _, labels_B in batches] == [8, 8, 8]
+    images = torch.cat([images_BCHW.flatten(1) for images_BCHW, _ in batches])
+    assert len(torch.unique(images, dim=0)) == 24
+
+
+def test_a_batch_larger_than_the_split_is_the_split(dataset) -> None:
+    assert [len(labels_B) for _, labels_B in stream(dataset).one_pass(100)] == [30]
+
+
+def test_take_is_endless_and_resumes_in_the_middle_of_a_pass(dataset) -> None:
+    whole = stream(dataset)
+    expected = [whole.take(12)[1] for _ in range(6)]
+    first = stream(dataset)
+    for _ in range(3):
+        first.take(12)
+    second = stream(dataset, seed=9)
+    second.load_state_dict(first.state_dict())
+    second._generator.set_state(first._generator.get_state())
+    for labels_B in expected[3:]:
+        assert torch.equal(second.take(12)[1], labels_B)
+
+
+def test_sgd_with_cosine_and_clipping_equals_a_loop_by_hand(dataset) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Linear(16, 3).double()
+    twin = torch.nn.Linear(16, 3).double()
+    twin.load_state_dict(network.state_dict())
+    update = WeightUpdate(
+        network.parameters(), num_epochs=2, learning_rate=0.5, learning_rate_min=0.1,
+        momentum=0.9, weight_decay=0.01, gradient_clip=0.3,
+    )  # fmt: skip
+    batches = [(x.flatten(1).double(), y) for x, y in stream(dataset).one_pass(8)]
+
+    def forward(batch):
+        logits_BK = network(batch[0])
+        return functional.cross_entropy(logits_BK, batch[1]), logits_BK
+
+    metrics = [train_epoch(batches, forward, update, CPU) for _ in range(2)]
+
+    velocity = [torch.zeros_like(p) for p in twin.parameters()]
+    for learning_rate in (0.5, 0.3):  # the cosine from 0.5 to 0.1 is 0.3 half way
+        losses = []
+        for images, labels in batches:
+            loss = functional.cross_entropy(twin(images), labels)
+            losses.append(loss.item())
+            gradients = torch.autograd.grad(loss, list(twin.parameters()))
+            norm = torch.sqrt(sum((g**2).sum() for g in gradients))
+            scale = min(1.0, 0.3 / (norm.item() + 1e-6))
+            with torch.no_grad():
+                for p, g, v in zip(twin.parameters(), gradients, velocity, strict=True):
+                    v.mul_(0.9).add_(g * scale + 0.01 * p)
+                    p.sub_(learning_rate * v)
+        mean_loss = sum(losses) / len(losses)
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-9)
+    assert metrics[1]["loss"] == pytest.approx(mean_loss)
+    assert metrics[0]["learning_rate"] == 0.5
+    assert metrics[1]["learning_rate"] == pytest.approx(0.3)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    update = WeightUpdate(
+        [weight], num_epochs=1, learning_rate=1.0, learning_rate_min=0.0, momentum=0.0,
+        weight_decay=0.0, gradient_clip=0.0,
+    )  # fmt: skip
+    factors = iter([1.0, float("nan")])
+
+    def forward(batch):
+        return (weight * next(factors)).sum(), torch.zeros(2, 2)
+
+    batches = [(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))] * 2
+    with pytest.raises(RunError, match="the training loss is nan at batch 2 of the epoch"):
+        train_epoch(batches, forward, update, CPU)
+    assert weight.item() == 0.0  # one update of 1.0 was made, the second was not
+
+
+def test_predict_keeps_the_order(dataset) -> None:
+    logits_NK = predict(lambda images: images.flatten(1)[:, :3], dataset, dataset.test, CPU, 5)
+    raw, _ = next(dataset.test.batches(torch.arange(12), 12, torch.device("cpu")))
+    assert torch.allclose(logits_NK, dataset.normalise(raw).flatten(1)[:, :3])
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:-3", "mps", ""])
+def test_unknown_devices_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="device="):
+        Device(name, "auto", compile_networks=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_cuda_without_a_gpu_is_refused() -> None:
+    with pytest.raises(UsageError, match="no usable GPU: use device=cpu"):
+        Device("cuda", "auto", compile_networks=False)
