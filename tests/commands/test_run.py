@@ -1,0 +1,230 @@
+"""Whole runs through the command line, on the toy space: what the run folder holds and promises."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasrun.cli import main
+
+QUICK = ["space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=smoke"]
+FILES = {
+    "run.json", "metrics.jsonl", "genotype.json", "cells.svg", "result.json", "checkpoint.pt",
+    "model.pt", "tensorboard", "search.log", ".hydra",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def read(path: Path | str) -> Any:
+    return json.loads(Path(path).read_text())
+
+
+def metrics(folder: Path | str) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` without what is a time."""
+    lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if "second" not in k} for line in lines]
+
+
+def outcome(folder: Path | str) -> dict[str, Any]:
+    result = read(Path(folder) / "result.json")
+    del result["search_seconds"], result["retrain"]["seconds"]
+    return result
+
+
+def search(folder: str, *overrides: str) -> None:
+    main(["search", *QUICK, *overrides, f"hydra.run.dir={folder}"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    search(str(folder))
+    return folder
+
+
+def test_a_run_folder_is_complete(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} >= FILES
+    assert {p.name for p in (finished / ".hydra").iterdir()} == {
+        "config.yaml", "hydra.yaml", "overrides.yaml",
+    }  # fmt: skip
+    record = read(finished / "run.json")
+    assert record["status"] == "done"
+    assert record["overrides"] == QUICK
+    assert record["command"].startswith("nasrun search space=toy")
+    assert {"seed", "signature", "versions", "commit", "device", "started", "finished"} <= {*record}
+
+
+def test_the_result_holds_what_is_promised(finished: Path) -> None:
+    result = read(finished / "result.json")
+    assert (result["strategy"], result["space"], result["dataset"]) == ("egnas", "toy", "synthetic")
+    assert (result["seed"], result["evaluations"]) == (0, 0)
+    # Two of three epochs explore: 3 starts of 8 candidates, alpha, 3 selections, 3 means.
+    assert result["scorings"] == 2 * (3 * 8 + 1 + 3 + 3)
+    assert result["genotype"] == read(finished / "genotype.json")
+    assert 0 < result["search_val_accuracy"] <= 1
+    assert result["search_seconds"] > 0
+    assert result["threads"] >= 1
+    retrain = result["retrain"]
+    assert retrain["epochs"] == 2
+    assert retrain["val_accuracy"] is None  # all training data was used
+    assert 0 <= retrain["test_accuracy"] <= 1
+    assert 0 <= retrain["macro_f1"] <= 1
+    assert retrain["params"] > 0
+    assert retrain["flops"] > 0
+
+
+def test_metrics_name_every_figure_people_look_at(finished: Path) -> None:
+    lines = metrics(finished)
+    assert [(line["phase"], line["step"]) for line in lines] == [
+        ("search", 1), ("search", 2), ("search", 3), ("retrain", 1), ("retrain", 2),
+    ]  # fmt: skip
+    wanted = {
+        "train_loss", "train_accuracy", "train_learning_rate", "val_loss", "val_accuracy",
+        "fitness_best", "fitness_mean", "fitness_spread", "sigma", "alpha_entropy",
+        "num_skip_edges", "num_none_edges", "alpha_step",
+    }  # fmt: skip
+    assert wanted <= {*lines[2]}
+    raw = json.loads((finished / "metrics.jsonl").read_text().splitlines()[0])
+    assert raw["seconds"] > 0
+    assert raw["train_images_per_second"] > 0
+
+
+def test_tensorboard_shows_scalars_heat_maps_and_cells(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"search/val_accuracy", "search/alpha_entropy", "retrain/loss"} <= set(tags["scalars"])
+    assert set(tags["images"]) == {"weights/cell", "cells/search"}
+    assert [event.step for event in events.Scalars("search/train_loss")] == [1, 2, 3]
+
+
+def test_same_seed_same_result_bit_for_bit(finished: Path) -> None:
+    search("again")
+    assert outcome("again") == outcome(finished)
+    assert metrics("again") == metrics(finished)
+
+
+def test_a_second_run_in_the_same_folder_changes_nothing(finished: Path, capsys) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(SystemExit) as stopped:
+        search(str(finished), "seed=1")
+    assert stopped.value.code == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_resumes_to_itself(finished: Path, capsys) -> None:
+    main(["resume", str(finished)])
+    assert "is finished already" in capsys.readouterr().out
+
+
+KILL = """
+import os, signal, sys
+from nasrun.checkpoint import Checkpoint
+from nasrun.cli import main
+
+moment, after, original = int(sys.argv[1]), sys.argv[2] == "after", Checkpoint.save
+count = 0
+
+def save(*arguments, **keywords):
+    global count
+    count += 1
+    if count == moment and not after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(*arguments, **keywords)
+    if count == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.save = save
+main(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(("moment", "when"), [(1, "before"), (2, "after"), (5, "before")])
+def test_a_killed_run_resumes_to_the_run_that_was_left_alone(
+    finished: Path, moment: int, when: str
+) -> None:
+    arguments = ["search", *QUICK, "hydra.run.dir=killed"]
+    command = [sys.executable, "-c", KILL, str(moment), when, *arguments]
+    assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    assert read("killed/run.json")["status"] == "running"
+    main(["resume", "killed"])
+    assert outcome("killed") == outcome(finished)
+    assert metrics("killed") == metrics(finished)
+    assert read("killed/run.json")["status"] == "done"
+
+
+def test_an_edited_configuration_is_not_resumed(finished: Path, tmp_path, capsys) -> None:
+    search("edited", "retrain=none")
+    record = read("edited/run.json")
+    Path("edited/run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    config = Path("edited/.hydra/config.yaml")
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1", 1))
+    with pytest.raises(SystemExit) as stopped:
+        main(["resume", "edited"])
+    assert stopped.value.code == 2
+    assert "no longer the configuration" in capsys.readouterr().err
+
+
+def test_retrain_none_ends_with_the_genotype() -> None:
+    search("none", "retrain=none")
+    assert read("none/result.json")["retrain"] is None
+    assert not Path("none/model.pt").exists()
+
+
+@pytest.mark.parametrize("source", ["", "genotype.json"])
+def test_retrain_from_a_run_folder_and_from_a_file(finished: Path, source: str) -> None:
+    genotype = f"genotype={finished / source}"
+    options = ["dataset=synthetic", "dataset.num_train=64", "retrain=smoke"]
+    main(["retrain", genotype, *options, "hydra.run.dir=again"])
+    result = read("again/result.json")
+    assert result["genotype"] == read(finished / "genotype.json")
+    assert result["strategy"] is None
+    assert result["retrain"]["epochs"] == 2
+    assert read("again/run.json")["kind"] == "retrain"
+
+
+def test_retrain_a_random_cell() -> None:
+    options = ["dataset=synthetic", "dataset.num_train=64", "retrain=smoke", "space=toy"]
+    for seed in (0, 1, 2):
+        main(["retrain", "genotype=random", *options, f"seed={seed}", f"hydra.run.dir=r{seed}"])
+    genotypes = [json.dumps(read(f"r{seed}/genotype.json")) for seed in (0, 1, 2)]
+    assert len(set(genotypes)) > 1
+
+
+def test_a_sweep_makes_complete_folders_and_one_table(capsys) -> None:
+    swept = ["fitness.zeta=0.4,1.0", "fitness.eta=0.2,0.4", "population.size=4,8"]
+    main(["search", "-m", *QUICK, *swept])
+    folders = sorted(Path("outputs/sweeps").glob("*/*/[0-9]"))
+    assert [folder.name for folder in folders] == [str(number) for number in range(8)]
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} >= FILES
+        assert read(folder / "run.json")["status"] == "done"
+    table = capsys.readouterr().out.partition("8 jobs in")[2]
+    assert all(name in table for name in ("fitness.zeta", "fitness.eta", "population.size"))
+    assert table.count("done") == 8
+    main(["resume", str(folders[0].parent)])
+    assert capsys.readouterr().out.count("is finished already") == 8
+
+
+def test_one_failing_job_of_three(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["search", "-m", *QUICK, "retrain=none", "strategy.sigma=0.3,-1,0.5"])
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert "strategy.sigma=-1" in captured.err
+    assert captured.out.count("done") == 2
+    folders = sorted(Path("outputs/sweeps").glob("*/*/[0-9]"))
+    assert [folder.name for folder in folders] == ["0", "2"]
