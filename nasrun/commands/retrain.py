@@ -24,6 +24,10 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
     from nasrun.genotype_source import resolve
 
+    if OmegaConf.is_missing(config, "genotype"):
+        raise UsageError(
+            "retrain needs to know what to train: nasrun retrain genotype=<run folder, file or text>"
+        )
     text = str(config.genotype)
     genotype = None if text == "random" else resolve(text)
     config = with_space(config, genotype)
