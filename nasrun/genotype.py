@@ -122,7 +122,9 @@ def parse(text: str) -> Genotype:
     """
     text = text.strip()
     if len(text) > MAX_TEXT_LENGTH:
-        raise UsageError(f"a genotype has at most {MAX_TEXT_LENGTH:,} characters, not {len(text):,}")
+        raise UsageError(
+            f"a genotype has at most {MAX_TEXT_LENGTH:,} characters, not {len(text):,}"
+        )
     if text.startswith("{"):
         try:
             return Genotype.from_json(json.loads(text))

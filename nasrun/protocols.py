@@ -202,8 +202,11 @@ class DifferentiableSpace(SearchSpace, Protocol):
         """A fresh supernet; `None` takes the space's own setting. Operations that are not `active`
         are not built, so that a space can shrink during the search."""
 
-    def discretise(self, weights: MixingWeights) -> Genotype:
-        """The architecture that the paper of the space derives from mixing weights."""
+    def discretise(
+        self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
+    ) -> Genotype:
+        """The architecture that the paper of the space derives from mixing weights; `gates` (cell
+        type -> gates_E) weigh the edges against each other, as in PC-DARTS."""
 
     def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
         """Mixing weights at which the supernet computes just this genotype. An edge that the

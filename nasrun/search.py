@@ -17,12 +17,12 @@ import torch
 from nasrun import drawing
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
-from nasrun.display import Display
 from nasrun.genotype import Genotype
 from nasrun.protocols import MixingWeights, StepReport
 from nasrun.recording import RunRecorder
 from nasrun.retrain import Retraining
 from nasrun.runs import RunFolder
+from nasrun.ui import Display
 from nasrun.wiring import Wiring
 
 NUM_HEAT_MAPS = 20  # drawing one takes longer than a step of a tiny search

@@ -16,9 +16,19 @@ PLUGINS = ("datasets", "spaces", "strategies", "evaluators", "predictors")
 # A module may import from rooms to its left; plug-ins see other plug-ins only through protocols.
 ORDER = (
     {"errors"},
-    {"genotype", "conf_files", "ui", "layout", "cell_text", "hydra_flags"},
-    {"runs", "randomness", "device", "drawing", "heat_map", "genotype_source", "config", "help"},
-    {"protocols", "completion", "hydra_errors", "build"},
+    {"genotype", "conf_files", "ui", "layout", "cell_text"},
+    {
+        "runs",
+        "randomness",
+        "device",
+        "drawing",
+        "heat_map",
+        "genotype_source",
+        "config",
+        "hydra_flags",
+    },
+    {"protocols", "help", "build"},
+    {"completion", "hydra_errors"},
     {"costs", "training"},
     set(PLUGINS),
     {"checkpoint", "recording", "wiring"},

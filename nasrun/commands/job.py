@@ -88,7 +88,8 @@ def run_job(config: DictConfig, prepare: Prepare, command_line: str) -> Outcome:
     """One job; every exception but an interruption becomes part of the outcome."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    overrides = list(settings.overrides.task)
+    overrides = OmegaConf.to_container(settings.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
     sweep = settings.mode == RunMode.MULTIRUN
     outcome = Outcome(folder, overrides)
     try:

@@ -14,6 +14,7 @@ from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 from nasrun.genotype import Genotype
 from nasrun.runs import RunFolder
+from nasrun.ui import Display
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,7 +27,7 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
 
     if OmegaConf.is_missing(config, "genotype"):
         raise UsageError(
-            "retrain needs to know what to train: nasrun retrain genotype=<run folder, file or text>"
+            "retrain needs an architecture: nasrun retrain genotype=<run folder, file or text>"
         )
     text = str(config.genotype)
     genotype = None if text == "random" else resolve(text)
@@ -34,7 +35,6 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
     if settings.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
-    from nasrun.display import Display
     from nasrun.search import open_session, run_known
     from nasrun.wiring import Wiring
 

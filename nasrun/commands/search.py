@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from nasrun import config as configuration
 from nasrun.commands.job import Prepared, launch
 from nasrun.runs import RunFolder
+from nasrun.ui import Display
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
 def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
     settings = configuration.to_typed(config, configuration.SearchConfig)
-    from nasrun.display import Display  # torch is imported below here, not for --cfg or completion
+    # torch is imported from here on, and not for --cfg or completion
     from nasrun.search import open_session, run_search
     from nasrun.wiring import Wiring
 

@@ -91,7 +91,7 @@ def test_wrong_types_and_names_of_plugin_keys_are_named() -> None:
 @pytest.mark.parametrize("target", ["os.system", "builtins.eval", "nasrunx.spaces.Darts"])
 def test_foreign_targets_are_refused(target: str) -> None:
     node = {"_target_": target}
-    assert list(build.faults(node, "space"))[0].startswith(f"space._target_={target} is refused")
+    assert next(build.faults(node, "space")).startswith(f"space._target_={target} is refused")
     with pytest.raises(UsageError, match="is refused"):
         build.build({"_target_": "nasrun.spaces.darts.Darts", "inner": node})
 

@@ -308,6 +308,25 @@ def test_scoring_leaves_no_trace(relaxed, shape, statistics):
         assert torch.equal(tensor, before[name]), name
 
 
+def test_supernet_and_network_may_be_channels_last(relaxed, shape, rng):
+    torch.manual_seed(0)
+    genotype, weights = relaxed.sample(rng), mixing_weights(relaxed)
+    active = {name: weights_EO > 0 for name, weights_EO in relaxed.one_hot(genotype).items()}
+    supernet = relaxed.supernet(shape)
+    network = relaxed.network(genotype, shape, NetworkSize()).eval()
+
+    def outputs():
+        for some in (None, active):
+            yield supernet(inputs(shape), weights, active=some, statistics="batch")
+        yield network(inputs(shape))
+
+    before = list(outputs())
+    as_module(supernet).to(memory_format=torch.channels_last)
+    as_module(network).to(memory_format=torch.channels_last)
+    for actual, expected in zip(outputs(), before, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_supernet_builds_active_operations_only(relaxed, shape):
     torch.manual_seed(0)
     genotype = sampled(relaxed, 1)[0]

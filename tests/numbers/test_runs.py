@@ -22,9 +22,14 @@ def nothing() -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     with RunFolder(tmp_path) as folder:
         folder.write_json("result.json", {"a": 1})
-        with pytest.raises(RuntimeError), folder.replacing("result.json") as path:
-            path.write_text("half")
-            raise RuntimeError
+
+        def half() -> None:
+            with folder.replacing("result.json") as path:
+                path.write_text("half")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            half()
         assert folder.read_json("result.json") == {"a": 1}
         assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "result.json"]
 

@@ -1,10 +1,96 @@
+"""What people see in the terminal. The only module that imports rich, and only when it draws."""
+
 from __future__ import annotations
 
+import functools
+import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from nasrun.ui import console
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@functools.cache
+def console(stderr: bool = False) -> Console:
+    """The one console per stream, so that log lines scroll above a live progress bar."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+def say(text: str) -> None:
+    """Write lines to standard output, as they are."""
+    sys.stdout.write(f"{text}\n")
+
+
+def complain(text: str) -> None:
+    """Write a message about a mistake or a failure to standard error."""
+    sys.stdout.flush()  # what was said before stands before it
+    sys.stderr.write(f"nasrun: {text}\n")
+
+
+def listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Names and glosses under headings: wrapped and coloured on a terminal, else one line each."""
+    if not sys.stdout.isatty():
+        say(plain_listing(sections))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    width = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
+    for position, (heading, rows) in enumerate(sections.items()):
+        if position:
+            console().print()
+        console().print(Text(heading, style="bold"))
+        table = Table.grid(padding=(0, 2))
+        table.add_column(min_width=width + 2, no_wrap=True, style="cyan")
+        table.add_column()
+        for name, gloss in rows:
+            table.add_row(Text(f"  {name}"), Text(gloss))
+        console().print(table)
+
+
+def plain_listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """The same for a pipe or a file: nothing is wrapped, so that lines can be searched."""
+    width = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
+    blocks = [
+        "\n".join([heading, *(f"  {name:<{width}}  {gloss}".rstrip() for name, gloss in rows)])
+        for heading, rows in sections.items()
+    ]
+    return "\n\n".join(blocks)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; the first column is text, the others are numbers and stand to the right."""
+    if not sys.stdout.isatty():
+        say(plain_table(title, columns, rows))
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for position, column in enumerate(columns):
+        drawn.add_column(column, justify="right" if position else "left")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console().print(drawn)
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same for a pipe or a file, as wide as it needs to be."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if position else cell.ljust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (columns, *rows)
+    ]
+    return "\n".join([title, *lines] if title else lines)
+
 
 SHOWN = {
     "loss": "loss",

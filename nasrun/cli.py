@@ -1,0 +1,92 @@
+"""The entry point: finds the command, calls it, and turns failures into messages and exit codes.
+
+Neither torch nor Hydra is imported here, so that help, listing and completion answer at once.
+Exit codes: 0 done, 1 a failure, 2 the user's mistake, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from nasrun import __version__, completion, conf_files, help, ui
+from nasrun.errors import RunError, UsageError, closest
+from nasrun.hydra_flags import flags_first
+
+HELP_FLAGS = ("-h", "--help")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run `nasrun` with the given arguments (default: those of the process).
+
+    Returns after success and raises `SystemExit` with the exit code otherwise; a fault of ours
+    escapes as it is, and Python shows its traceback and exits with 1.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _dispatch(arguments)
+        sys.stdout.flush()  # a reader that went away (`| head`) is noticed here, not at exit
+    except UsageError as error:
+        _exit(2, str(error))
+    except RunError as error:
+        _exit(1, str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if not type(error).__module__.startswith(("hydra.", "omegaconf.", "yaml.")):
+            raise
+        from nasrun.hydra_errors import sentence
+
+        message = sentence(error, arguments)
+        if message is None:
+            raise
+        _exit(2, message)
+
+
+def _exit(code: int, message: str) -> None:
+    ui.complain(message)
+    raise SystemExit(code)
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in HELP_FLAGS:
+        ui.say(help.overview())
+    elif arguments[0] == "--version":
+        ui.say(f"nasrun {__version__}")
+    elif arguments[0] in ("-sc", "--shell-completion"):
+        completion.main(arguments[1:])
+    else:
+        _run(arguments[0], arguments[1:])
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
+    command = help.COMMANDS.get(name)
+    if command is None:
+        raise UsageError(f"unknown command '{name}': {closest(name, help.COMMANDS)}")
+    if any(word in HELP_FLAGS for word in arguments):
+        ui.say(help.page(name, conf_files.conf_dir()))
+        return
+    ordered = flags_first(arguments) if command.config else list(arguments)
+    module = importlib.import_module(f"nasrun.commands.{name}")
+    with _full_errors():
+        module.main(ordered)
+
+
+@contextlib.contextmanager
+def _full_errors() -> Iterator[None]:
+    """Without this variable Hydra prints exceptions and exits by itself."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before

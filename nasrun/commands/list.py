@@ -1,0 +1,39 @@
+"""`nasrun list [KIND]`: what can be chosen. Every folder of `conf/` is a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nasrun import conf_files, ui
+from nasrun.errors import UsageError, closest
+from nasrun.help import argument_parser
+
+
+def main(arguments: list[str]) -> None:
+    """Print the options of one kind, or of all. Raises `UsageError` for an unknown kind."""
+    parser = argument_parser("list")
+    parser.add_argument("kind", nargs="?")
+    root = conf_files.conf_dir()
+    kinds = conf_files.groups(root)
+    wanted = parser.parse_args(arguments).kind
+    shown = kinds if wanted is None else (_kind(wanted, kinds),)
+    ui.listing({f"{kind}=...": _rows(kind, root) for kind in shown})
+
+
+def _kind(word: str, kinds: Sequence[str]) -> str:
+    names = {name: kind for kind in kinds for name in (kind, plural(kind))}
+    if word not in names:
+        raise UsageError(f"there is no kind '{word}': {closest(word, map(plural, kinds))}")
+    return names[word]
+
+
+def _rows(kind: str, root: Path) -> list[tuple[str, str]]:
+    return [(option.name, option.gloss) for option in conf_files.options(kind, root)]
+
+
+def plural(kind: str) -> str:
+    """`strategy` -> `strategies`, `space` -> `spaces`, `fitness` -> `fitnesses`."""
+    if kind.endswith("y"):
+        return f"{kind[:-1]}ies"
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"

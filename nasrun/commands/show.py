@@ -1,0 +1,62 @@
+"""`nasrun show GENOTYPE [--out FILE]`: the cells of a run, a file or a text, drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasrun import cell_text, ui
+from nasrun.errors import UsageError
+from nasrun.genotype_source import resolve
+from nasrun.help import argument_parser
+
+
+def main(arguments: list[str]) -> None:
+    """Draw a genotype in the terminal and, with `--out`, to a file.
+
+    Raises `UsageError` for a genotype that cannot be read and a picture that cannot be written.
+    """
+    parser = argument_parser("show")
+    parser.add_argument("genotype")
+    parser.add_argument("--out", type=Path)
+    parsed = parser.parse_args(arguments)
+    genotype = resolve(parsed.genotype)
+    lines = [cell_text.text(genotype), "", f"space {genotype.space}, id {genotype.short_id}"]
+    lines += _accuracies(Path(parsed.genotype) / "result.json")
+    ui.say("\n".join(lines))
+    if parsed.out is not None:
+        from nasrun import drawing  # matplotlib takes most of a second
+
+        drawing.draw(genotype, parsed.out)
+        ui.say(f"picture: {parsed.out}")
+
+
+def _accuracies(path: Path) -> Iterator[str]:
+    """One line for each accuracy that the run has recorded, in percent."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a file, a text, or a run that is not done
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    if not isinstance(result, Mapping):
+        raise UsageError(f"{path} is not the result of a run")
+    retrain, table = _node(result, "retrain"), _node(result, "table")
+    figures = {
+        "search validation accuracy": result.get("search_val_accuracy"),
+        "retrained, validation accuracy": retrain.get("val_accuracy"),
+        "retrained, test accuracy": retrain.get("test_accuracy"),
+        "table, validation accuracy": table.get("val_accuracy"),
+        "table, test accuracy": table.get("test_accuracy"),
+    }
+    for name, value in figures.items():
+        if isinstance(value, int | float):
+            yield f"{name}: {100 * value:.2f} %"
+
+
+def _node(result: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A part of the record; empty where it is missing or null."""
+    found = result.get(key)
+    return found if isinstance(found, Mapping) else {}

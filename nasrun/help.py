@@ -1,0 +1,214 @@
+"""The commands and their help pages, rendered from `conf/` without Hydra and without torch."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from nasrun import conf_files
+from nasrun.errors import UsageError
+from nasrun.hydra_flags import FLAGS
+
+WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHelp:
+    """All that help, dispatch and completion know of a command."""
+
+    purpose: str
+    usage: str
+    examples: tuple[tuple[str, str], ...]  # (what to type, what it does)
+    details: str = ""
+    config: str = ""  # the primary config in conf/; empty for a command without Hydra
+    keys: tuple[str, ...] = ()  # shown with their defaults, where they exist
+
+
+COMMANDS = {
+    "search": CommandHelp(
+        "search for an architecture, then retrain it from scratch",
+        "nasrun search [flags] [overrides]",
+        (
+            ("nasrun search", "EG-NAS on real digits"),
+            ("nasrun search budget=smoke retrain=none", "each phase once"),
+            ("nasrun search dataset=cifar10 dataset.download=true space=nasbench201", ""),
+            ("nasrun search -m seed=0,1,2 fitness.zeta=0.4,1.0", "six runs and a table"),
+            ("nasrun search --cfg job", "what would run"),
+        ),
+        "The run folder is outputs/<date>/<time>-<space>-<strategy>-s<seed>/, that of a sweep "
+        "outputs/sweeps/<date>/<time>/<job>/. An interrupted run goes on with nasrun resume.",
+        "search",
+        (
+            "seed",
+            "device",
+            "precision",
+            "name",
+            "dataset.limit",
+            "dataset.batch_size",
+            "space.channels",
+            "space.cells",
+            "space.partial_channels",
+            "fitness.zeta",
+            "fitness.eta",
+            "population.size",
+            "budget.epochs",
+            "budget.seconds",
+            "retrain.epochs",
+            "retrain.channels",
+            "retrain.cells",
+        ),
+    ),
+    "retrain": CommandHelp(
+        "train a known architecture from scratch",
+        "nasrun retrain genotype=GENOTYPE [flags] [overrides]",
+        (
+            ("nasrun retrain genotype=outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
+            ("nasrun retrain genotype=random space=darts seed=0", "to compare with"),
+        ),
+        "GENOTYPE is a run folder, a file, or (in quotes) a text: JSON, Genotype(normal=[...], "
+        "reduce=[...]) or a NAS-Bench-201 string |op~0|+|op~0|op~1|+|op~0|op~1|op~2|.",
+        "retrain",
+        (
+            "genotype",
+            "seed",
+            "device",
+            "dataset.batch_size",
+            "retrain.epochs",
+            "retrain.channels",
+            "retrain.cells",
+            "retrain.learning_rate",
+            "retrain.drop_path",
+        ),
+    ),
+    "resume": CommandHelp(
+        "go on with an interrupted run or sweep",
+        "nasrun resume FOLDER",
+        (("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),),
+        "The run continues from its last checkpoint as if it had never stopped. Finished runs, "
+        "and finished jobs of a sweep, are left as they are.",
+    ),
+    "show": CommandHelp(
+        "draw the cells of a genotype",
+        "nasrun show GENOTYPE [--out FILE.svg|FILE.png]",
+        (
+            ("nasrun show outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun show my_cell.json --out cells.svg", "a picture besides"),
+        ),
+        "GENOTYPE is a run folder, a genotype file, or a text: JSON, Genotype(normal=[...], ...) "
+        "or a NAS-Bench-201 string. --out also writes a picture (needs no graphviz).",
+    ),
+    "list": CommandHelp(
+        "list what can be chosen: strategies, spaces, datasets, ...",
+        "nasrun list [KIND]",
+        (
+            ("nasrun list", "everything"),
+            ("nasrun list strategies", "what strategy=... can be"),
+        ),
+        "Every folder of conf/ is a kind, in the singular or the plural.",
+    ),
+}
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; usage: {self.usage}")
+
+
+def argument_parser(command: str) -> argparse.ArgumentParser:
+    """An empty parser for a command without Hydra; it raises `UsageError` in place of exiting."""
+    return _Arguments(usage=COMMANDS[command].usage, add_help=False, allow_abbrev=False)
+
+
+def overview() -> str:
+    """What `nasrun` alone prints."""
+    commands = [(name, command.purpose) for name, command in COMMANDS.items()]
+    examples = [
+        ("nasrun search strategy=egnas", "on real digits"),
+        ("nasrun search -m fitness.zeta=0.4,1.0 seed=0,1,2", "six runs, a table"),
+        ("nasrun list strategies", "what can be chosen"),
+    ]
+    return "\n".join(
+        [
+            "nasrun: neural architecture search from the command line",
+            "",
+            "Usage: nasrun COMMAND [arguments] | nasrun COMMAND --help | nasrun --version",
+            "",
+            "Commands:",
+            *_columns(commands),
+            "",
+            "Examples:",
+            *_examples(examples),
+            "",
+            "Runs are written to outputs/<date>/<time>-<space>-<strategy>-s<seed>/.",
+            'TAB completion: eval "$(nasrun -sc install=bash)"',
+        ]
+    )
+
+
+def page(command: str, root: Path) -> str:
+    """What `nasrun COMMAND --help` prints, at most 80 columns wide; `root` is the conf folder."""
+    about = COMMANDS[command]
+    lines = [f"nasrun {command}: {about.purpose}", "", f"Usage: {about.usage}", "", "Examples:"]
+    lines += _examples(about.examples)
+    if about.details:
+        lines += ["", *textwrap.wrap(about.details, WIDTH)]
+    if about.config:
+        lines += _choices(about, root)
+        lines += ["", "Flags:"]
+        lines += _columns([(_flag_name(flag.long, flag.short), flag.gloss) for flag in FLAGS[:5]])
+        more = f"Every key and its value: nasrun {command} --cfg job. Choices of a group: "
+        lines += [
+            "",
+            *textwrap.wrap(f"{more}nasrun list GROUP. Comments: the files in {root}", WIDTH),
+        ]
+    return "\n".join(lines)
+
+
+def _flag_name(long: str, short: str) -> str:
+    return f"{short}, {long}" if short else long
+
+
+def _choices(about: CommandHelp, root: Path) -> list[str]:
+    """Groups with their options, then the most used keys with their defaults."""
+    composition = conf_files.compose(about.config, root)
+    lines: list[str] = []
+    for group, default in composition.choices.items():
+        rows = [(option.name, option.gloss) for option in conf_files.options(group, root)]
+        if rows:
+            chosen = f" (default: {default})" if default else ""
+            lines += ["", f"{group}=...{chosen}", *_columns(rows)]
+    rows = [
+        (f"{key}={_value(composition.keys[key])}", composition.glosses.get(key, ""))
+        for key in about.keys
+        if key in composition.keys
+    ]
+    return [*lines, "", "Keys and their defaults:", *_columns(rows)]
+
+
+def _value(value: object) -> str:
+    """As it is typed on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _examples(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """What can be pasted; the glosses are shell comments in one column."""
+    width = max((len(command) for command, gloss in rows if gloss), default=0)
+    return [f"  {command:<{width}}" + f"  # {gloss}" * bool(gloss) for command, gloss in rows]
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names, and beside them their glosses, wrapped."""
+    indent = 4 + max((len(name) for name, _ in rows), default=0)
+    lines = []
+    for name, gloss in rows:
+        first, *others = textwrap.wrap(gloss, WIDTH - indent) or [""]
+        lines.append(f"  {name:<{indent - 2}}{first}".rstrip())
+        lines += [" " * indent + other for other in others]
+    return lines

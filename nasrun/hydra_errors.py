@@ -1,0 +1,122 @@
+"""One sentence in place of Hydra's and OmegaConf's composition errors. Imported when one happens.
+
+Their messages name paths and internals; what a user needs is the word that was wrong and what to
+type instead. Messages are those of hydra-core 1.3.8 and omegaconf 2.3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import yaml
+from hydra.errors import (
+    CompactHydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    ValidationError,
+)
+
+from nasrun import conf_files
+from nasrun.errors import closest
+from nasrun.help import COMMANDS
+
+USER_MISTAKES = (
+    CompactHydraException,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    ValidationError,
+    yaml.YAMLError,
+)
+TYPES = {
+    "Float": "a number",
+    "Integer": "a whole number",
+    "Boolean": "true or false",
+    "String": "a text",
+}
+
+
+def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
+    """What the user should read, or None where the error is a fault of ours.
+
+    `arguments` are the words of the command line, the command first.
+    """
+    if isinstance(error, InstantiationException) or not isinstance(error, USER_MISTAKES):
+        return None
+    if isinstance(error, MissingConfigException):
+        return _missing_config(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"'{error.override}' is not understood: overrides are key=value or group=option, and "
+            "a value with spaces, commas, brackets or equal signs is quoted: 'key=\"a value\"'"
+        )
+    text = str(error)
+    group_or_key = re.match(r"Could not override '([^']+)'", text)
+    if group_or_key:
+        return _unknown(group_or_key[1], error, arguments)
+    cause = error.__cause__ or error
+    merging = re.match(r"Error merging override (.*)", text)
+    if isinstance(cause, ValidationError | ConfigKeyError | ConfigAttributeError):
+        return _wrong_value(merging[1] if merging else "", cause)
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
+    if ambiguous:
+        key, _, value = ambiguous[1].partition("=")
+        return (
+            f"{ambiguous[1]} has several values: add -m to run each of them, "
+            f"or write '{key}=[{value}]' for one list"
+        )
+    return _first_lines(text or str(cause))
+
+
+def _missing_config(error: MissingConfigException) -> str:
+    name = error.missing_cfg_file or ""
+    group, _, option = name.rpartition("/")
+    if error.options is not None:
+        return f"{group}={option} does not exist; {closest(option, error.options)}"
+    return _first_lines(str(error).partition("Config search path:")[0])
+
+
+def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
+    """An override whose key or group is not in the composed config."""
+    root = conf_files.conf_dir()
+    primary = COMMANDS[arguments[0]].config
+    known = conf_files.compose(primary, root, conf_files.chosen_options(arguments, root))
+    if name in conf_files.groups(root):
+        return f"nasrun {arguments[0]} has no group {name}; {closest(name, known.choices)}"
+    if name.startswith("hydra."):
+        return f"{name} does not exist; nasrun {arguments[0]} --cfg hydra shows Hydra's own keys"
+    node = name.rpartition(".")[0]
+    option = known.choices.get(node)
+    where = f" (with {node}={option})" if option else ""
+    return f"{name} does not exist{where}; {_similar_keys(name, node, known)}"
+
+
+def _similar_keys(name: str, node: str, known: conf_files.Composition) -> str:
+    """A hint from the keys beside it, else from all keys, else from the first level."""
+    siblings = [key for key in known.keys if node and key.startswith(f"{node}.")]
+    first_level = {*known.choices, *(key for key in known.keys if "." not in key)}
+    hint = closest(name, siblings or (known.keys if node else first_level))
+    return hint if siblings or hint.startswith("did you mean") else closest(name, first_level)
+
+
+def _wrong_value(override: str, cause: Exception) -> str:
+    text = _first_lines(str(cause))
+    key = getattr(cause, "full_key", None) or "a value"
+    typed = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
+    if typed:
+        shown = override or f"{key}={typed[1]}"
+        return f"{shown} is not {TYPES.get(typed[2], typed[2])}"
+    return f"{override or key}: {text}"
+
+
+def _first_lines(text: str) -> str:
+    """A message up to its first empty line, on one line, without OmegaConf's coordinates."""
+    head = text.strip().partition("\n\n")[0].partition("\n    full_key:")[0]
+    return " ".join(head.split())

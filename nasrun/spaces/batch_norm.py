@@ -1,0 +1,71 @@
+"""Batch norm whose statistics are the caller's choice, for networks with shared weights.
+
+A supernet is trained by one call ("update"), and scores candidates by another that must not leave
+a trace ("batch") or that uses what training has gathered ("running").
+Shapes: B batch, C channels, E edges whose channels are stacked.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasrun.protocols import Statistics
+
+
+class BatchNorm(nn.Module):
+    """Batch norm of E edges at once (momentum 0.1, epsilon 1e-5, as torch's default).
+
+    Args:
+        channels: C, per edge.
+        num_edges: E; the images have E*C channels, those of an edge together.
+        affine: a trained scale and shift per channel.
+    """
+
+    running_mean_EC: Tensor
+    running_var_EC: Tensor
+
+    def __init__(self, channels: int, *, num_edges: int = 1, affine: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("running_mean_EC", torch.zeros(num_edges, channels))
+        self.register_buffer("running_var_EC", torch.ones(num_edges, channels))
+        self.weight_EC = nn.Parameter(torch.ones(num_edges, channels)) if affine else None
+        self.bias_EC = nn.Parameter(torch.zeros(num_edges, channels)) if affine else None
+
+    def forward(
+        self,
+        images_BCHW: Tensor,
+        statistics: Statistics,
+        *,
+        chosen: list[int] | None = None,
+        scale_E: Tensor | None = None,
+    ) -> Tensor:
+        """The normalised images, float, of the same shape.
+
+        "update" normalises by the batch and moves the running statistics (unbiased variance);
+        "batch" leaves them alone; "running" normalises by them. `chosen` are the edges that the
+        images hold (default: all). `scale_E` is a factor per edge, such as a mixing weight: the
+        mixture then costs no pass of its own; only without `affine`.
+        """
+        mean_EC, variance_EC = self.running_mean_EC, self.running_var_EC
+        if chosen is not None:
+            mean_EC, variance_EC = mean_EC[chosen], variance_EC[chosen]
+        scale = None if self.weight_EC is None else self.weight_EC.view(-1)
+        if scale_E is not None:
+            assert self.weight_EC is None, "an affine batch norm has a scale already"
+            # A copy: torch's backward pass misreads a scale that is one value, expanded.
+            scale = scale_E.to(mean_EC.dtype).repeat_interleave(mean_EC.shape[1])
+        batch_only = statistics == "batch"
+        normalised_BCHW = F.batch_norm(
+            images_BCHW,
+            None if batch_only else mean_EC.view(-1),
+            None if batch_only else variance_EC.view(-1),
+            scale,
+            None if self.bias_EC is None else self.bias_EC.view(-1),
+            training=statistics != "running",
+        )
+        if statistics == "update" and chosen is not None:  # copies were moved above
+            self.running_mean_EC[chosen] = mean_EC
+            self.running_var_EC[chosen] = variance_EC
+        return normalised_BCHW

@@ -1,0 +1,251 @@
+"""DARTS: Differentiable Architecture Search (Liu, Simonyan, Yang, ICLR 2019, arXiv 1806.09055).
+
+A network is a stack of two kinds of cells, `normal` and `reduce` (stride 2). A cell has two inputs
+(the outputs of the two cells before it) and four nodes; each node adds up two operations on two
+different earlier states, and the nodes together are the cell's output. During the search all 14
+edges mix all operations. No torch at import time. Shapes: E = 14 edges, O operations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from nasrun.errors import UsageError, closest, require
+from nasrun.genotype import Cell, Edge, Genotype, darts_genotype
+from nasrun.spaces.integer_coded import IntegerCodedSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasrun.protocols import MixingWeights, Network, NetworkSize, Supernet, TaskShape
+
+KNOWN_OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+CELLS = ("normal", "reduce")
+NODES = (2, 3, 4, 5)  # the states that are computed; 0 and 1 are the cell's inputs, 6 its output
+EDGES = tuple((source, target) for target in NODES for source in range(target))
+INPUT_PAIRS = {node: tuple(itertools.combinations(range(node), 2)) for node in NODES}
+
+
+class Darts(IntegerCodedSpace):
+    """The DARTS cells. The genes of a node: which two inputs, and the operation on each.
+
+    Args:
+        channels, cells: width of the first cell and number of cells, of supernet and network alike
+            where nothing else is asked for.
+        partial_channels: k of PC-DARTS (arXiv 1907.05737): 1/k of the channels go through the
+            operations of the supernet, the others bypass them; 1 is off.
+        operations: names from `KNOWN_OPERATIONS`; `none` only takes part in the search.
+
+    Raises:
+        UsageError: an unknown operation, or a size that does not fit.
+    """
+
+    name = "darts"
+
+    def __init__(
+        self, *, channels: int, cells: int, partial_channels: int, operations: list[str]
+    ) -> None:
+        for operation in operations:
+            if operation not in KNOWN_OPERATIONS:
+                hint = closest(operation, KNOWN_OPERATIONS)
+                raise UsageError(f"space.operations has the unknown name '{operation}'; {hint}")
+        self.operations = tuple(operations)
+        self.choices = tuple(name for name in operations if name != "none")
+        distinct = len(set(operations)) == len(operations) and len(self.choices) > 0
+        require(distinct, "space.operations", operations, "different names, not only none")
+        self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
+        _check_size(channels, cells, partial_channels)
+        self.alpha_shapes: Mapping[str, tuple[int, int]] = dict.fromkeys(
+            CELLS, (len(EDGES), len(operations))
+        )
+        genes_of_node = ((len(INPUT_PAIRS[n]), len(self.choices), len(self.choices)) for n in NODES)
+        self.cardinalities = tuple(itertools.chain(*genes_of_node)) * len(CELLS)
+
+    # ------------------------------------------------------------------ genotypes
+
+    def validate(self, genotype: Genotype) -> None:
+        """Two edges into each node, from different sources; any concat of nodes will do."""
+        self._validate_cells(genotype, CELLS)
+        for cell in genotype.cells:
+            if len(cell.nodes) != 7:
+                raise UsageError(
+                    f"cell '{cell.name}' has {len(cell.nodes)} nodes: a DARTS cell has 7 "
+                    "(two inputs, four computed, one output)"
+                )
+            for node in NODES:
+                sources = {edge.source for edge in cell.edges_into(node)}
+                if len(cell.edges_into(node)) != 2 or len(sources) != 2:
+                    found = ", ".join(f"{e.source} -> {e.target}" for e in cell.edges_into(node))
+                    raise UsageError(
+                        f"node {node} of cell '{cell.name}' needs two edges from two different "
+                        f"nodes below {node}; it has {found or 'none'}"
+                    )
+                for edge in cell.edges_into(node):
+                    self._validate_operation(edge.operation, cell, self.choices)
+            if cell.edges_into(1):
+                raise UsageError(f"cell '{cell.name}' has an edge 0 -> 1 between its two inputs")
+            self._validate_concat(cell)
+
+    def _validate_concat(self, cell: Cell) -> None:
+        concat = cell.edges_into(6)
+        sources = {edge.source for edge in concat if edge.operation == "concat"}
+        if not sources or len(sources) != len(concat) or not sources <= set(NODES):
+            raise UsageError(
+                f"the output of cell '{cell.name}' must be formed by 'concat' edges from the "
+                f"nodes 2 to 5; it has {[list(edge) for edge in concat]}"
+            )
+
+    def canonical(self, genotype: Genotype) -> str:
+        """The sorted edges of each cell: the order of the two inputs of a node does not matter."""
+        self.validate(genotype)
+        return "/".join(
+            " ".join(f"{e.target}<{e.source}:{e.operation}" for e in _sorted_edges(cell))
+            for cell in (genotype.cell(name) for name in CELLS)
+        )
+
+    def encode(self, genotype: Genotype) -> tuple[int, ...]:
+        """(pair of inputs, operation on the first, operation on the second) per node.
+
+        Raises:
+            UsageError: also for an output of other states than 2 to 5, which has no genes.
+        """
+        self.validate(genotype)
+        genes = list[int]()
+        for cell in (genotype.cell(name) for name in CELLS):
+            if {edge.source for edge in cell.edges_into(6)} != set(NODES):
+                raise UsageError(
+                    f"cell '{cell.name}' leaves a node out of its output: it can be retrained, "
+                    "and cannot take part in a search"
+                )
+            for node in NODES:
+                first, second = sorted(cell.edges_into(node), key=lambda edge: edge.source)
+                genes.append(INPUT_PAIRS[node].index((first.source, second.source)))
+                genes += [self.choices.index(edge.operation) for edge in (first, second)]
+        return tuple(genes)
+
+    def decode(self, genes: Sequence[int]) -> Genotype:
+        pairs: dict[str, list[tuple[str, int]]] = {name: [] for name in CELLS}
+        remaining = iter(genes)
+        for name, node in itertools.product(CELLS, NODES):
+            for source in INPUT_PAIRS[node][next(remaining)]:
+                # The genes of a node are (pair, first, second): the pair was taken just now.
+                pairs[name].append((self.choices[next(remaining)], source))
+        return darts_genotype(pairs)
+
+    # ------------------------------------------------------------------ relaxation
+
+    def discretise(
+        self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
+    ) -> Genotype:
+        """Per node the two edges whose strongest operation is strongest, `none` left aside.
+
+        `gates` (cell type -> gates_E) multiply the weights, as in PC-DARTS. Of equal candidates
+        the one with the lowest index is taken. Source: section 2.4 of the paper.
+        """
+        pairs: dict[str, list[tuple[str, int]]] = {name: [] for name in CELLS}
+        for name in CELLS:
+            best = self._best_per_edge(weights[name], None if gates is None else gates[name])
+            for node in NODES:
+                ranked = sorted(range(node), key=lambda source: -best[source, node][0])
+                pairs[name] += [(best[source, node][1], source) for source in sorted(ranked[:2])]
+        return darts_genotype(pairs)
+
+    def _best_per_edge(
+        self, weights_EO: Tensor, gates_E: Tensor | None
+    ) -> dict[tuple[int, int], tuple[float, str]]:
+        """Edge -> weight and name of its strongest operation."""
+        if gates_E is not None:
+            weights_EO = weights_EO * gates_E[:, None]
+        columns = [self.operations.index(name) for name in self.choices]
+        strongest_E, index_E = weights_EO.detach()[:, columns].max(dim=1)
+        names = (self.choices[index] for index in index_E.tolist())
+        return dict(zip(EDGES, zip(strongest_E.tolist(), names, strict=True), strict=True))
+
+    def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
+        """weights_EO, float32: 1 for the operation of each edge that the genotype has, else 0."""
+        import torch
+
+        self.encode(genotype)  # refuses what the supernet cannot express
+        weights = {name: torch.zeros(shape) for name, shape in self.alpha_shapes.items()}
+        for name in CELLS:
+            for edge in _computed_edges(genotype.cell(name)):
+                row = EDGES.index((edge.source, edge.target))
+                weights[name][row, self.operations.index(edge.operation)] = 1.0
+        return weights
+
+    def one_hot_gates(self, genotype: Genotype) -> dict[str, Tensor]:
+        """gates_E, float32: 1 for the edges that the genotype has, else 0."""
+        return {name: rows_EO.sum(1) for name, rows_EO in self.one_hot(genotype).items()}
+
+    # ------------------------------------------------------------------ networks
+
+    def supernet(
+        self,
+        shape: TaskShape,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        partial_channels: int | None = None,
+        active: Mapping[str, Tensor] | None = None,
+        skip_dropout: float = 0.0,
+    ) -> Supernet:
+        from nasrun.spaces.darts_supernet import DartsSupernet
+
+        channels = self.channels if channels is None else channels
+        cells = self.cells if cells is None else cells
+        partial_channels = self.partial_channels if partial_channels is None else partial_channels
+        _check_size(channels, cells, partial_channels)
+        return DartsSupernet(
+            shape,
+            self.operations,
+            channels=channels,
+            cells=cells,
+            partial_channels=partial_channels,
+            active=active,
+            skip_dropout=skip_dropout,
+        )
+
+    def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
+        from nasrun.spaces.darts_network import DartsNetwork
+
+        self.validate(genotype)
+        return DartsNetwork(
+            genotype,
+            shape,
+            channels=self.channels if size.channels is None else size.channels,
+            cells=self.cells if size.cells is None else size.cells,
+            auxiliary=size.auxiliary,
+            stem=size.stem,
+        )
+
+
+def _computed_edges(cell: Cell) -> list[Edge]:
+    return [edge for edge in cell.edges if edge.target in NODES]
+
+
+def _sorted_edges(cell: Cell) -> list[Edge]:
+    return sorted(cell.edges, key=lambda edge: (edge.target, edge.source))
+
+
+def _check_size(channels: int, cells: int, partial_channels: int) -> None:
+    require(channels >= 1, "space.channels", channels, "at least 1")
+    require(cells >= 1, "space.cells", cells, "at least 1")
+    require(partial_channels >= 1, "space.partial_channels", partial_channels, "at least 1 (off)")
+    if channels % partial_channels:
+        fitting = channels + partial_channels - channels % partial_channels
+        raise UsageError(
+            f"space.channels={channels} cannot be divided by space.partial_channels="
+            f"{partial_channels}: type space.channels={fitting}, or space.partial_channels=1 "
+            "to switch partial channels off"
+        )

@@ -1,0 +1,182 @@
+"""What every space gets for free once its genotypes can be written as integer genes.
+
+A subclass says how many values each gene has, how genotypes and genes are translated into each
+other, what is valid, what is the same, and which network it is; sampling, mutation, crossover,
+neighbours, the vector view, enumeration and the graph follow. No torch at import time.
+Shapes: D genes, V graph vertices.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasrun.errors import UsageError, closest
+from nasrun.genotype import Cell, Genotype
+
+if TYPE_CHECKING:
+    from nasrun.protocols import ArchGraph, Network, NetworkSize, TaskShape
+
+MAX_ENUMERATED = 10**6
+
+
+class IntegerCodedSpace(ABC):
+    """A `SearchSpace` whose genotypes are D integer genes, each in [0, cardinality)."""
+
+    name: str
+    cardinalities: tuple[int, ...]
+
+    @abstractmethod
+    def encode(self, genotype: Genotype) -> tuple[int, ...]:
+        """The genes of a genotype; raises `UsageError` where it is not of this space."""
+
+    @abstractmethod
+    def decode(self, genes: Sequence[int]) -> Genotype:
+        """The inverse of `encode`."""
+
+    @abstractmethod
+    def validate(self, genotype: Genotype) -> None:
+        """Raise `UsageError` unless the genotype belongs to this space."""
+
+    @abstractmethod
+    def canonical(self, genotype: Genotype) -> str:
+        """A key that is equal for genotypes that compute the same function."""
+
+    @abstractmethod
+    def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
+        """The network of one genotype, to be trained from scratch."""
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """Each gene uniform and independent."""
+        return self.decode([int(gene) for gene in rng.integers(self.cardinalities)])
+
+    def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
+        """One gene, uniform among those that can change, set to another of its values."""
+        genes = list(self.encode(parent))
+        changeable = [i for i, cardinality in enumerate(self.cardinalities) if cardinality > 1]
+        position = int(rng.choice(changeable))
+        shift = int(rng.integers(1, self.cardinalities[position]))
+        genes[position] = (genes[position] + shift) % self.cardinalities[position]
+        return self.decode(genes)
+
+    def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
+        """Each gene from either parent with equal probability."""
+        takes_second = rng.integers(0, 2, size=len(self.cardinalities))
+        parents = (self.encode(first), self.encode(second))
+        return self.decode([parents[which][i] for i, which in enumerate(takes_second)])
+
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        """All genotypes that differ in one gene, in the order of genes and values."""
+        genes = self.encode(genotype)
+        return [
+            self.decode([*genes[:position], value, *genes[position + 1 :]])
+            for position, cardinality in enumerate(self.cardinalities)
+            for value in range(cardinality)
+            if value != genes[position]
+        ]
+
+    def from_vector(self, vector_D: np.ndarray) -> Genotype:
+        """The genotype at a point of the unit cube; coordinates outside [0, 1] are clipped."""
+        cardinalities_D = np.array(self.cardinalities)
+        genes_D = np.floor(np.clip(vector_D, 0.0, 1.0) * cardinalities_D).astype(int)
+        return self.decode([int(gene) for gene in np.minimum(genes_D, cardinalities_D - 1)])
+
+    def to_vector(self, genotype: Genotype) -> np.ndarray:
+        """The middle of the box that `from_vector` maps to the genotype; float64."""
+        return (np.array(self.encode(genotype)) + 0.5) / np.array(self.cardinalities)
+
+    def size(self) -> int:
+        """How many genotypes there are, isomorphic ones counted apart."""
+        return math.prod(self.cardinalities)
+
+    def enumerate(self) -> Iterator[Genotype]:
+        """All genotypes, the last gene fastest; raises `UsageError` above a million."""
+        if self.size() > MAX_ENUMERATED:
+            raise UsageError(
+                f"space={self.name} has {self.size():.3g} genotypes, and at most "
+                f"{MAX_ENUMERATED:,} can be enumerated: choose a strategy that samples"
+            )
+        return map(self.decode, itertools.product(*map(range, self.cardinalities)))
+
+    def graph(self, genotype: Genotype) -> ArchGraph:
+        """The operations as vertices: an edge's operation feeds those on the edges that leave its
+        target. All cells stand side by side between one input and one output.
+
+        Edges with `none` are left out. Where a genotype has several cells, labels begin with the
+        cell's name; where a cell has several inputs, each of them is a vertex of its own.
+        """
+        from nasrun.protocols import ArchGraph  # needs torch
+
+        labels, arrows = ["input"], list[tuple[int, int]]()
+        outputs = list[int]()
+        for cell in genotype.cells:
+            prefix = f"{cell.name}:" if len(genotype.cells) > 1 else ""
+            outputs += _add_cell(cell, prefix, labels, arrows)
+        arrows += [(vertex, len(labels)) for vertex in outputs]
+        labels.append("output")
+        adjacency_VV = np.zeros((len(labels), len(labels)), dtype=np.uint8)
+        for source, target in arrows:
+            adjacency_VV[source, target] = 1
+        return ArchGraph(tuple(labels), adjacency_VV)
+
+    def params_and_flops(
+        self, genotype: Genotype, shape: TaskShape, size: NetworkSize
+    ) -> tuple[int, int]:
+        """Trainable parameters and multiply-adds of one input, without an auxiliary head."""
+        import torch
+
+        from nasrun.costs import measure
+
+        with torch.device("meta"):
+            return measure(self.network(genotype, shape, replace(size, auxiliary=False)), shape)
+
+    def _validate_cells(self, genotype: Genotype, names: Sequence[str]) -> None:
+        if genotype.space != self.name:
+            raise UsageError(
+                f"the genotype is of space '{genotype.space}', and space={self.name} was chosen"
+            )
+        for name in names:
+            genotype.cell(name)  # says which cell is missing
+        if len(genotype.cells) != len(names):
+            found = ", ".join(cell.name for cell in genotype.cells)
+            raise UsageError(
+                f"a {self.name} genotype has the cells {', '.join(names)}, each once, not {found}"
+            )
+
+    def _validate_operation(self, name: str, cell: Cell, allowed: Sequence[str]) -> None:
+        if name not in allowed:
+            raise UsageError(
+                f"cell '{cell.name}' has the operation '{name}', which space={self.name} lacks; "
+                f"{closest(name, allowed)}"
+            )
+
+
+def _add_cell(
+    cell: Cell, prefix: str, labels: list[str], arrows: list[tuple[int, int]]
+) -> list[int]:
+    """Append the vertices and arrows of one cell; returns the vertices that form its output."""
+    vertices_of = {node: list[int]() for node in range(len(cell.nodes))}  # summed up in each node
+
+    def add(label: str, sources: Sequence[int], node: int) -> None:
+        arrows.extend((source, len(labels)) for source in sources)
+        vertices_of[node].append(len(labels))
+        labels.append(prefix + label)
+
+    inputs = [node for node in vertices_of if not cell.edges_into(node)]
+    for node in inputs:
+        if len(inputs) > 1:
+            add(cell.nodes[node], [0], node)
+        else:
+            vertices_of[node] = [0]
+    for edge in sorted(cell.edges, key=lambda edge: (edge.target, edge.source)):
+        if edge.operation == "concat":  # the state itself is part of the output
+            vertices_of[edge.target] += vertices_of[edge.source]
+        elif edge.operation != "none":
+            add(edge.operation, vertices_of[edge.source], edge.target)
+    return vertices_of[len(cell.nodes) - 1]

@@ -1,0 +1,184 @@
+"""`nasrun list`, and the reading of `conf/` that it shares with help, completion and hints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nasrun import conf_files
+from nasrun.cli import main
+from nasrun.commands.list import plural
+from nasrun.config import register
+from nasrun.errors import UsageError
+
+FILES = {
+    "search.yaml": """
+        defaults:
+          - _self_
+          - space: small
+          - optional extra: null
+          - strategy: plain
+          - recipe: null
+        seed: 0   # of everything
+        space:
+          cells: 1
+        hydra:
+          job:
+            name: x
+        """,
+    "space/small.yaml": "# Two cells\n# and more\ncells: 2  # how many\nnested:\n  deep: 1\n",
+    "space/large.yaml": "# Nine cells\ndefaults: [small]\ncells: 9\n",
+    "strategy/plain.yaml": "_target_: a.B\n_partial_: true\nflag: false\nempty: {}\nlist: [1, 2]\n",
+    "strategy/guided.yaml": """
+        # With a predictor
+        defaults:
+          - plain
+          - inner: one
+          - /predictor@guide: ridge
+          - /predictor@_global_.second: ridge
+          - _self_
+        flag: true
+        """,
+    "strategy/inner/one.yaml": "value: 1\n",
+    "predictor/ridge.yaml": "# Ridge regression\npenalty: 0.1\n",
+    "recipe/both.yaml": """
+        # @package _global_
+        # Table 1
+        defaults:
+          - override /strategy: guided
+          - override /space: large
+        seed: 7
+        """,
+    "extra/more.yaml": "# More\nwords: a # b\n",
+    "hydra/job_logging/quiet.yaml": "version: 1\n",
+}  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small conf folder with every kind of entry that a defaults list may have."""
+    for name, text in FILES.items():
+        lines = text.strip("\n").splitlines()
+        indent = len(lines[0]) - len(lines[0].lstrip())
+        path = tmp_path / "conf" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(line[indent:] for line in lines) + "\n")
+    return tmp_path / "conf"
+
+
+def composed_by_hydra(primary: str, root: Path, chosen: dict[str, str]) -> dict[str, object]:
+    overrides = [f"{group}={option}" for group, option in chosen.items()]
+    with initialize_config_dir(str(root), version_base="1.3"):
+        config = compose(primary, overrides)
+    content = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(content, dict)
+    return dict(conf_files._leaves(content))
+
+
+def test_groups_and_options(root: Path) -> None:
+    assert conf_files.groups(root) == (
+        "extra", "predictor", "recipe", "space", "strategy",
+    )  # fmt: skip
+    options = [(option.name, option.gloss) for option in conf_files.options("space", root)]
+    assert options == [("large", "Nine cells"), ("small", "Two cells")]
+    assert [option.gloss for option in conf_files.options("recipe", root)] == ["Table 1"]
+    assert conf_files.options("unknown", root) == ()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"space": "large"},
+        {"extra": "more"},
+        {"strategy": "guided"},
+        {"recipe": "both"},
+        {"recipe": "both", "strategy": "plain"},
+    ],
+    ids=str,
+)
+def test_composition_equals_hydras(chosen: dict[str, str], root: Path) -> None:
+    composition = conf_files.compose("search", root, chosen)
+    assert composition.keys == composed_by_hydra("search", root, chosen)
+
+
+@pytest.mark.parametrize("primary", ["search", "retrain"])
+def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
+    register()
+    root = conf_files.conf_dir()
+    names = {
+        group: [option.name for option in conf_files.options(group, root)]
+        for group in conf_files.compose(primary, root).choices
+    }
+    # Every option at least once, but one of each group at a time: all pairs would take minutes.
+    for turn in range(max(map(len, names.values()))):
+        chosen = {group: found[turn % len(found)] for group, found in names.items() if found}
+        ours = conf_files.compose(primary, root, chosen).keys
+        theirs = composed_by_hydra(primary, root, chosen)
+        # The schema names nodes that the files leave out.
+        missing = {key: value for key, value in theirs.items() if key not in ours}
+        assert ours | missing == theirs, chosen
+        assert set(missing.values()) <= {"???"}
+
+
+def test_every_option_says_what_it_is() -> None:
+    root = conf_files.conf_dir()
+    options = [
+        option for group in conf_files.groups(root) for option in conf_files.options(group, root)
+    ]
+    assert [f"{option.group}/{option.name}" for option in options if not option.gloss] == []
+
+
+def test_glosses_and_choices(root: Path) -> None:
+    composition = conf_files.compose("search", root, {"space": "large", "unknown": "x"})
+    assert composition.glosses == {"seed": "of everything", "space.cells": "how many"}
+    assert composition.choices == {
+        "space": "large", "extra": None, "strategy": "plain", "recipe": None,
+    }  # fmt: skip
+
+
+def test_a_file_that_is_not_yaml_is_named(root: Path) -> None:
+    (root / "space" / "small.yaml").write_text("a: [")
+    with pytest.raises(UsageError, match=r"small\.yaml is not valid YAML: .*line 1"):
+        conf_files.compose("search", root)
+
+
+@pytest.mark.parametrize("word", ["space", "spaces"])
+def test_list_one_kind(word: str, root: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(conf_files, "conf_dir", lambda: root)
+    main(["list", word])
+    assert capsys.readouterr().out == "space=...\n  large  Nine cells\n  small  Two cells\n"
+
+
+def test_list_everything(root: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(conf_files, "conf_dir", lambda: root)
+    main(["list"])
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if not line.startswith(" ")] == [
+        "extra=...", "", "predictor=...", "", "recipe=...", "", "space=...", "", "strategy=...",
+    ]  # fmt: skip
+    assert "  guided  With a predictor\n" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["strategeis"], "there is no kind 'strategeis': did you mean strategies"),
+        (["a", "b"], "unrecognized arguments: b"),
+    ],
+    ids=str,
+)
+def test_unknown_kind(arguments: list[str], message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["list", *arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_plural() -> None:
+    assert [plural(word) for word in ("strategy", "space", "fitness")] == [
+        "strategies", "spaces", "fitnesses",
+    ]  # fmt: skip

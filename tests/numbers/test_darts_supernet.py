@@ -1,0 +1,249 @@
+"""The state-major DARTS supernet computes what the textbook layout computes (float64)."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from nasrun.errors import UsageError
+from nasrun.protocols import Statistics, TaskShape
+from nasrun.spaces import stacked
+from nasrun.spaces.darts_edges import OPERATIONS, CellMixing, StateEdges
+from nasrun.spaces.darts_supernet import (
+    NUM_EDGES,
+    DartsSupernet,
+    PartialChannels,
+    edge_index,
+)
+from nasrun.spaces.stacked import FactorisedReduce, Separable
+from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
+
+CELL_TYPES = ("normal", "reduce")
+WITHOUT_NONE = OPERATIONS[1:]
+EXACT = {"rtol": 1e-7, "atol": 1e-9}  # float64; gradients pass through several batch norms
+DIGITS = TaskShape(1, (8, 8), 10)
+
+
+def make(
+    shape: TaskShape,
+    operations: tuple[str, ...] = WITHOUT_NONE,
+    *,
+    partial: int = 4,
+    cells: int = 3,
+    active: dict[str, Tensor] | None = None,
+) -> tuple[DartsSupernet, EdgeMajorSupernet]:
+    torch.manual_seed(0)
+    fast = DartsSupernet(
+        shape, operations, channels=4, cells=cells, partial_channels=partial, active=active
+    ).double()
+    for name, buffer in fast.named_buffers():  # so that "running" is not the initial state
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5)
+    return fast, edge_major(fast)
+
+
+def draw(shape: TaskShape, num_operations: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images and weights that are no simplex: some are negative."""
+    images = torch.randn(3, shape.channels, *shape.size, dtype=torch.float64)
+    weights = {
+        name: torch.randn(NUM_EDGES, num_operations, dtype=torch.float64).requires_grad_()
+        for name in CELL_TYPES
+    }
+    return images, weights
+
+
+def check_equal(
+    fast: DartsSupernet,
+    slow: EdgeMajorSupernet,
+    images: Tensor,
+    weights: dict[str, Tensor],
+    statistics: Statistics,
+    gates: dict[str, Tensor] | None = None,
+    active: dict[str, Tensor] | None = None,
+    slow_weights: dict[str, Tensor] | None = None,
+) -> None:
+    """Equal logits, equal gradients of the parameters, the mixing weights and the gates."""
+    inputs = [*weights.values(), *(gates or {}).values()]
+    outcomes = []
+    for network in (fast, slow):
+        if network is fast:
+            logits = fast(images, weights, gates=gates, active=active, statistics=statistics)
+        else:
+            used = slow_weights or weights
+            logits = slow(images, used, gates=gates, statistics=statistics)
+        network.zero_grad()
+        for tensor in inputs:
+            tensor.grad = None
+        logits.square().sum().backward()
+        outcomes.append((logits, [tensor.grad for tensor in inputs]))
+    (fast_logits, fast_gradients), (slow_logits, slow_gradients) = outcomes
+    torch.testing.assert_close(fast_logits, slow_logits, **EXACT)
+    torch.testing.assert_close(fast_gradients, slow_gradients, **EXACT)
+    for slow_gradient, fast_gradient in pairs(slow, fast, gradients=True):
+        torch.testing.assert_close(fast_gradient, slow_gradient, **EXACT)
+
+
+@pytest.mark.parametrize("statistics", ["update", "batch", "running"])
+@pytest.mark.parametrize("partial", [4, 1])
+@pytest.mark.parametrize("operations", [OPERATIONS, WITHOUT_NONE], ids=["none", "without_none"])
+def test_logits_gradients_and_statistics_equal_edge_major(
+    statistics: Statistics, partial: int, operations: tuple[str, ...]
+) -> None:
+    fast, slow = make(DIGITS, operations, partial=partial)
+    before = [buffer.clone() for buffer in fast.buffers()]
+    images, weights = draw(DIGITS, len(operations))
+    check_equal(fast, slow, images, weights, statistics)
+    assert sum(p.numel() for p in fast.parameters()) == sum(p.numel() for p in slow.parameters())
+    for slow_tensor, fast_tensor in pairs(slow, fast):
+        torch.testing.assert_close(fast_tensor, slow_tensor, **EXACT)
+    unchanged = all(map(torch.equal, before, fast.buffers()))
+    assert unchanged == (statistics != "update")
+
+
+@pytest.mark.parametrize(
+    ("shape", "partial", "cells"),
+    [
+        (TaskShape(3, (32, 32), 5), 4, 4),
+        (TaskShape(2, (7, 9), 5), 4, 4),
+        (TaskShape(2, (9, 7), 5), 1, 3),
+        (DIGITS, 4, 5),  # 2x2 maps at the end
+        (DIGITS, 2, 1),  # a single reduction cell
+    ],
+)
+def test_sizes_and_gates(shape: TaskShape, partial: int, cells: int) -> None:
+    fast, slow = make(shape, partial=partial, cells=cells)
+    images, weights = draw(shape, len(WITHOUT_NONE))
+    used = CELL_TYPES if cells > 1 else ("reduce",)
+    weights = {name: weights[name] for name in used}
+    gates = {name: torch.rand(NUM_EDGES).double().requires_grad_() for name in used}
+    with torch.no_grad():
+        gates["reduce"][[1, 6]] = 0  # as in the one-hot gates of a genotype
+    check_equal(fast, slow, images, weights, "batch", gates=gates)
+
+
+def masks() -> dict[str, Tensor]:
+    """All operations on some edges, none on others, one operation that is nowhere active."""
+    generator = torch.Generator().manual_seed(3)
+    shape = (NUM_EDGES, len(WITHOUT_NONE))
+    active = {name: torch.rand(shape, generator=generator) < 0.5 for name in CELL_TYPES}
+    for mask in active.values():
+        mask[0] = True
+        mask[:, 4] = False
+        mask[edge_index(2, 0) : edge_index(3, 0)] = False  # node 2 gets nothing but bypasses
+    return active
+
+
+@pytest.mark.parametrize("when", ["called", "built"])
+@pytest.mark.parametrize("statistics", ["update", "running"])
+def test_inactive_operations_equal_weights_of_zero(when: str, statistics: Statistics) -> None:
+    active = masks()
+    images, weights = draw(DIGITS, len(WITHOUT_NONE))
+    gates = {name: torch.rand(NUM_EDGES).double().requires_grad_() for name in CELL_TYPES}
+    fast, slow = make(DIGITS, active=active if when == "built" else None)
+    zeroed = {name: weights[name] * active[name] for name in CELL_TYPES}
+    at_call = active if when == "called" else None
+    check_equal(fast, slow, images, weights, statistics, gates, at_call, slow_weights=zeroed)
+
+
+def test_an_inactive_operation_is_neither_computed_nor_updated() -> None:
+    active = masks()
+    fast, _ = make(DIGITS)
+    before = copy.deepcopy(fast)
+    images, weights = draw(DIGITS, len(WITHOUT_NONE))
+    fast(images, weights, active=active, statistics="update")
+    for position, cell in enumerate(fast.cells):
+        mask_EO = active["reduce" if position in fast.reductions else "normal"]
+        for state, edges in enumerate(cell.states):
+            for name in WITHOUT_NONE[3:]:
+                norm = edges.stacks[name].norms[0]
+                old_norm = before.cells[position].states[state].stacks[name].norms[0]
+                moved_E = (norm.running_mean_EC != old_norm.running_mean_EC).any(1)
+                expected_E = mask_EO[edges.edges, WITHOUT_NONE.index(name)]
+                assert torch.equal(moved_E, expected_E), (position, state, name)
+
+
+def test_what_is_not_active_is_not_built() -> None:
+    active = masks()
+    fast, _ = make(DIGITS, active=active)
+    everything, _ = make(DIGITS)
+    assert not any("sep_conv_5x5" in name for name, _ in fast.named_parameters())
+    edges = fast.cells[0].states[0]
+    kernel = edges.stacks["dil_conv_5x5"].convolutions[0].depthwise_ECKK
+    assert len(kernel) == int(active["normal"][edges.edges, 6].sum()) < 4
+    assert sum(p.numel() for p in fast.parameters()) < sum(
+        p.numel() for p in everything.parameters()
+    )
+
+
+def test_edges_and_reductions_are_where_darts_has_them() -> None:
+    ends = [(node, state) for node in range(4) for state in range(node + 2)]
+    assert [edge_index(node, state) for node, state in ends] == list(range(NUM_EDGES))
+    fast, _ = make(DIGITS, cells=8)
+    assert fast.reductions == {2, 5}
+    widths = [cell.inputs[1].norm.running_mean_EC.numel() for cell in fast.cells]
+    assert widths == [4, 4, 8, 8, 8, 16, 16, 16]
+    halved = [isinstance(cell.inputs[0].convolve, FactorisedReduce) for cell in fast.cells]
+    assert [position for position, value in enumerate(halved) if value] == [3, 6]
+
+
+def test_shuffle_interleaves_the_groups() -> None:
+    """Channels 0 to 7 in 4 groups of 2: first of each group, then second of each group."""
+    partial = PartialChannels(8, 4)
+    channels = torch.arange(8.0)
+    mixed_RM, bypass_BCHW = channels[None, :2], channels[2:].view(1, 6, 1, 1)
+    halves = torch.cat(partial.join(mixed_RM, bypass_BCHW), dim=1).flatten()
+    assert halves.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+
+
+def test_separate_convolutions_equal_composed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    convolve = Separable(3, 4, 5, stride=2, dilation=2).double()
+    images = torch.randn(2, 4, 9, 9, dtype=torch.float64)
+    composed = convolve(images, [0, 2])
+    monkeypatch.setattr(stacked, "WIDEST_COMPOSED", 3)
+    torch.testing.assert_close(convolve(images, [0, 2]), composed, **EXACT)
+
+
+def test_skip_dropout_acts_on_training_only() -> None:
+    """With only identities, dropout on 14 edges changes "update" and nothing else."""
+    torch.manual_seed(0)
+    dropping = DartsSupernet(DIGITS, WITHOUT_NONE, channels=4, cells=3, skip_dropout=0.5)
+    images, weights = torch.randn(3, 1, 8, 8), {name: torch.ones(14, 7) for name in CELL_TYPES}
+    outputs = {}
+    for probability in (0.5, 0.0):
+        dropping.skip_dropout = probability
+        for statistics in ("batch", "update"):
+            outputs[probability, statistics] = dropping(images, weights, statistics=statistics)
+    assert torch.equal(outputs[0.5, "batch"], outputs[0.0, "batch"])
+    assert not torch.allclose(outputs[0.5, "update"], outputs[0.0, "update"])
+
+
+def test_skip_dropout_keeps_half_and_doubles_it() -> None:
+    everything = [[True]] * NUM_EDGES
+    edges = StateEdges([0, 2, 5, 9], ("skip_connect",), everything, 3, stride=1)
+    mixing = CellMixing(torch.full((NUM_EDGES, 1), 10.0), None, everything, "update", 0.5)
+    torch.manual_seed(0)
+    rows = edges(torch.ones(2, 3, 16, 16), torch.zeros(512, 12), mixing)
+    assert set(rows.unique().tolist()) == {0.0, 20.0}
+    assert rows.mean().item() == pytest.approx(10, abs=0.5)
+    assert not torch.equal(rows[:, :3], rows[:, 3:6])  # each edge drops its own elements
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"operations": ("sep_conv_3x4",)}, "did you mean sep_conv_3x3"),
+        ({"operations": ("none", "none")}, "each once"),
+        ({"partial_channels": 3}, "space.partial_channels=3 must be a divisor"),
+        ({"cells": 0}, "space.cells=0"),
+        ({"skip_dropout": 1.0}, "skip_dropout=1.0"),
+        ({"shape": TaskShape(1, (187,), 5)}, "needs images"),
+    ],
+)
+def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    possible = {"shape": DIGITS, "operations": OPERATIONS, "channels": 4, "cells": 3}
+    with pytest.raises(UsageError, match=message):
+        DartsSupernet(**{**possible, **settings})  # type: ignore[arg-type]
