@@ -71,14 +71,11 @@ class Convolutions(nn.Module):
         images = rectified_BMHW
         last = len(self.convolutions) - 1
         # The mixing weight is the scale of the last batch norm, where it costs no pass of its own.
-        # Not for a lone edge: torch's backward pass misreads one weight expanded to all channels.
-        fold = len(weights_N) > 1
         for step, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            scale_E = weights_N.contiguous() if fold and step == last else None
+            scale_E = weights_N if step == last else None
             images = norm(convolve(images, chosen), statistics, chosen=chosen, scale_E=scale_E)
             images = images if step == last else F.relu(images)
-        rows = as_rows(images)
-        return rows if fold else rows * weights_N
+        return as_rows(images)
 
 
 class StateEdges(nn.Module):
