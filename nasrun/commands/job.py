@@ -26,6 +26,7 @@ from nasrun import ui
 from nasrun.conf_files import conf_dir
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.runs import RUN_FILE, RunFolder, now
+from nasrun.summary import summary
 
 
 @dataclass
@@ -103,6 +104,8 @@ def run_job(config: DictConfig, prepare: Prepare, command_line: str) -> Outcome:
             run.start({"command": command_line, "overrides": overrides, **prepared.record})
             _write_hydra_folder(folder, config, settings, overrides)
             outcome.result = supervise(run, prepared.run)
+        if not sweep:
+            ui.say(summary(_short(folder), outcome.result))
     except Exception as error:
         outcome.error = error
         if sweep:
@@ -170,6 +173,12 @@ def _remove_empty(folder: Path) -> None:
             (folder / ".lock").unlink(missing_ok=True)
             for path in (folder, folder.parent, folder.parent.parent):
                 path.rmdir()
+
+
+def _short(folder: Path) -> Path:
+    """The folder as a person would type it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _objective(result: Mapping[str, Any]) -> float:

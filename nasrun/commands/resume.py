@@ -15,6 +15,7 @@ from nasrun.commands import retrain, search
 from nasrun.commands.job import Outcome, exit_for, show_sweep, supervise
 from nasrun.errors import UsageError
 from nasrun.runs import RUN_FILE, RunFolder, read_json
+from nasrun.summary import summary
 
 PREPARE = {"search": search.prepare, "retrain": retrain.prepare}
 
@@ -61,7 +62,9 @@ def resume(path: Path) -> Mapping[str, Any]:
                 "with: start a new run with nasrun search or retrain"
             )
         folder.update(status="running", error=None)
-        return supervise(folder, prepared.run)
+        result = supervise(folder, prepared.run)
+    ui.say(summary(path, result))
+    return result
 
 
 def load_config(path: Path) -> DictConfig:

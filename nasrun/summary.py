@@ -1,0 +1,48 @@
+"""What a person is told at the end of a run: what was found, how good it is, where, what next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nasrun import cell_text
+from nasrun.genotype import Genotype
+
+
+def summary(folder: Path, result: Mapping[str, Any]) -> str:
+    """The end of a run as text, from the contents of its `result.json`."""
+    rows = [*_search(result), *_retrain(result.get("retrain")), *_where_next(folder, result)]
+    table = "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
+    return f"\n{cell_text.text(Genotype.from_json(result['genotype']))}\n\n{table}"
+
+
+def _search(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if result["strategy"] is None:
+        return
+    parts = [f"{result['search_seconds']:.1f} s"]
+    if result["scorings"]:
+        parts.append(f"{result['scorings']:,} candidates scored on shared weights")
+    if result["evaluations"]:
+        parts.append(f"{result['evaluations']:,} true evaluations")
+    if result["search_val_accuracy"] is not None:
+        parts.append(f"validation accuracy {result['search_val_accuracy']:.2%}")
+    yield "search", ", ".join(parts)
+
+
+def _retrain(retrain: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if retrain is None:
+        return
+    yield "retrained", f"{retrain['epochs']} epochs from scratch, {retrain['seconds']:.1f} s"
+    yield "test", f"accuracy {retrain['test_accuracy']:.2%}, macro F1 {retrain['macro_f1']:.4f}"
+    yield "size", f"{retrain['params']:,} parameters, {retrain['flops']:,} multiply-adds"
+
+
+def _where_next(folder: Path, result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "folder", str(folder)
+    yield "next", f"nasrun show {folder}"
+    yield "", f"nasrun retrain genotype={folder} retrain=..."
+    yield "", f"tensorboard --logdir {folder}"
+    if result["strategy"] is not None and result["retrain"] is not None:
+        control = f"nasrun retrain genotype=random space={result['space']} seed={result['seed']}"
+        yield "control", f"{control}  (a random cell, trained alike)"
