@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> None:
         _exit(2, str(error))
     except RunError as error:
         _exit(1, str(error))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:
+        _exit(130, str(error) or "interrupted")
     except BrokenPipeError:
         # Python flushes standard output once more at exit; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -126,8 +126,8 @@ def supervise(
             result = work(folder)
         except KeyboardInterrupt:
             folder.update(status="interrupted", finished=now())
-            ui.complain(f"interrupted; `nasrun resume {folder.path}` goes on")
-            raise
+            message = f"interrupted; `nasrun resume {_short(folder.path)}` goes on"
+            raise KeyboardInterrupt(message) from None
         except BaseException as error:
             folder.update(status="failed", finished=now(), error=str(error) or repr(error))
             with (folder.path / "error.log").open("a", encoding="utf-8") as file:
