@@ -192,7 +192,7 @@ def raising(error: BaseException) -> ModuleType:
     [
         (UsageError("so not"), 2, "nasrun: so not\n"),
         (RunError("disk full"), 1, "nasrun: disk full\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "nasrun: interrupted\n"),
     ],
     ids=str,
 )
