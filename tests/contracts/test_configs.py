@@ -114,3 +114,15 @@ def test_signature_tells_runs_apart_and_ignores_the_label() -> None:
 def test_retrain_composes() -> None:
     config = to_typed(composed(["genotype=x", "space=darts"], "retrain"), RetrainCommandConfig)
     assert list(faults(config)) == []
+
+
+def test_retraining_recipes_of_the_papers() -> None:
+    darts = check(composed(["retrain=darts600"])).retrain
+    assert (darts.epochs, darts.batch_size, darts.channels, darts.cells) == (600, 96, 36, 20)
+    assert (darts.learning_rate, darts.momentum, darts.weight_decay) == (0.025, 0.9, 3e-4)
+    assert (darts.gradient_clip, darts.auxiliary_weight, darts.drop_path) == (5.0, 0.4, 0.2)
+    assert (darts.cutout, darts.label_smoothing, darts.nesterov) == (True, 0.0, False)
+    table = check(composed(["retrain=nasbench201"])).retrain
+    assert (table.epochs, table.batch_size, table.channels, table.cells) == (200, 256, 16, 5)
+    assert (table.learning_rate, table.nesterov, table.weight_decay) == (0.1, True, 5e-4)
+    assert (table.cutout, table.gradient_clip, table.label_smoothing) == (False, 0.0, 0.0)
