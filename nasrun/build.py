@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from hydra.utils import get_object, instantiate
@@ -65,6 +65,11 @@ def faults(node: object, where: str, *, partial: bool = False) -> Iterator[str]:
             yield f"{where}.{name} is missing"
 
 
+def option(node: Mapping[str, Any]) -> str:
+    """The name of the choice behind a node: that of its module, by the rules of the house."""
+    return str(node["_target_"]).split(".")[-2]
+
+
 def target(node: Mapping[str, Any]) -> Any:
     """The class or function that a checked node names, not called."""
     return get_object(node["_target_"])
@@ -107,6 +112,8 @@ def _fits(value: object, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if origin is Callable:
+        return False  # made from a node, and a node is no plain value
     if origin in (list, tuple, Sequence):
         return isinstance(value, list | tuple) and all(_fits(v, arguments[0]) for v in value)
     return isinstance(value, hint) if inspect.isclass(hint) else True
@@ -121,4 +128,6 @@ def _describe(hint: Any) -> str:
     names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
     if hint is type(None):
         return "null"
+    if origin is Callable:
+        return "an option of the group of that name"
     return names.get(hint) or ("a list" if origin else str(hint))

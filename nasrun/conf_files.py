@@ -80,11 +80,14 @@ def compose(primary: str, root: Path, chosen: Mapping[str, str] | None = None) -
     composition.choices = {
         group: chosen.get(group, option) for group, option in _group_entries(content)
     }
-    for group, option in list(composition.choices.items()):
-        recipe = _read(root / group / f"{option}.yaml")
-        for name, value in _overrides(recipe):
-            if name not in chosen:
+    # As in Hydra: the command line wins, then the later group of the primary's defaults list.
+    decided = set(chosen)
+    for group in reversed(list(composition.choices)):
+        option = composition.choices[group]
+        for name, value in _overrides(root / group / f"{option}.yaml"):
+            if name not in decided:
                 composition.choices[name] = value
+                decided.add(name)
     _merge(composition, root, root / f"{primary}.yaml", "")
     return composition
 
@@ -118,10 +121,15 @@ def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "", entry
 
 
-def _overrides(content: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
-    for key, option in _entries(content):
+def _overrides(path: Path) -> Iterator[tuple[str, str | None]]:
+    """(group, option) that a file chooses for other groups; what it extends comes last."""
+    entries = list(_entries(_read(path)))
+    for key, option in entries:
         if key.startswith("override "):
-            yield key.removeprefix("override ").strip().lstrip("/"), option
+            yield key.removeprefix("override ").partition("@")[0].strip().lstrip("/"), option
+    for key, option in reversed(entries):
+        if not key and option != "_self_":
+            yield from _overrides(path.with_name(f"{option}.yaml"))
 
 
 def _group_entries(content: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -168,6 +176,7 @@ def _add_keys(
 ) -> None:
     comments = dict(re.findall(r"^(\w+):[^#\n]*\s#\s*(.+?)\s*$", text, re.MULTILINE))
     prefix = f"{package}." if package else ""
+    composition.keys.pop(package, None)  # the null that stood for the group
     for key, value in _leaves(content):
         composition.keys[prefix + key] = value
         if key in comments:

@@ -78,6 +78,7 @@ class RunConfig:
 @dataclass
 class SearchConfig(RunConfig):
     evaluator: Any
+    predictor: Any  # None: the strategy uses none
     strategy: Any
     fitness: FitnessConfig
     population: PopulationConfig
@@ -108,6 +109,10 @@ def register_resolvers() -> None:
         "first",
         lambda *values: next((value for value in values if value is not None), None),
         replace=True,
+    )
+    # ${up_to_half:a,b}: a, but at most half of b, for a first population within a small budget
+    OmegaConf.register_new_resolver(
+        "up_to_half", lambda value, budget: max(2, min(value, budget // 2)), replace=True
     )
 
 
@@ -216,9 +221,10 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
         group = key.partition(".")[0]
-        if group not in ("fitness", "population", "budget") or key in ("budget", "budget.seconds"):
+        read_by_key = group in ("fitness", "population", "budget")
+        if not (read_by_key or group == "predictor") or key in ("budget", "budget.seconds"):
             continue
-        wanted = f"{group}." if key == group else key
+        wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
 

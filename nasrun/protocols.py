@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 from nasrun.device import Device
 from nasrun.genotype import Genotype
+
+if TYPE_CHECKING:
+    from nasrun.labels import Labels
 
 MixingWeights: TypeAlias = Mapping[str, Tensor]
 """Cell type -> weights_EO, float32: how much each operation contributes to each edge."""
@@ -108,6 +111,7 @@ class ArchGraph:
     adjacency_VV: np.ndarray  # uint8
 
 
+@runtime_checkable
 class SearchSpace(Protocol):
     """A set of architectures. `rng` is always an argument; nothing draws globally."""
 
@@ -121,6 +125,9 @@ class SearchSpace(Protocol):
 
     def canonical(self, genotype: Genotype) -> str:
         """A key that is equal for genotypes that compute the same function."""
+
+    def pruned(self, genotype: Genotype) -> Genotype:
+        """The same network without the parts of the genotype that are none of it."""
 
     def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
         """One gene changed: valid, and different from the parent."""
@@ -231,11 +238,22 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Genotypes in, objectives out. Caches, counters and budgets are wrappers around one."""
+    """Genotypes in, objectives out. `Labels` wraps one with the cache, the count and the budget.
+
+    A training that fails raises what `labels.FAILURES` names; `Labels` makes a record of it.
+    """
 
     objectives: tuple[str, ...]
+    needs_images: ClassVar[bool]  # whether it trains on the dataset
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]: ...
+
+
+class LooksUp(Evaluator, Protocol):
+    """An evaluator that knows more of the result than a search may see."""
+
+    def final(self, genotype: Genotype) -> dict[str, Any]:
+        """Keys that `result.json` gets besides; asked once, when the search is over."""
 
 
 @dataclass(frozen=True)
@@ -253,6 +271,7 @@ class Scorer(Protocol):
     to the caller: all candidates that are compared are scored on the same one.
     """
 
+    needs_images: ClassVar[bool]  # whether it trains on the dataset
     num_scorings: int  # how many candidates have been scored so far
 
     def train_epoch(
@@ -269,20 +288,6 @@ class Scorer(Protocol):
     def score(
         self, candidates: Sequence[MixingWeights], batch: Any, statistics: Statistics = "batch"
     ) -> Scores: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class Predictor(Protocol):
-    """Learns to rank architectures from graphs; higher scores are better."""
-
-    def pretrain(self, graphs: Sequence[ArchGraph], progress: Progress) -> None: ...
-
-    def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None: ...
-
-    def score(self, graphs: Sequence[ArchGraph]) -> np.ndarray: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -315,6 +320,10 @@ class Streams(Protocol):
 
     def torch(self, name: str) -> torch.Generator: ...
 
+    def derived(self, name: str) -> Streams:
+        """Streams of their own, from the seed and `name` alone: fresh at each call, and in no
+        checkpoint."""
+
     def global_torch(self, name: str) -> AbstractContextManager[None]:
         """Within the context, torch's global generator is seeded from the stream (weights are
         initialised and dropout draws from it); afterwards it is as it was."""
@@ -335,11 +344,16 @@ class SearchContext(Protocol):
     def dataset(self) -> Dataset: ...
 
     @property
+    def dataset_name(self) -> str:
+        """For those that need no images, so that none are loaded."""
+
+    @property
     def space(self) -> Any:
         """The search space; `space_needs` of the strategy says which protocol it satisfies."""
 
     @property
-    def evaluator(self) -> Evaluator: ...
+    def evaluator(self) -> Labels:
+        """True evaluations, counted, cached and within `budget.evaluations`."""
 
     def scorer(self, **settings: Any) -> Scorer:
         """A fresh scorer of the kind that `evaluator=` names. The settings are those of
@@ -372,20 +386,6 @@ class Strategy(Protocol):
         """Tensors and plain values only, so that it can be read without unpickling objects."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
-class Recorder(Protocol):
-    """Where results go. Strategies do not see it."""
-
-    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None: ...
-
-    def evaluations(self, step: int, evaluations: Sequence[Evaluation]) -> None: ...
-
-    def weights(self, step: int, weights: MixingWeights, operations: Sequence[str]) -> None: ...
-
-    def genotype(self, step: int, name: str, genotype: Genotype) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def as_module(network: Network | Supernet) -> nn.Module:

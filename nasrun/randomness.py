@@ -42,6 +42,11 @@ class RandomStreams:
             self._torch[name] = generator
         return self._torch[name]
 
+    def derived(self, name: str) -> RandomStreams:
+        """Streams of their own, from the seed and `name` alone: fresh at each call, and in no
+        checkpoint. For work that may be repeated, in any order, with the same outcome."""
+        return RandomStreams(int(self._sequence(name).generate_state(1, np.uint64)[0]))
+
     @contextmanager
     def global_torch(self, name: str) -> Iterator[None]:
         """Seed torch's global generator from the stream `name`, and restore it afterwards.

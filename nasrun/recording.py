@@ -16,7 +16,7 @@ from nasrun.runs import RunFolder, now
 
 
 class RunRecorder:
-    """The `Recorder` of a run folder. Use as a context manager; closing twice is harmless.
+    """Records in a run folder. Use as a context manager; closing twice is harmless.
 
     TensorBoard is a convenience: when its writer fails (a full disk, a dying thread), the run goes
     on without it and says so once in the log.

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from nasrun import drawing
+from nasrun import build, drawing
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
 from nasrun.genotype import Genotype
@@ -134,9 +134,14 @@ def _count(spent: Spent, report: StepReport, seconds: float) -> None:
     spent.evaluations += len(report.evaluations)
     spent.seconds += seconds
     spent.last = dict(report.metrics)
-    accuracy = report.metrics.get("val_accuracy")
+    accuracy = validation_accuracy(report.metrics)
     if accuracy is not None:
         spent.best_accuracy = max(accuracy, spent.best_accuracy or 0.0)
+
+
+def validation_accuracy(metrics: Mapping[str, float]) -> float | None:
+    """Of the best label so far; of a method without labels, what the last step measured."""
+    return metrics.get("best_val_accuracy", metrics.get("val_accuracy"))
 
 
 def _record(
@@ -205,21 +210,22 @@ def _search(
     spent = drive(
         strategy, "search", session, saved=saved, budget=config.budget, operations=operations
     )
-    front = strategy.best()
+    front = [wiring.space.pruned(genotype) for genotype in strategy.best()]
     write_genotype(session.folder, front[0])
     metrics = spent.last or {}
     return {
-        "strategy": config.strategy["_target_"].rpartition(".")[2].lower(),
+        "strategy": build.option(config.strategy),
         "space": wiring.space.name,
-        "dataset": wiring.dataset.name,
+        "dataset": wiring.dataset_name,
         "seed": config.seed,
         "genotype": front[0].to_json(),
         "front": [genotype.to_json() for genotype in front] if len(front) > 1 else None,
         "evaluations": spent.evaluations,
         "scorings": int(metrics.get("scorings", 0)),
         "search_seconds": spent.seconds,
-        "search_val_accuracy": metrics.get("val_accuracy"),
+        "search_val_accuracy": validation_accuracy(metrics),
         "threads": torch.get_num_threads(),
+        **wiring.final(front[0]),
     }
 
 
@@ -232,7 +238,7 @@ def run_known(
     result: dict[str, Any] = {
         "strategy": None,
         "space": wiring.space.name,
-        "dataset": wiring.dataset.name,
+        "dataset": wiring.dataset_name,
         "seed": config.seed,
         "genotype": genotype.to_json(),
         "evaluations": 0,

@@ -12,7 +12,8 @@ from nasrun.genotype import Genotype
 
 def summary(folder: Path, result: Mapping[str, Any]) -> str:
     """The end of a run as text, from the contents of its `result.json`."""
-    rows = [*_search(result), *_retrain(result.get("retrain")), *_where_next(folder, result)]
+    rows = [*_search(result), *_table(result.get("table")), *_retrain(result.get("retrain"))]
+    rows += _where_next(folder, result)
     table = "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
     return f"\n{cell_text.text(Genotype.from_json(result['genotype']))}\n\n{table}"
 
@@ -26,8 +27,16 @@ def _search(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["evaluations"]:
         parts.append(f"{result['evaluations']:,} true evaluations")
     if result["search_val_accuracy"] is not None:
-        parts.append(f"validation accuracy {result['search_val_accuracy']:.2%}")
+        signal = (result.get("table") or {}).get("signal", "validation accuracy")
+        parts.append(f"{signal} {result['search_val_accuracy']:.2%}")
     yield "search", ", ".join(parts)
+
+
+def _table(table: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if table is None:
+        return
+    yield "test", f"accuracy {table['test_accuracy']:.2%}, percentile {table['percentile']:.1f}"
+    yield "regret", f"{table['regret']:.2%} of the signal, to the best cell of the table"
 
 
 def _retrain(retrain: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

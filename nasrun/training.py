@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -204,3 +205,17 @@ def predict(
         with device.autocast():
             logits.append(network(device.images(dataset.normalise(raw_BCHW))).float().cpu())
     return torch.cat(logits)
+
+
+def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
+    """The training and the validation half of a split, each class in equal parts."""
+    from sklearn.model_selection import train_test_split  # half a second to import
+
+    labels_N = split.labels_N.numpy()
+    train, validation = train_test_split(
+        np.arange(len(labels_N)),
+        test_size=0.5,
+        stratify=labels_N,
+        random_state=int(rng.integers(2**32)),
+    )
+    return split.subset(torch.from_numpy(train)), split.subset(torch.from_numpy(validation))

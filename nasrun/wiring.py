@@ -6,21 +6,24 @@ they are first touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from nasrun import build, config
 from nasrun.device import Device
 from nasrun.errors import UsageError, raise_together
-from nasrun.protocols import Dataset, Evaluator, Scorer, Strategy
+from nasrun.genotype import Genotype
+from nasrun.labels import Labels
+from nasrun.protocols import Dataset, Evaluator, LooksUp, Scorer, Strategy
 from nasrun.randomness import RandomStreams
 
-PLUGINS = ("dataset", "space", "evaluator", "strategy")
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
 class Wiring:
-    """Builds dataset and space at once, so that a mistake in either is told before the run.
+    """Builds dataset and space at once, so that a mistake in either is told before the run; the
+    dataset only where something trains on it.
 
     Args:
         settings: a typed configuration.
@@ -36,6 +39,8 @@ class Wiring:
         self.settings = settings
         self._show_progress = show_progress
         nodes = {name: getattr(settings, name) for name in PLUGINS if hasattr(settings, name)}
+        if nodes.get("predictor") is None:
+            nodes.pop("predictor", None)  # most strategies use none
         problems = list(config.faults(settings))
         for name, node in nodes.items():
             # The settings of the supernet's training are the strategy's.
@@ -47,15 +52,28 @@ class Wiring:
                 lambda: Device(settings.device, settings.precision, settings.compile)  # type: ignore[arg-type]
             )
             self.space: Any = collect(lambda: build.build(settings.space))
-            self._dataset = collect(lambda: build.build(settings.dataset))
+            if self.needs_images:
+                collect(lambda: self.dataset)
 
     @property
     def device(self) -> Device:
         return self._device
 
-    @property
+    @cached_property
     def dataset(self) -> Dataset:
-        return self._dataset
+        dataset: Dataset = build.build(self.settings.dataset)
+        return dataset
+
+    @property
+    def dataset_name(self) -> str:
+        return str(self.settings.dataset["name"])
+
+    @cached_property
+    def needs_images(self) -> bool:
+        """Whether anything is trained: not with a benchmark table and without retraining."""
+        node = getattr(self.settings, "evaluator", None)
+        searches = node is None or build.target(node).needs_images
+        return bool(searches or self.settings.retrain.epochs > 0)
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         if self._show_progress is not None:
@@ -67,13 +85,14 @@ class Wiring:
 
     def record(self) -> dict[str, Any]:
         """What `run.json` says of the run besides the environment."""
+        checksum = self.dataset.fingerprint() if self.needs_images else None
         return {
             "name": self.settings.name,
             "seed": self.settings.seed,
             "signature": self.signature,
             "device": self.device.describe(),
             "precision": self.device.precision,
-            "data": {"name": self.dataset.name, "sha256": self.dataset.fingerprint()},
+            "data": {"name": self.dataset_name, "sha256": checksum},
         }
 
     @property
@@ -88,20 +107,43 @@ class Wiring:
         needs = build.target(node).space_needs
         if not isinstance(self.space, needs):
             raise UsageError(
-                f"strategy={node['_target_'].rpartition('.')[2]} needs a space that is a "
+                f"strategy={build.option(node)} needs a space that is a "
                 f"{needs.__name__}, and {self.space.name} is none: choose another space"
             )
         strategy: Strategy = build.build(node, self)
         return strategy
 
     @cached_property
-    def evaluator(self) -> Evaluator:
-        evaluator: Evaluator = build.build(self.search_settings.evaluator, self)
+    def evaluator(self) -> Labels:
+        return Labels(self.raw_evaluator, self.space, self.search_settings.budget.evaluations)
+
+    @cached_property
+    def raw_evaluator(self) -> Evaluator:
+        """Behind the labels."""
+        evaluator: Evaluator = build.build(self._evaluator_that_can("evaluate"), self)
         return evaluator
 
+    def final(self, genotype: Genotype) -> dict[str, Any]:
+        """What the evaluator knows of the result and the search has not seen, if anything."""
+        if not hasattr(build.target(self.search_settings.evaluator), "final"):
+            return {}
+        return cast(LooksUp, self.raw_evaluator).final(genotype)
+
     def scorer(self, **settings: Any) -> Scorer:
-        scorer: Scorer = build.build(self.search_settings.evaluator, self, **settings)
+        scorer: Scorer = build.build(self._evaluator_that_can("score"), self, **settings)
         return scorer
+
+    def _evaluator_that_can(self, method: str) -> Mapping[str, Any]:
+        """The node of the evaluator, if it offers what the strategy asks for."""
+        node: Mapping[str, Any] = self.search_settings.evaluator
+        if not hasattr(build.target(node), method):
+            works_on = {"evaluate": "single architectures", "score": "alphas"}[method]
+            chosen, strategy = (build.option(n) for n in (node, self.search_settings.strategy))
+            raise UsageError(
+                f"evaluator={chosen} does not suit strategy={strategy}, which works on "
+                f"{works_on}: leave evaluator out"
+            )
+        return node
 
 
 class _Collector:

@@ -16,11 +16,12 @@ PLUGINS = ("datasets", "spaces", "strategies", "evaluators", "predictors")
 # A module may import from rooms to its left; plug-ins see other plug-ins only through protocols.
 ORDER = (
     {"errors"},
-    {"genotype", "conf_files", "ui", "layout", "cell_text"},
+    {"genotype", "conf_files", "ui", "layout", "cell_text", "graph_hash"},
     {"runs", "randomness", "device", "genotype_source", "config", "summary"},
-    {"drawing", "heat_map", "hydra_flags"},
-    {"protocols", "help", "build"},
-    {"completion", "hydra_errors", "costs", "training"},
+    {"drawing", "heat_map", "hydra_flags", "tables"},
+    {"protocols", "prediction", "help", "build"},
+    {"completion", "hydra_errors", "costs", "training", "labels"},
+    {"encodings", "unlabelled", "encoder_cache"},
     set(PLUGINS),
     {"checkpoint", "recording", "wiring"},
     {"retrain"},

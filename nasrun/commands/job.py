@@ -197,13 +197,13 @@ def show_sweep(outcomes: Sequence[Outcome]) -> None:
     columns = ["job", *keys, "val acc %", "test acc %", "params", "search s", "status"]
     rows = []
     for number, (outcome, item) in enumerate(zip(outcomes, settings, strict=True)):
-        retrain = outcome.result.get("retrain") or {}
+        retrain, table = (outcome.result.get(part) or {} for part in ("retrain", "table"))
         rows.append(
             [
                 str(number),
                 *(item.get(key, "") for key in keys),
                 _percent(outcome.result.get("search_val_accuracy")),
-                _percent(retrain.get("test_accuracy")),
+                _percent((retrain or table).get("test_accuracy")),
                 f"{retrain['params']:,}" if retrain else "-",
                 f"{outcome.result.get('search_seconds', 0):.1f}",
                 "done" if outcome.error is None else f"failed: {str(outcome.error)[:60]}",

@@ -26,6 +26,7 @@ STATISTICS = {
 
 def load_cifar(
     *,
+    name: str,
     num_classes: int,
     root: str,
     download: bool,
@@ -49,7 +50,7 @@ def load_cifar(
     source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[num_classes]
     folder = Path(root).expanduser()
     return ArrayDataset(
-        name=f"cifar{num_classes}",
+        name=name,
         train=_read(source, folder, train=True, download=download),
         test=_read(source, folder, train=False, download=False),
         num_classes=num_classes,

@@ -16,7 +16,7 @@ NUM_TEST = (
 
 
 def load_digits(
-    *, batch_size: int, limit: int | None, crop_padding: int, cutout_length: int
+    *, name: str, batch_size: int, limit: int | None, crop_padding: int, cutout_length: int
 ) -> Dataset:
     """images_NCHW, uint8 with the original values 0 to 16, 1 x 8 x 8; never mirrored.
 
@@ -29,7 +29,7 @@ def load_digits(
     images_NCHW = digits.images[:, None].astype(np.uint8)
     labels_N = digits.target
     return ArrayDataset(
-        name="digits",
+        name=name,
         train=(images_NCHW[:-NUM_TEST], labels_N[:-NUM_TEST]),
         test=(images_NCHW[-NUM_TEST:], labels_N[-NUM_TEST:]),
         num_classes=10,

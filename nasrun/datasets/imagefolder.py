@@ -22,6 +22,7 @@ Pictures = list[tuple[str, int]]  # (file, label)
 
 def load_imagefolder(
     *,
+    name: str,
     root: str | None,
     size: int,
     batch_size: int,
@@ -45,7 +46,7 @@ def load_imagefolder(
         labels_N = np.array([label for _, label in train])
         train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
     return ArrayDataset(
-        name="imagefolder",
+        name=name,
         train=_decode(folder, train, size),
         test=_decode(folder, test, size),
         num_classes=len(classes),

@@ -43,6 +43,7 @@ UNREADABLE = (
 
 def load_npz(
     *,
+    name: str,
     file: str | None,
     layout: str,
     num_classes: int | None,
@@ -70,7 +71,7 @@ def load_npz(
     )
     shortest = min(train_NCHW.shape[2:])
     return ArrayDataset(
-        name="npz",
+        name=name,
         train=(train_NCHW, arrays["y_train"]),
         test=(test_NCHW, arrays["y_test"]),
         num_classes=num_classes or int(arrays["y_train"].max()) + 1,

@@ -15,6 +15,7 @@ CONTRAST = 48.0  # standard deviation of the patterns, in raw values around 128
 
 def make_synthetic(
     *,
+    name: str,
     num_train: int,
     num_test: int,
     size: int,
@@ -53,7 +54,7 @@ def make_synthetic(
     nearest_S = np.arange(size) * PATCHES // size
     patterns_KCHW = coarse_KCPP[:, :, nearest_S][:, :, :, nearest_S]
     return ArrayDataset(
-        name="synthetic",
+        name=name,
         train=_draw(num_train, patterns_KCHW, noise, rng),
         test=_draw(num_test, patterns_KCHW, noise, rng),
         num_classes=num_classes,

@@ -7,9 +7,8 @@ training them. Shapes: B batch, C channels, H height, W width, K classes, N cand
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,11 +19,10 @@ from nasrun.protocols import (
     MixingWeights,
     Scores,
     SearchContext,
-    Split,
     Statistics,
     as_module,
 )
-from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, train_epoch
+from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
 
 
 class SharedWeights:
@@ -36,6 +34,8 @@ class SharedWeights:
         batch_size: images per update; `None` takes the dataset's.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
     """
+
+    needs_images: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -145,17 +145,3 @@ class SharedWeights:
         self.train_stream.load_state_dict(state["train_stream"])
         self.validation_stream.load_state_dict(state["validation_stream"])
         self.num_scorings = state["num_scorings"]
-
-
-def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
-    """The training and the validation half of a split, each class in equal parts."""
-    from sklearn.model_selection import train_test_split  # half a second to import
-
-    labels_N = split.labels_N.numpy()
-    train, validation = train_test_split(
-        np.arange(len(labels_N)),
-        test_size=0.5,
-        stratify=labels_N,
-        random_state=int(rng.integers(2**32)),
-    )
-    return split.subset(torch.from_numpy(train)), split.subset(torch.from_numpy(validation))

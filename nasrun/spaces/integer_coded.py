@@ -52,18 +52,31 @@ class IntegerCodedSpace(ABC):
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
         """The network of one genotype, to be trained from scratch."""
 
+    def pruned(self, genotype: Genotype) -> Genotype:
+        """The same network without the parts of the genotype that are no part of it; as it is."""
+        return genotype
+
+    def allows(self, genes: Sequence[int]) -> bool:
+        """Whether the genes are those of a valid genotype. Where not all are, a subclass says so,
+        and sees to it that `sample`, `crossover` and `from_vector` give valid ones."""
+        return True
+
     def sample(self, rng: np.random.Generator) -> Genotype:
         """Each gene uniform and independent."""
         return self.decode([int(gene) for gene in rng.integers(self.cardinalities)])
 
     def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
-        """One gene, uniform among those that can change, set to another of its values."""
-        genes = list(self.encode(parent))
+        """One gene, uniform among those that can change, set to another of its values; drawn again
+        until the genotype is valid."""
         changeable = [i for i, cardinality in enumerate(self.cardinalities) if cardinality > 1]
-        position = int(rng.choice(changeable))
-        shift = int(rng.integers(1, self.cardinalities[position]))
-        genes[position] = (genes[position] + shift) % self.cardinalities[position]
-        return self.decode(genes)
+        parent_genes = self.encode(parent)
+        while True:
+            genes = list(parent_genes)
+            position = int(rng.choice(changeable))
+            shift = int(rng.integers(1, self.cardinalities[position]))
+            genes[position] = (genes[position] + shift) % self.cardinalities[position]
+            if self.allows(genes):
+                return self.decode(genes)
 
     def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
         """Each gene from either parent with equal probability."""
@@ -72,20 +85,25 @@ class IntegerCodedSpace(ABC):
         return self.decode([parents[which][i] for i, which in enumerate(takes_second)])
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
-        """All genotypes that differ in one gene, in the order of genes and values."""
+        """All valid genotypes that differ in one gene, in the order of genes and values."""
         genes = self.encode(genotype)
-        return [
-            self.decode([*genes[:position], value, *genes[position + 1 :]])
+        changed = (
+            [*genes[:position], value, *genes[position + 1 :]]
             for position, cardinality in enumerate(self.cardinalities)
             for value in range(cardinality)
             if value != genes[position]
-        ]
+        )
+        return [self.decode(other) for other in changed if self.allows(other)]
 
     def from_vector(self, vector_D: np.ndarray) -> Genotype:
         """The genotype at a point of the unit cube; coordinates outside [0, 1] are clipped."""
+        return self.decode(self.genes_at(vector_D))
+
+    def genes_at(self, vector_D: np.ndarray) -> tuple[int, ...]:
+        """The genes at a point of the unit cube, each coordinate cut into equal parts."""
         cardinalities_D = np.array(self.cardinalities)
         genes_D = np.floor(np.clip(vector_D, 0.0, 1.0) * cardinalities_D).astype(int)
-        return self.decode([int(gene) for gene in np.minimum(genes_D, cardinalities_D - 1)])
+        return tuple(np.minimum(genes_D, cardinalities_D - 1).tolist())
 
     def to_vector(self, genotype: Genotype) -> np.ndarray:
         """The middle of the box that `from_vector` maps to the genotype; float64."""

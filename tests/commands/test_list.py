@@ -124,6 +124,16 @@ def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
         assert set(missing.values()) <= {"???"}
 
 
+@pytest.mark.parametrize("group", ["strategy", "evaluator"])
+def test_options_that_choose_other_options_do_so_as_in_hydra(group: str) -> None:
+    register()
+    root = conf_files.conf_dir()
+    for option in conf_files.options(group, root):
+        ours = conf_files.compose("search", root, {group: option.name}).keys
+        theirs = composed_by_hydra("search", root, {group: option.name})
+        assert ours == {key: value for key, value in theirs.items() if value != "???"}
+
+
 def test_every_option_says_what_it_is() -> None:
     root = conf_files.conf_dir()
     options = [

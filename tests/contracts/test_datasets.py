@@ -96,7 +96,7 @@ def build(name: str, files: Path, **overrides: object) -> Dataset:
 
 
 def test_name_and_gloss(dataset: Dataset) -> None:
-    assert dataset.name in NAMES
+    assert dataset.name in NAMES  # the option has the name that the records bear
     assert (CONF / f"{dataset.name}.yaml").read_text().startswith("# ")
 
 

@@ -30,12 +30,12 @@ def all_of(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
 
 def digits(**keys: Any) -> Dataset:
     defaults = {"batch_size": 64, "limit": None, "crop_padding": 1, "cutout_length": 4}
-    return load_digits(**defaults | keys)
+    return load_digits(name="digits", **defaults | keys)
 
 
 def imagefolder(root: Path, **keys: Any) -> Dataset:
     defaults = {"size": 8, "batch_size": 4, "limit": None, "crop_padding": None, "flip": True}
-    return load_imagefolder(root=str(root), cutout_length=None, **defaults | keys)
+    return load_imagefolder(name="mine", root=str(root), cutout_length=None, **defaults | keys)
 
 
 # ---------------------------------------------------------------------------- digits
@@ -115,7 +115,14 @@ def test_large_sets_stay_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_synthetic_is_learnable_and_repeats() -> None:
-    keys = {"num_train": 64, "num_test": 64, "size": 9, "channels": 2, "num_classes": 4}
+    keys = {
+        "name": "made",
+        "num_train": 64,
+        "num_test": 64,
+        "size": 9,
+        "channels": 2,
+        "num_classes": 4,
+    }
     keys |= {"noise": 32.0, "batch_size": 8, "limit": None, "crop_padding": 1, "cutout_length": 4}
     dataset = make_synthetic(seed=0, flip=False, **keys)
     images, labels = all_of(dataset.train)
@@ -134,6 +141,7 @@ def test_synthetic_is_learnable_and_repeats() -> None:
 
 def cifar(root: Path) -> Dataset:
     return load_cifar(
+        name="cifar10",
         num_classes=10,
         root=str(root),
         download=False,

@@ -27,7 +27,7 @@ def all_of(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
 def npz(file: Path | None, **keys: Any) -> Dataset:
     defaults = {"layout": "auto", "num_classes": None, "batch_size": 4, "limit": None}
     defaults |= {"crop_padding": None, "flip": True, "cutout_length": None}
-    return load_npz(file=None if file is None else str(file), **defaults | keys)
+    return load_npz(name="npz", file=None if file is None else str(file), **defaults | keys)
 
 
 def made_arrays() -> dict[str, np.ndarray]:

@@ -17,8 +17,10 @@ CPU = Device("cpu", "float32", compile_networks=False)
 @pytest.fixture(scope="module")
 def dataset():
     return make_synthetic(
-        channels=1, size=4, num_classes=3, num_train=30, num_test=12, noise=32.0, seed=0,
-        batch_size=8, limit=None, crop_padding=0, flip=False, cutout_length=0,
+        name="made", channels=1, size=4, num_classes=3, num_train=30, num_test=12,
+        noise=32.0, seed=0,
+        batch_size=8, limit=None,
+        crop_padding=0, flip=False, cutout_length=0,
     )  # fmt: skip
 
 

@@ -1,0 +1,67 @@
+"""Pre-trained encoders in the user's cache folder, each under a checksum of all that made it.
+
+Tensors and plain values only, so that reading one unpickles no objects. A file is replaced
+atomically, and two runs that pre-train the same encoder at the same time write the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def folder() -> Path:
+    """Where the encoders are kept, by the XDG convention."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "nasrun" / "encoders"
+
+
+def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` returned when it was first called for this recipe: tensors and plain values.
+
+    Args:
+        recipe: all that decides the outcome, as plain values: space, settings, seed. It is stored
+            with the outcome and compared when that is read, so encoders never mix. A file that
+            is broken or of another recipe is made again.
+    """
+    text = json.dumps(recipe, sort_keys=True)
+    path = folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt"
+    found = _read(path, text)
+    if found is None:
+        found = make()
+        with suppress(OSError):  # without a writable cache the run goes on
+            _write(path, {"recipe": text, "outcome": found})
+    return found
+
+
+def _read(path: Path, recipe: str) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises many kinds for a broken file
+        return None
+    if not isinstance(content, dict) or content.get("recipe") != recipe:
+        return None
+    outcome: dict[str, Any] = content["outcome"]
+    return outcome
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary_name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(descriptor)
+    temporary = Path(temporary_name)
+    try:
+        torch.save(dict(content), temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,168 @@
+"""Codes of architectures, made from their graphs alone: no space is known here by name.
+
+The hard code is that of DCL-ENAS (arXiv 2512.20112): every path from input to output is written as
+the operations along it, each a one-hot vector in a slot; the codes of all paths, sorted by length
+and then by path-id, follow each other, and zeros fill up to the largest number of paths.
+
+Shapes: N graphs, V vertices, L paths per code (L_seq), S slots per path, O operations, D bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, Protocol, Self, TypeAlias
+
+import numpy as np
+
+from nasrun.protocols import ArchGraph
+
+Path: TypeAlias = tuple[str, ...]
+"""The operations that change something, in the order in which a signal meets them."""
+
+
+def effective_paths(graph: ArchGraph) -> tuple[Path, ...]:
+    """All paths from input to output without the operations that do nothing, shortest first.
+
+    A path through `none` carries nothing and is left out; `skip_connect` is left out of a path.
+    Paths of one length are sorted by name, which stands in for the path-id. Graphs with equal
+    paths have equal hard codes, whatever the code's width.
+    """
+    effects = [_effect(label) for label in graph.labels]
+    effects[-1] = ()  # the output
+    paths_to: list[list[Path]] = [[()]]  # to each vertex so far
+    into_VV = graph.adjacency_VV.T.tolist()
+    for own, into_V in zip(effects[1:], into_VV[1:], strict=True):
+        arriving = [
+            path for source, paths in enumerate(paths_to) if into_V[source] for path in paths
+        ]
+        paths_to.append([] if own is None else [path + own for path in arriving])
+    return tuple(sorted(paths_to[-1], key=lambda path: (len(path), path)))
+
+
+@cache
+def _effect(label: str) -> Path | None:
+    """What a vertex adds to a path; `None` ends it. A label may begin with its cell's name."""
+    operation = label.rpartition(":")[2]
+    if operation == "none":
+        return None
+    return () if operation == "skip_connect" else (label,)
+
+
+class Code(Protocol):
+    """Turns graphs into vectors of one length."""
+
+    num_bits: int
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        """codes_ND, float32, zeros and ones."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+class PathCode:
+    """The hard code: L paths of S slots, each one-hot over O operations, and a presence bit.
+
+    What does not fit is cut: paths behind the L shortest, operations behind the S-th, and
+    operations that are unknown (their slot stays zero).
+    """
+
+    def __init__(self, operations: Sequence[str], num_paths: int, num_slots: int) -> None:
+        self.operations = tuple(operations)
+        self.num_paths, self.num_slots = num_paths, num_slots
+        self._path_bits = num_slots * len(self.operations) + 1
+        self.num_bits = num_paths * self._path_bits
+        self._index = {name: i for i, name in enumerate(self.operations)}
+
+    @classmethod
+    def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
+        """The smallest code that holds all of the graphs."""
+        all_paths = [effective_paths(graph) for graph in graphs]
+        distinct = {path for paths in all_paths for path in paths}
+        operations = sorted({operation for path in distinct for operation in path})
+        num_paths = max((len(paths) for paths in all_paths), default=0)
+        return cls(operations, max(1, num_paths), max(map(len, distinct), default=0))
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        codes_ND = np.zeros((len(graphs), self.num_bits), dtype=np.float32)
+        for code_D, graph in zip(codes_ND, graphs, strict=True):
+            bits = list[int]()
+            for rank, path in enumerate(effective_paths(graph)[: self.num_paths]):
+                first = rank * self._path_bits
+                bits.append(first)
+                bits += [first + 1 + bit for bit in self._bits(path)]
+            code_D[bits] = 1.0
+        return codes_ND
+
+    def _bits(self, path: Path) -> list[int]:
+        """The bits that are set among the S*O of one path, operations left-aligned."""
+        slots = enumerate(path[: self.num_slots])
+        known = ((slot, self._index[name]) for slot, name in slots if name in self._index)
+        return [slot * len(self.operations) + index for slot, index in known]
+
+    def state_dict(self) -> dict[str, Any]:
+        sizes = {"num_paths": self.num_paths, "num_slots": self.num_slots}
+        return {"kind": "paths", "operations": list(self.operations), **sizes}
+
+
+class AdjacencyCode:
+    """The control of the ablation: each vertex one-hot, and the upper triangle of the adjacency."""
+
+    def __init__(self, operations: Sequence[str], num_vertices: int) -> None:
+        self.operations = tuple(operations)
+        self.num_vertices = num_vertices
+        pairs = num_vertices * (num_vertices - 1) // 2
+        self.num_bits = num_vertices * len(self.operations) + pairs
+        self._index = {name: i for i, name in enumerate(self.operations)}
+
+    @classmethod
+    def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
+        operations = sorted({label for graph in graphs for label in graph.labels})
+        return cls(operations, max(len(graph.labels) for graph in graphs))
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        num_vertices = self.num_vertices
+        labels_NVO = np.zeros((len(graphs), num_vertices, len(self.operations)), np.float32)
+        adjacency_NVV = np.zeros((len(graphs), num_vertices, num_vertices), np.float32)
+        for n, graph in enumerate(graphs):
+            for vertex, label in enumerate(graph.labels[:num_vertices]):
+                if label in self._index:
+                    labels_NVO[n, vertex, self._index[label]] = 1.0
+            size = min(len(graph.labels), num_vertices)
+            adjacency_NVV[n, :size, :size] = graph.adjacency_VV[:size, :size]
+        above = np.triu_indices(num_vertices, k=1)
+        flat_ND = labels_NVO.reshape(len(graphs), -1)
+        return np.concatenate([flat_ND, adjacency_NVV[:, above[0], above[1]]], axis=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "adjacency",
+            "operations": list(self.operations),
+            "num_vertices": self.num_vertices,
+        }
+
+
+CodeName = Literal["paths", "adjacency"]
+
+CODES: Mapping[str, type[PathCode] | type[AdjacencyCode]] = {
+    "paths": PathCode,
+    "adjacency": AdjacencyCode,
+}
+
+
+def code_from_state(state: Mapping[str, Any]) -> Code:
+    """The inverse of `state_dict` of any code."""
+    settings = {key: value for key, value in state.items() if key != "kind"}
+    return CODES[state["kind"]](**settings)
+
+
+def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
+    """Targets of mean 0 and deviation 1 that depend on the order alone; equal values share one.
+
+    What counts in a search is the order, and a failed label (-inf) is no more than the last one.
+    """
+    from scipy.stats import rankdata
+
+    ranks_N = rankdata(values_N)
+    deviation = float(ranks_N.std())
+    return (ranks_N - ranks_N.mean()) / deviation if deviation > 0 else np.zeros(len(ranks_N))

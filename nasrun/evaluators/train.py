@@ -1,0 +1,137 @@
+"""True evaluation: train the network of a genotype, and count its mistakes on held-out images.
+
+Shapes: B batch, C channels, H height, W width, K classes, N images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
+
+from torch.nn import functional
+
+from nasrun.errors import require
+from nasrun.genotype import Genotype
+from nasrun.protocols import (
+    Batch,
+    Evaluation,
+    Network,
+    NetworkSize,
+    SearchContext,
+    Streams,
+    as_module,
+)
+from nasrun.training import (
+    BatchStream,
+    LossAndLogits,
+    WeightUpdate,
+    halves,
+    predict,
+    train_epoch,
+)
+
+
+class TrainEvaluator:
+    """An `Evaluator`: trains on one half of the training set and validates on the other.
+
+    All draws of a training come from the run's seed and the canonical form of the architecture, so
+    that its label does not depend on what was evaluated before.
+
+    Args:
+        epochs: of each training.
+        channels, cells: size of the networks; `None` takes the space's own search size.
+        batch_size: images per update; `None` takes the dataset's.
+        learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD with a cosine
+            schedule, see `training.WeightUpdate`.
+
+    Raises:
+        UsageError: a setting is out of range.
+    """
+
+    objectives = ("val_error",)
+    needs_images: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        epochs: int,
+        channels: int | None,
+        cells: int | None,
+        batch_size: int | None,
+        learning_rate: float,
+        learning_rate_min: float,
+        momentum: float,
+        weight_decay: float,
+        gradient_clip: float,
+    ) -> None:
+        require(epochs >= 1, "evaluator.epochs", epochs, "at least 1")
+        for name, size in (("channels", channels), ("cells", cells), ("batch_size", batch_size)):
+            require(size is None or size >= 1, f"evaluator.{name}", size, "at least 1, or null")
+        require(learning_rate > 0, "evaluator.learning_rate", learning_rate, "above 0")
+        require(0 <= momentum < 1, "evaluator.momentum", momentum, "in [0, 1)")
+        require(weight_decay >= 0, "evaluator.weight_decay", weight_decay, "at least 0")
+        self.epochs = epochs
+        self.size = NetworkSize(channels=channels, cells=cells)
+        self.batch_size = batch_size or context.dataset.batch_size
+        self.weight_update = partial(
+            WeightUpdate,
+            num_epochs=epochs,
+            learning_rate=learning_rate,
+            learning_rate_min=learning_rate_min,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            gradient_clip=gradient_clip,
+        )
+        self.space = context.space
+        self.dataset = context.dataset
+        self.device = context.device
+        self.streams = context.streams
+        self.progress = context.progress
+        self.train_half, self.validation_half = halves(
+            self.dataset.train, context.streams.numpy("halves")
+        )
+
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        """One training after the other; raises `RunError` where a loss is not finite."""
+        return [self._evaluate(genotype) for genotype in genotypes]
+
+    def _evaluate(self, genotype: Genotype) -> Evaluation:
+        started = time.perf_counter()
+        streams = self.streams.derived(f"label {self.space.canonical(genotype)}")
+        with streams.global_torch("network"):
+            network: Network = self.space.network(genotype, self.dataset.shape, self.size)
+        self.device.place(as_module(network))
+        training = self._train(network, streams)
+        error = 1.0 - self._accuracy(network)
+        details = {"train_loss": training["loss"], "train_accuracy": training["accuracy"]}
+        return Evaluation(genotype, (error,), time.perf_counter() - started, details)
+
+    def _train(self, network: Network, streams: Streams) -> dict[str, float]:
+        """Returns the metrics of the last epoch."""
+        update = self.weight_update(as_module(network).parameters())
+        batches = BatchStream(
+            self.dataset, self.train_half, self.device, streams.torch("batches"), augment=True
+        )
+
+        def forward(batch: Batch) -> LossAndLogits:
+            images_BCHW, labels_B = batch
+            logits_BK = network(images_BCHW)
+            return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+
+        as_module(network).train()
+        metrics: dict[str, float] = {}
+        for epoch in range(1, self.epochs + 1):
+            with streams.global_torch("dropout"):
+                metrics = train_epoch(
+                    batches.one_pass(self.batch_size), forward, update, self.device
+                )
+            self.progress(epoch, self.epochs, loss=metrics["loss"])
+        return metrics
+
+    def _accuracy(self, network: Network) -> float:
+        as_module(network).eval()
+        logits_NK = predict(network, self.dataset, self.validation_half, self.device)
+        return float((logits_NK.argmax(1) == self.validation_half.labels_N).double().mean())

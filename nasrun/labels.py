@@ -1,0 +1,184 @@
+"""`Labels`: how a strategy sees true evaluations. It keeps the ledger, the cache and the budget.
+
+A label is one true evaluation. Genotypes that compute the same function (`space.canonical`) share
+one label; a training that fails is a label too, with an error and values of infinity.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nasrun.errors import RunError, require
+from nasrun.genotype import Genotype
+from nasrun.protocols import Evaluation, Evaluator, SearchSpace, StepReport
+
+MAX_MISSES = 1000  # draws in a row that had a label already; then a source is taken for exhausted
+
+# What a training can die of. A `UsageError` is the user's to mend, and any other a fault of ours.
+FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
+
+
+class Labels:
+    """The labels of one run, bought one after the other from an evaluator.
+
+    Args:
+        budget: how many labels can be bought, at most.
+    """
+
+    def __init__(self, evaluator: Evaluator, space: SearchSpace, budget: int) -> None:
+        self.budget = budget
+        self._evaluator = evaluator
+        self._canonical = space.canonical
+        self._known: dict[str, Evaluation] = {}  # by canonical form, in the order of buying
+        self._num_reported = 0
+        self._exhausted = False
+
+    def limited(self, num_labels: int) -> Labels:
+        """The same labels, of which at most `num_labels` can be bought."""
+        require(num_labels >= 1, "budget.evaluations", num_labels, "at least 1")
+        self.budget = min(self.budget, num_labels)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, genotype: Genotype) -> bool:
+        """Whether asking for it costs nothing."""
+        return self._canonical(genotype) in self._known
+
+    @property
+    def labels(self) -> tuple[Evaluation, ...]:
+        """The ledger: every label in the order in which it was bought."""
+        return tuple(self._known.values())
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.budget - len(self))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or `evaluate_new` found too little that is new."""
+        return self.remaining == 0 or self._exhausted
+
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        """The labels of the genotypes, in their order; without those that the budget denies.
+
+        A label is bought for one genotype at a time, so that one failure costs one label.
+        """
+        keys = [self._canonical(genotype) for genotype in genotypes]
+        for key, genotype in zip(keys, genotypes, strict=True):
+            if key not in self._known and self.remaining > 0:
+                self._known[key] = self._buy(genotype)
+        return [
+            replace(self._known[key], genotype=genotype)
+            for key, genotype in zip(keys, genotypes, strict=True)
+            if key in self._known
+        ]
+
+    def evaluate_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Evaluation]:
+        """Buy labels for up to `count` genotypes that have none and are not isomorphic.
+
+        They are drawn from the first source, and from the next one where a source yields nothing
+        new `MAX_MISSES` times in a row. When the last one fails too, the labels are `finished`.
+        """
+        wanted = min(count, self.remaining)
+        found: dict[str, Genotype] = {}
+        for source in sources:
+            misses = 0
+            while len(found) < wanted and misses < MAX_MISSES:
+                genotype = source()
+                key = self._canonical(genotype)
+                new = key not in self._known and key not in found
+                misses = 0 if new else misses + 1
+                if new:
+                    found[key] = genotype
+        self._exhausted = len(found) < wanted
+        return self.evaluate(list(found.values()))
+
+    def _buy(self, genotype: Genotype) -> Evaluation:
+        started = time.perf_counter()
+        try:
+            (evaluation,) = self._evaluator.evaluate([genotype])
+        except FAILURES as failure:
+            cost_s, error = time.perf_counter() - started, str(failure) or repr(failure)
+        else:
+            if np.isfinite(evaluation.values).all():
+                return evaluation
+            cost_s, error = evaluation.cost_s, f"its values are {evaluation.values}"
+        values = (float("inf"),) * len(self._evaluator.objectives)
+        return Evaluation(genotype, values, cost_s, error=error)
+
+    def best(self) -> Evaluation:
+        """The lowest validation error, the first among equals.
+
+        Raises:
+            RunError: there is no label that has not failed.
+        """
+        usable = [evaluation for evaluation in self.labels if evaluation.error is None]
+        if not usable:
+            errors = "; ".join({str(evaluation.error) for evaluation in self.labels})
+            raise RunError(f"none of {len(self)} evaluations succeeded: {errors}")
+        return min(usable, key=validation_error)
+
+    def new(self) -> tuple[Evaluation, ...]:
+        """The labels bought since the last call."""
+        new = self.labels[self._num_reported :]
+        self._num_reported = len(self)
+        return new
+
+    def report(self, metrics: Mapping[str, float] | None = None) -> StepReport:
+        """What a step reports: its new labels, the best so far, and the strategy's own metrics."""
+        new = self.new()
+        num_failed = sum(evaluation.error is not None for evaluation in self.labels)
+        figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
+        if new and new[-1].error is None:
+            figures["val_accuracy"] = 1.0 - validation_error(new[-1])
+        best = self.best() if num_failed < len(self) else None
+        if best is not None:
+            figures["best_val_accuracy"] = 1.0 - validation_error(best)
+        incumbent = None if best is None else best.genotype
+        return StepReport(figures | dict(metrics or {}), new, incumbent)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values only. Restored, it is the cache that saves a resumed run paying twice."""
+        labels = [
+            {
+                "canonical": key,
+                "genotype": json.dumps(evaluation.genotype.to_json()),
+                "values": list(evaluation.values),
+                "cost_s": evaluation.cost_s,
+                "details": dict(evaluation.details),
+                "error": evaluation.error,
+            }
+            for key, evaluation in self._known.items()
+        ]
+        return {
+            "labels": labels,
+            "num_reported": self._num_reported,
+            "exhausted": self._exhausted,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._known = {
+            label["canonical"]: Evaluation(
+                Genotype.from_json(json.loads(label["genotype"])),
+                tuple(label["values"]),
+                label["cost_s"],
+                label["details"],
+                label["error"],
+            )
+            for label in state["labels"]
+        }
+        self._num_reported = state["num_reported"]
+        self._exhausted = state["exhausted"]
+
+
+def validation_error(evaluation: Evaluation) -> float:
+    """The first objective, in [0, 1]; infinite where the evaluation failed."""
+    return evaluation.values[0]

@@ -1,0 +1,54 @@
+"""The seam of predictors: what they see, what they learn from and what they answer.
+
+A part of `protocols` in a file of its own. Shapes: N architectures, P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from nasrun.protocols import ArchGraph, Progress
+
+
+class Unlabelled(Protocol):
+    """Architectures without labels: what pre-training learns from."""
+
+    def fingerprint(self) -> str:
+        """A checksum that differs where the architectures do; cheap."""
+
+    def draw(
+        self, num_architectures: int, num_pairs: int, rng: np.random.Generator
+    ) -> tuple[list[ArchGraph], np.ndarray]:
+        """At least `num_architectures` graphs (all, where there are not more), and pairs_P2,
+        int64: which two of them are one edit apart."""
+
+
+class Prediction(NamedTuple):
+    """Scores of N architectures, higher is better, and how unsure they are (0 where not known).
+
+    Both float64, in units of their own: only comparisons within one prediction mean something.
+    """
+
+    score_N: np.ndarray
+    deviation_N: np.ndarray
+
+
+class Predictor(Protocol):
+    """Learns to rank architectures from graphs. Constructed with a `generator` (torch) of its own,
+    then the keywords of `conf/predictor/<name>.yaml`."""
+
+    def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
+        """Whatever can be learnt without labels, once and before `fit`. Returns metrics."""
+
+    def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
+        """Learn from labels, higher is better; -inf is a failure. Forgets earlier fits."""
+
+    def score(self, graphs: Sequence[ArchGraph]) -> Prediction: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `pretrain` left; a fit is not part of it."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,228 @@
+"""The predictor of DCL-ENAS (arXiv 2512.20112): a soft encoder, trained by two contrasts.
+
+Stage 1 (CLP, predictors/contrastive.py): without labels, architectures one edit apart are drawn
+together. Stage 2 (CLF), at every refit: back to the encoder f of stage 1, and a rank head w on top
+of it orders all labelled pairs by a margin m. With scores s = w(f(code)):
+
+    L = warm-up * sum_ij u_ij max(0, m - (s_i - s_j)) / sum_ij u_ij,   over pairs with y_i > y_j
+
+Deviations: the paper's sizes, optimisers and pair weights are not public; these are guesses that
+were measured. u_ij is the percentile of the better one to the power `top_weight`, since only the
+top of the ranking decides a search. Several members vote, and their spread is the deviation.
+
+Shapes: M members, N architectures, D bits of the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nasrun import encoder_cache
+from nasrun.encodings import CODES, CodeName, code_from_state, standardised_ranks
+from nasrun.errors import require
+from nasrun.prediction import Prediction, Unlabelled
+from nasrun.predictors.contrastive import Contrast, pretrain
+from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
+from nasrun.protocols import ArchGraph, Progress
+from nasrun.randomness import RandomStreams
+
+Loss = Literal["ranking", "regression"]
+
+
+class DCL:
+    """A `prediction.Predictor`; see the module's docstring.
+
+    Args:
+        generator: draws rank heads, and the encoders where stage 1 is left out.
+        encoder_seed: of stage 1. Runs with equal settings share one pre-trained encoder.
+        code: what f reads: `paths` (the hard code), or `adjacency` for the ablation.
+        num_members: networks that are trained side by side.
+        encoder_widths: of the layers of f, without the code's.
+        head_widths: of the hidden layers of w.
+        num_architectures, num_pairs, contrast_steps, num_anchors, temperature, projection,
+            contrast_learning_rate: of stage 1, see `contrastive.Contrast`; 0 steps leave it out.
+        loss: of stage 2: `ranking`, or `regression` of the standardised ranks for the ablation.
+        num_epochs: optimiser steps of stage 2, each over all pairs.
+        warmup: epochs over which the loss is ramped up.
+        margin, top_weight: m, and the exponent in u_ij.
+        encoder_learning_rate, head_learning_rate, weight_decay: AdamW of stage 2.
+    """
+
+    def __init__(
+        self,
+        generator: torch.Generator,
+        *,
+        encoder_seed: int,
+        code: CodeName,
+        num_members: int,
+        encoder_widths: list[int],
+        head_widths: list[int],
+        num_architectures: int,
+        num_pairs: int,
+        contrast_steps: int,
+        num_anchors: int,
+        temperature: float,
+        projection: int,
+        contrast_learning_rate: float,
+        loss: Loss,
+        num_epochs: int,
+        warmup: int,
+        margin: float,
+        top_weight: float,
+        encoder_learning_rate: float,
+        head_learning_rate: float,
+        weight_decay: float,
+    ) -> None:
+        require(encoder_seed >= 0, "predictor.encoder_seed", encoder_seed, "at least 0")
+        require(num_members >= 1, "predictor.num_members", num_members, "at least 1")
+        for key, widths in (("encoder_widths", encoder_widths), ("head_widths", head_widths)):
+            positive = bool(widths) and min(widths) >= 1
+            require(positive, f"predictor.{key}", widths, "a list of whole numbers above 0")
+        require(num_epochs >= 1, "predictor.num_epochs", num_epochs, "at least 1")
+        require(warmup >= 0, "predictor.warmup", warmup, "at least 0")
+        require(margin > 0, "predictor.margin", margin, "above 0")
+        require(top_weight >= 0, "predictor.top_weight", top_weight, "at least 0")
+        for key, rate in (("encoder", encoder_learning_rate), ("head", head_learning_rate)):
+            require(rate > 0, f"predictor.{key}_learning_rate", rate, "above 0")
+        require(weight_decay >= 0, "predictor.weight_decay", weight_decay, "at least 0")
+        self.generator = generator
+        self.encoder_seed = encoder_seed
+        self.num_members = num_members
+        self.encoder_widths = encoder_widths
+        self.head_widths = head_widths
+        self.contrast = Contrast(
+            num_architectures=num_architectures,
+            num_pairs=num_pairs,
+            num_steps=contrast_steps,
+            num_anchors=num_anchors,
+            temperature=temperature,
+            projection=projection,
+            learning_rate=contrast_learning_rate,
+        )
+        self.loss = loss
+        self.num_epochs = num_epochs
+        self.warmup = warmup
+        self.margin = margin
+        self.top_weight = top_weight
+        self.encoder_learning_rate = encoder_learning_rate
+        self.head_learning_rate = head_learning_rate
+        self.weight_decay = weight_decay
+        self.code_name = code
+        self._pretrained: dict[str, Any] = {}  # what stage 1 left: code, encoder, loss
+        self._encoder: Parameters = {}
+        self._head: Parameters = {}
+
+    def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
+        """Stage 1, or the outcome of an earlier run that asked for the same."""
+        if self.contrast.num_steps == 0:
+            self._pretrained = self._untrained(unlabelled)
+            return {}
+        recipe = {
+            "architectures": unlabelled.fingerprint(),
+            "encoder_seed": self.encoder_seed,
+            "code": self.code_name,
+            "num_members": self.num_members,
+            "encoder_widths": self.encoder_widths,
+            "contrast": asdict(self.contrast),
+        }
+        self._pretrained = encoder_cache.cached(recipe, lambda: self._stage_1(unlabelled, progress))
+        return {"pretrain_loss": self._pretrained["loss"]}
+
+    def _stage_1(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, Any]:
+        streams, settings = RandomStreams(self.encoder_seed), self.contrast
+        graphs, pairs_P2 = unlabelled.draw(
+            settings.num_architectures, settings.num_pairs, streams.numpy("pairs")
+        )
+        code = CODES[self.code_name].fitting(graphs)
+        encoder = self._layers([code.num_bits, *self.encoder_widths], streams.torch("encoder"))
+        encoder, loss = pretrain(
+            encoder, code.encode(graphs), pairs_P2, settings, streams.torch("contrast"), progress
+        )
+        return {"code": code.state_dict(), "encoder": encoder, "loss": loss}
+
+    def _untrained(self, unlabelled: Unlabelled) -> dict[str, Any]:
+        """The code as with stage 1, and an encoder of this run's own."""
+        rng = RandomStreams(self.encoder_seed).numpy("pairs")
+        graphs, _ = unlabelled.draw(self.contrast.num_architectures, 0, rng)
+        code = CODES[self.code_name].fitting(graphs)
+        encoder = self._layers([code.num_bits, *self.encoder_widths], self.generator)
+        return {"code": code.state_dict(), "encoder": encoder}
+
+    def _layers(self, widths: Sequence[int], generator: torch.Generator) -> Parameters:
+        return layers(widths, self.num_members, generator)
+
+    def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
+        """Stage 2."""
+        encoder = trainable(self._pretrained["encoder"])
+        head = trainable(
+            self._layers([self.encoder_widths[-1], *self.head_widths, 1], self.generator)
+        )
+        optimiser = torch.optim.AdamW(
+            [
+                {"params": list(encoder.values()), "lr": self.encoder_learning_rate},
+                {"params": list(head.values()), "lr": self.head_learning_rate},
+            ],
+            weight_decay=self.weight_decay,
+            fused=True,  # ten small tensors: the steps cost more than the products otherwise
+        )
+        codes_ND = self._codes(graphs)
+        loss_of = self._loss(values_N)
+        for epoch in range(self.num_epochs):
+            ramp = min(1.0, (epoch + 1) / self.warmup) if self.warmup > 0 else 1.0
+            loss = ramp * loss_of(scores(encoder, head, codes_ND)).sum()
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+        self._encoder, self._head = fixed(encoder), fixed(head)
+
+    def _loss(self, values_N: np.ndarray) -> Callable[[Tensor], Tensor]:
+        """From scores_MN to the loss of each member."""
+        if self.loss == "regression":
+            targets_N = torch.from_numpy(standardised_ranks(values_N)).float()
+            return lambda scores_MN: (scores_MN - targets_N).square().mean(dim=1)
+        weights_NN = pair_weights(values_N, self.top_weight)
+        return lambda scores_MN: ranking_loss(scores_MN, weights_NN, self.margin)
+
+    @torch.no_grad()
+    def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
+        """Mean and deviation over the members."""
+        scores_MN = scores(self._encoder, self._head, self._codes(graphs)).double().numpy()
+        return Prediction(scores_MN.mean(axis=0), scores_MN.std(axis=0))
+
+    def _codes(self, graphs: Sequence[ArchGraph]) -> Tensor:
+        return torch.from_numpy(code_from_state(self._pretrained["code"]).encode(graphs))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"pretrained": self._pretrained}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._pretrained = state["pretrained"]
+
+
+def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor) -> Tensor:
+    """scores_MN: w(f(code)) of each member."""
+    features_MNF = multilayer(encoder, codes_ND.expand(len(encoder["weight0"]), -1, -1))
+    return multilayer(head, functional.relu(features_MNF)).squeeze(-1)
+
+
+def pair_weights(values_N: np.ndarray, top_weight: float) -> Tensor:
+    """u_ij / sum u: which pairs (i better than j) count how much; zeros where all are equal."""
+    from scipy.stats import rankdata
+
+    percentile_N = rankdata(values_N) / len(values_N)
+    better_NN = percentile_N[:, None] > percentile_N[None, :]
+    weights_NN = better_NN * percentile_N[:, None] ** top_weight
+    return torch.from_numpy(weights_NN / max(weights_NN.sum(), 1e-300)).float()
+
+
+def ranking_loss(scores_MN: Tensor, weights_NN: Tensor, margin: float) -> Tensor:
+    """loss_M: the hinge of every pair, weighted."""
+    gaps_MNN = scores_MN[:, :, None] - scores_MN[:, None, :]
+    return (weights_NN * functional.relu(margin - gaps_MNN)).sum(dim=(1, 2))

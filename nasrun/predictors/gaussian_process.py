@@ -1,0 +1,180 @@
+"""A Gaussian process on Weisfeiler-Lehman labels and statistics of the graph: the second floor.
+
+Features (after Ru et al., ICLR 2021, arXiv 2006.07556): how often each label occurs, where the
+label of a vertex is first its operation and then, `depth` times, its own label with those of its
+predecessors and successors; beside them counts, degrees and path lengths that cost nothing to
+know. The kernel is k(x, x') = exp(-|x - x'|^2 / (2 l^2)), the targets are standardised ranks, and
+length-scale l and noise are those of the highest marginal likelihood
+log p(t) = -t' (K + noise^2 I)^-1 t / 2 - log det(K + noise^2 I) / 2 + constant (Rasmussen and
+Williams 2006, Eq. 2.30); mean and deviation of the prediction are their Eq. 2.25 and 2.26.
+
+Shapes: N labelled and C other architectures, F features, V vertices.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from nasrun.encodings import standardised_ranks
+from nasrun.errors import require
+from nasrun.prediction import Prediction, Unlabelled
+from nasrun.protocols import ArchGraph, Progress
+
+NUM_BUCKETS = 512  # into which labels are hashed
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A process given targets: K + noise^2 I = L L', and its inverse times the targets."""
+
+    length_scale: float
+    factor_NN: np.ndarray  # L, lower triangular
+    weights_N: np.ndarray
+    log_likelihood: float  # without its constant
+
+
+class GaussianProcess:
+    """A `prediction.Predictor`; see the module's docstring.
+
+    Args:
+        generator: not used; nothing here is random.
+        depth: rounds of relabelling.
+        statistics_weight: of a standardised statistic against the root of a label's count.
+        length_scales: to choose from, in typical distances between labelled architectures.
+        noises: to choose from, in deviations of the targets.
+    """
+
+    def __init__(
+        self,
+        generator: torch.Generator,
+        *,
+        depth: int,
+        statistics_weight: float,
+        length_scales: list[float],
+        noises: list[float],
+    ) -> None:
+        require(depth >= 0, "predictor.depth", depth, "at least 0")
+        key = "predictor.statistics_weight"
+        require(statistics_weight >= 0, key, statistics_weight, "at least 0")
+        for key, values in (("length_scales", length_scales), ("noises", noises)):
+            positive = bool(values) and min(values) > 0
+            require(positive, f"predictor.{key}", values, "a list of numbers above 0")
+        self.depth = depth
+        self.statistics_weight = statistics_weight
+        self.length_scales = length_scales
+        self.noises = noises
+        self._labels: list[str] = []
+        self._shift_F = self._scale_F = np.zeros(0)
+        self._features_NF = np.zeros((0, 0))
+        self._unit = 1.0
+        self._posterior: Posterior
+
+    def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
+        """Nothing is learnt without labels."""
+        return {}
+
+    def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
+        self._labels = sorted({label for graph in graphs for label in graph.labels})
+        statistics_NF = np.array([statistics(graph, self._labels) for graph in graphs])
+        deviation_F = statistics_NF.std(axis=0)
+        self._shift_F = statistics_NF.mean(axis=0)
+        self._scale_F = self.statistics_weight / np.where(deviation_F > 0, deviation_F, np.inf)
+        self._features_NF = self._features(graphs)
+        distances_NN = squared_distances(self._features_NF, self._features_NF)
+        typical = float(np.median(distances_NN[~np.eye(len(graphs), dtype=bool)]))
+        self._unit = typical if typical > 0 else 1.0
+        targets_N = standardised_ranks(values_N)
+        self._posterior = max(
+            (
+                posterior(distances_NN / self._unit, targets_N, length_scale, noise)
+                for length_scale, noise in itertools.product(self.length_scales, self.noises)
+            ),
+            key=lambda candidate: candidate.log_likelihood,
+        )
+
+    def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
+        process = self._posterior
+        distances_CN = squared_distances(self._features(graphs), self._features_NF) / self._unit
+        kernel_CN = np.exp(-0.5 * distances_CN / process.length_scale**2)
+        explained_NC = solve_triangular(process.factor_NN, kernel_CN.T, lower=True)
+        variance_C = 1.0 - np.square(explained_NC).sum(axis=0)
+        return Prediction(kernel_CN @ process.weights_N, np.sqrt(np.maximum(variance_C, 0.0)))
+
+    def _features(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        statistics_NF = np.array([statistics(graph, self._labels) for graph in graphs])
+        counts_NF = np.stack([label_counts(graph, self.depth) for graph in graphs])
+        return np.hstack([np.sqrt(counts_NF), (statistics_NF - self._shift_F) * self._scale_F])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Everything comes from the labels."""
+
+
+def label_counts(graph: ArchGraph, depth: int) -> np.ndarray:
+    """counts_F, F = NUM_BUCKETS: the Weisfeiler-Lehman labels of all rounds, hashed."""
+    arrows = np.argwhere(graph.adjacency_VV).tolist()
+    labels = [zlib.crc32(label.encode()) for label in graph.labels]
+    seen = list(labels)
+    for _ in range(depth):
+        before: list[list[int]] = [[] for _ in labels]
+        after: list[list[int]] = [[] for _ in labels]
+        for source, target in arrows:
+            before[target].append(labels[source])
+            after[source].append(labels[target])
+        labels = [  # the hash of a tuple of whole numbers is the same in every process
+            hash((own, tuple(sorted(into)), tuple(sorted(out_of))))
+            for own, into, out_of in zip(labels, before, after, strict=True)
+        ]
+        seen += labels
+    return np.bincount(np.array(seen) % NUM_BUCKETS, minlength=NUM_BUCKETS)
+
+
+def statistics(graph: ArchGraph, labels: Sequence[str]) -> list[float]:
+    """Counts of vertices, edges and each label; degrees of input and output; the lengths of the
+    longest and the shortest path, and how many paths there are (its logarithm)."""
+    num_vertices = len(graph.labels)
+    longest, shortest, paths = [0.0], [0.0], [1.0]
+    for into_V in graph.adjacency_VV.T.tolist()[1:]:
+        before = [source for source, arrow in enumerate(into_V) if arrow and paths[source] > 0]
+        longest.append(1.0 + max((longest[source] for source in before), default=-1.0))
+        shortest.append(1.0 + min((shortest[source] for source in before), default=-1.0))
+        paths.append(sum(paths[source] for source in before))
+    adjacency_VV = graph.adjacency_VV
+    return [
+        float(num_vertices),
+        float(adjacency_VV.sum()),
+        float(adjacency_VV[0].sum()),
+        float(adjacency_VV[:, -1].sum()),
+        longest[-1],
+        shortest[-1],
+        float(np.log1p(paths[-1])),
+        *(float(graph.labels.count(label)) for label in labels),
+    ]
+
+
+def squared_distances(first_CF: np.ndarray, second_NF: np.ndarray) -> np.ndarray:
+    """|x - x'|^2 of every pair, float64."""
+    squares_CN = np.square(first_CF).sum(axis=1)[:, None] + np.square(second_NF).sum(axis=1)
+    return np.maximum(squares_CN - 2 * first_CF @ second_NF.T, 0.0)
+
+
+def posterior(
+    distances_NN: np.ndarray, targets_N: np.ndarray, length_scale: float, noise: float
+) -> Posterior:
+    """The process at one choice of length-scale and noise."""
+    kernel_NN = np.exp(-0.5 * distances_NN / length_scale**2)
+    factor_NN = cholesky(kernel_NN + noise**2 * np.eye(len(targets_N)), lower=True)
+    weights_N = cho_solve((factor_NN, True), targets_N)
+    fit = -0.5 * float(targets_N @ weights_N)
+    log_likelihood = fit - float(np.log(np.diag(factor_NN)).sum())
+    return Posterior(length_scale, factor_NN, weights_N, log_likelihood)

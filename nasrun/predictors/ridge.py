@@ -1,0 +1,69 @@
+"""Ridge regression on the hard path code: the floor that a learnt encoder must beat.
+
+Closed form, over the labels rather than the bits: with centred codes C and targets t, which are
+the standardised ranks of the values, the score of a centred code c is c C' (C C' + lambda I)^-1 t.
+
+Shapes: N architectures, D bits of the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from nasrun.encodings import PathCode, code_from_state, standardised_ranks
+from nasrun.errors import require
+from nasrun.prediction import Prediction, Unlabelled
+from nasrun.protocols import ArchGraph, Progress
+from nasrun.randomness import RandomStreams
+
+
+class Ridge:
+    """A `prediction.Predictor`; see the module's docstring.
+
+    Args:
+        generator: not used; nothing here is random.
+        penalty: lambda.
+        num_architectures: unlabelled ones from which the width of the code is taken.
+    """
+
+    def __init__(
+        self, generator: torch.Generator, *, penalty: float, num_architectures: int
+    ) -> None:
+        require(penalty > 0, "predictor.penalty", penalty, "above 0")
+        at_least_1 = num_architectures >= 1
+        require(at_least_1, "predictor.num_architectures", num_architectures, "at least 1")
+        self.penalty = penalty
+        self.num_architectures = num_architectures
+        self.code = PathCode((), 1, 0)
+        self._mean_D = np.zeros(1)
+        self._weights_D = np.zeros(1)
+
+    def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
+        """Only the width of the code: it is the same whatever the run's seed."""
+        rng = RandomStreams(0).numpy("code")
+        graphs, _ = unlabelled.draw(self.num_architectures, 0, rng)
+        self.code = PathCode.fitting(graphs)
+        return {"code_bits": float(self.code.num_bits)}
+
+    def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
+        codes_ND = self.code.encode(graphs).astype(np.float64)
+        self._mean_D = codes_ND.mean(axis=0)
+        centred_ND = codes_ND - self._mean_D
+        gram_NN = centred_ND @ centred_ND.T + self.penalty * np.eye(len(graphs))
+        self._weights_D = centred_ND.T @ np.linalg.solve(gram_NN, standardised_ranks(values_N))
+
+    def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
+        score_N = (self.code.encode(graphs) - self._mean_D) @ self._weights_D
+        return Prediction(score_N, np.zeros_like(score_N))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"code": self.code.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        code = code_from_state(state["code"])
+        assert isinstance(code, PathCode)
+        self.code = code

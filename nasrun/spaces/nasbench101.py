@@ -1,0 +1,248 @@
+"""NAS-Bench-101 (Ying et al., ICML 2019, arXiv 1902.09635): one cell, 423,624 architectures.
+
+A cell is a directed acyclic graph of at most 7 vertices, input and output among them, and at most
+9 edges; each vertex between them carries one of three operations. Vertices that lie on no path
+from input to output are no part of the network, and their edges do not count.
+
+A genotype is written with up to 7 vertices. The genes are those of 7: a bit for each pair x < y,
+at x + y * (y - 1) / 2 (columns of the upper triangle), then the operations of vertices 1 to 5.
+No torch at import time. Shapes: D = 26 genes, V vertices.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasrun.errors import UsageError, require
+from nasrun.genotype import Cell, Edge, Genotype
+from nasrun.graph_hash import Pairs, cell_hash, graph_hash, used_vertices
+from nasrun.spaces.integer_coded import IntegerCodedSpace
+from nasrun.spaces.nasbench101_cell import (
+    MAX_EDGES,
+    MAX_VERTICES,
+    cell_costs,
+    unlabelled_cells,
+    used_edges,
+)
+
+if TYPE_CHECKING:
+    from nasrun.protocols import ArchGraph, Network, NetworkSize, TaskShape
+
+OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
+PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))
+NUM_STACKS = 3
+
+NUM_MATRICES = 1_538_083  # of 7 vertices, that hold a cell
+NUM_CROSSOVERS = 20  # tries, before the child is the first parent
+
+
+class NasBench101(IntegerCodedSpace):
+    """The cells of NAS-Bench-101.
+
+    Args:
+        channels: width of the stem and of the first stack; it doubles twice.
+        cells: per stack.
+
+    Raises:
+        UsageError: a size that does not fit.
+    """
+
+    name = "nasbench101"
+    cardinalities = (2,) * len(PAIRS) + (len(OPERATIONS),) * (MAX_VERTICES - 2)
+
+    def __init__(self, *, channels: int, cells: int) -> None:
+        self.channels, self.cells = channels, cells
+        _check_size(channels, cells)
+
+    # ------------------------------------------------------------------------ genotypes
+
+    def validate(self, genotype: Genotype) -> None:
+        self._validate_cells(genotype, ("cell",))
+        cell = genotype.cell("cell")
+        if not (
+            2 <= len(cell.nodes) <= MAX_VERTICES
+            and (cell.nodes[0], cell.nodes[-1]) == ("input", "output")
+        ):
+            raise UsageError(
+                f"a nasbench101 cell has 2 to {MAX_VERTICES} vertices, 'input' first and 'output' "
+                f"last, not {', '.join(cell.nodes) or 'none'}"
+            )
+        for operation in cell.nodes[1:-1]:
+            self._validate_operation(operation, cell, OPERATIONS)
+        pairs = {(edge.source, edge.target) for edge in cell.edges}
+        if len(pairs) < len(cell.edges) or any(edge.operation for edge in cell.edges):
+            raise UsageError("the edges of a nasbench101 cell bear no operation, and differ")
+        num_edges = len(used_edges(cell))
+        if not 1 <= num_edges <= MAX_EDGES:
+            raise UsageError(
+                f"a nasbench101 cell has 1 to {MAX_EDGES} edges on paths from input to output, "
+                f"and this one has {num_edges}"
+            )
+
+    def encode(self, genotype: Genotype) -> tuple[int, ...]:
+        """The genes; a cell of fewer vertices gets unconnected ones before its output."""
+        self.validate(genotype)
+        cell = genotype.cell("cell")
+        last = len(cell.nodes) - 1
+        found = {(s, MAX_VERTICES - 1 if t == last else t) for _, s, t in cell.edges}
+        operations = [OPERATIONS.index(name) for name in cell.nodes[1:-1]]
+        operations += [0] * (MAX_VERTICES - len(cell.nodes))
+        return (*(int(pair in found) for pair in PAIRS), *operations)
+
+    def decode(self, genes: Sequence[int]) -> Genotype:
+        """The genotype of 7 vertices; not every one is valid."""
+        edges = tuple(Edge("", *pair) for pair, bit in zip(PAIRS, genes, strict=False) if bit)
+        operations = (OPERATIONS[gene] for gene in genes[len(PAIRS) :])
+        return Genotype(self.name, (Cell("cell", ("input", *operations, "output"), edges),))
+
+    def pruned(self, genotype: Genotype) -> Genotype:
+        """The same network without the vertices and edges that are on no path."""
+        self.validate(genotype)
+        cell = genotype.cell("cell")
+        used = used_edges(cell)
+        vertices = sorted({vertex for edge in used for vertex in edge[1:]})
+        edges = tuple(Edge("", vertices.index(s), vertices.index(t)) for _, s, t in used)
+        names = tuple(cell.nodes[vertex] for vertex in vertices)
+        return Genotype(self.name, (Cell("cell", names, edges),))
+
+    def canonical(self, genotype: Genotype) -> str:
+        """The benchmark's graph hash of the pruned cell, 32 hexadecimal digits."""
+        self.validate(genotype)
+        cell = genotype.cell("cell")
+        operations = [OPERATIONS.index(name) for name in cell.nodes[1:-1]]
+        return cell_hash(operations, tuple((edge.source, edge.target) for edge in cell.edges))
+
+    # ------------------------------------------------------------------------ search operators
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        """Uniform over the cells, but for those with symmetries (a few more of them).
+
+        The benchmark's own sampler draws matrices and prunes them, which favours small cells.
+        """
+        shapes, shares_M = unlabelled_shapes()
+        shape = shapes[int(rng.choice(len(shapes), p=shares_M))]
+        operations = rng.integers(0, len(OPERATIONS), size=MAX_VERTICES - 2)
+        return self.decode([*(int(pair in shape) for pair in PAIRS), *operations.tolist()])
+
+    def allows(self, genes: Sequence[int]) -> bool:
+        """Whether 1 to 9 of the edges count."""
+        pairs = [pair for pair, bit in zip(PAIRS, genes, strict=False) if bit]
+        used = used_vertices(pairs, MAX_VERTICES - 1)
+        return 1 <= sum(used >> s & used >> t & 1 for s, t in pairs) <= MAX_EDGES
+
+    def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
+        """Each row of the matrix (the edges that leave a vertex) and each operation from either
+        parent, drawn again where the cell is not valid."""
+        parents = np.array([self.encode(first), self.encode(second)])
+        rows = np.array([source for source, _ in PAIRS])
+        for _ in range(NUM_CROSSOVERS):
+            which_rows = rng.integers(0, 2, size=MAX_VERTICES - 1)
+            which_operations = rng.integers(0, 2, size=MAX_VERTICES - 2)
+            which_D = np.concatenate([which_rows[rows], which_operations])
+            child = parents[which_D, np.arange(len(which_D))].tolist()
+            if self.allows(child):
+                return self.decode(child)
+        return self.decode(parents[0].tolist())
+
+    def edge_moves(self, genotype: Genotype) -> list[Genotype]:
+        """All valid genotypes with one edge in another place. A cell of 9 edges, which may not
+        get a tenth, has no other way to change its wiring and keep its size."""
+        genes = self.encode(genotype)
+        present = [i for i in range(len(PAIRS)) if genes[i]]
+        absent = [i for i in range(len(PAIRS)) if not genes[i]]
+        moves = []
+        for removed, added in itertools.product(present, absent):
+            moved = list(genes)
+            moved[removed], moved[added] = 0, 1
+            moves.append(moved)
+        return [self.decode(moved) for moved in moves if self.allows(moved)]
+
+    def from_vector(self, vector_D: np.ndarray) -> Genotype:
+        """The genotype at a point of the unit cube. Where it is not valid, an edge joins input and
+        output, then the edges with the smallest coordinates go until no more than 9 are used."""
+        genes = list(self.genes_at(vector_D))
+        weakest = np.argsort(vector_D[: len(PAIRS)], kind="stable").tolist()
+        straight = PAIRS.index((0, MAX_VERTICES - 1))
+        while not self.allows(genes):
+            if genes[straight]:
+                genes[weakest.pop(0)] = 0
+            genes[straight] = 1
+        return self.decode(genes)
+
+    def size(self) -> int:
+        """Genotypes of 7 vertices, isomorphic ones counted apart; 423,624 cells differ."""
+        return NUM_MATRICES * len(OPERATIONS) ** (MAX_VERTICES - 2)
+
+    def graph(self, genotype: Genotype) -> ArchGraph:
+        """The pruned cell itself."""
+        from nasrun.protocols import ArchGraph  # needs torch
+
+        cell = self.pruned(genotype).cell("cell")
+        adjacency_VV = np.zeros((len(cell.nodes), len(cell.nodes)), dtype=np.uint8)
+        for edge in cell.edges:
+            adjacency_VV[edge.source, edge.target] = 1
+        return ArchGraph(cell.nodes, adjacency_VV)
+
+    # ------------------------------------------------------------------------ networks
+
+    def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
+        """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
+        from nasrun.spaces.nasbench101_network import NasBench101Network
+
+        if size.stem != "cifar":
+            raise UsageError(
+                f"retrain.stem={size.stem} is not possible: space=nasbench101 has one stem, "
+                "type retrain.stem=cifar"
+            )
+        channels, cells = self._size(size)
+        cell = self.pruned(genotype).cell("cell")
+        return NasBench101Network(cell, shape, channels=channels, cells=cells)
+
+    def params_and_flops(
+        self, genotype: Genotype, shape: TaskShape, size: NetworkSize
+    ) -> tuple[int, int]:
+        """Trainable parameters, equal to the table's, and multiply-adds of one input, without
+        building the network. Batch norm, pooling, sums and biases count no multiply-adds."""
+        channels, cells = self._size(size)
+        cell = self.pruned(genotype).cell("cell")
+        height, width = shape.size
+        parameters = channels * (9 * shape.channels + 2)
+        flops = channels * 9 * shape.channels * height * width
+        channels_in = channels
+        for stack in range(NUM_STACKS):
+            if stack > 0:
+                channels, height, width = 2 * channels, -(-height // 2), -(-width // 2)
+            for _ in range(cells):
+                kernels, norms = cell_costs(cell, channels_in, channels)
+                parameters += kernels + 2 * norms
+                flops += kernels * height * width
+                channels_in = channels
+        classifier = channels_in * shape.num_classes
+        return parameters + classifier + shape.num_classes, flops + classifier
+
+    def _size(self, size: NetworkSize) -> tuple[int, int]:
+        channels = self.channels if size.channels is None else size.channels
+        cells = self.cells if size.cells is None else size.cells
+        _check_size(channels, cells)
+        return channels, cells
+
+
+@cache  # takes a second
+def unlabelled_shapes() -> tuple[tuple[Pairs, ...], np.ndarray]:
+    """Each cell without its operations once, and its share of all cells, shares_M."""
+    shapes = {graph_hash((0,) * MAX_VERTICES, pairs): pairs for pairs in unlabelled_cells()}
+    num_interior_M = [len({target for _, target in pairs}) - 1 for pairs in shapes.values()]
+    labellings_M = float(len(OPERATIONS)) ** np.array(num_interior_M)
+    return tuple(shapes.values()), labellings_M / labellings_M.sum()
+
+
+def _check_size(channels: int, cells: int) -> None:
+    smallest = MAX_VERTICES - 2
+    allowed = f"at least {smallest}, one for each vertex that can feed the output"
+    require(channels >= smallest, "space.channels", channels, allowed)
+    require(cells >= 1, "space.cells", cells, "at least 1")

@@ -1,0 +1,31 @@
+"""Random search: the floor under every other method.
+
+J. Bergstra, Y. Bengio. Random Search for Hyper-Parameter Optimization. JMLR 13, 2012. Strong among
+architectures: L. Li, A. Talwalkar, UAI 2019, arXiv 1902.07638.
+
+    while there is budget:
+        draw an architecture at random and evaluate it
+    return the best
+
+Deviations: an architecture that computes what an evaluated one computes is drawn again.
+"""
+
+from __future__ import annotations
+
+from nasrun.protocols import SearchContext, StepReport
+from nasrun.strategies.discrete import DiscreteSearch
+
+
+class RandomSearch(DiscreteSearch):
+    """The strategy; see the module's docstring.
+
+    Args:
+        num_labels: how many architectures are evaluated.
+    """
+
+    def __init__(self, context: SearchContext, *, num_labels: int) -> None:
+        super().__init__(context, num_labels)
+
+    def step(self) -> StepReport:
+        self.labels.evaluate_new(1, self.sample)
+        return self.labels.report()

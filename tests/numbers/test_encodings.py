@@ -1,0 +1,102 @@
+"""The hard path code against codes written by hand, and its known number of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nasrun import build
+from nasrun.encodings import (
+    AdjacencyCode,
+    PathCode,
+    code_from_state,
+    effective_paths,
+    standardised_ranks,
+)
+from nasrun.genotype import parse
+from nasrun.protocols import ArchGraph
+from nasrun.spaces.nasbench201 import NasBench201
+from tests.compose import node
+
+CONV1, CONV3, POOL = "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"
+
+
+@pytest.fixture(scope="module")
+def space() -> NasBench201:
+    return build.build(node("space", "nasbench201"))
+
+
+def graph_of(space: NasBench201, *operations: str) -> ArchGraph:
+    """Operations in the order of the official text."""
+    a, b, c, d, e, f = operations
+    return space.graph(parse(f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"))
+
+
+def chain(*labels: str) -> ArchGraph:
+    size = len(labels) + 2
+    return ArchGraph(("input", *labels, "output"), np.eye(size, k=1, dtype=np.uint8))
+
+
+def test_paths_of_a_cell_by_hand(space: NasBench201) -> None:
+    graph = graph_of(space, CONV3, POOL, "skip_connect", "skip_connect", "none", CONV1)
+    # 0-3 does nothing; 0-1-3 is cut; 0-2-3 pools first; 0-1-2-3 has a skip in the middle.
+    assert effective_paths(graph) == ((), (POOL, CONV1), (CONV3, CONV1))
+
+
+def test_none_and_skip_vertices_in_a_graph_of_nodes_and_with_cell_names() -> None:
+    assert effective_paths(chain("a", "none", "b")) == ()
+    assert effective_paths(chain("normal:a", "normal:skip_connect", "reduce:b")) == (
+        ("normal:a", "reduce:b"),
+    )
+
+
+def test_path_code_bit_by_bit(space: NasBench201) -> None:
+    code = PathCode((POOL, CONV1, CONV3), num_paths=4, num_slots=3)
+    graph = graph_of(space, CONV3, POOL, "skip_connect", "skip_connect", "none", CONV1)
+    (bits_D,) = code.encode([graph])
+    # Each path: presence, then three slots of (pool, 1x1, 3x3).
+    expected = "1000000000" + "1100010000" + "1001010000" + "0000000000"
+    assert "".join(str(int(bit)) for bit in bits_D) == expected
+    assert code.num_bits == 40
+
+
+def test_nasbench201_has_4120_hard_codes_of_40_bits(space: NasBench201) -> None:
+    graphs = [space.graph(genotype) for genotype in space.enumerate()]
+    code = PathCode.fitting(graphs)
+    assert (code.num_paths, code.num_slots, code.operations) == (4, 3, (POOL, CONV1, CONV3))
+    codes_ND = code.encode(graphs)
+    assert len(np.unique(np.packbits(codes_ND.astype(bool), axis=1), axis=0)) == 4120
+    assert len({effective_paths(graph) for graph in graphs}) == 4120
+
+
+def test_what_does_not_fit_is_cut() -> None:
+    code = PathCode(("a",), num_paths=1, num_slots=2)
+    assert code.encode([chain("a", "new", "a"), chain("a", "a", "a")]).tolist() == [
+        [1.0, 1.0, 0.0],
+        [1.0, 1.0, 1.0],
+    ]
+
+
+def test_adjacency_code_by_hand() -> None:
+    graphs = [chain("b"), chain()]
+    code = AdjacencyCode.fitting(graphs)
+    assert code.operations == ("b", "input", "output")
+    # Vertices (b, input, output) each, then the pairs 0-1, 0-2, 1-2.
+    assert code.encode(graphs).tolist() == [
+        [0, 1, 0, 1, 0, 0, 0, 0, 1, 1, 0, 1],
+        [0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0],
+    ]
+
+
+@pytest.mark.parametrize("kind", [PathCode, AdjacencyCode])
+def test_a_code_survives_its_state(kind: type[PathCode], space: NasBench201) -> None:
+    rng = np.random.default_rng(0)
+    graphs = [space.graph(space.sample(rng)) for _ in range(20)]
+    code = kind.fitting(graphs)
+    assert (code_from_state(code.state_dict()).encode(graphs) == code.encode(graphs)).all()
+
+
+def test_standardised_ranks_share_ties_and_bear_failures() -> None:
+    ranks_N = standardised_ranks(np.array([-np.inf, 0.5, 0.9, 0.5]))
+    assert ranks_N == pytest.approx(np.array([-1.5, 0.0, 1.5, 0.0]) / np.sqrt(4.5 / 4))
+    assert standardised_ranks(np.array([0.5, 0.5])).tolist() == [0.0, 0.0]
