@@ -317,8 +317,8 @@ def locate(space: str, file: str | None = None) -> Path:
         if path.is_file():
             return path
     raise UsageError(
-        f"there is no table of space={space} (looked for {' and '.join(map(str, places))}): type "
-        f"nasrun data import {space} FILE, or evaluator.file=FILE"
+        f"there is no table of space={space} (looked for {' and '.join(map(str, places))}): "
+        "say where it is with evaluator.file=FILE"
     )
 
 

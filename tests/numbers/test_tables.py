@@ -237,7 +237,7 @@ def test_a_table_is_looked_for_in_two_places(file, tmp_path, monkeypatch):
     with pytest.raises(UsageError) as caught:
         tables.locate("nasbench201")
     assert f"{tmp_path / 'data' / 'nasbench201.npz'} and {imported}" in str(caught.value)
-    assert "nasrun data import nasbench201 FILE" in str(caught.value)
+    assert "evaluator.file=FILE" in str(caught.value)
     imported.parent.mkdir(parents=True)
     imported.write_bytes(file.read_bytes())
     assert tables.locate("nasbench201") == imported
