@@ -66,15 +66,23 @@ class Labels:
         """Whether the budget is spent, or `evaluate_new` found too little that is new."""
         return self.remaining == 0 or self._exhausted
 
-    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+    def evaluate(
+        self, genotypes: Sequence[Genotype], predicted: Sequence[float] | None = None
+    ) -> list[Evaluation]:
         """The labels of the genotypes, in their order; without those that the budget denies.
 
         A label is bought for one genotype at a time, so that one failure costs one label.
+        `predicted` are scores, higher is better, that a predictor gave them: they are kept beside
+        the labels, under `predicted`.
         """
         keys = [self._canonical(genotype) for genotype in genotypes]
-        for key, genotype in zip(keys, genotypes, strict=True):
+        for i, (key, genotype) in enumerate(zip(keys, genotypes, strict=True)):
             if key not in self._known and self.remaining > 0:
-                self._known[key] = self._buy(genotype)
+                label = self._buy(genotype)
+                if predicted is not None:
+                    details = {**label.details, "predicted": float(predicted[i])}
+                    label = replace(label, details=details)
+                self._known[key] = label
         return [
             replace(self._known[key], genotype=genotype)
             for key, genotype in zip(keys, genotypes, strict=True)

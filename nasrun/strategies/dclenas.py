@@ -135,7 +135,7 @@ class DCLENAS:
 
         wanted = min(self.num_infill, self.labels.remaining)
         chosen = self.most_promising(scores, wanted)
-        evaluations = self.labels.evaluate(chosen)
+        evaluations = self.labels.evaluate(chosen, [scores[genotype] for genotype in chosen])
         if len(chosen) < wanted:  # a small space: whatever is left
             self.labels.evaluate_new(wanted - len(chosen), self.sample)
         return rank_correlation([scores[genotype] for genotype in chosen], evaluations)
