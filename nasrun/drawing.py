@@ -16,7 +16,6 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path as Curve
@@ -25,6 +24,7 @@ from nasrun.cell_text import node_names, printable, short_name
 from nasrun.errors import UsageError
 from nasrun.genotype import Cell, Genotype
 from nasrun.layout import Layout, Route, arrange
+from nasrun.plots import pixels
 
 FORMATS = (".svg", ".png")
 MAX_EDGES = 400  # of a cell; beyond that a picture shows nothing
@@ -100,9 +100,7 @@ def draw(genotype: Genotype, path: Path) -> None:
 
 def image(genotype: Genotype) -> np.ndarray:
     """The picture as image_HWC, uint8 RGB."""
-    canvas = FigureCanvasAgg(_figure(genotype))
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(_figure(genotype))
 
 
 def _figure(genotype: Genotype) -> Figure:

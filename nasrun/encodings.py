@@ -10,7 +10,7 @@ Shapes: N graphs, V vertices, L paths per code (L_seq), S slots per path, O oper
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -28,10 +28,16 @@ def effective_paths(graph: ArchGraph) -> tuple[Path, ...]:
     Paths of one length are sorted by name, which stands in for the path-id. Graphs with equal
     paths have equal hard codes, whatever the code's width.
     """
-    effects = [_effect(label) for label in graph.labels]
+    return _effective_paths(graph.labels, graph.adjacency_VV.tobytes())
+
+
+@lru_cache(maxsize=2**17)  # a search asks for the same architectures again and again
+def _effective_paths(labels: tuple[str, ...], adjacency: bytes) -> tuple[Path, ...]:
+    effects = [_effect(label) for label in labels]
     effects[-1] = ()  # the output
     paths_to: list[list[Path]] = [[()]]  # to each vertex so far
-    into_VV = graph.adjacency_VV.T.tolist()
+    adjacency_VV = np.frombuffer(adjacency, np.uint8).reshape(len(labels), len(labels))
+    into_VV = adjacency_VV.T.tolist()
     for own, into_V in zip(effects[1:], into_VV[1:], strict=True):
         arriving = [
             path for source, paths in enumerate(paths_to) if into_V[source] for path in paths
@@ -73,6 +79,7 @@ class PathCode:
         self._path_bits = num_slots * len(self.operations) + 1
         self.num_bits = num_paths * self._path_bits
         self._index = {name: i for i, name in enumerate(self.operations)}
+        self._codes: dict[tuple[Path, ...], np.ndarray] = {}  # of those seen so far
 
     @classmethod
     def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
@@ -84,15 +91,17 @@ class PathCode:
         return cls(operations, max(1, num_paths), max(map(len, distinct), default=0))
 
     def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
-        codes_ND = np.zeros((len(graphs), self.num_bits), dtype=np.float32)
-        for code_D, graph in zip(codes_ND, graphs, strict=True):
-            bits = list[int]()
-            for rank, path in enumerate(effective_paths(graph)[: self.num_paths]):
+        codes = [self._code(effective_paths(graph)) for graph in graphs]
+        return np.array(codes, dtype=np.float32).reshape(len(graphs), self.num_bits)
+
+    def _code(self, paths: tuple[Path, ...]) -> np.ndarray:
+        if paths not in self._codes:
+            code_D = np.zeros(self.num_bits, dtype=np.float32)
+            for rank, path in enumerate(paths[: self.num_paths]):
                 first = rank * self._path_bits
-                bits.append(first)
-                bits += [first + 1 + bit for bit in self._bits(path)]
-            code_D[bits] = 1.0
-        return codes_ND
+                code_D[[first, *(first + 1 + bit for bit in self._bits(path))]] = 1.0
+            self._codes[paths] = code_D
+        return self._codes[paths]
 
     def _bits(self, path: Path) -> list[int]:
         """The bits that are set among the S*O of one path, operations left-aligned."""

@@ -6,6 +6,7 @@ A part of `protocols` in a file of its own. Shapes: N architectures, P pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -52,3 +53,20 @@ class Predictor(Protocol):
         """What `pretrain` left; a fit is not part of it."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Predicted against true: scores in units of their own, accuracies in [0, 1]."""
+
+    score_N: np.ndarray
+    accuracy_N: np.ndarray
+
+    @property
+    def tau(self) -> float | None:
+        """Kendall's tau; `None` where either has no order."""
+        from scipy.stats import kendalltau
+
+        if len(np.unique(self.score_N)) < 2 or len(np.unique(self.accuracy_N)) < 2:
+            return None
+        return float(kendalltau(self.score_N, self.accuracy_N).statistic)

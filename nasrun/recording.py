@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from nasrun import drawing
+from nasrun import drawing, plots
 from nasrun.genotype import Genotype
-from nasrun.heat_map import heat_map
 from nasrun.protocols import Evaluation, MixingWeights
 from nasrun.runs import RunFolder, now
 
@@ -60,7 +60,7 @@ class RunRecorder:
 
     def weights(self, step: int, weights: MixingWeights, operations: Sequence[str]) -> None:
         for name, weights_EO in weights.items():
-            image = heat_map(weights_EO.cpu().numpy(), operations, name)
+            image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
             self._tensorboard("add_image", f"weights/{name}", image, step, dataformats="HWC")
 
     def genotype(self, step: int, name: str, genotype: Genotype) -> None:
@@ -69,6 +69,13 @@ class RunRecorder:
             image = drawing.image(genotype)
             self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
             self._last_drawn = genotype
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        """A plot, as a picture in TensorBoard and as `<name>.svg` in the folder."""
+        with self._folder.replacing(f"{name}.svg") as path:
+            figure.savefig(path)
+        image = plots.pixels(figure)
+        self._tensorboard("add_image", f"plots/{name}", image, step, dataformats="HWC")
 
     def flush(self) -> None:
         for file in self._files.values():

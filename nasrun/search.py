@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +18,7 @@ from nasrun import build, drawing
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
 from nasrun.genotype import Genotype
+from nasrun.insight import Insight
 from nasrun.protocols import MixingWeights, StepReport
 from nasrun.recording import RunRecorder
 from nasrun.retrain import Retraining
@@ -100,6 +101,7 @@ def drive(
     carried: Mapping[str, Any] | None = None,
     budget: BudgetConfig | None = None,
     operations: tuple[str, ...] = (),
+    insight: Insight | None = None,
 ) -> Spent:
     """Step until the work is finished or the budget is spent.
 
@@ -108,6 +110,7 @@ def drive(
         saved: a checkpoint of this phase to go on from.
         carried: results of earlier phases, to be kept in the checkpoints of this one.
         operations: labels of the columns of a step's mixing weights.
+        insight: adds to the metrics what the work cannot know.
     """
     spent = Spent()
     if saved is not None:
@@ -121,6 +124,9 @@ def drive(
         seconds = time.perf_counter() - started
         _count(spent, report, seconds)
         last = work.finished or spent.exhausts(budget)
+        if insight is not None:
+            report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
+        spent.last = dict(report.metrics)
         _record(session, phase, spent, report, seconds, work, operations, last)
         state = {"phase": phase, "work": work.state_dict(), "spent": vars(spent)}
         state["carried"] = dict(carried or {})
@@ -133,7 +139,6 @@ def _count(spent: Spent, report: StepReport, seconds: float) -> None:
     spent.steps += 1
     spent.evaluations += len(report.evaluations)
     spent.seconds += seconds
-    spent.last = dict(report.metrics)
     accuracy = validation_accuracy(report.metrics)
     if accuracy is not None:
         spent.best_accuracy = max(accuracy, spent.best_accuracy or 0.0)
@@ -207,9 +212,18 @@ def _search(
 ) -> dict[str, Any]:
     strategy = wiring.strategy
     operations = tuple(getattr(wiring.space, "operations", ()))
+    insight = wiring.insight
     spent = drive(
-        strategy, "search", session, saved=saved, budget=config.budget, operations=operations
+        strategy,
+        "search",
+        session,
+        saved=saved,
+        budget=config.budget,
+        operations=operations,
+        insight=insight,
     )
+    for name, figure in insight.figures():
+        session.recorder.figure(spent.steps, name, figure)
     front = [wiring.space.pruned(genotype) for genotype in strategy.best()]
     write_genotype(session.folder, front[0])
     metrics = spent.last or {}
@@ -226,6 +240,7 @@ def _search(
         "search_val_accuracy": validation_accuracy(metrics),
         "threads": torch.get_num_threads(),
         **wiring.final(front[0]),
+        **insight.result(metrics),
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,6 +33,9 @@ class OneEditPairs:
         self, num_architectures: int, num_pairs: int, rng: np.random.Generator
     ) -> tuple[list[ArchGraph], np.ndarray]:
         space = self._space
+        if space.size() == math.prod(space.cardinalities) <= num_architectures:
+            graphs = [space.graph(genotype) for genotype in space.enumerate()]
+            return graphs, pairs_of_a_grid(space.cardinalities, num_pairs, rng)
         if space.size() <= num_architectures:
             anchors = list(space.enumerate())
         else:
@@ -43,3 +48,18 @@ class OneEditPairs:
             mutant = space.mutate(anchors[first], rng)
             pairs_P2[pair] = row_of[anchors[first]], row_of.setdefault(mutant, len(row_of))
         return [space.graph(genotype) for genotype in row_of], pairs_P2
+
+
+def pairs_of_a_grid(
+    cardinalities: Sequence[int], num_pairs: int, rng: np.random.Generator
+) -> np.ndarray:
+    """pairs_P2 where every combination of genes is a genotype, and rows are in the order of the
+    genes, the last one fastest: a mutant's row is then a matter of arithmetic."""
+    sizes_D = np.array(cardinalities)
+    strides_D = np.append(np.cumprod(sizes_D[:0:-1])[::-1], 1)
+    rows_P = rng.integers(math.prod(cardinalities), size=num_pairs)
+    changed_P = rng.choice(np.flatnonzero(sizes_D > 1), size=num_pairs)
+    size_P, stride_P = sizes_D[changed_P], strides_D[changed_P]
+    gene_P = rows_P // stride_P % size_P
+    new_gene_P = (gene_P + rng.integers(1, size_P)) % size_P
+    return np.stack([rows_P, rows_P + (new_gene_P - gene_P) * stride_P], axis=1)

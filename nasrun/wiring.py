@@ -14,6 +14,7 @@ from nasrun import build, config
 from nasrun.device import Device
 from nasrun.errors import UsageError, raise_together
 from nasrun.genotype import Genotype
+from nasrun.insight import Insight
 from nasrun.labels import Labels
 from nasrun.protocols import Dataset, Evaluator, LooksUp, Scorer, Strategy
 from nasrun.randomness import RandomStreams
@@ -122,6 +123,11 @@ class Wiring:
         """Behind the labels."""
         evaluator: Evaluator = build.build(self._evaluator_that_can("evaluate"), self)
         return evaluator
+
+    @cached_property
+    def insight(self) -> Insight:
+        evaluates = hasattr(build.target(self.search_settings.evaluator), "evaluate")
+        return Insight(self.strategy, self.raw_evaluator if evaluates else None)
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """What the evaluator knows of the result and the search has not seen, if anything."""

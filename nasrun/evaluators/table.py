@@ -6,12 +6,14 @@ once, when the search is over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
+
+import numpy as np
 
 from nasrun import tables
 from nasrun.genotype import Genotype
-from nasrun.protocols import Evaluation, SearchContext, SearchSpace
+from nasrun.protocols import ArchGraph, Evaluation, SearchContext, SearchSpace
 
 
 class TableEvaluator:
@@ -61,9 +63,38 @@ class TableEvaluator:
             }
         }
 
+    @property
+    def optimum(self) -> float:
+        """The best accuracy that a label can have; for `nasrun.insight`, not for a search."""
+        return float(self.columns.signal_R.max())
+
+    def held_out(
+        self, labels: Sequence[Evaluation], limit: int
+    ) -> tuple[list[ArchGraph], np.ndarray]:
+        """Up to `limit` architectures without a label, and their accuracy_N: the same ones in
+        every run, but for the labelled. For `nasrun.insight`, not for a search."""
+        rows, graphs = _sample(self.table, self.space.graph, min(limit, self.table.num_rows))
+        labelled = {self.table.row(label.genotype) for label in labels}
+        kept = [i for i, row in enumerate(rows) if row not in labelled]
+        return [graphs[i] for i in kept], self.columns.signal_R[[rows[i] for i in kept]]
+
     def _row(self, genotype: Genotype) -> int:
         self.space.validate(genotype)
         return self.table.row(genotype)
+
+
+_samples: dict[tuple[tables.Table, int], tuple[list[int], list[ArchGraph]]] = {}
+
+
+def _sample(
+    table: tables.Table, graph: Callable[[Genotype], ArchGraph], size: int
+) -> tuple[list[int], list[ArchGraph]]:
+    """Rows of the table and their graphs, which depend on the space alone: the runs of a sweep
+    share them, as they share the table."""
+    if (table, size) not in _samples:
+        rows = np.random.default_rng(0).permutation(table.num_rows)[:size].tolist()
+        _samples[table, size] = rows, [graph(table.genotype(row)) for row in rows]
+    return _samples[table, size]
 
 
 def accuracies(columns: tables.Columns, row: int) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """Stage 1 of DCL-ENAS (CLP): an encoder learns, without labels, which architectures are alike.
 
 Two architectures one edit apart shall lie close to each other, and far from all others, on the
-unit sphere of a projection head g on top of the encoder f (InfoNCE). With z = g(f(code)) / |..|,
+unit sphere of a linear projection g on top of the encoder f (InfoNCE). With z = g(f(code)) / |..|,
 for each anchor a, its positive p and the positives n of the other anchors,
 
     L_a = -log( exp(z_a z_p / tau) / sum_n exp(z_a z_n / tau) )
@@ -74,8 +74,7 @@ def pretrain(
     num_members, *_ = encoder["weight0"].shape
     num_features = encoder[f"bias{len(encoder) // 2 - 1}"].shape[-1]
     encoder = trainable(encoder)
-    widths = [num_features, num_features, settings.projection]
-    head = trainable(layers(widths, num_members, generator))
+    head = trainable(layers([num_features, settings.projection], num_members, generator))
     optimiser = torch.optim.Adam([*encoder.values(), *head.values()], fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=settings.num_steps

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun import encoder_cache
-from nasrun.encodings import CODES, CodeName, code_from_state, standardised_ranks
+from nasrun.encodings import CODES, Code, CodeName, code_from_state, standardised_ranks
 from nasrun.errors import require
 from nasrun.prediction import Prediction, Unlabelled
 from nasrun.predictors.contrastive import Contrast, pretrain
@@ -34,6 +34,8 @@ from nasrun.protocols import ArchGraph, Progress
 from nasrun.randomness import RandomStreams
 
 Loss = Literal["ranking", "regression"]
+
+NUM_AT_ONCE = 1024  # architectures; their features stay in the cache of the processor
 
 
 class DCL:
@@ -116,6 +118,7 @@ class DCL:
         self.weight_decay = weight_decay
         self.code_name = code
         self._pretrained: dict[str, Any] = {}  # what stage 1 left: code, encoder, loss
+        self._code: Code | None = None
         self._encoder: Parameters = {}
         self._head: Parameters = {}
 
@@ -125,6 +128,7 @@ class DCL:
             self._pretrained = self._untrained(unlabelled)
             return {}
         recipe = {
+            "stage_1": 2,  # to be raised with every change of that training
             "architectures": unlabelled.fingerprint(),
             "encoder_seed": self.encoder_seed,
             "code": self.code_name,
@@ -193,17 +197,21 @@ class DCL:
     @torch.no_grad()
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
         """Mean and deviation over the members."""
-        scores_MN = scores(self._encoder, self._head, self._codes(graphs)).double().numpy()
-        return Prediction(scores_MN.mean(axis=0), scores_MN.std(axis=0))
+        parts = self._codes(graphs).split(NUM_AT_ONCE)
+        scores_MN = torch.cat([scores(self._encoder, self._head, part) for part in parts], dim=1)
+        values_MN = scores_MN.double().numpy()
+        return Prediction(values_MN.mean(axis=0), values_MN.std(axis=0))
 
     def _codes(self, graphs: Sequence[ArchGraph]) -> Tensor:
-        return torch.from_numpy(code_from_state(self._pretrained["code"]).encode(graphs))
+        if self._code is None:
+            self._code = code_from_state(self._pretrained["code"])
+        return torch.from_numpy(self._code.encode(graphs))
 
     def state_dict(self) -> dict[str, Any]:
         return {"pretrained": self._pretrained}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._pretrained = state["pretrained"]
+        self._pretrained, self._code = state["pretrained"], None
 
 
 def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor) -> Tensor:

@@ -124,8 +124,8 @@ class NasBench101(IntegerCodedSpace):
 
         The benchmark's own sampler draws matrices and prunes them, which favours small cells.
         """
-        shapes, shares_M = unlabelled_shapes()
-        shape = shapes[int(rng.choice(len(shapes), p=shares_M))]
+        shapes, cumulative_M = unlabelled_shapes()
+        shape = shapes[int(np.searchsorted(cumulative_M, rng.random(), side="right"))]
         operations = rng.integers(0, len(OPERATIONS), size=MAX_VERTICES - 2)
         return self.decode([*(int(pair in shape) for pair in PAIRS), *operations.tolist()])
 
@@ -234,11 +234,12 @@ class NasBench101(IntegerCodedSpace):
 
 @cache  # takes a second
 def unlabelled_shapes() -> tuple[tuple[Pairs, ...], np.ndarray]:
-    """Each cell without its operations once, and its share of all cells, shares_M."""
+    """Each cell without its operations once, and its share of all cells, cumulated; the last 1."""
     shapes = {graph_hash((0,) * MAX_VERTICES, pairs): pairs for pairs in unlabelled_cells()}
     num_interior_M = [len({target for _, target in pairs}) - 1 for pairs in shapes.values()]
     labellings_M = float(len(OPERATIONS)) ** np.array(num_interior_M)
-    return tuple(shapes.values()), labellings_M / labellings_M.sum()
+    cumulative_M = np.cumsum(labellings_M)
+    return tuple(shapes.values()), cumulative_M / cumulative_M[-1]
 
 
 def _check_size(channels: int, cells: int) -> None:

@@ -35,7 +35,7 @@ from nasrun.encodings import effective_paths
 from nasrun.errors import require
 from nasrun.genotype import Genotype
 from nasrun.labels import validation_error
-from nasrun.prediction import Predictor
+from nasrun.prediction import Prediction, Predictor
 from nasrun.protocols import (
     ArchGraph,
     Evaluation,
@@ -106,6 +106,7 @@ class DCLENAS:
         self.one_per_code = one_per_code
         self.total_steps = 2 + math.ceil((num_labels - num_initial) / num_infill)
         self.num_steps = 0
+        self.fitted = False  # in this process: a fit is not part of the state
         self._graphs: dict[Genotype, ArchGraph] = {}
 
     @property
@@ -129,6 +130,7 @@ class DCLENAS:
         labels = self.labels.labels
         accuracy_N = 1.0 - np.array([validation_error(label) for label in labels])
         self.predictor.fit([self.graph(label.genotype) for label in labels], accuracy_N)
+        self.fitted = True
 
         ranked = [label.genotype for label in sorted(labels, key=validation_error)]
         scores = self.evolve(ranked) if self.proposals == "evolution" else self.pool(ranked)
@@ -197,6 +199,10 @@ class DCLENAS:
         prediction = self.predictor.score([self.graph(genotype) for genotype in distinct])
         fitness_N = prediction.score_N + self.kappa * prediction.deviation_N
         return dict(zip(distinct, fitness_N.tolist(), strict=True))
+
+    def predict(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
+        """With the last fit; `None` before the first. For those who look on: changes nothing."""
+        return self.predictor.score(graphs) if self.fitted else None
 
     def graph(self, genotype: Genotype) -> ArchGraph:
         if genotype not in self._graphs:

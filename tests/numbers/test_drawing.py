@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from nasrun import cell_text, drawing, layout
 from nasrun.errors import UsageError
@@ -135,7 +136,7 @@ def test_no_label_or_node_overlaps_in_the_picture() -> None:
 
 def test_texts_fit_their_boxes() -> None:
     figure = drawing._figure(DARTS_V2)
-    renderer = drawing.FigureCanvasAgg(figure).get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     axes = figure.axes[0]
     boxes = [patch for patch in axes.patches if hasattr(patch, "get_boxstyle")]
     inside = [text for text in axes.texts if text.get_text() not in ("normal", "reduce")]

@@ -1,0 +1,122 @@
+"""What can be said of a search from outside, because its evaluator knows the whole space.
+
+The search sees none of this: `drive` adds it to the metrics of a step, and the result gets it when
+the search is over. Shapes: N held-out architectures, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from nasrun import plots
+from nasrun.labels import Labels, validation_error
+from nasrun.prediction import Prediction, Ranking
+from nasrun.protocols import ArchGraph, Evaluation, StepReport
+
+NUM_EACH_STEP = 1_000  # held-out architectures behind a step's tau
+NUM_AT_THE_END = 20_000  # and behind the last one's: all the rest of nasbench201
+NUM_DRAWN = 1_000  # and points in the plot
+
+
+@runtime_checkable
+class KnowsTheSpace(Protocol):
+    """An evaluator that could tell of every architecture what a label would say."""
+
+    optimum: float  # the best that a label can say: an accuracy
+
+    def held_out(
+        self, labels: Sequence[Evaluation], limit: int
+    ) -> tuple[Sequence[ArchGraph], np.ndarray]:
+        """Up to `limit` architectures without a label, and their accuracy_N, float64: for every
+        run the same ones, but for the labelled."""
+
+
+@runtime_checkable
+class Predicts(Protocol):
+    """A strategy with a predictor."""
+
+    def predict(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
+        """With the last fit, and without any change of state; `None` before the first."""
+
+
+@runtime_checkable
+class BuysLabels(Protocol):
+    """A strategy that asks for true evaluations."""
+
+    labels: Labels
+
+
+class Insight:
+    """See the module's docstring.
+
+    Args:
+        evaluator: behind the labels of the strategy, if it buys any.
+    """
+
+    def __init__(self, strategy: object, evaluator: object) -> None:
+        self._strategy = strategy
+        self._evaluator = evaluator if isinstance(evaluator, KnowsTheSpace) else None
+
+    @property
+    def _labels(self) -> Sequence[Evaluation]:
+        strategy = self._strategy
+        return strategy.labels.labels if isinstance(strategy, BuysLabels) else ()
+
+    def metrics(self, report: StepReport, last: bool) -> dict[str, float]:
+        """`regret`: how far the best label is below the optimum. `held_out_tau`: of the predictor's
+        scores with the truth, on architectures without a label. `infill_tau`: of the scores for
+        which labels were bought with these labels."""
+        figures: dict[str, float] = {}
+        best = report.metrics.get("best_val_accuracy")
+        if best is not None and self._evaluator is not None:
+            figures["regret"] = self._evaluator.optimum - best
+        held_out = self.held_out(NUM_AT_THE_END if last else NUM_EACH_STEP)
+        for name, ranking in (("held_out", held_out), ("infill", self.infills())):
+            if ranking is not None and ranking.tau is not None:
+                figures[f"{name}_tau"] = ranking.tau
+        return figures
+
+    def held_out(self, limit: int) -> Ranking | None:
+        """On architectures without a label; `None` without a predictor or such an evaluator."""
+        if self._evaluator is None or not isinstance(self._strategy, Predicts):
+            return None
+        graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
+        prediction = self._strategy.predict(graphs) if len(graphs) else None
+        return None if prediction is None else Ranking(prediction.score_N, accuracy_N)
+
+    def infills(self) -> Ranking | None:
+        """On the labels that were bought because of a prediction; `None` where none were. The
+        scores are those at the time of buying, of one fit after the other."""
+        bought = [label for label in self._labels if "predicted" in label.details]
+        usable = [label for label in bought if label.error is None]
+        if not usable:
+            return None
+        score_N = np.array([label.details["predicted"] for label in usable])
+        return Ranking(score_N, 1.0 - np.array([validation_error(label) for label in usable]))
+
+    def result(self, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """The `predictor` part of the result, from the metrics of the last step."""
+        taus = {key: metrics[key] for key in ("held_out_tau", "infill_tau") if key in metrics}
+        return {"predictor": taus} if taus else {}
+
+    def figures(self) -> Iterator[tuple[str, Figure]]:
+        """What there is to see at the end, each with the name of its file."""
+        if len(self._labels) > 1:
+            name = "validation error" if self._evaluator is None else "regret"
+            yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
+        for what, ranking in (("held out", self.held_out(NUM_DRAWN)), ("bought", self.infills())):
+            if ranking is not None:
+                name = f"predictor_{what.replace(' ', '_')}"
+                yield name, plots.predicted_against_true(ranking, what)
+
+    def best_so_far(self) -> np.ndarray:
+        """After each label, in their order: the regret where the optimum is known, else the best
+        validation error; both in [0, 1], float64, NaN before the first that succeeded."""
+        errors_L = np.array([validation_error(label) for label in self._labels], dtype=float)
+        best_L = np.minimum.accumulate(errors_L)
+        lowest = 0.0 if self._evaluator is None else 1.0 - self._evaluator.optimum
+        return np.where(np.isfinite(best_L), best_L - lowest, np.nan)
