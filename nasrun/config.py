@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 
 SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
@@ -83,6 +84,7 @@ class SearchConfig(RunConfig):
     fitness: FitnessConfig
     population: PopulationConfig
     budget: BudgetConfig
+    floor: bool
 
 
 @dataclass
@@ -114,6 +116,23 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "up_to_half", lambda value, budget: max(2, min(value, budget // 2)), replace=True
     )
+
+    # ${one_of:n,a,b,...}: the n-th of the others, counted round
+    OmegaConf.register_new_resolver(
+        "one_of", lambda number, *values: values[number % len(values)], replace=True
+    )
+
+
+def compose(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a command, inside a job of Hydra's or outside."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    if GlobalHydra.instance().is_initialized():
+        return hydra.compose(command, list(overrides))
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(command, list(overrides))
 
 
 def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:

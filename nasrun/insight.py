@@ -66,6 +66,11 @@ class Insight:
         strategy = self._strategy
         return strategy.labels.labels if isinstance(strategy, BuysLabels) else ()
 
+    @property
+    def label_seconds(self) -> float:
+        """What the labels cost; on a table, what they cost its makers."""
+        return sum(label.cost_s for label in self._labels)
+
     def metrics(self, report: StepReport, last: bool) -> dict[str, float]:
         """`regret`: how far the best label is below the optimum. `held_out_tau`: of the predictor's
         scores with the truth, on architectures without a label. `infill_tau`: of the scores for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
@@ -13,6 +14,8 @@ from nasrun import drawing, plots
 from nasrun.genotype import Genotype
 from nasrun.protocols import Evaluation, MixingWeights
 from nasrun.runs import RunFolder, now
+
+MAX_SHARE_OF_TIME = 0.1
 
 
 class RunRecorder:
@@ -29,6 +32,8 @@ class RunRecorder:
         self._writer: Any = None
         self._writer_failed = False
         self._last_drawn: Genotype | None = None
+        self._started = time.monotonic()
+        self._drawing_s = 0.0
 
     def __enter__(self) -> RunRecorder:
         return self
@@ -63,12 +68,19 @@ class RunRecorder:
             image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
             self._tensorboard("add_image", f"weights/{name}", image, step, dataformats="HWC")
 
-    def genotype(self, step: int, name: str, genotype: Genotype) -> None:
-        """A picture of the cell, when it is not the one that was drawn last."""
-        if genotype != self._last_drawn:
+    def genotype(self, step: int, name: str, genotype: Genotype, *, always: bool) -> None:
+        """A picture of the cell, when it is not the one that was drawn last.
+
+        Where steps are so short that pictures would cost more than a tenth of the time, some are
+        left out, unless `always`.
+        """
+        started = time.monotonic()
+        in_time = self._drawing_s < MAX_SHARE_OF_TIME * (started - self._started)
+        if genotype != self._last_drawn and (always or in_time):
             image = drawing.image(genotype)
             self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
             self._last_drawn = genotype
+            self._drawing_s += time.monotonic() - started
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """A plot, as a picture in TensorBoard and as `<name>.svg` in the folder."""

@@ -167,7 +167,7 @@ def _record(
             session.recorder.weights(spent.steps, report.weights, operations)
     if report.incumbent is not None:
         metrics |= describe_genotype(report.incumbent)
-        session.recorder.genotype(spent.steps, phase, report.incumbent)
+        session.recorder.genotype(spent.steps, phase, report.incumbent, always=last)
     session.recorder.scalars(phase, spent.steps, metrics)
     session.recorder.evaluations(spent.steps, report.evaluations)
     figures = session.display.step(spent.steps, metrics, spent.best_accuracy)
@@ -190,10 +190,16 @@ def describe_genotype(genotype: Genotype) -> dict[str, float]:
     }
 
 
-def run_search(wiring: Wiring, config: SearchConfig, session: Session) -> dict[str, Any]:
+def run_search(
+    wiring: Wiring,
+    config: SearchConfig,
+    session: Session,
+    floors: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """Search, derive the genotype, retrain it; returns what `result.json` holds.
 
-    Every part that a checkpoint says is done is not done again.
+    Every part that a checkpoint says is done is not done again. `floors` are the validation
+    accuracies of simple methods, for comparison.
     """
     saved = session.checkpoint.load()
     if saved is not None and saved["phase"] == "retrain":
@@ -201,6 +207,8 @@ def run_search(wiring: Wiring, config: SearchConfig, session: Session) -> dict[s
     else:
         result = _search(wiring, config, session, saved)
         saved = None
+        if floors:
+            result["floor"] = against_floor(result["search_val_accuracy"], floors)
     genotype = Genotype.from_json(result["genotype"])
     result["retrain"] = run_retrain(wiring, config, session, genotype, result, saved)
     session.folder.write_json("result.json", result)
@@ -237,11 +245,23 @@ def _search(
         "evaluations": spent.evaluations,
         "scorings": int(metrics.get("scorings", 0)),
         "search_seconds": spent.seconds,
+        "label_seconds": insight.label_seconds,
         "search_val_accuracy": validation_accuracy(metrics),
         "threads": torch.get_num_threads(),
         **wiring.final(front[0]),
         **insight.result(metrics),
     }
+
+
+def against_floor(accuracy: float, floors: Mapping[str, float]) -> dict[str, Any]:
+    """The `floor` part of a result: accuracies in [0, 1], `by` positive where the floor is beaten.
+
+    >>> against_floor(0.5, {"a": 0.25, "b": 0.375})
+    {'strategies': {'a': 0.25, 'b': 0.375}, 'best': 'b', 'beaten': True, 'by': 0.125}
+    """
+    best = max(floors, key=lambda name: floors[name])
+    by = accuracy - floors[best]
+    return {"strategies": dict(floors), "best": best, "beaten": by > 0, "by": by}
 
 
 def run_known(

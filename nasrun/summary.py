@@ -12,7 +12,8 @@ from nasrun.genotype import Genotype
 
 def summary(folder: Path, result: Mapping[str, Any]) -> str:
     """The end of a run as text, from the contents of its `result.json`."""
-    rows = [*_search(result), *_table(result.get("table")), *_retrain(result.get("retrain"))]
+    rows = [*_search(result), *_predictor(result.get("predictor")), *_floor(result.get("floor"))]
+    rows += [*_table(result.get("table")), *_retrain(result.get("retrain"))]
     rows += _where_next(folder, result)
     table = "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
     return f"\n{cell_text.text(Genotype.from_json(result['genotype']))}\n\n{table}"
@@ -26,10 +27,28 @@ def _search(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         parts.append(f"{result['scorings']:,} candidates scored on shared weights")
     if result["evaluations"]:
         parts.append(f"{result['evaluations']:,} true evaluations")
+    if result.get("table") and result.get("label_seconds"):  # others are part of the search
+        parts.append(f"that took {result['label_seconds'] / 3600:.1f} h to train")
     if result["search_val_accuracy"] is not None:
         signal = (result.get("table") or {}).get("signal", "validation accuracy")
         parts.append(f"{signal} {result['search_val_accuracy']:.2%}")
     yield "search", ", ".join(parts)
+
+
+def _predictor(predictor: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    predictor = predictor or {}
+    wheres = {"held_out_tau": "on architectures without a label", "infill_tau": "on those it chose"}
+    found = [f"{predictor[key]:.3f} {where}" for key, where in wheres.items() if key in predictor]
+    if found:
+        yield "predictor", f"Kendall's tau {', '.join(found)}"
+
+
+def _floor(floor: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if floor is None:
+        return
+    beaten = "yes" if floor["beaten"] else "no"
+    figures = ", ".join(f"{name} {value:.2%}" for name, value in floor["strategies"].items())
+    yield "floor", f"beaten: {beaten}, by {100 * floor['by']:+.2f} points ({figures})"
 
 
 def _table(table: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

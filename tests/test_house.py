@@ -30,6 +30,7 @@ ORDER = (
     {"checkpoint", "recording", "wiring"},
     {"retrain"},
     {"search"},
+    {"floor"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -21,15 +21,18 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
     settings = configuration.to_typed(config, configuration.SearchConfig)
     # torch is imported from here on, and not for --cfg or completion
+    from nasrun import floor
     from nasrun.search import open_session, run_search
     from nasrun.wiring import Wiring
 
     display = Display()
     wiring = Wiring(settings, display.progress)
-    wiring.strategy  # noqa: B018 - built now, so that its mistakes are found now
+    strategy = wiring.strategy  # built now, so that its mistakes are found now
+    floors = floor.wirings(settings, strategy, display) if settings.floor else {}
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
+        accuracies = floor.run(floors, folder, display)
         with open_session(wiring, folder, "search", display) as session:
-            return run_search(wiring, settings, session)
+            return run_search(wiring, settings, session, accuracies)
 
     return Prepared({"kind": "search", **wiring.record()}, run)

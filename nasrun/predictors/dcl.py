@@ -197,7 +197,7 @@ class DCL:
     @torch.no_grad()
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
         """Mean and deviation over the members."""
-        parts = self._codes(graphs).split(NUM_AT_ONCE)
+        parts = torch.split(self._codes(graphs), NUM_AT_ONCE)
         scores_MN = torch.cat([scores(self._encoder, self._head, part) for part in parts], dim=1)
         values_MN = scores_MN.double().numpy()
         return Prediction(values_MN.mean(axis=0), values_MN.std(axis=0))

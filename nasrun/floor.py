@@ -1,0 +1,65 @@
+"""The floor that a search which buys labels must beat: simple methods with the same labels.
+
+A floor is a search of its own, in `floor/<strategy>/` of the run folder: same space, data,
+evaluator, budget and seed, and nothing is retrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from nasrun.config import SearchConfig, compose, to_typed
+from nasrun.errors import UsageError
+from nasrun.insight import BuysLabels
+from nasrun.runs import RunFolder, read_json
+from nasrun.search import open_session, run_search
+from nasrun.ui import Display
+from nasrun.wiring import Wiring
+
+FLOORS = ("ridge_evolution", "local_search")
+
+
+def wirings(settings: SearchConfig, strategy: object, display: Display) -> dict[str, Wiring]:
+    """The floors of a search, built and checked.
+
+    Raises:
+        UsageError: the search buys no labels.
+    """
+    if not isinstance(strategy, BuysLabels):
+        raise UsageError(
+            "floor=true compares searches that spend budget.evaluations, and this strategy spends "
+            "none: leave floor out"
+        )
+    floors = {}
+    for name in FLOORS:
+        budget = f"budget.evaluations={settings.budget.evaluations}"
+        composed = to_typed(compose("search", [f"strategy={name}", budget]), SearchConfig)
+        own = replace(
+            settings,
+            strategy=composed.strategy,
+            predictor=composed.predictor,
+            retrain=replace(settings.retrain, epochs=0),
+            floor=False,
+        )
+        floors[name] = Wiring(own, display.progress)
+        floors[name].strategy  # noqa: B018 - built now, so that its mistakes are found now
+    return floors
+
+
+def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> dict[str, float]:
+    """The validation accuracy that each floor reaches; a floor that was run already is read."""
+    accuracies = {}
+    for name, wiring in floors.items():
+        path = folder.path / "floor" / name
+        if (path / "result.json").exists():
+            result = read_json(path / "result.json")
+        else:
+            with (
+                RunFolder(path) as own,
+                open_session(wiring, own, "search", display) as session,
+            ):
+                session.log(f"floor: {name}")
+                result = run_search(wiring, wiring.search_settings, session)
+        accuracies[name] = float(result["search_val_accuracy"])
+    return accuracies

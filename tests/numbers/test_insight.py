@@ -1,0 +1,88 @@
+"""What is said of a search from outside: regret, Kendall's tau, figures, floors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nasrun import build
+from nasrun.insight import Insight
+from nasrun.labels import Labels
+from nasrun.prediction import Prediction, Ranking
+from nasrun.protocols import ArchGraph, Evaluation, StepReport
+from nasrun.search import against_floor
+from tests.compose import node
+
+SPACE = build.build(node("space", "toy"))
+GENOTYPES = list(SPACE.enumerate())[:6]
+ERRORS = (0.5, 0.3, 0.4, 0.1, 0.2, 0.6)
+
+
+class Known:
+    """An evaluator that knows six architectures; the optimum of its space is 0.95."""
+
+    objectives = ("val_error",)
+    optimum = 0.95
+
+    def evaluate(self, genotypes: Sequence) -> list[Evaluation]:
+        return [Evaluation(g, (ERRORS[GENOTYPES.index(g)],), 10.0) for g in genotypes]
+
+    def held_out(self, labels: Sequence[Evaluation], limit: int) -> tuple[list[ArchGraph], list]:
+        labelled = {label.genotype for label in labels}
+        rest = [i for i, genotype in enumerate(GENOTYPES) if genotype not in labelled][:limit]
+        return [SPACE.graph(GENOTYPES[i]) for i in rest], 1.0 - np.array([ERRORS[i] for i in rest])
+
+
+def strategy(num_labels: int, scores: Sequence[float]) -> SimpleNamespace:
+    """It bought the first labels, the last two because of a prediction."""
+    labels = Labels(Known(), SPACE, 6)
+    labels.evaluate(GENOTYPES[: num_labels - 2])
+    labels.evaluate(GENOTYPES[num_labels - 2 : num_labels], [2.0, 1.0])
+    predict = lambda graphs: Prediction(np.array(scores[: len(graphs)]), np.zeros(len(graphs)))  # noqa: E731
+    return SimpleNamespace(labels=labels, predict=predict)
+
+
+def test_regret_and_taus_by_hand() -> None:
+    bought = strategy(3, [1.0, 3.0, 2.0])  # the rest has accuracies .9, .8, .4
+    insight = Insight(bought, Known())
+    report = StepReport({"best_val_accuracy": 0.7})
+    metrics = insight.metrics(report, last=True)
+    assert metrics["regret"] == pytest.approx(0.25)
+    # Of three pairs of held-out scores, one is in the right order.
+    assert metrics["held_out_tau"] == pytest.approx(-1 / 3)
+    assert metrics["infill_tau"] == pytest.approx(1.0)  # scores 2, 1; accuracies .7, .6
+    assert insight.result(metrics) == {
+        "predictor": {"held_out_tau": metrics["held_out_tau"], "infill_tau": 1.0}
+    }
+    np.testing.assert_allclose(insight.best_so_far(), [0.45, 0.25, 0.25])
+    assert insight.label_seconds == 30.0
+    names = [name for name, _ in insight.figures()]
+    assert names == ["best_so_far", "predictor_held_out", "predictor_bought"]
+
+
+def test_without_such_an_evaluator_only_what_was_bought_is_known() -> None:
+    insight = Insight(strategy(3, []), object())
+    assert insight.metrics(StepReport({"best_val_accuracy": 0.7}), last=True) == {"infill_tau": 1.0}
+    np.testing.assert_allclose(insight.best_so_far(), [0.5, 0.3, 0.3])
+
+
+def test_a_strategy_on_alphas_has_nothing_to_show() -> None:
+    insight = Insight(object(), None)
+    metrics = insight.metrics(StepReport({"val_accuracy": 0.7}), last=True)
+    assert (metrics, insight.result(metrics), list(insight.figures())) == ({}, {}, [])
+
+
+def test_order_that_is_none_has_no_tau() -> None:
+    assert Ranking(np.array([1.0, 1.0]), np.array([0.2, 0.3])).tau is None
+    assert Ranking(np.array([1.0, 2.0]), np.array([0.3, 0.3])).tau is None
+
+
+def test_the_best_floor_counts_and_a_tie_beats_nothing() -> None:
+    floors = {"ridge_evolution": 0.5, "local_search": 0.75}
+    assert against_floor(0.75, floors) == {
+        "strategies": floors, "best": "local_search", "beaten": False, "by": 0.0
+    }  # fmt: skip
+    assert against_floor(0.625, floors)["by"] == -0.125
