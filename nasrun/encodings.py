@@ -9,6 +9,7 @@ Shapes: N graphs, V vertices, L paths per code (L_seq), S slots per path, O oper
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, Literal, Protocol, Self, TypeAlias
@@ -112,6 +113,35 @@ class PathCode:
     def state_dict(self) -> dict[str, Any]:
         sizes = {"num_paths": self.num_paths, "num_slots": self.num_slots}
         return {"kind": "paths", "operations": list(self.operations), **sizes}
+
+
+class PathBits:
+    """The path code of BANANAS (arXiv 1910.11858, section 4): one bit for each of some paths.
+
+    Paths that are not among them set no bit.
+    """
+
+    def __init__(self, paths: Sequence[Sequence[str]]) -> None:
+        self.paths = tuple(tuple(path) for path in paths)
+        self.num_bits = len(self.paths)
+        self._index = {path: i for i, path in enumerate(self.paths)}
+
+    @classmethod
+    def frequent(cls, graphs: Sequence[ArchGraph], num_paths: int) -> Self:
+        """Of the paths that most of the graphs have, the shorter ones first among equals."""
+        counts = Counter(path for graph in graphs for path in set(effective_paths(graph)))
+        order = sorted(counts, key=lambda path: (-counts[path], len(path), path))
+        return cls(order[:num_paths])
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        codes_ND = np.zeros((len(graphs), self.num_bits), dtype=np.float32)
+        for code_D, graph in zip(codes_ND, graphs, strict=True):
+            paths = effective_paths(graph)
+            code_D[[self._index[path] for path in paths if path in self._index]] = 1.0
+        return codes_ND
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"paths": [list(path) for path in self.paths]}
 
 
 class AdjacencyCode:

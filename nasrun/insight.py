@@ -36,10 +36,10 @@ class KnowsTheSpace(Protocol):
 
 
 @runtime_checkable
-class Predicts(Protocol):
+class Ranks(Protocol):
     """A strategy with a predictor."""
 
-    def predict(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
+    def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
         """With the last fit, and without any change of state; `None` before the first."""
 
 
@@ -87,10 +87,10 @@ class Insight:
 
     def held_out(self, limit: int) -> Ranking | None:
         """On architectures without a label; `None` without a predictor or such an evaluator."""
-        if self._evaluator is None or not isinstance(self._strategy, Predicts):
+        if self._evaluator is None or not isinstance(self._strategy, Ranks):
             return None
         graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
-        prediction = self._strategy.predict(graphs) if len(graphs) else None
+        prediction = self._strategy.rank(graphs) if len(graphs) else None
         return None if prediction is None else Ranking(prediction.score_N, accuracy_N)
 
     def infills(self) -> Ranking | None:

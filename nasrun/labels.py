@@ -18,7 +18,7 @@ from nasrun.errors import RunError, require
 from nasrun.genotype import Genotype
 from nasrun.protocols import Evaluation, Evaluator, SearchSpace, StepReport
 
-MAX_MISSES = 1000  # draws in a row that had a label already; then a source is taken for exhausted
+MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
 
 # What a training can die of. A `UsageError` is the user's to mend, and any other a fault of ours.
 FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
@@ -90,24 +90,30 @@ class Labels:
         ]
 
     def evaluate_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Evaluation]:
-        """Buy labels for up to `count` genotypes that have none and are not isomorphic.
+        """Buy labels for up to `count` genotypes that `draw_new` draws from the sources. When it
+        finds fewer, the labels are `finished`."""
+        wanted = min(count, self.remaining)
+        found = self.draw_new(wanted, *sources)
+        self._exhausted = len(found) < wanted
+        return self.evaluate(found)
+
+    def draw_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Genotype]:
+        """Up to `count` genotypes that have no label and are not isomorphic; none is labelled.
 
         They are drawn from the first source, and from the next one where a source yields nothing
-        new `MAX_MISSES` times in a row. When the last one fails too, the labels are `finished`.
+        new `MAX_MISSES` times in a row.
         """
-        wanted = min(count, self.remaining)
         found: dict[str, Genotype] = {}
         for source in sources:
             misses = 0
-            while len(found) < wanted and misses < MAX_MISSES:
+            while len(found) < count and misses < MAX_MISSES:
                 genotype = source()
                 key = self._canonical(genotype)
                 new = key not in self._known and key not in found
                 misses = 0 if new else misses + 1
                 if new:
                     found[key] = genotype
-        self._exhausted = len(found) < wanted
-        return self.evaluate(list(found.values()))
+        return list(found.values())
 
     def _buy(self, genotype: Genotype) -> Evaluation:
         started = time.perf_counter()

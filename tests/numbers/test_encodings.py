@@ -8,6 +8,7 @@ import pytest
 from nasrun import build
 from nasrun.encodings import (
     AdjacencyCode,
+    PathBits,
     PathCode,
     code_from_state,
     effective_paths,
@@ -67,6 +68,9 @@ def test_nasbench201_has_4120_hard_codes_of_40_bits(space: NasBench201) -> None:
     codes_ND = code.encode(graphs)
     assert len(np.unique(np.packbits(codes_ND.astype(bool), axis=1), axis=0)) == 4120
     assert len({effective_paths(graph) for graph in graphs}) == 4120
+    lengths = [len(path) for path in PathBits.frequent(graphs, 100).paths]
+    assert np.bincount(lengths).tolist() == [1, 3, 9, 27]
+    assert lengths[4:] == 9 * [2] + 27 * [3]  # longer ones are rarer
 
 
 def test_what_does_not_fit_is_cut() -> None:
@@ -75,6 +79,29 @@ def test_what_does_not_fit_is_cut() -> None:
         [1.0, 1.0, 0.0],
         [1.0, 1.0, 1.0],
     ]
+
+
+def test_path_bits_by_hand() -> None:
+    # Of the paths, "a" is in three graphs, the empty one and "b" in two, "a b" in one.
+    code = PathBits.frequent(
+        [
+            chain("a"),
+            chain("a"),
+            chain("a"),
+            chain("b"),
+            chain("b"),
+            chain(),
+            chain(),
+            chain("a", "b"),
+        ],
+        num_paths=3,
+    )
+    assert code.paths == (("a",), (), ("b",))
+    # input -> a -> b -> output with shortcuts around a and around b: "a b" has no bit.
+    adjacency_VV = np.triu(np.ones((4, 4), dtype=np.uint8), k=1)
+    adjacency_VV[0, 3] = 0
+    graphs = [ArchGraph(("input", "a", "b", "output"), adjacency_VV), chain(), chain("none")]
+    assert code.encode(graphs).tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
 def test_adjacency_code_by_hand() -> None:
@@ -94,6 +121,14 @@ def test_a_code_survives_its_state(kind: type[PathCode], space: NasBench201) -> 
     graphs = [space.graph(space.sample(rng)) for _ in range(20)]
     code = kind.fitting(graphs)
     assert (code_from_state(code.state_dict()).encode(graphs) == code.encode(graphs)).all()
+
+
+def test_path_bits_survive_their_state(space: NasBench201) -> None:
+    rng = np.random.default_rng(0)
+    graphs = [space.graph(space.sample(rng)) for _ in range(20)]
+    code = PathBits.frequent(graphs, 10)
+    again = PathBits(**code.state_dict())
+    assert (again.paths, again.num_bits) == (code.paths, 10)
 
 
 def test_standardised_ranks_share_ties_and_bear_failures() -> None:

@@ -41,8 +41,8 @@ def strategy(num_labels: int, scores: Sequence[float]) -> SimpleNamespace:
     labels = Labels(Known(), SPACE, 6)
     labels.evaluate(GENOTYPES[: num_labels - 2])
     labels.evaluate(GENOTYPES[num_labels - 2 : num_labels], [2.0, 1.0])
-    predict = lambda graphs: Prediction(np.array(scores[: len(graphs)]), np.zeros(len(graphs)))  # noqa: E731
-    return SimpleNamespace(labels=labels, predict=predict)
+    rank = lambda graphs: Prediction(np.array(scores[: len(graphs)]), np.zeros(len(graphs)))  # noqa: E731
+    return SimpleNamespace(labels=labels, rank=rank)
 
 
 def test_regret_and_taus_by_hand() -> None:

@@ -28,7 +28,7 @@ from nasrun.unlabelled import OneEditPairs
 from tests.compose import node, options
 
 SMALL: dict[str, dict[str, Any]] = {
-    "dcl": {"num_architectures": 200, "num_pairs": 300, "contrast_steps": 40, "num_anchors": 32}
+    "dcl": {"num_architectures": 200, "num_pairs": 300, "contrast_steps": 40, "num_anchors": 32},
 }
 PREDICTORS = options("predictor")
 
@@ -214,6 +214,10 @@ def test_without_stage_1_the_encoder_is_the_runs_own(space: NasBench201) -> None
         ("dcl", "encoder_widths", []),
         ("ridge", "penalty", 0.0),
         ("gaussian_process", "noises", [0.0]),
+        ("gin", "num_epochs", 0),
+        ("gin", "learning_rate", 0.0),
+        ("path_mlp", "num_paths", 0),
+        ("path_mlp", "num_members", 0),
     ],
 )
 def test_settings_out_of_range_are_named(name: str, key: str, value: Any) -> None:
