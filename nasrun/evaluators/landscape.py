@@ -8,9 +8,9 @@ its mixing weight,
 
 A supernet ranks cells badly, so X is the table's validation accuracy V with an error that is fixed
 for a run: X = max(V, accuracy_floor) + rank_noise * N(0, 1). (On CIFAR-10, Kendall's tau of X with
-the true test accuracy is then 0.42.) A supernet is also blind to much of the difference, so a is
-brought to the scale of one, A = 0.45 + c * (a(W) - a(uniform)), with c such that the standard
-deviation of A is `accuracy_spread` over W = softmax(z), z ~ N(0, 1). The scores on n images:
+the true test accuracy is then 0.42.) The scale is that of a small supernet: its accuracy is
+A = 0.45 + c * (a(W) - a(uniform)), with c such that the standard deviation of A over
+W = softmax(z), z ~ N(0, 1), is `accuracy_spread`. The scores on n images:
 
     cross-entropy = 1.4 - 3 * (A - 0.45) + noise,     accuracy = round((A + noise) * n) / n.
 
