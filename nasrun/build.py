@@ -33,11 +33,8 @@ def build(node: Mapping[str, Any], *runtime: Any, **keywords: Any) -> Any:
     return partial(*runtime, **keywords)
 
 
-def faults(node: object, where: str, *, partial: bool = False) -> Iterator[str]:
-    """One sentence for each key or value of a node that its target does not take.
-
-    `partial`: the caller gives the keys that the node lacks.
-    """
+def faults(node: object, where: str) -> Iterator[str]:
+    """One sentence for each key or value of a node that its target does not take."""
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
         yield f"{where} needs a _target_: choose an option of the group, such as {where}=..."
         return
@@ -60,7 +57,7 @@ def faults(node: object, where: str, *, partial: bool = False) -> Iterator[str]:
             yield f"{where}.{key} does not exist; {closest(str(key), keywords)}"
         elif not isinstance(value, Mapping) and not _fits(value, hints.get(key, Any)):
             yield f"{where}.{key}={value} must be {_describe(hints[key])}"
-    for name in () if partial else keywords:
+    for name in keywords:
         if parameters[name].default is inspect.Parameter.empty and name not in node:
             yield f"{where}.{name} is missing"
 

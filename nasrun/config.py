@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 
+READERS = ("strategy", "evaluator")  # of keys in other groups
 SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
 
 
@@ -229,13 +230,13 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
-    """One sentence for each override of a key that the chosen strategy never reads.
+    """One sentence for each override of a key that neither strategy nor evaluator ever reads.
 
-    A strategy reads a key of another group by naming it in its YAML (`${fitness.zeta}`), so what
-    it reads is there to be looked up. `config` is unresolved.
+    Both read a key of another group by naming it in their YAML (`${fitness.zeta}`), so what they
+    read is there to be looked up. `config` is unresolved.
     """
-    node = OmegaConf.to_container(config.strategy, resolve=False)
-    references = " ".join(str(value) for _, value in _leaves(node))
+    nodes = [OmegaConf.to_container(config[name], resolve=False) for name in READERS]
+    references = " ".join(str(value) for node in nodes for _, value in _leaves(node))
     chosen = str(config.strategy.get("_target_", "")).rpartition(".")[2]
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]

@@ -16,7 +16,7 @@ import numpy as np
 
 from nasrun.errors import RunError, require
 from nasrun.genotype import Genotype
-from nasrun.protocols import Evaluation, Evaluator, SearchSpace, StepReport
+from nasrun.protocols import Evaluation, Evaluator, OneShot, SearchSpace, StepReport
 
 MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
 
@@ -153,6 +153,8 @@ class Labels:
         figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
         if new and new[-1].error is None:
             figures["val_accuracy"] = 1.0 - validation_error(new[-1])
+        if isinstance(self._evaluator, OneShot):
+            figures["scorings"] = float(self._evaluator.num_scorings)
         best = self.best() if num_failed < len(self) else None
         if best is not None:
             figures["best_val_accuracy"] = 1.0 - validation_error(best)
@@ -160,7 +162,8 @@ class Labels:
         return StepReport(figures | dict(metrics or {}), new, incumbent)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values only. Restored, it is the cache that saves a resumed run paying twice."""
+        """Restored, it is the cache that saves a resumed run paying twice. Plain values only, and
+        what the evaluator has itself."""
         labels = [
             {
                 "canonical": key,
@@ -172,10 +175,12 @@ class Labels:
             }
             for key, evaluation in self._known.items()
         ]
+        evaluator = self._evaluator
         return {
             "labels": labels,
             "num_reported": self._num_reported,
             "exhausted": self._exhausted,
+            "evaluator": evaluator.state_dict() if isinstance(evaluator, OneShot) else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -191,6 +196,8 @@ class Labels:
         }
         self._num_reported = state["num_reported"]
         self._exhausted = state["exhausted"]
+        if isinstance(self._evaluator, OneShot):
+            self._evaluator.load_state_dict(state["evaluator"])
 
 
 def validation_error(evaluation: Evaluation) -> float:

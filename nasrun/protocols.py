@@ -226,6 +226,14 @@ class DifferentiableSpace(SearchSpace, Protocol):
 # ---------------------------------------------------------------------------- scores
 
 
+class Stateful(Protocol):
+    """What a checkpoint saves: tensors and plain values, to be read without unpickling objects."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The outcome of one true evaluation. A failed one has an error and values of infinity."""
@@ -238,10 +246,8 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Genotypes in, objectives out. `Labels` wraps one with the cache, the count and the budget.
-
-    A training that fails raises what `labels.FAILURES` names; `Labels` makes a record of it.
-    """
+    """Genotypes in, objectives out. `Labels` wraps one with the cache, the count and the budget,
+    and makes a record of a training that fails with one of `labels.FAILURES`."""
 
     objectives: tuple[str, ...]
     needs_images: ClassVar[bool]  # whether it trains on the dataset
@@ -256,6 +262,19 @@ class LooksUp(Evaluator, Protocol):
         """Keys that `result.json` gets besides; asked once, when the search is over."""
 
 
+@runtime_checkable
+class OneShot(Evaluator, Stateful, Protocol):
+    """Its labels are scores on shared weights, whose training a resumed run does not repeat."""
+
+    num_scorings: int
+
+
+class MakesScorers(Protocol):
+    """What `conf/evaluator` offers strategies on alphas, besides `evaluate` or in its place."""
+
+    def scorer(self, **settings: Any) -> Scorer: ...
+
+
 @dataclass(frozen=True)
 class Scores:
     """Loss (cross-entropy, nats) and accuracy of N candidates on one batch; float64."""
@@ -264,14 +283,11 @@ class Scores:
     accuracy_N: np.ndarray
 
 
-class Scorer(Protocol):
-    """Shared weights that can be trained, and that score mixing weights without training.
+class Scorer(Stateful, Protocol):
+    """Shared weights that can be trained, and that score mixing weights without training: a
+    supernet, or the landscape of a benchmark table. A batch handle is opaque to the caller: all
+    candidates that are compared are scored on the same one."""
 
-    A supernet is one; a benchmark table's landscape can stand in for it. A batch handle is opaque
-    to the caller: all candidates that are compared are scored on the same one.
-    """
-
-    needs_images: ClassVar[bool]  # whether it trains on the dataset
     num_scorings: int  # how many candidates have been scored so far
 
     def train_epoch(
@@ -288,10 +304,6 @@ class Scorer(Protocol):
     def score(
         self, candidates: Sequence[MixingWeights], batch: Any, statistics: Statistics = "batch"
     ) -> Scores: ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 # ---------------------------------------------------------------------------- strategies
@@ -356,12 +368,10 @@ class SearchContext(Protocol):
         """True evaluations, counted, cached and within `budget.evaluations`."""
 
     def scorer(self, **settings: Any) -> Scorer:
-        """A fresh scorer of the kind that `evaluator=` names. The settings are those of
-        `evaluators.shared_weights.SharedWeights`: the optimiser of the weights, and what goes to
-        `space.supernet`."""
+        """A fresh one from `evaluator=`; the settings are those of `SupernetScorer`."""
 
 
-class Strategy(Protocol):
+class Strategy(Stateful, Protocol):
     """A search method. Its constructor takes the context, then hyper-parameters by keyword.
 
     `step()` is the method's natural unit of work: an epoch, a generation, a child, a round.
@@ -381,11 +391,6 @@ class Strategy(Protocol):
 
     def best(self) -> tuple[Genotype, ...]:
         """The result: one genotype, or the Pareto front with the chosen one first."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values only, so that it can be read without unpickling objects."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 def as_module(network: Network | Supernet) -> nn.Module:

@@ -242,7 +242,7 @@ def _search(
         "seed": config.seed,
         "genotype": front[0].to_json(),
         "front": [genotype.to_json() for genotype in front] if len(front) > 1 else None,
-        "evaluations": spent.evaluations,
+        "evaluations": 0 if wiring.labels_are_scores else spent.evaluations,
         "scorings": int(metrics.get("scorings", 0)),
         "search_seconds": spent.seconds,
         "label_seconds": insight.label_seconds,

@@ -23,14 +23,18 @@ def _search(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result["strategy"] is None:
         return
     parts = [f"{result['search_seconds']:.1f} s"]
+    table = result.get("table") or {}
     if result["scorings"]:
-        parts.append(f"{result['scorings']:,} candidates scored on shared weights")
+        scored_on = "the landscape of the table" if table else "shared weights"
+        parts.append(f"{result['scorings']:,} candidates scored on {scored_on}")
     if result["evaluations"]:
         parts.append(f"{result['evaluations']:,} true evaluations")
     if result.get("table") and result.get("label_seconds"):  # others are part of the search
         parts.append(f"that took {result['label_seconds'] / 3600:.1f} h to train")
     if result["search_val_accuracy"] is not None:
-        signal = (result.get("table") or {}).get("signal", "validation accuracy")
+        signal = table.get("signal", "validation accuracy")
+        if table and result["scorings"]:
+            signal = "accuracy there"
         parts.append(f"{signal} {result['search_val_accuracy']:.2%}")
     yield "search", ", ".join(parts)
 
@@ -56,6 +60,10 @@ def _table(table: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
         return
     yield "test", f"accuracy {table['test_accuracy']:.2%}, percentile {table['percentile']:.1f}"
     yield "regret", f"{table['regret']:.2%} of the signal, to the best cell of the table"
+    if table.get("control") is not None:
+        control = table["control"]
+        figures = f"{control['test_accuracy']:.2%}, percentile {control['percentile']:.1f}"
+        yield "control", f"{control['name']} has {figures}"
 
 
 def _retrain(retrain: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

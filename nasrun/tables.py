@@ -11,7 +11,7 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,6 +69,7 @@ class Table(ABC):
 
     def __init__(self, path: Path, arrays: Arrays) -> None:
         self.path = path
+        self._genes_RD: np.ndarray | None = None
         raise_together(f"{path}: {problem}" for problem in self.problems(arrays))
         self.datasets = self.read_columns(arrays)
 
@@ -84,6 +85,17 @@ class Table(ABC):
     def genotypes(self) -> Iterator[Genotype]:
         """All architectures in the order of the rows."""
         return map(self.genotype, range(self.num_rows))
+
+    def genes(self, encode: Callable[[Genotype], Sequence[int]]) -> np.ndarray:
+        """genes_RD of all rows, by the `encode` of the space; kept for the other runs of a sweep,
+        since it takes a quarter of a second."""
+        if self._genes_RD is None:
+            self._genes_RD = np.array([encode(genotype) for genotype in self.genotypes()])
+        return self._genes_RD
+
+    def control(self) -> tuple[str, Genotype] | None:
+        """A cell that nobody needs to search for, and what it is called, where there is one."""
+        return None
 
     @abstractmethod
     def problems(self, arrays: Arrays) -> Iterator[str]:
@@ -191,8 +203,15 @@ class NasBench201Table(Table):
         return int(self._row_of[self._codes(np.array(digits))])
 
     def genotype(self, row: int) -> Genotype:
-        pairs = zip(self._ops_RE[row].tolist(), self.edges, strict=True)
-        edges = tuple(Edge(self._names[digit], *edge) for digit, edge in pairs)
+        return self._cell(self._names[digit] for digit in self._ops_RE[row].tolist())
+
+    def control(self) -> tuple[str, Genotype]:
+        """Any liking for convolutions finds it."""
+        return "nor_conv_3x3 on all edges", self._cell(["nor_conv_3x3"] * len(self.edges))
+
+    def _cell(self, operations: Iterable[str]) -> Genotype:
+        pairs = zip(operations, self.edges, strict=True)
+        edges = tuple(Edge(operation, *edge) for operation, edge in pairs)
         return Genotype(self.space, (Cell("cell", NASBENCH201_NODES, edges),))
 
 

@@ -6,7 +6,7 @@ they are first touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from nasrun.errors import UsageError, raise_together
 from nasrun.genotype import Genotype
 from nasrun.insight import Insight
 from nasrun.labels import Labels
-from nasrun.protocols import Dataset, Evaluator, LooksUp, Scorer, Strategy
+from nasrun.protocols import Dataset, LooksUp, MakesScorers, OneShot, Scorer, Strategy
 from nasrun.randomness import RandomStreams
 
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
@@ -44,8 +44,7 @@ class Wiring:
             nodes.pop("predictor", None)  # most strategies use none
         problems = list(config.faults(settings))
         for name, node in nodes.items():
-            # The settings of the supernet's training are the strategy's.
-            problems += build.faults(node, name, partial=name == "evaluator")
+            problems += build.faults(node, name)
         raise_together(problems)
         self.streams = RandomStreams(settings.seed)
         with _Collector() as collect:
@@ -116,18 +115,21 @@ class Wiring:
 
     @cached_property
     def evaluator(self) -> Labels:
+        self._require_evaluator_for("evaluate", "single architectures")
         return Labels(self.raw_evaluator, self.space, self.search_settings.budget.evaluations)
 
     @cached_property
-    def raw_evaluator(self) -> Evaluator:
-        """Behind the labels."""
-        evaluator: Evaluator = build.build(self._evaluator_that_can("evaluate"), self)
-        return evaluator
+    def raw_evaluator(self) -> Any:
+        """What `evaluator=` names: it offers true evaluations, scorers, or both."""
+        return build.build(self.search_settings.evaluator, self)
+
+    def scorer(self, **settings: Any) -> Scorer:
+        self._require_evaluator_for("scorer", "alphas")
+        return cast(MakesScorers, self.raw_evaluator).scorer(**settings)
 
     @cached_property
     def insight(self) -> Insight:
-        evaluates = hasattr(build.target(self.search_settings.evaluator), "evaluate")
-        return Insight(self.strategy, self.raw_evaluator if evaluates else None)
+        return Insight(self.strategy, self.raw_evaluator)
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """What the evaluator knows of the result and the search has not seen, if anything."""
@@ -135,21 +137,20 @@ class Wiring:
             return {}
         return cast(LooksUp, self.raw_evaluator).final(genotype)
 
-    def scorer(self, **settings: Any) -> Scorer:
-        scorer: Scorer = build.build(self._evaluator_that_can("score"), self, **settings)
-        return scorer
+    @property
+    def labels_are_scores(self) -> bool:
+        """Whether a label is a score on shared weights, and no true evaluation."""
+        return isinstance(self.raw_evaluator, OneShot)
 
-    def _evaluator_that_can(self, method: str) -> Mapping[str, Any]:
-        """The node of the evaluator, if it offers what the strategy asks for."""
-        node: Mapping[str, Any] = self.search_settings.evaluator
+    def _require_evaluator_for(self, method: str, works_on: str) -> None:
+        """The other capability check: does the evaluator offer what the strategy asks for?"""
+        node = self.search_settings.evaluator
         if not hasattr(build.target(node), method):
-            works_on = {"evaluate": "single architectures", "score": "alphas"}[method]
             chosen, strategy = (build.option(n) for n in (node, self.search_settings.strategy))
             raise UsageError(
                 f"evaluator={chosen} does not suit strategy={strategy}, which works on "
                 f"{works_on}: leave evaluator out"
             )
-        return node
 
 
 class _Collector:

@@ -1,147 +1,195 @@
-"""One supernet that holds the weights of all architectures (weight sharing: Pham et al. 2018).
+"""Weight sharing: one supernet in place of many trainings (Pham et al., ENAS, ICML 2018).
 
-It trains the weights under mixing weights that the strategy chooses, and scores candidates without
-training them. Shapes: B batch, C channels, H height, W width, K classes, N candidates.
+For strategies on alphas it makes supernets, which they train and score on as they please. For
+strategies that buy labels it trains one itself, on one random architecture per batch (Guo et al.,
+single path one-shot, ECCV 2020; Li, Talwalkar, UAI 2019), and labels are one-shot accuracies: a
+supernet that was trained on mixtures ranks single architectures far worse.
+
+Shapes: B batch, C channels, H height, W width, E edges, K classes, N images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun.protocols import (
-    Batch,
-    DifferentiableSpace,
-    MixingWeights,
-    Scores,
-    SearchContext,
-    Statistics,
-    as_module,
-)
-from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
+from nasrun.errors import RunError, UsageError, require
+from nasrun.evaluators.supernet_scorer import SupernetScorer
+from nasrun.genotype import Genotype
+from nasrun.protocols import DifferentiableSpace, Evaluation, Progress, SearchContext
+from nasrun.training import predict
+
+MAX_BATCH = 512  # images that are normalised together when a label is measured
 
 
 class SharedWeights:
-    """A `Scorer`: the supernet of a space, its optimiser and the two halves of the training set.
+    """An `Evaluator` of both kinds. The settings are those of the supernet that it trains itself.
+
+    That supernet depends on the seed alone, and is trained when the first label is asked for, at
+    the cost of that label.
 
     Args:
-        num_epochs, learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD
-            with a cosine schedule, see `training.WeightUpdate`.
+        epochs: of the training; each batch trains one architecture.
         batch_size: images per update; `None` takes the dataset's.
-        supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
+        learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD with a cosine
+            schedule, see `training.WeightUpdate`.
+
+    Raises:
+        UsageError: a setting is out of range, or the space has no supernet.
     """
 
+    objectives = ("val_error",)
     needs_images: ClassVar[bool] = True
 
     def __init__(
         self,
         context: SearchContext,
         *,
-        num_epochs: int,
+        epochs: int,
+        batch_size: int | None,
         learning_rate: float,
         learning_rate_min: float,
         momentum: float,
         weight_decay: float,
         gradient_clip: float,
-        batch_size: int | None = None,
-        **supernet: Any,
     ) -> None:
-        space: DifferentiableSpace = context.space
-        dataset, device, streams = context.dataset, context.device, context.streams
-        self._device = device
-        self._streams = streams
-        self._progress = context.progress
-        self._batch_size = batch_size or dataset.batch_size
-        self.num_scorings = 0
-        with streams.global_torch("supernet"):
-            self.supernet = space.supernet(dataset.shape, **supernet)
-        device.place(as_module(self.supernet))
-        self.update = WeightUpdate(
-            as_module(self.supernet).parameters(),
-            num_epochs=num_epochs,
+        if not isinstance(context.space, DifferentiableSpace):
+            raise UsageError(
+                f"evaluator=shared_weights is not possible with space={context.space.name}, whose "
+                "architectures share no supernet: type evaluator=train, or choose another space"
+            )
+        require(epochs >= 1, "evaluator.epochs", epochs, "at least 1")
+        require(batch_size is None or batch_size >= 1, "evaluator.batch_size", batch_size, ">= 1")
+        require(learning_rate > 0, "evaluator.learning_rate", learning_rate, "above 0")
+        require(0 <= momentum < 1, "evaluator.momentum", momentum, "in [0, 1)")
+        require(weight_decay >= 0, "evaluator.weight_decay", weight_decay, "at least 0")
+        self._context = context
+        self.space: DifferentiableSpace = context.space
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self._supernet = partial(
+            SupernetScorer,
+            context,
+            num_epochs=epochs,
+            batch_size=batch_size,
             learning_rate=learning_rate,
             learning_rate_min=learning_rate_min,
             momentum=momentum,
             weight_decay=weight_decay,
             gradient_clip=gradient_clip,
         )
-        train, validation = halves(dataset.train, streams.numpy("halves"))
-        self.train_stream = BatchStream(
-            dataset, train, device, streams.torch("train"), augment=True
-        )
-        self.validation_stream = BatchStream(
-            dataset, validation, device, streams.torch("validation"), augment=False
-        )
+        self._one_shot: SupernetScorer | None = None  # trained
 
-    def train_epoch(
-        self,
-        weights: Callable[[], MixingWeights],
-        before_batch: Callable[[], None] | None = None,
-    ) -> dict[str, float]:
-        num_batches = self.train_stream.num_batches(self._batch_size)
+    def scorer(self, **settings: Any) -> SupernetScorer:
+        """A fresh supernet; the settings are those of `SupernetScorer`."""
+        return SupernetScorer(self._context, **settings)
 
-        def forward(batch: Batch) -> LossAndLogits:
-            images_BCHW, labels_B = batch
-            if before_batch is not None:
-                before_batch()
-            logits_BK = self.supernet(images_BCHW, self._on_device(weights()))
-            return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+    @property
+    def num_scorings(self) -> int:
+        """How many labels have been measured: they are scores, and no true evaluations."""
+        return 0 if self._one_shot is None else self._one_shot.num_scorings
 
-        with self._streams.global_torch("dropout"):
-            return train_epoch(
-                self.train_stream.one_pass(self._batch_size),
-                forward,
-                self.update,
-                self._device,
-                lambda done, loss: self._progress(done, num_batches, loss=loss),
-            )
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        """One-shot errors on the validation half.
 
-    def draw_batch(self, num_images: int) -> Batch:
-        return self.validation_stream.take(num_images)
-
-    @torch.no_grad()
-    def score(
-        self, candidates: Sequence[MixingWeights], batch: Batch, statistics: Statistics = "batch"
-    ) -> Scores:
-        """Cross-entropy and accuracy of each candidate on the same batch.
-
-        With `batch` statistics (the default) batch norm normalises by the batch and the running
-        statistics are left alone; those are of the mixture that was trained, and under them the
-        loss mostly measures how unlike that mixture a candidate is.
+        Raises:
+            UsageError: the training of the supernet diverged, on which all labels depend.
         """
-        images_BCHW, labels_B = batch
-        figures = []
-        for candidate in candidates:
-            with self._device.autocast():
-                logits_BK = self.supernet(
-                    images_BCHW, self._on_device(candidate), statistics=statistics
-                )
-            loss = functional.cross_entropy(logits_BK.float(), labels_B)
-            accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
-            figures.append(torch.stack([loss.double(), accuracy]))
-        self.num_scorings += len(candidates)
-        loss_N, accuracy_N = torch.stack(figures, dim=1).cpu().numpy()  # one transfer for all
-        return Scores(loss_N, accuracy_N)
+        return [self._evaluate(genotype) for genotype in genotypes]
 
-    def _on_device(self, weights: MixingWeights) -> dict[str, Tensor]:
-        return {name: tensor.to(self._device.torch) for name, tensor in weights.items()}
+    def _evaluate(self, genotype: Genotype) -> Evaluation:
+        started = time.perf_counter()
+        if self._one_shot is None:
+            self._one_shot = self._trained()
+        error, details = self._measure(self._one_shot, genotype)
+        return Evaluation(genotype, (error,), time.perf_counter() - started, details)
+
+    def _trained(self) -> SupernetScorer:
+        """A supernet after `epochs` in which each batch trained one random architecture."""
+        epoch = 0
+
+        def show(done: int, total: int, **figures: float) -> None:
+            self._context.progress(epoch * total + done, self.epochs * total, **figures)
+
+        one_shot = self._untrained(show)
+        rng = self._context.streams.derived("one-shot architectures").numpy("sample")
+        drawn: Path
+
+        def draw() -> None:
+            nonlocal drawn
+            drawn = Path.of(self.space, self.space.sample(rng))
+
+        for epoch in range(self.epochs):
+            try:
+                one_shot.train_epoch(
+                    lambda: drawn.weights,
+                    before_batch=draw,
+                    gates=lambda: drawn.gates,
+                    active=lambda: drawn.active,
+                )
+            except RunError as error:
+                raise UsageError(
+                    f"evaluator.learning_rate={self.learning_rate} is too high for the supernet: "
+                    f"in its epoch {epoch + 1} {error}"
+                ) from None
+        return one_shot
+
+    def _untrained(self, progress: Progress | None = None) -> SupernetScorer:
+        streams = self._context.streams.derived("one-shot supernet")
+        return self._supernet(streams=streams, progress=progress)
+
+    def _measure(
+        self, one_shot: SupernetScorer, genotype: Genotype
+    ) -> tuple[float, dict[str, float]]:
+        """Error and loss on the whole validation half, in the same batches for all genotypes."""
+        path = Path.of(self.space, genotype)
+        validation = one_shot.validation_stream.split
+        network = partial(
+            one_shot.supernet,
+            weights=one_shot.on_device(path.weights),
+            gates=one_shot.on_device(path.gates),
+            active=path.active,
+            statistics="batch",
+        )
+        num_batches = math.ceil(len(validation) / MAX_BATCH)
+        logits_NK = predict(
+            network,
+            self._context.dataset,
+            validation,
+            self._context.device,
+            batch_size=math.ceil(len(validation) / num_batches),
+        )
+        labels_N = validation.labels_N
+        one_shot.num_scorings += 1
+        loss = float(functional.cross_entropy(logits_NK, labels_N))
+        return float((logits_NK.argmax(1) != labels_N).double().mean()), {"val_loss": loss}
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "supernet": as_module(self.supernet).state_dict(),
-            "update": self.update.state_dict(),
-            "train_stream": self.train_stream.state_dict(),
-            "validation_stream": self.validation_stream.state_dict(),
-            "num_scorings": self.num_scorings,
-        }
+        """Empty until the supernet is trained."""
+        return {} if self._one_shot is None else self._one_shot.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        as_module(self.supernet).load_state_dict(state["supernet"])
-        self.update.load_state_dict(state["update"])
-        self.train_stream.load_state_dict(state["train_stream"])
-        self.validation_stream.load_state_dict(state["validation_stream"])
-        self.num_scorings = state["num_scorings"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._one_shot = None
+        if state:
+            self._one_shot = self._untrained()
+            self._one_shot.load_state_dict(state)
+
+
+class Path(NamedTuple):
+    """The arguments with which a supernet computes one architecture and nothing besides."""
+
+    weights: dict[str, Tensor]  # cell type -> weights_EO, one-hot
+    gates: dict[str, Tensor]  # cell type -> gates_E
+    active: dict[str, Tensor]  # cell type -> active_EO, bool
+
+    @classmethod
+    def of(cls, space: DifferentiableSpace, genotype: Genotype) -> Path:
+        weights = space.one_hot(genotype)
+        active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
+        return cls(weights, space.one_hot_gates(genotype), active)

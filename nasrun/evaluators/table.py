@@ -1,26 +1,31 @@
 """True evaluation without training: what a benchmark table says of an architecture.
 
 A search sees the validation accuracy (where the table has one); the test accuracy is looked at
-once, when the search is over.
+once, when the search is over. For strategies on alphas the table becomes a landscape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from nasrun import tables
+from nasrun.evaluators.landscape import Landscape
 from nasrun.genotype import Genotype
 from nasrun.protocols import ArchGraph, Evaluation, SearchContext, SearchSpace
 
 
 class TableEvaluator:
-    """An `Evaluator` whose costs are the seconds that the table's makers trained; 0 if unknown.
+    """An `Evaluator` of both kinds. The cost of a label is what the table's makers trained, in
+    seconds; 0 if unknown.
 
     Args:
         file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
+        rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
+            independent_share: of the `Landscape`.
 
     Raises:
         UsageError: there is no table of this space and dataset, or it is not sound.
@@ -29,10 +34,38 @@ class TableEvaluator:
     objectives = ("val_error",)
     needs_images: ClassVar[bool] = False
 
-    def __init__(self, context: SearchContext, *, file: str | None) -> None:
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        file: str | None,
+        rank_noise: float,
+        accuracy_floor: float,
+        accuracy_spread: float,
+        loss_noise: float,
+        accuracy_noise: float,
+        independent_share: float,
+    ) -> None:
         self.space: SearchSpace = context.space
         self.table = tables.load(self.space.name, file)
         self.columns = self.table.columns(context.dataset_name)
+        self._landscape = partial(
+            Landscape,
+            context.space,
+            self.table,
+            self.columns,
+            context.streams,
+            rank_noise=rank_noise,
+            accuracy_floor=accuracy_floor,
+            accuracy_spread=accuracy_spread,
+            loss_noise=loss_noise,
+            accuracy_noise=accuracy_noise,
+            independent_share=independent_share,
+        )
+
+    def scorer(self, **_: Any) -> Landscape:
+        """The landscape; settings of a supernet and of its training mean nothing to it."""
+        return self._landscape()
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         """Raises `UsageError` for an architecture outside the space."""
@@ -48,7 +81,8 @@ class TableEvaluator:
         """The `table` part of the result: the only look at the test column.
 
         `regret` is that of the signal, in [0, 1]; `percentile`, in [0, 100], that of the test
-        accuracy among all architectures; `datasets` has the figures on all that the table has.
+        accuracy among all architectures; `datasets` has the figures on all that the table has;
+        `control` is a cell that needs no search, to compare with.
         """
         row = self._row(genotype)
         datasets = {name: accuracies(one, row) for name, one in self.table.datasets.items()}
@@ -60,8 +94,18 @@ class TableEvaluator:
                 "regret": self.columns.regret(row),
                 "percentile": self.columns.percentile(row),
                 "datasets": datasets,
+                "control": self._control(),
             }
         }
+
+    def _control(self) -> dict[str, Any] | None:
+        control = self.table.control()
+        if control is None:
+            return None
+        name, genotype = control
+        row = self._row(genotype)
+        percentile = self.columns.percentile(row)
+        return {"name": name, **accuracies(self.columns, row), "percentile": percentile}
 
     @property
     def optimum(self) -> float:

@@ -37,8 +37,10 @@ Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -226,7 +228,7 @@ class EGNAS:
             self.progress(n + 1, self.num_starts, fitness=starts[-1].fitness)
 
         # Line 15, Eq. 9: other images than those that chose the x*_n.
-        candidates = [self.mixing_weights(start.alpha_D) for start in starts]
+        candidates = self.mixtures(np.stack([start.alpha_D for start in starts]))
         selection_batch = self.scorer.draw_batch(self.selection_images)
         accuracy_N = self.scorer.score(candidates, selection_batch, self.statistics).accuracy_N
         found_N = np.isfinite([start.fitness for start in starts])
@@ -281,6 +283,14 @@ class EGNAS:
 
     def cma_es(self, start_D: np.ndarray) -> Any:
         """Hansen's CMA-ES (pycma), drawing from this strategy's own generator."""
+        strategy = copy.deepcopy(self.cma_es_at_zero)
+        for place in ("x0", "mean", "mean0", "mean_after_tell"):
+            setattr(strategy, place, start_D.copy())
+        return strategy
+
+    @cached_property
+    def cma_es_at_zero(self) -> Any:
+        """To be copied, in a sixth of the time that pycma takes to read its options."""
         import cma
 
         options = {
@@ -289,14 +299,13 @@ class EGNAS:
             "seed": np.nan,  # any other value seeds numpy's global generator
             "verbose": -9,
         }
-        return cma.CMAEvolutionStrategy(start_D, self.sigma, options)
+        return cma.CMAEvolutionStrategy(np.zeros(self.alpha_D.size), self.sigma, options)
 
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, float]:
         """L1 (loss_N), f (fitness_N, Eq. 7) and the mean of L2, by which `centred` shifts L2."""
-        weights = [self.mixing_weights(candidate_D) for candidate_D in candidates_ND]
-        scores = self.scorer.score(weights, epoch.batch, self.statistics)
+        scores = self.scorer.score(self.mixtures(candidates_ND), epoch.batch, self.statistics)
         similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
         mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity
         shift = mean if self.similarity == "centred" else 0.0
@@ -318,6 +327,11 @@ class EGNAS:
     def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
         """Eq. 1: the softmax over the operations of each edge; cell type -> weights_EO, float32."""
         return softmax_per_edge(alpha_D, self.space.alpha_shapes)
+
+    def mixtures(self, candidates_ND: np.ndarray) -> list[dict[str, Tensor]]:
+        """The `mixing_weights` of each candidate, in one call."""
+        tensors = softmax_per_edge(candidates_ND, self.space.alpha_shapes)
+        return [{name: tensors[name][n] for name in tensors} for n in range(len(candidates_ND))]
 
     def best(self) -> tuple[Genotype, ...]:
         """Line 18: the cell that alpha stands for now."""
@@ -354,11 +368,13 @@ def compound_fitness(
 def softmax_per_edge(
     alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
 ) -> dict[str, Tensor]:
-    """Split alpha into its cell types and apply the softmax to each edge, in float64."""
+    """Split alpha (or alphas_ND) into its cell types and apply the softmax to each edge, in
+    float64; returns float32, cell type -> weights_EO (or weights_NEO)."""
     weights = {}
     position = 0
     for name, (edges, operations) in alpha_shapes.items():
-        part = alpha_D[position : position + edges * operations].reshape(edges, operations)
-        weights[name] = torch.softmax(torch.from_numpy(part), dim=1).float()
+        part_D = alpha_D[..., position : position + edges * operations]
+        part_EO = part_D.reshape(*alpha_D.shape[:-1], edges, operations)
+        weights[name] = torch.softmax(torch.from_numpy(part_EO), dim=-1).float()
         position += edges * operations
     return weights

@@ -184,6 +184,14 @@ def test_retrain_none_ends_with_the_genotype() -> None:
     assert not Path("none/model.pt").exists()
 
 
+def test_one_shot_labels_are_scorings_and_no_true_evaluations(capsys) -> None:
+    search("one_shot", "strategy=random", "evaluator=shared_weights", "retrain=none")
+    result = read("one_shot/result.json")
+    assert (result["evaluations"], result["scorings"]) == (0, 4)
+    assert len(Path("one_shot/evaluations.jsonl").read_text().splitlines()) == 4
+    assert "4 candidates scored on shared weights, validation accuracy" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("source", ["", "genotype.json"])
 def test_retrain_from_a_run_folder_and_from_a_file(finished: Path, source: str) -> None:
     genotype = f"genotype={finished / source}"

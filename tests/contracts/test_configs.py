@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from omegaconf import DictConfig
 
 from nasrun import build
@@ -25,9 +26,8 @@ RECIPES = options("experiment")
 def check(config: DictConfig) -> SearchConfig:
     typed = to_typed(config, SearchConfig)
     assert list(faults(typed)) == []
-    for name in ("dataset", "space", "strategy"):
+    for name in ("dataset", "space", "strategy", "evaluator"):
         assert list(build.faults(getattr(typed, name), name)) == []
-    assert list(build.faults(typed.evaluator, "evaluator", partial=True)) == []
     return typed
 
 
@@ -49,8 +49,18 @@ def test_a_recipe_only_chooses_options_so_that_the_command_line_wins(recipe: str
     chosen = [f"experiment={recipe}", "budget=smoke", "retrain=smoke", "dataset=digits"]
     config = check(composed(chosen))
     assert (config.budget.epochs, config.retrain.epochs) == (3, 2)
-    lines = (conf_dir() / "experiment" / f"{recipe}.yaml").read_text().splitlines()
-    assert all(line.startswith(("#", "defaults:", "  - override /")) for line in lines if line)
+    content = yaml.safe_load((conf_dir() / "experiment" / f"{recipe}.yaml").read_text())
+    assert set(content) <= {"defaults", "hydra"}
+    assert all(key.startswith("override /") for entry in content["defaults"] for key in entry)
+    sweep = content.get("hydra", {"sweeper": {"params": {}}})  # for -m, where the command line wins
+    assert (list(sweep), list(sweep["sweeper"])) == (["sweeper"], ["params"])
+
+
+def test_what_a_search_never_reads_depends_on_its_evaluator() -> None:
+    epochs = ["strategy=random", "budget.epochs=9"]
+    assert list(unread_overrides(composed(epochs), epochs))
+    epochs.append("evaluator=shared_weights")
+    assert list(unread_overrides(composed(epochs), epochs)) == []
 
 
 def test_paper_sizes_of_egnas_on_cifar() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import cma
 import numpy as np
 import pytest
 import torch
@@ -131,6 +132,11 @@ def test_softmax_per_edge() -> None:
     weights = softmax_per_edge(alpha_D, {"normal": (1, 2), "reduce": (1, 2)})
     assert weights["normal"].tolist() == [[0.25, 0.75]]
     assert weights["reduce"].tolist() == [[0.5, 0.5]]
+    alphas_ND = np.random.default_rng(0).standard_normal((9, 6))
+    for n, weights in enumerate(make().mixtures(alphas_ND)):  # all at once, and the same
+        assert torch.equal(
+            weights["cell"], softmax_per_edge(alphas_ND[n], {"cell": (2, 3)})["cell"]
+        )
 
 
 def test_alpha_starts_near_zero_rests_in_warm_up_and_then_moves_once_per_epoch() -> None:
@@ -196,6 +202,24 @@ def test_mean_and_step_size_change_between_generations() -> None:
     for (mean_D, sigma), (next_D, next_sigma) in itertools.pairwise(made):
         assert np.abs(mean_D - next_D).max() > 1e-4
         assert sigma != next_sigma
+
+
+def test_a_copied_cma_es_is_a_fresh_one() -> None:
+    """To the last bit, so that copying is a matter of speed alone."""
+    copied, fresh = make(seed=1), make(seed=1)
+    start_D = np.linspace(-1.0, 2.0, 6)
+    fresh.cma_es_at_zero  # noqa: B018 - made, so that both generators have drawn alike
+    pair = (
+        copied.cma_es(start_D),
+        cma.CMAEvolutionStrategy(start_D, 0.3, fresh.cma_es_at_zero.inopts),
+    )
+    for _ in range(20):
+        first_ND, second_ND = (np.stack(strategy.ask()) for strategy in pair)
+        assert (first_ND == second_ND).all()
+        for strategy in pair:
+            strategy.tell(list(first_ND), list((first_ND**4).sum(axis=1)))
+    assert pair[0].sigma == pair[1].sigma
+    assert (pair[0].mean == pair[1].mean).all()
 
 
 def test_the_result_of_a_start_is_the_best_ever_candidate_or_the_mean() -> None:

@@ -16,11 +16,12 @@ from nasrun.config import SearchConfig, to_typed
 from nasrun.errors import UsageError
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.genotype import Cell, Edge, Genotype
+from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.tables import Columns, NasBench101Table, NasBench201Table
 from nasrun.wiring import Wiring
-from tests.compose import composed
+from tests.compose import composed, node
 
 SPACE = NasBench201(channels=4, cells=1, partial_channels=1)
 NUM_ROWS = 15_625
@@ -259,8 +260,9 @@ def test_a_loaded_table_is_shared_until_the_file_changes(file):
 
 
 def evaluator(file, dataset="cifar10"):
-    context = SimpleNamespace(space=SPACE, dataset_name=dataset)
-    return TableEvaluator(context, file=str(file))
+    context = SimpleNamespace(space=SPACE, dataset_name=dataset, streams=RandomStreams(0))
+    settings = node("evaluator", "table", file=str(file))
+    return TableEvaluator(context, **{k: v for k, v in settings.items() if k[0] != "_"})
 
 
 def test_labels_are_validation_errors_with_simulated_seconds(arrays, file):

@@ -1,0 +1,197 @@
+"""A benchmark table in the place of a supernet: mixing weights are scored without images.
+
+A table knows single cells; strategies on alphas ask for mixtures. The multilinear extension of the
+table joins both: the expectation of a cell's score when the operation of each edge is drawn with
+its mixing weight,
+
+    a(W) = sum over cells of X(cell) * product over edges e of W[e, operation of the cell on e].
+
+A supernet ranks cells badly, so X is the table's validation accuracy V with an error that is fixed
+for a run: X = max(V, accuracy_floor) + rank_noise * N(0, 1). (On CIFAR-10, Kendall's tau of X with
+the true test accuracy is then 0.42.) The scale is that of a small supernet: its accuracy is
+A = 0.45 + c * (a(W) - a(uniform)), with c such that the standard deviation of A over
+W = softmax(z), z ~ N(0, 1), is `accuracy_spread`. The scores on n images:
+
+    cross-entropy = 1.4 - 3 * (A - 0.45) + noise,     accuracy = round((A + noise) * n) / n.
+
+Noise is proportional to 1 / sqrt(n). That of the accuracy is drawn for each candidate. Of the
+cross-entropy's standard deviation the share `independent_share` is drawn for each candidate too;
+the rest (so that the variances add up) is a random linear function of W - uniform that all
+candidates of a batch have in common, as the images of one batch favour some operations. Over
+W = softmax(z) it has the stated size; near the uniform W, where candidates hardly differ, less.
+
+It needs a table and a space of one cell whose genes are the operations of its edges, any of them.
+
+Shapes: E edges, O operations, N candidates, R rows of the table; P, Q ways to fill the first and
+the second half of the edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nasrun.errors import UsageError, require
+from nasrun.protocols import (
+    DifferentiableSpace,
+    MixingWeights,
+    Scores,
+    Statistics,
+    Streams,
+)
+from nasrun.tables import Columns, Table
+
+ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
+NOISE_IMAGES = 128  # at which the noise has the size that the settings say
+NUM_DRAWS = 2000  # of z, behind c
+
+
+@dataclass(frozen=True)
+class LandscapeBatch:
+    """How many images would have been scored, and what they favour."""
+
+    num_images: int
+    slope_EO: np.ndarray
+
+
+class Landscape:
+    """A `Scorer` without weights: nothing is trained, and batch norm statistics mean nothing.
+
+    Args:
+        rank_noise: standard deviation of a cell's error.
+        accuracy_floor: all that is worse counts as this.
+        accuracy_spread: standard deviation of the accuracy over random alphas.
+        loss_noise, accuracy_noise: standard deviations for 128 images.
+        independent_share: share of `loss_noise` that is a candidate's own, in [0, 1].
+
+    Raises:
+        UsageError: a setting is out of range, or the space is of another kind.
+    """
+
+    def __init__(
+        self,
+        space: DifferentiableSpace,
+        table: Table,
+        columns: Columns,
+        streams: Streams,
+        *,
+        rank_noise: float,
+        accuracy_floor: float,
+        accuracy_spread: float,
+        loss_noise: float,
+        accuracy_noise: float,
+        independent_share: float,
+    ) -> None:
+        median = float(np.median(columns.signal_R))
+        allowed = f"below {median:.4g}, the median of the table, or the landscape is mostly flat"
+        require(accuracy_floor < median, "evaluator.accuracy_floor", accuracy_floor, allowed)
+        require(accuracy_spread > 0, "evaluator.accuracy_spread", accuracy_spread, "above 0")
+        for name, noise in (
+            ("rank", rank_noise),
+            ("loss", loss_noise),
+            ("accuracy", accuracy_noise),
+        ):
+            require(noise >= 0, f"evaluator.{name}_noise", noise, "at least 0")
+        in_range = 0 <= independent_share <= 1
+        require(in_range, "evaluator.independent_share", independent_share, "in [0, 1]")
+        self.num_scorings = 0
+        self.cell_type, (self.num_edges, self.num_operations) = only_cell(space, table)
+        self._accuracy_noise = accuracy_noise
+        self._own_noise = independent_share * loss_noise
+        self._noise = streams.numpy("landscape noise")
+        # Of the run's seed alone, and hence the same in a resumed run.
+        fixed = streams.derived("landscape")
+        cells = (self.num_operations,) * self.num_edges
+        self.scores = np.empty(cells)  # X, an axis for each edge
+        genes_RE = table.genes(space.encode)
+        self.scores[tuple(genes_RE.T)] = np.maximum(columns.signal_R, accuracy_floor)
+        self.scores += rank_noise * fixed.numpy("cells").standard_normal(cells)
+        z_NEO = fixed.numpy("alphas").standard_normal((NUM_DRAWS, *self._shape))
+        weights_NEO = np.exp(z_NEO) / np.exp(z_NEO).sum(axis=2, keepdims=True)
+        self._scale = accuracy_spread / float(self.extension(weights_NEO).std())
+        shared = loss_noise * np.sqrt(1 - independent_share**2)
+        away_N = ((weights_NEO - 1 / self.num_operations) ** 2).sum(axis=(1, 2))
+        self._slope_size = shared / float(np.sqrt(away_N.mean()))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.num_edges, self.num_operations
+
+    def extension(self, weights_NEO: np.ndarray) -> np.ndarray:
+        """a(W) of each candidate, float64: two products over half of the edges, and the sum over
+        all pairs of half cells as one matrix product."""
+        half = self.num_edges // 2
+        first_NP, second_NQ = products(weights_NEO[:, :half]), products(weights_NEO[:, half:])
+        scores_PQ = self.scores.reshape(first_NP.shape[1], second_NQ.shape[1])
+        return ((first_NP @ scores_PQ) * second_NQ).sum(axis=1)
+
+    def accuracy(self, weights_NEO: np.ndarray) -> np.ndarray:
+        """A of each candidate, without noise."""
+        change_N = (
+            self.extension(weights_NEO) - self.scores.mean()
+        )  # the uniform W weighs all alike
+        return ACCURACY_UNIFORM + self._scale * change_N
+
+    def train_epoch(
+        self,
+        weights: Callable[[], MixingWeights],
+        before_batch: Callable[[], None] | None = None,
+    ) -> dict[str, float]:
+        """There is nothing to train."""
+        return {}
+
+    def draw_batch(self, num_images: int) -> LandscapeBatch:
+        size = self._slope_size * np.sqrt(NOISE_IMAGES / num_images)
+        return LandscapeBatch(num_images, size * self._noise.standard_normal(self._shape))
+
+    def score(
+        self,
+        candidates: Sequence[MixingWeights],
+        batch: LandscapeBatch,
+        statistics: Statistics = "batch",
+    ) -> Scores:
+        weights_NEO = torch.stack([one[self.cell_type] for one in candidates]).double().numpy()
+        accuracy_N = self.accuracy(weights_NEO)
+        away_NEO = weights_NEO - 1 / self.num_operations
+        own_2N = self._noise.standard_normal((2, len(candidates)))
+        own_2N *= np.sqrt(NOISE_IMAGES / batch.num_images)
+        noise_N = (away_NEO * batch.slope_EO).sum(axis=(1, 2)) + self._own_noise * own_2N[0]
+        loss_N = LOSS_UNIFORM - LOSS_SLOPE * (accuracy_N - ACCURACY_UNIFORM) + noise_N
+        num_correct_N = (accuracy_N + self._accuracy_noise * own_2N[1]) * batch.num_images
+        self.num_scorings += len(candidates)
+        # The best corner of a lucky landscape may lie above 1.
+        return Scores(loss_N, np.clip(num_correct_N.round() / batch.num_images, 0.0, 1.0))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"num_scorings": self.num_scorings}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.num_scorings = state["num_scorings"]
+
+
+def products(weights_NEO: np.ndarray) -> np.ndarray:
+    """Each candidate's weight of every way to fill these edges, products_NP with P = O^E: the
+    product of the weights of its operations; the last edge changes fastest."""
+    products_NP = weights_NEO[:, 0]
+    for weights_NO in weights_NEO.swapaxes(0, 1)[1:]:
+        products_NPO = products_NP[:, :, None] * weights_NO[:, None]
+        products_NP = products_NPO.reshape(len(products_NPO), -1)
+    return products_NP
+
+
+def only_cell(space: DifferentiableSpace, table: Table) -> tuple[str, tuple[int, int]]:
+    """The cell type and its (E, O); raises `UsageError` for a space that has no landscape."""
+    shapes = list(getattr(space, "alpha_shapes", {}).items())
+    if len(shapes) == 1:
+        cell_type, (num_edges, num_operations) = shapes[0]
+        complete = num_operations**num_edges == table.num_rows
+        if space.cardinalities == (num_operations,) * num_edges and complete and num_edges > 1:
+            return cell_type, (num_edges, num_operations)
+    raise UsageError(
+        f"evaluator=table cannot stand in for a supernet of space={space.name}, which is no grid "
+        "of operations on the edges of one cell: type space=nasbench201, or leave evaluator out"
+    )

@@ -1,0 +1,160 @@
+"""One supernet that holds the weights of all architectures (weight sharing: Pham et al. 2018).
+
+It trains the weights under mixing weights that the strategy chooses, and scores candidates without
+training them. Shapes: B batch, C channels, H height, W width, K classes, N candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nasrun.protocols import (
+    Batch,
+    DifferentiableSpace,
+    MixingWeights,
+    Progress,
+    Scores,
+    SearchContext,
+    Statistics,
+    Streams,
+    as_module,
+)
+from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
+
+
+class SupernetScorer:
+    """A `Scorer`: the supernet of a space, its optimiser and the two halves of the training set.
+
+    Args:
+        streams, progress: `None` takes those of the context.
+        num_epochs, learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD
+            with a cosine schedule, see `training.WeightUpdate`.
+        batch_size: images per update; `None` takes the dataset's.
+        supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
+    """
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        streams: Streams | None = None,
+        progress: Progress | None = None,
+        num_epochs: int,
+        learning_rate: float,
+        learning_rate_min: float,
+        momentum: float,
+        weight_decay: float,
+        gradient_clip: float,
+        batch_size: int | None = None,
+        **supernet: Any,
+    ) -> None:
+        space: DifferentiableSpace = context.space
+        dataset, device = context.dataset, context.device
+        streams = streams or context.streams
+        self._device = device
+        self._streams = streams
+        self._progress = progress or context.progress
+        self._batch_size = batch_size or dataset.batch_size
+        self.num_scorings = 0
+        with streams.global_torch("supernet"):
+            self.supernet = space.supernet(dataset.shape, **supernet)
+        device.place(as_module(self.supernet))
+        self.update = WeightUpdate(
+            as_module(self.supernet).parameters(),
+            num_epochs=num_epochs,
+            learning_rate=learning_rate,
+            learning_rate_min=learning_rate_min,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            gradient_clip=gradient_clip,
+        )
+        train, validation = halves(dataset.train, streams.numpy("halves"))
+        self.train_stream = BatchStream(
+            dataset, train, device, streams.torch("train"), augment=True
+        )
+        self.validation_stream = BatchStream(
+            dataset, validation, device, streams.torch("validation"), augment=False
+        )
+
+    def train_epoch(
+        self,
+        weights: Callable[[], MixingWeights],
+        before_batch: Callable[[], None] | None = None,
+        *,
+        gates: Callable[[], Mapping[str, Tensor]] | None = None,
+        active: Callable[[], Mapping[str, Tensor]] | None = None,
+    ) -> dict[str, float]:
+        """Like `weights`, `gates` and `active` are asked for each batch; see `Supernet`."""
+        num_batches = self.train_stream.num_batches(self._batch_size)
+
+        def forward(batch: Batch) -> LossAndLogits:
+            images_BCHW, labels_B = batch
+            if before_batch is not None:
+                before_batch()
+            logits_BK = self.supernet(
+                images_BCHW,
+                self.on_device(weights()),
+                gates=None if gates is None else self.on_device(gates()),
+                active=None if active is None else active(),
+            )
+            return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+
+        with self._streams.global_torch("dropout"):
+            return train_epoch(
+                self.train_stream.one_pass(self._batch_size),
+                forward,
+                self.update,
+                self._device,
+                lambda done, loss: self._progress(done, num_batches, loss=loss),
+            )
+
+    def draw_batch(self, num_images: int) -> Batch:
+        return self.validation_stream.take(num_images)
+
+    @torch.no_grad()
+    def score(
+        self, candidates: Sequence[MixingWeights], batch: Batch, statistics: Statistics = "batch"
+    ) -> Scores:
+        """Cross-entropy and accuracy of each candidate on the same batch.
+
+        With `batch` statistics (the default) batch norm normalises by the batch and the running
+        statistics are left alone; those are of the mixture that was trained, and under them the
+        loss mostly measures how unlike that mixture a candidate is.
+        """
+        images_BCHW, labels_B = batch
+        figures = []
+        for candidate in candidates:
+            with self._device.autocast():
+                logits_BK = self.supernet(
+                    images_BCHW, self.on_device(candidate), statistics=statistics
+                )
+            loss = functional.cross_entropy(logits_BK.float(), labels_B)
+            accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
+            figures.append(torch.stack([loss.double(), accuracy]))
+        self.num_scorings += len(candidates)
+        loss_N, accuracy_N = torch.stack(figures, dim=1).cpu().numpy()  # one transfer for all
+        return Scores(loss_N, accuracy_N)
+
+    def on_device(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self._device.torch) for name, tensor in tensors.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "supernet": as_module(self.supernet).state_dict(),
+            "update": self.update.state_dict(),
+            "train_stream": self.train_stream.state_dict(),
+            "validation_stream": self.validation_stream.state_dict(),
+            "num_scorings": self.num_scorings,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        as_module(self.supernet).load_state_dict(state["supernet"])
+        self.update.load_state_dict(state["update"])
+        self.train_stream.load_state_dict(state["train_stream"])
+        self.validation_stream.load_state_dict(state["validation_stream"])
+        self.num_scorings = state["num_scorings"]

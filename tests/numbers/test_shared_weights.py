@@ -1,0 +1,148 @@
+"""One-shot labels: on what they depend, what they are, and what a checkpoint keeps of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from nasrun.config import SearchConfig, to_typed
+from nasrun.errors import UsageError
+from nasrun.evaluators.shared_weights import Path
+from nasrun.evaluators.supernet_scorer import SupernetScorer
+from nasrun.wiring import Wiring
+from tests.compose import composed
+
+QUICK = ["evaluator=shared_weights", "dataset=synthetic", "dataset.num_train=64", "budget=smoke"]
+NOISY = ["space=toy", "dataset.noise=200"]
+SMALL = ["dataset.size=8", "space.channels=4", "space.cells=2", "space.partial_channels=2"]
+
+
+def wired(*overrides: str) -> Wiring:
+    chosen = ["strategy=random", *QUICK, *overrides]
+    return Wiring(to_typed(composed(chosen), SearchConfig))
+
+
+def labels(wiring: Wiring, *genes: tuple[int, ...]) -> list[tuple[float, float]]:
+    genotypes = [wiring.space.decode(gene) for gene in genes]
+    return [
+        (label.values[0], label.details["val_loss"])
+        for genotype in genotypes
+        for label in wiring.raw_evaluator.evaluate([genotype])
+    ]
+
+
+def test_labels_depend_on_the_seed_and_not_on_their_order() -> None:
+    genes = [(1, 1, 1), (0, 1, 2), (2, 3, 3), (1, 0, 0)]
+    forwards = labels(wired(*NOISY), *genes)
+    assert len(set(forwards)) == 4
+    assert labels(wired(*NOISY), *genes[::-1]) == forwards[::-1]
+    assert labels(wired(*NOISY), genes[2]) == [forwards[2]]
+    assert labels(wired(*NOISY, "seed=1"), *genes) != forwards
+
+
+def test_training_teaches_the_patterns() -> None:
+    """Without any gain all logits are zero, and the first of four classes is predicted."""
+    (nothing, _), (best, _) = labels(wired("space=toy", "budget.epochs=10"), (0, 2, 3), (3, 1, 0))
+    assert (nothing, best) == (0.75, 0.0)
+
+
+@pytest.mark.parametrize("space", ["darts", "nasbench201"])
+def test_a_label_is_the_accuracy_of_the_supernet_with_only_these_edges(space: str) -> None:
+    wiring = wired(f"space={space}", *SMALL, "budget.epochs=1")
+    genotype = wiring.space.sample(np.random.default_rng(0))
+    (label,) = wiring.raw_evaluator.evaluate([genotype])
+    one_shot = wiring.raw_evaluator._one_shot
+    validation = one_shot.validation_stream.split
+    ((raw_BCHW, labels_B),) = validation.batches(torch.arange(32), 32, torch.device("cpu"))
+    images_BCHW = wiring.dataset.normalise(raw_BCHW)
+    path = Path.of(wiring.space, genotype)
+    with torch.no_grad():
+        # All operations computed and weighted by zero: slow, and the same.
+        logits_BK = one_shot.supernet(
+            images_BCHW, path.weights, gates=path.gates, statistics="batch"
+        )
+        ungated_BK = one_shot.supernet(images_BCHW, path.weights, statistics="batch")
+    assert label.values[0] == pytest.approx((logits_BK.argmax(1) != labels_B).double().mean())
+    loss = functional.cross_entropy(logits_BK, labels_B)
+    assert label.details["val_loss"] == pytest.approx(float(loss), rel=1e-4)
+    assert not torch.allclose(logits_BK, ungated_BK, atol=1e-3)  # bypassed by the edges left out
+
+
+def test_each_batch_trains_one_architecture(monkeypatch) -> None:
+    wiring = wired("space=nasbench201", *SMALL, "dataset.batch_size=16")
+    asked = []
+    supernet = type(wiring.raw_evaluator._untrained().supernet)
+    forward = supernet.forward
+
+    def spy(self, images, weights, *, gates=None, active=None, statistics="update"):
+        asked.append((weights["cell"], gates["cell"], active["cell"], statistics))
+        return forward(self, images, weights, gates=gates, active=active, statistics=statistics)
+
+    monkeypatch.setattr(supernet, "forward", spy)
+    labels(wiring, (1, 1, 1, 0, 1, 3))
+    *training, (weights_EO, gates_E, active_EO, statistics) = asked
+    assert [call[3] for call in training] == ["update"] * 3 * 2  # epochs, batches
+    assert len({tuple(call[0].flatten().tolist()) for call in training}) == 6
+    assert all((call[0].sum(1) == 1).all() for call in training)
+    assert statistics == "batch"
+    assert weights_EO.argmax(1).tolist() == [1, 1, 1, 0, 1, 3]
+    assert gates_E.tolist() == [1, 1, 1, 0, 1, 1]
+    assert (active_EO == (weights_EO == 1)).all()
+
+
+@pytest.mark.parametrize("strategy", ["genetic", "dclenas"])
+def test_a_resumed_run_equals_the_whole_one_without_training_again(
+    strategy: str, tmp_path, monkeypatch
+) -> None:
+    chosen = [*NOISY, f"strategy={strategy}", "budget.evaluations=12"]
+    chosen += ["population.size=4"] + ["predictor=ridge"] * (strategy == "dclenas")
+
+    def go(wiring: Wiring, steps: int | None = None) -> list[dict[str, float]]:
+        reports = []
+        while not wiring.strategy.finished and len(reports) != steps:
+            reports.append(dict(wiring.strategy.step().metrics))
+        return reports
+
+    whole, first, second = (wired(*chosen) for _ in range(3))
+    expected = go(whole)
+    assert expected[-1]["scorings"] == expected[-1]["labels"] == 12
+    go(first, 2)
+    state = {"work": first.strategy.state_dict(), "streams": first.streams.state_dict()}
+    torch.save(state, tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    second.strategy.load_state_dict(state["work"])
+    second.streams.load_state_dict(state["streams"])
+    monkeypatch.setattr(SupernetScorer, "train_epoch", None)
+    assert go(second) == expected[2:]
+    bought = [[(a.genotype, a.values) for a in w.evaluator.labels] for w in (second, whole)]
+    assert bought[0] == bought[1]
+
+
+def test_progress_counts_the_batches_of_the_whole_training(monkeypatch) -> None:
+    shown = []
+    monkeypatch.setattr("nasrun.training.SHOW_EVERY_S", -1.0)
+    config = to_typed(composed(["strategy=random", *QUICK, *NOISY]), SearchConfig)
+    wiring = Wiring(config, lambda done, total, **figures: shown.append((done, total)))
+    labels(wiring, (0, 0, 1))
+    assert shown == [(1, 3), (2, 3), (3, 3)]  # 3 epochs of one batch of 32 images
+
+
+def test_what_has_no_supernet_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^evaluator=shared_weights is not possible with space=n"):
+        wired("space=nasbench101").strategy  # noqa: B018 - built
+
+
+@pytest.mark.parametrize("override", ["epochs=0", "learning_rate=0", "batch_size=0", "momentum=1"])
+def test_settings_out_of_range_are_told_before_the_search(override: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(UsageError, match=rf"evaluator.{key}=[01] is not possible"):
+        wired("space=toy", f"evaluator.{override}").strategy  # noqa: B018 - built
+
+
+def test_a_supernet_that_diverges_ends_the_run_at_once() -> None:
+    wild = ["evaluator.learning_rate=1e30", "evaluator.gradient_clip=0"]
+    wiring = wired("space=nasbench201", *SMALL, *wild)
+    with pytest.raises(UsageError, match=r"learning_rate=1e\+30 is too high .* in its epoch \d"):
+        wiring.strategy.step()
