@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from nasrun import tables
+from nasrun.benchmark_table import Columns
 from nasrun.genotype import Genotype
 from nasrun.protocols import Evaluation, SearchContext, SearchSpace
 
@@ -66,7 +67,7 @@ class TableEvaluator:
         return self.table.row(genotype)
 
 
-def accuracies(columns: tables.Columns, row: int) -> dict[str, float | None]:
+def accuracies(columns: Columns, row: int) -> dict[str, float | None]:
     validation_R = columns.validation_R
     return {
         "val_accuracy": None if validation_R is None else float(validation_R[row]),
