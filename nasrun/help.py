@@ -120,7 +120,7 @@ COMMANDS = {
     ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",
-        "nasrun data import BENCHMARK FILE [--force] | describe [...] | verify [...]",
+        "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",
         (
             ("nasrun data import nasbench201 nasbench201.npz", ""),
             ("nasrun data describe", "where tables are looked for"),
@@ -129,8 +129,9 @@ COMMANDS = {
         ),
         "\n\n".join(
             [
-                f"BENCHMARK is {' or '.join(BENCHMARKS)}. import checks all that verify checks and "
-                "puts the table into the cache folder; --force replaces the one that is there. "
+                f"NAME is {' or '.join(BENCHMARKS)}; WHAT is a NAME or a file. import checks all "
+                "that verify checks and puts the table into the cache folder; --force replaces the "
+                "one that is there. "
                 "FILE is an .npz file in the condensed form, a .csv file with one row per cell, or "
                 "the official file: nasbench_only108.tfrecord, nasbench_full.tfrecord, or "
                 'NATS-tss-v1_0-3ffb9.pickle.pbz2 (python -m pip install -e ".[benchmarks]").',

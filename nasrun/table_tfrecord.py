@@ -33,7 +33,15 @@ from nasrun.protocols import Progress
 EPOCHS, NUM_REPEATS = 108, 3
 IMAGES_PER_REPEAT = NUM_IMAGES // NUM_REPEATS
 MAX_RECORD = 1 << 20  # bytes; real ones have a few hundred
-DAMAGED = (ValueError, TypeError, LookupError, struct.error, UsageError)
+DAMAGED = (  # what a record that is none can end in
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    struct.error,
+    UsageError,
+)
 
 
 @dataclass
@@ -106,10 +114,13 @@ def _add(sums: Sums, row_of: dict[str, int], record: bytes) -> None:
         return
     parts = list(_fields(base64.b64decode(metrics, validate=True)))
     final = dict(_fields([value for number, value in parts if number == 1][2]))
+    params = dict(parts)[2]
+    if not (isinstance(params, int) and params < 1 << 32):
+        raise ValueError("the number of parameters is none")
     row = row_of.setdefault(str(graph_hash), len(row_of))
     if row == len(sums.graphs):
         sums.graphs.append(parse(adjacency, operations.split(",")))
-        sums.params.append(dict(parts)[2])
+        sums.params.append(params)
         for column in (sums.repeats, sums.validation, sums.test, sums.seconds):
             column.append(0)
     sums.repeats[row] += 1
@@ -149,9 +160,10 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
 def _varint(message: bytes, position: int) -> tuple[int, int]:
     """(A whole number in groups of seven bits, the low ones first; the position after it)."""
     value = shift = 0
-    while True:
+    while shift < 64:
         byte = message[position]
         value |= (byte & 127) << shift
         position, shift = position + 1, shift + 7
         if byte < 128:
             return value, position
+    raise ValueError("a whole number is too long")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from nasrun import help, table_csv, table_import, tables
+from nasrun import help, table_csv, table_import, tables, ui
 from nasrun.cli import main
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.nasbench101_table import NasBench101Table
@@ -274,7 +276,7 @@ def test_verify_takes_all_tables_that_are_there(made, capsys, monkeypatch):
     [
         ([], "nasrun data VERB: choose from describe, import, verify"),
         (["imprt"], "nasrun data imprt: did you mean import?"),
-        (["import", "nasbench201"], "required: file; usage: nasrun data import BENCHMARK FILE"),
+        (["import", "nasbench201"], "required: file; usage: nasrun data import NAME FILE"),
         (["describe", "nasbench20"], "neither a file nor a benchmark 'nasbench20': did you mean"),
         (["verify", "nasbench201"], "there is no table of space=nasbench201 (looked for "),
         (["verify", "."], "neither a file nor a benchmark '.'"),
@@ -298,6 +300,25 @@ def test_known_words_are_those_of_the_program():
     assert set(help.CSV_LAYOUTS) == set(table_csv.LAYOUTS) == set(table_import.OFFICIAL)
     for space, layout in table_csv.LAYOUTS.items():
         assert all(name in help.CSV_LAYOUTS[space] for group in layout.cells for name in group)
+
+
+def test_long_work_says_how_far_it_is(capsys, monkeypatch):
+    """Every ten seconds, where no bar can be drawn."""
+    clock = iter([0.0, 5.0, 12.0, 24.0, 99.0, 99.0])
+    monkeypatch.setattr(ui, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    bar = ui.Bar("verify")
+    for done in (0, 1, 2, 3, 4):
+        bar(done, 4)
+    assert capsys.readouterr().err == "nasrun: verify 50%  ETA 0:12\nnasrun: verify 75%  ETA 0:08\n"
+
+
+def test_a_bar_ends_with_its_work(monkeypatch):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=60)
+    monkeypatch.setattr(ui, "console", lambda stderr: console)
+    assert list(ui.tracked("abc", 3, ui.Bar("verify"))) == ["a", "b", "c"]
+    assert "verify" in screen.getvalue()
+    assert screen.getvalue().endswith("\x1b[2K")  # the bar is wiped away
 
 
 def test_importing_and_describing_need_no_torch(made, cache):
