@@ -70,8 +70,9 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     yield "--help "
     if before[0] == "list":
         yield from (f"{group} " for group in conf_files.groups(root))
-    if before[0] == "show":
-        yield "--out "
+    yield from (f"{flag} " for flag in command.flags)
+    for words in command.words[len(before) - 1 : len(before)]:
+        yield from (f"{word} " for word in words)
     if not command.config:
         return
     waiting = next((flag for flag in FLAGS if before[-1] in (flag.long, flag.short)), None)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +15,8 @@ from typing import Any
 
 import torch
 
-
-def folder() -> Path:
-    """Where the encoders are kept, by the XDG convention."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "nasrun" / "encoders"
+from nasrun.cache_folder import cache_folder
+from nasrun.runs import replacing
 
 
 def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -33,7 +28,7 @@ def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dic
             is broken or of another recipe is made again.
     """
     text = json.dumps(recipe, sort_keys=True)
-    path = folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt"
+    path = cache_folder("encoders") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt"
     found = _read(path, text)
     if found is None:
         found = make()
@@ -57,11 +52,5 @@ def _read(path: Path, recipe: str) -> dict[str, Any] | None:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary_name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(descriptor)
-    temporary = Path(temporary_name)
-    try:
+    with replacing(path) as temporary:
         torch.save(dict(content), temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

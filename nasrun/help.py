@@ -26,7 +26,22 @@ class CommandHelp:
     details: str = ""
     config: str = ""  # the primary config in conf/; empty for a command without Hydra
     keys: tuple[str, ...] = ()  # shown with their defaults, where they exist
+    words: tuple[tuple[str, ...], ...] = ()  # known words by position, for TAB
+    flags: tuple[str, ...] = ()  # of a command without Hydra, for TAB
 
+
+BENCHMARKS = ("nasbench101", "nasbench201")  # those that there are tables of
+
+CSV_LAYOUTS = {
+    "nasbench201": "a CSV file of nasbench201 has the columns arch (|op~0|+|op~0|op~1|+|op~0|op~1|"
+    "op~2|) or edge_0_1, edge_0_2, edge_1_2, edge_0_3, edge_1_3, edge_2_3 (operations), then "
+    "cifar10_val_200 and cifar10_test_200 (percent), the same for cifar100 and imagenet16 or one "
+    "of them, and if known train_seconds_200_cifar10valid, train_seconds_200_cifar100, "
+    "params_cifar10, flops_cifar10 and so on",
+    "nasbench101": "a CSV file of nasbench101 has the columns adjacency (0 and 1, the matrix row "
+    "by row), operations (from input to output, separated by spaces), test_accuracy (mean of the "
+    "trainings, in [0, 1]), and if known val_accuracy, train_seconds, params",
+}
 
 COMMANDS = {
     "search": CommandHelp(
@@ -101,6 +116,32 @@ COMMANDS = {
         ),
         "GENOTYPE is a run folder, a genotype file, or a text: JSON, Genotype(normal=[...], ...) "
         "or a NAS-Bench-201 string. --out also writes a picture (needs no graphviz).",
+        flags=("--out",),
+    ),
+    "data": CommandHelp(
+        "import, describe and verify benchmark tables",
+        "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",
+        (
+            ("nasrun data import nasbench201 nasbench201.npz", ""),
+            ("nasrun data describe", "where tables are looked for"),
+            ("nasrun data describe nasbench201", "what is in it"),
+            ("nasrun data verify nasbench101", "takes a minute"),
+        ),
+        "\n\n".join(
+            [
+                f"NAME is {' or '.join(BENCHMARKS)}; WHAT is a NAME or a file. import checks all "
+                "that verify checks and puts the table into the cache folder; --force replaces the "
+                "one that is there. "
+                "FILE is an .npz file in the condensed form, a .csv file with one row per cell, or "
+                "the official file: nasbench_only108.tfrecord, nasbench_full.tfrecord, or "
+                'NATS-tss-v1_0-3ffb9.pickle.pbz2 (python -m pip install -e ".[benchmarks]").',
+                "The last one is a pickle, and opening a pickle can run code: take it from its "
+                "makers only. The library nats_bench opens it; nasrun itself unpickles nothing.",
+                *(f"{layout[0].upper()}{layout[1:]}." for layout in CSV_LAYOUTS.values()),
+            ]
+        ),
+        words=(("import", "describe", "verify"), BENCHMARKS),
+        flags=("--force",),
     ),
     "list": CommandHelp(
         "list what can be chosen: strategies, spaces, datasets, ...",
@@ -156,7 +197,8 @@ def page(command: str, root: Path) -> str:
     lines = [f"nasrun {command}: {about.purpose}", "", f"Usage: {about.usage}", "", "Examples:"]
     lines += _examples(about.examples)
     if about.details:
-        lines += ["", *textwrap.wrap(about.details, WIDTH)]
+        for paragraph in about.details.split("\n\n"):
+            lines += ["", *textwrap.wrap(paragraph, WIDTH, break_on_hyphens=False)]
     if about.config:
         lines += _choices(about, root)
         lines += ["", "Flags:"]

@@ -80,28 +80,12 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         return read_json(self.path / name)
 
-    @contextlib.contextmanager
-    def replacing(self, name: str, keep_previous: str | None = None) -> Iterator[Path]:
-        """A temporary path; what is written there replaces `name` at the end, or not at all.
-
-        `keep_previous` names the file to which the old version is moved.
-        """
-        target = self.path / name
-        descriptor, temporary_name = tempfile.mkstemp(
-            dir=self.path, prefix=f".{target.stem}.", suffix=target.suffix
-        )
-        os.close(descriptor)
-        temporary = Path(temporary_name)
-        try:
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            if keep_previous is not None and target.exists():
-                target.replace(self.path / keep_previous)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def replacing(
+        self, name: str, keep_previous: str | None = None
+    ) -> contextlib.AbstractContextManager[Path]:
+        """`replacing` in this folder; `keep_previous` names the file that the old one becomes."""
+        previous = None if keep_previous is None else self.path / keep_previous
+        return replacing(self.path / name, previous)
 
     def append_only_lengths(self) -> dict[str, int]:
         """Bytes in each append-only file, by its path inside the folder."""
@@ -119,6 +103,29 @@ class RunFolder:
     def _append_only_files(self) -> Iterator[Path]:
         for pattern in APPEND_ONLY:
             yield from sorted(path for path in self.path.glob(pattern) if path.is_file())
+
+
+@contextlib.contextmanager
+def replacing(target: Path, previous: Path | None = None) -> Iterator[Path]:
+    """A temporary path; what is written there replaces `target` at the end, or not at all.
+
+    The old version is moved to `previous`, where that is given.
+    """
+    descriptor, temporary_name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
+    )
+    os.close(descriptor)
+    temporary = Path(temporary_name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        if previous is not None and target.exists():
+            target.replace(previous)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

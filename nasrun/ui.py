@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+Item = TypeVar("Item")
 
 
 @functools.cache
@@ -193,3 +195,61 @@ def _duration(seconds: float) -> str:
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class Bar:
+    """A `Progress`, on standard error: a bar with an ETA on a terminal, elsewhere a line every ten
+    seconds. One piece of work may follow another; each ends when all of it is done."""
+
+    SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._bar: Any = None
+        self._started: float | None = None
+        self._said = 0.0
+
+    def __call__(self, done: int, total: int, **figures: float) -> None:
+        now = time.monotonic()
+        if self._started is None:
+            self._started = self._said = now
+        if console(stderr=True).is_terminal:
+            self._draw(done, total)
+        elif now - self._said > self.SECONDS_BETWEEN_LINES and 0 < done < total:
+            self._said = now
+            eta = _duration((now - self._started) / done * (total - done))
+            complain(f"{self._title} {done / total:.0%}  ETA {eta}")
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        self._started = None
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self, done: int, total: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn(self._title),
+                BarColumn(),
+                TimeRemainingColumn(),
+                console=console(stderr=True),
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bar.add_task("", total=total)
+            self._bar.start()
+        self._bar.update(0, completed=done, total=total)
+
+
+def tracked(items: Iterable[Item], total: int, progress: Callable[..., None]) -> Iterator[Item]:
+    """The items; `progress` hears of every thousandth, and of the end."""
+    for done, item in enumerate(items):
+        if done % 1000 == 0:
+            progress(done, total)
+        yield item
+    progress(total, total)

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nasrun.benchmark_table import Columns, Table
 from nasrun.errors import UsageError, require
 from nasrun.protocols import (
     DifferentiableSpace,
@@ -43,7 +44,6 @@ from nasrun.protocols import (
     Statistics,
     Streams,
 )
-from nasrun.tables import Columns, Table
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
 NOISE_IMAGES = 128  # at which the noise has the size that the settings say

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nasrun import tables
+from nasrun.benchmark_table import Columns, Table
 from nasrun.evaluators.landscape import Landscape
 from nasrun.genotype import Genotype
 from nasrun.protocols import ArchGraph, Evaluation, SearchContext, SearchSpace
@@ -127,11 +128,11 @@ class TableEvaluator:
         return self.table.row(genotype)
 
 
-_samples: dict[tuple[tables.Table, int], tuple[list[int], list[ArchGraph]]] = {}
+_samples: dict[tuple[Table, int], tuple[list[int], list[ArchGraph]]] = {}
 
 
 def _sample(
-    table: tables.Table, graph: Callable[[Genotype], ArchGraph], size: int
+    table: Table, graph: Callable[[Genotype], ArchGraph], size: int
 ) -> tuple[list[int], list[ArchGraph]]:
     """Rows of the table and their graphs, which depend on the space alone: the runs of a sweep
     share them, as they share the table."""
@@ -141,7 +142,7 @@ def _sample(
     return _samples[table, size]
 
 
-def accuracies(columns: tables.Columns, row: int) -> dict[str, float | None]:
+def accuracies(columns: Columns, row: int) -> dict[str, float | None]:
     validation_R = columns.validation_R
     return {
         "val_accuracy": None if validation_R is None else float(validation_R[row]),

@@ -19,9 +19,10 @@ import numpy as np
 
 from nasrun.errors import UsageError, closest
 from nasrun.genotype import Cell, Genotype
+from nasrun.protocols import ArchGraph
 
 if TYPE_CHECKING:
-    from nasrun.protocols import ArchGraph, Network, NetworkSize, TaskShape
+    from nasrun.protocols import Network, NetworkSize, TaskShape
 
 MAX_ENUMERATED = 10**6
 
@@ -129,8 +130,6 @@ class IntegerCodedSpace(ABC):
         Edges with `none` are left out. Where a genotype has several cells, labels begin with the
         cell's name; where a cell has several inputs, each of them is a vertex of its own.
         """
-        from nasrun.protocols import ArchGraph  # needs torch
-
         labels, arrows = ["input"], list[tuple[int, int]]()
         outputs = list[int]()
         for cell in genotype.cells:

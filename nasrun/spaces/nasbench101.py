@@ -21,6 +21,7 @@ import numpy as np
 from nasrun.errors import UsageError, require
 from nasrun.genotype import Cell, Edge, Genotype
 from nasrun.graph_hash import Pairs, cell_hash, graph_hash, used_vertices
+from nasrun.protocols import ArchGraph
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 from nasrun.spaces.nasbench101_cell import (
     MAX_EDGES,
@@ -31,7 +32,7 @@ from nasrun.spaces.nasbench101_cell import (
 )
 
 if TYPE_CHECKING:
-    from nasrun.protocols import ArchGraph, Network, NetworkSize, TaskShape
+    from nasrun.protocols import Network, NetworkSize, TaskShape
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))
@@ -180,8 +181,6 @@ class NasBench101(IntegerCodedSpace):
 
     def graph(self, genotype: Genotype) -> ArchGraph:
         """The pruned cell itself."""
-        from nasrun.protocols import ArchGraph  # needs torch
-
         cell = self.pruned(genotype).cell("cell")
         adjacency_VV = np.zeros((len(cell.nodes), len(cell.nodes)), dtype=np.uint8)
         for edge in cell.edges:

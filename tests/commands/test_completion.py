@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nasrun ", ["search ", "retrain ", "resume ", "show ", "list "]),
+        ("nasrun ", ["search ", "retrain ", "resume ", "show ", "data ", "list "]),
         ("nasrun se", ["search "]),
         ("nasrun --v", ["--version "]),
         ("nasrun unknown ", []),
@@ -56,6 +56,11 @@ def root(tmp_path: Path) -> Path:
         ("nasrun list s", ["space "]),
         ("nasrun show --o", ["--out "]),
         ("nasrun show ", []),  # bash offers files
+        ("nasrun data ", ["import ", "describe ", "verify "]),
+        ("nasrun data im", ["import "]),
+        ("nasrun data import ", ["nasbench101 ", "nasbench201 "]),
+        ("nasrun data import nasbench201 ", []),  # bash offers files
+        ("nasrun data import nasbench201 x.npz --f", ["--force "]),
     ],
     ids=str,
 )

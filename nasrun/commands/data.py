@@ -1,0 +1,118 @@
+"""`nasrun data import | describe | verify`: benchmark tables, into the cache and looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from nasrun import tables, ui
+from nasrun.benchmark_table import Arrays, Columns, Table
+from nasrun.errors import RunError, UsageError, closest
+from nasrun.help import argument_parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Raises `UsageError` for what cannot be read, `RunError` where a check has failed."""
+    verbs = {"import": _import, "describe": _describe, "verify": _verify}
+    verb, *others = arguments or [""]
+    if verb not in verbs:
+        raise UsageError(f"nasrun data {verb or 'VERB'}: {closest(verb, verbs)}")
+    verbs[verb](others)
+
+
+def _import(arguments: Sequence[str]) -> None:
+    from nasrun.table_import import import_table
+
+    parser = argument_parser("data")
+    parser.add_argument("benchmark")
+    parser.add_argument("file")
+    parser.add_argument("--force", action="store_true")
+    parsed = parser.parse_args(arguments)
+    with contextlib.closing(ui.Bar(f"import {parsed.benchmark}")) as bar:
+        path = import_table(parsed.benchmark, parsed.file, force=parsed.force, progress=bar)
+    ui.say(f"imported: {path}")
+    if tables.locate(parsed.benchmark) != path:
+        ui.say(f"used before it, as NASRUN_DATA says: {tables.locate(parsed.benchmark)}")
+
+
+def _describe(arguments: Sequence[str]) -> None:
+    what = _one_argument(arguments)
+    if what is None:
+        ui.listing({space: list(_whereabouts(space)) for space in tables.TABLES})
+        return
+    table, arrays = _open(what)
+    ui.say("\n".join(_description(table, arrays)))
+
+
+def _verify(arguments: Sequence[str]) -> None:
+    from nasrun.table_checks import checks
+
+    what = _one_argument(arguments)
+    found = [space for space in tables.TABLES if any(p.is_file() for p in tables.places(space))]
+    outcomes = []
+    for name in found if what is None else [what]:
+        table, arrays = _open(name)
+        ui.say(f"{table.space}: {table.path}")
+        with contextlib.closing(ui.Bar(f"verify {table.space}")) as bar:
+            for check in checks(table, arrays, bar):
+                outcomes.append(check.passed)
+                state = "ok" if check.passed else "FAILED"
+                ui.say(f"  {state:<6}  {check.name:<21}  {check.figures}")
+    if not outcomes:
+        raise UsageError("there is no table to verify: nasrun data describe says where they belong")
+    if not all(outcomes):
+        raise RunError(f"{outcomes.count(False)} of {len(outcomes)} checks failed")
+
+
+def _one_argument(arguments: Sequence[str]) -> str | None:
+    parser = argument_parser("data")
+    parser.add_argument("what", nargs="?")
+    what: str | None = parser.parse_args(arguments).what
+    return what
+
+
+def _whereabouts(space: str) -> Iterator[tuple[str, str]]:
+    """Each place where a table may be, and whether there is one."""
+    used = False
+    for path in tables.places(space):
+        there = path.is_file()
+        yield str(path), ("there, not used" if used else "used") if there else "not there"
+        used = used or there
+
+
+def _open(what: str) -> tuple[Table, Arrays]:
+    """The table of a benchmark, or the one in a file."""
+    path = tables.locate(what) if what in tables.TABLES else Path(what).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"there is neither a file nor a benchmark '{what}': {closest(what, tables.TABLES)}"
+        )
+    arrays = tables.read_arrays(path)
+    space = what if what in tables.TABLES else tables.space_of(arrays)
+    if space is None:
+        raise UsageError(f"{path} is no table of {' or '.join(tables.TABLES)}")
+    return tables.table_of(space, path, arrays), arrays
+
+
+def _description(table: Table, arrays: Arrays) -> Iterator[str]:
+    with table.path.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    yield f"{table.space}: {table.path}"
+    yield f"  rows      {table.num_rows:,}"
+    yield f"  columns   {', '.join(name for name in arrays if name != 'README')}"
+    yield f"  sha256    {checksum}"
+    for dataset, columns in table.datasets.items():
+        yield f"  {dataset}: a search sees the {columns.signal}"
+        yield from _best(table, columns)
+
+
+def _best(table: Table, columns: Columns) -> Iterator[str]:
+    """The optima and their cells."""
+    if columns.validation_R is not None:
+        row = int(columns.validation_R.argmax())
+        validation, test = columns.validation_R[row], columns.test_R[row]
+        yield f"    best validation {validation:.4%} (test {test:.4%}): {table.text(row)}"
+    row = int(columns.test_R.argmax())
+    yield f"    best test {columns.test_R[row]:.4%}: {table.text(row)}"

@@ -1,0 +1,89 @@
+"""How a table gets into the user's cache folder: read, checked in full, written at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
+
+from nasrun import table_csv, table_nats, table_tfrecord, tables
+from nasrun.benchmark_table import Arrays
+from nasrun.errors import UsageError, closest
+from nasrun.protocols import Progress
+from nasrun.runs import replacing
+from nasrun.table_checks import checks
+
+Reader = Callable[[Path, Progress], Arrays]
+
+OFFICIAL: Mapping[str, tuple[str, Reader]] = {
+    "nasbench201": (".pbz2", table_nats.read),
+    "nasbench101": (".tfrecord", table_tfrecord.read),
+}
+
+
+def import_table(space: str, file: str, *, force: bool, progress: Progress) -> Path:
+    """The path at which the table of a space is found from now on.
+
+    Args:
+        file: in the condensed form (.npz), a CSV file, or the benchmark's official one.
+        force: replace a table that was imported before.
+
+    Raises:
+        UsageError: the file is none, or is not sound. Nothing was written.
+    """
+    if space not in tables.TABLES:
+        raise UsageError(f"there is no benchmark '{space}': {closest(space, tables.TABLES)}")
+    target = tables.places(space)[-1]
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already: --force replaces it")
+    path = Path(file).expanduser()
+    arrays = dict(_reader(space, path)(path, progress))
+    table = tables.table_of(space, path, arrays)
+    faults = [
+        f"{check.name}: {check.figures}"
+        for check in checks(table, arrays, progress)
+        if not check.passed
+    ]
+    if faults:
+        raise UsageError(f"{path} is not the table of {space}: {'; '.join(faults)}")
+    arrays.setdefault("README", np.array(json.dumps({"source": path.name, "by": "nasrun data"})))
+    _write(target, arrays)
+    return target
+
+
+def _reader(space: str, path: Path) -> Reader:
+    """What reads a file like this one, by the end of its name."""
+    if not path.exists():
+        raise UsageError(f"there is no file {path}")
+    suffix, official = OFFICIAL[space]
+    if path.is_dir() and official is table_nats.read:
+        return official  # its folder of one file per cell
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file")
+    readers: dict[str, Reader] = {
+        ".npz": lambda path, progress: tables.read_arrays(path),
+        ".csv": lambda path, progress: table_csv.read(space, path, progress),
+        suffix: official,
+    }
+    if path.suffix.lower() not in readers:
+        raise UsageError(
+            f"{path} is no table of {space}: its name must end in {', '.join(readers)}"
+        )
+    return readers[path.suffix.lower()]
+
+
+def _write(target: Path, arrays: Arrays) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary, ZipFile(temporary, "w", ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():  # as numpy.savez does, but for any name
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written ({error.strerror}): XDG_CACHE_HOME=FOLDER names another "
+            "cache folder"
+        ) from None
