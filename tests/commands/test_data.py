@@ -17,9 +17,11 @@ from nasrun import help, table_csv, table_import, tables, ui
 from nasrun.cli import main
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.nasbench101_table import NasBench101Table
+from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
 from tests import made_tables
 from tests.commands.test_cli import WITHOUT_HEAVY_MODULES
+from tests.compose import node
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -66,17 +68,22 @@ def csv_file(space: str, table, path: Path, columns: dict[str, np.ndarray]) -> P
 # ---------------------------------------------------------------------------- import
 
 
+def table_evaluator(context, file):
+    settings = node("evaluator", "table", file=file)
+    return TableEvaluator(context, **{k: v for k, v in settings.items() if k[0] != "_"})
+
+
 def test_an_imported_table_is_what_a_search_reads(made, cache, capsys, monkeypatch):
     main(["data", "import", "nasbench201", str(made / "nasbench201.npz")])
     assert capsys.readouterr().out == f"imported: {cache / 'nasbench201.npz'}\n"
     assert [path.name for path in cache.iterdir()] == ["nasbench201.npz"]
     space = NasBench201(channels=4, cells=1, partial_channels=1)
-    context = SimpleNamespace(space=space, dataset_name="cifar100")
-    evaluator = TableEvaluator(context, file=None)
+    context = SimpleNamespace(space=space, dataset_name="cifar100", streams=RandomStreams(0))
+    evaluator = table_evaluator(context, None)
     assert evaluator.table.path == cache / "nasbench201.npz"
     rng = np.random.default_rng(0)
     genotypes = [space.sample(rng) for _ in range(20)]
-    expected = TableEvaluator(context, file=str(made / "nasbench201.npz"))
+    expected = table_evaluator(context, str(made / "nasbench201.npz"))
     assert evaluator.evaluate(genotypes) == expected.evaluate(genotypes)
 
     before = (cache / "nasbench201.npz").stat()
