@@ -113,10 +113,12 @@ class Insight:
         if len(self._labels) > 1:
             name = "validation error" if self._evaluator is None else "regret"
             yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
-        for what, ranking in (("held out", self.held_out(NUM_DRAWN)), ("bought", self.infills())):
-            if ranking is not None:
-                name = f"predictor_{what.replace(' ', '_')}"
-                yield name, plots.predicted_against_true(ranking, what)
+        # What was bought was chosen by the scores, so that the rest shows the predictor better.
+        held_out = self.held_out(NUM_DRAWN)
+        ranking = self.infills() if held_out is None else held_out
+        if ranking is not None:
+            what = "it bought" if held_out is None else "without a label"
+            yield "predictor", plots.predicted_against_true(ranking, what)
 
     def best_so_far(self) -> np.ndarray:
         """After each label, in their order: the regret where the optimum is known, else the best

@@ -60,7 +60,7 @@ def predicted_against_true(ranking: Ranking, what: str) -> Figure:
     """A point per architecture.
 
     Args:
-        what: the architectures: `held out`, `bought`.
+        what: says which architectures.
     """
     score_N, accuracy_N = ranking.score_N, ranking.accuracy_N
     title = f"{len(score_N):,} architectures {what}"

@@ -60,7 +60,7 @@ def test_regret_and_taus_by_hand() -> None:
     np.testing.assert_allclose(insight.best_so_far(), [0.45, 0.25, 0.25])
     assert insight.label_seconds == 30.0
     names = [name for name, _ in insight.figures()]
-    assert names == ["best_so_far", "predictor_held_out", "predictor_bought"]
+    assert names == ["best_so_far", "predictor"]
 
 
 def test_without_such_an_evaluator_only_what_was_bought_is_known() -> None:
