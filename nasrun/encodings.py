@@ -9,6 +9,8 @@ Shapes: N graphs, V vertices, L paths per code (L_seq), S slots per path, O oper
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
@@ -17,6 +19,9 @@ from typing import Any, Literal, Protocol, Self, TypeAlias
 import numpy as np
 
 from nasrun.protocols import ArchGraph
+
+NUM_BUCKETS = 512  # into which Weisfeiler-Lehman labels are hashed
+NUM_CACHED = 2**16  # a search asks for the same architectures again and again
 
 Path: TypeAlias = tuple[str, ...]
 """The operations that change something, in the order in which a signal meets them."""
@@ -29,16 +34,15 @@ def effective_paths(graph: ArchGraph) -> tuple[Path, ...]:
     Paths of one length are sorted by name, which stands in for the path-id. Graphs with equal
     paths have equal hard codes, whatever the code's width.
     """
-    return _effective_paths(graph.labels, graph.adjacency_VV.tobytes())
+    return _effective_paths(*_content(graph))
 
 
-@lru_cache(maxsize=2**17)  # a search asks for the same architectures again and again
+@lru_cache(maxsize=NUM_CACHED)
 def _effective_paths(labels: tuple[str, ...], adjacency: bytes) -> tuple[Path, ...]:
     effects = [_effect(label) for label in labels]
     effects[-1] = ()  # the output
     paths_to: list[list[Path]] = [[()]]  # to each vertex so far
-    adjacency_VV = np.frombuffer(adjacency, np.uint8).reshape(len(labels), len(labels))
-    into_VV = adjacency_VV.T.tolist()
+    into_VV = _matrix(adjacency).T.tolist()
     for own, into_V in zip(effects[1:], into_VV[1:], strict=True):
         arriving = [
             path for source, paths in enumerate(paths_to) if into_V[source] for path in paths
@@ -181,10 +185,43 @@ class AdjacencyCode:
         }
 
 
-CodeName = Literal["paths", "adjacency"]
+class LabelCode:
+    """What a graph kernel sees: roots of the counts of Weisfeiler-Lehman labels, and statistics of
+    the graph, standardised over the architectures that it was fitted to."""
 
-CODES: Mapping[str, type[PathCode] | type[AdjacencyCode]] = {
+    depth = 1  # rounds of relabelling
+
+    def __init__(
+        self, operations: Sequence[str], shift: Sequence[float], scale: Sequence[float]
+    ) -> None:
+        self.operations = tuple(operations)
+        self._shift_F, self._scale_F = np.array(shift), np.array(scale)
+        self.num_bits = NUM_BUCKETS + len(self._shift_F)
+
+    @classmethod
+    def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
+        operations = sorted({label for graph in graphs for label in graph.labels})
+        statistics_NF = np.array([statistics(graph, operations) for graph in graphs])
+        deviation_F = statistics_NF.std(axis=0)
+        scale_F = 1.0 / np.where(deviation_F > 0, deviation_F, np.inf)
+        return cls(operations, statistics_NF.mean(axis=0).tolist(), scale_F.tolist())
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        counts_NF = np.array([label_counts(graph, self.depth) for graph in graphs])
+        statistics_NF = np.array([statistics(graph, self.operations) for graph in graphs])
+        centred_NF = (statistics_NF - self._shift_F) * self._scale_F
+        return np.hstack([np.sqrt(counts_NF, dtype=np.float64), centred_NF]).astype(np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        sizes = {"shift": self._shift_F.tolist(), "scale": self._scale_F.tolist()}
+        return {"kind": "labels", "operations": list(self.operations), **sizes}
+
+
+CodeName = Literal["paths", "labels", "adjacency"]
+
+CODES: Mapping[str, type[PathCode] | type[LabelCode] | type[AdjacencyCode]] = {
     "paths": PathCode,
+    "labels": LabelCode,
     "adjacency": AdjacencyCode,
 }
 
@@ -205,3 +242,77 @@ def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
     ranks_N = rankdata(values_N)
     deviation = float(ranks_N.std())
     return (ranks_N - ranks_N.mean()) / deviation if deviation > 0 else np.zeros(len(ranks_N))
+
+
+def normal_scores(values_N: np.ndarray) -> np.ndarray:
+    """Like `standardised_ranks`, but spread as a normal distribution: differences among the best
+    count for more than those in the middle."""
+    from scipy.stats import norm, rankdata
+
+    scores_N = norm.ppf((rankdata(values_N) - 0.5) / len(values_N))
+    deviation = float(scores_N.std())
+    return (scores_N - scores_N.mean()) / deviation if deviation > 0 else np.zeros(len(scores_N))
+
+
+def label_counts(graph: ArchGraph, depth: int) -> np.ndarray:
+    """counts_F, uint8, F = NUM_BUCKETS: the Weisfeiler-Lehman labels of all rounds, hashed.
+
+    The label of a vertex is first its operation and then, `depth` times, its own with those of its
+    predecessors; and the same once more with its successors. Not to be written in.
+    """
+    return _label_counts(*_content(graph), depth)
+
+
+@lru_cache(maxsize=NUM_CACHED)
+def _label_counts(operations: tuple[str, ...], adjacency: bytes, depth: int) -> np.ndarray:
+    adjacency_VV = _matrix(adjacency)
+    first = [zlib.crc32(operation.encode()) for operation in operations]
+    seen = list(first)
+    for direction, heard_VV in enumerate((adjacency_VV.T, adjacency_VV)):
+        sources = [np.flatnonzero(row_V).tolist() for row_V in heard_VV]
+        labels = first
+        for _ in range(depth):  # the hash of a tuple of whole numbers is the same in every process
+            labels = [
+                hash((direction, own, *sorted(labels[source] for source in heard)))
+                for own, heard in zip(labels, sources, strict=True)
+            ]
+            seen += labels
+    return np.bincount(np.array(seen) % NUM_BUCKETS, minlength=NUM_BUCKETS).astype(np.uint8)
+
+
+def statistics(graph: ArchGraph, labels: Sequence[str]) -> list[float]:
+    """Counts of vertices, edges and each label; degrees of input and output; the lengths of the
+    longest and the shortest path, and how many paths there are (its logarithm)."""
+    shape = _shape_statistics(*_content(graph))
+    return [*shape, *(float(graph.labels.count(label)) for label in labels)]
+
+
+@lru_cache(maxsize=NUM_CACHED)
+def _shape_statistics(operations: tuple[str, ...], adjacency: bytes) -> tuple[float, ...]:
+    adjacency_VV = _matrix(adjacency)
+    longest, shortest, paths = [0.0], [0.0], [1.0]
+    for into_V in adjacency_VV.T.tolist()[1:]:
+        before = [source for source, arrow in enumerate(into_V) if arrow and paths[source] > 0]
+        longest.append(1.0 + max((longest[source] for source in before), default=-1.0))
+        shortest.append(1.0 + min((shortest[source] for source in before), default=-1.0))
+        paths.append(sum(paths[source] for source in before))
+    return (
+        float(len(operations)),
+        float(adjacency_VV.sum()),
+        float(adjacency_VV[0].sum()),
+        float(adjacency_VV[:, -1].sum()),
+        longest[-1],
+        shortest[-1],
+        float(np.log1p(paths[-1])),
+    )
+
+
+def _content(graph: ArchGraph) -> tuple[tuple[str, ...], bytes]:
+    """A graph as something that can be looked up."""
+    return graph.labels, graph.adjacency_VV.tobytes()
+
+
+def _matrix(adjacency: bytes) -> np.ndarray:
+    """adjacency_VV from its bytes."""
+    num_vertices = math.isqrt(len(adjacency))
+    return np.frombuffer(adjacency, np.uint8).reshape(num_vertices, num_vertices)

@@ -14,7 +14,6 @@ Shapes: N labelled and C other architectures, F features, V vertices.
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +22,10 @@ import numpy as np
 import torch
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from nasrun.encodings import standardised_ranks
+from nasrun.encodings import label_counts, normal_scores, statistics
 from nasrun.errors import require
 from nasrun.prediction import Prediction, Unlabelled
 from nasrun.protocols import ArchGraph, Progress
-
-NUM_BUCKETS = 512  # into which labels are hashed
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class GaussianProcess:
         distances_NN = squared_distances(self._features_NF, self._features_NF)
         typical = float(np.median(distances_NN[~np.eye(len(graphs), dtype=bool)]))
         self._unit = typical if typical > 0 else 1.0
-        targets_N = standardised_ranks(values_N)
+        targets_N = normal_scores(values_N)
         self._posterior = max(
             (
                 posterior(distances_NN / self._unit, targets_N, length_scale, noise)
@@ -111,55 +108,15 @@ class GaussianProcess:
     def _features(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
         statistics_NF = np.array([statistics(graph, self._labels) for graph in graphs])
         counts_NF = np.stack([label_counts(graph, self.depth) for graph in graphs])
-        return np.hstack([np.sqrt(counts_NF), (statistics_NF - self._shift_F) * self._scale_F])
+        return np.hstack(
+            [np.sqrt(counts_NF, dtype=np.float64), (statistics_NF - self._shift_F) * self._scale_F]
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Everything comes from the labels."""
-
-
-def label_counts(graph: ArchGraph, depth: int) -> np.ndarray:
-    """counts_F, F = NUM_BUCKETS: the Weisfeiler-Lehman labels of all rounds, hashed."""
-    arrows = np.argwhere(graph.adjacency_VV).tolist()
-    labels = [zlib.crc32(label.encode()) for label in graph.labels]
-    seen = list(labels)
-    for _ in range(depth):
-        before: list[list[int]] = [[] for _ in labels]
-        after: list[list[int]] = [[] for _ in labels]
-        for source, target in arrows:
-            before[target].append(labels[source])
-            after[source].append(labels[target])
-        labels = [  # the hash of a tuple of whole numbers is the same in every process
-            hash((own, tuple(sorted(into)), tuple(sorted(out_of))))
-            for own, into, out_of in zip(labels, before, after, strict=True)
-        ]
-        seen += labels
-    return np.bincount(np.array(seen) % NUM_BUCKETS, minlength=NUM_BUCKETS)
-
-
-def statistics(graph: ArchGraph, labels: Sequence[str]) -> list[float]:
-    """Counts of vertices, edges and each label; degrees of input and output; the lengths of the
-    longest and the shortest path, and how many paths there are (its logarithm)."""
-    num_vertices = len(graph.labels)
-    longest, shortest, paths = [0.0], [0.0], [1.0]
-    for into_V in graph.adjacency_VV.T.tolist()[1:]:
-        before = [source for source, arrow in enumerate(into_V) if arrow and paths[source] > 0]
-        longest.append(1.0 + max((longest[source] for source in before), default=-1.0))
-        shortest.append(1.0 + min((shortest[source] for source in before), default=-1.0))
-        paths.append(sum(paths[source] for source in before))
-    adjacency_VV = graph.adjacency_VV
-    return [
-        float(num_vertices),
-        float(adjacency_VV.sum()),
-        float(adjacency_VV[0].sum()),
-        float(adjacency_VV[:, -1].sum()),
-        longest[-1],
-        shortest[-1],
-        float(np.log1p(paths[-1])),
-        *(float(graph.labels.count(label)) for label in labels),
-    ]
 
 
 def squared_distances(first_CF: np.ndarray, second_NF: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ from nasrun.strategies.guided import PredictorGuidedSearch
 Proposals = Literal["evolution", "evolution_and_neighbours"]
 
 NUM_CENTRES, NUM_PARENTS, NUM_MUTANTS, NUM_RANDOM = 5, 20, 200, 300  # of the pool
+MAX_EDITS = 3  # between a mutant in the pool and its parent
 
 
 class DCLENAS(PredictorGuidedSearch):
@@ -82,6 +83,7 @@ class DCLENAS(PredictorGuidedSearch):
         self.proposals = proposals
         self.kappa = kappa
         self.one_per_code = one_per_code
+        self._around: dict[Genotype, list[Genotype]] = {}
 
     def propose(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:
         """The architectures that `proposals` asks for, by their predicted fitness."""
@@ -113,13 +115,22 @@ class DCLENAS(PredictorGuidedSearch):
         """The scores of the neighbours of the best, of mutants of good ones, and of random ones."""
         pool = [near for centre in ranked[:NUM_CENTRES] for near in self.around(centre)]
         parents = self.rng.integers(min(NUM_PARENTS, len(ranked)), size=NUM_MUTANTS)
-        pool += [self.space.mutate(ranked[parent], self.rng) for parent in parents]
+        pool += [self.mutant(ranked[parent]) for parent in parents]
         pool += [self.sample() for _ in range(NUM_RANDOM)]
         return self.score(pool)
 
     def around(self, centre: Genotype) -> list[Genotype]:
-        moves = getattr(self.space, "edge_moves", None)  # where edges are part of the genotype
-        return self.space.neighbours(centre) + (moves(centre) if moves is not None else [])
+        if centre not in self._around:  # the best stay the best for many rounds
+            moves = getattr(self.space, "edge_moves", None)  # where edges are part of the genotype
+            self._around[centre] = self.space.neighbours(centre)
+            self._around[centre] += moves(centre) if moves is not None else []
+        return self._around[centre]
+
+    def mutant(self, parent: Genotype) -> Genotype:
+        """One to three edits away: the neighbours are in the pool anyway."""
+        for _ in range(self.rng.integers(1, MAX_EDITS + 1)):
+            parent = self.space.mutate(parent, self.rng)
+        return parent
 
     def marks(self, genotype: Genotype) -> set[object]:
         """With `one_per_code` a round takes one architecture of each hard code. The code is barred
