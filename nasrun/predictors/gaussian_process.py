@@ -1,10 +1,11 @@
 """A Gaussian process on Weisfeiler-Lehman labels and statistics of the graph: the second floor.
 
-Features (after Ru et al., ICLR 2021, arXiv 2006.07556): how often each label occurs, where the
-label of a vertex is first its operation and then, `depth` times, its own label with those of its
-predecessors and successors; beside them counts, degrees and path lengths that cost nothing to
-know. The kernel is k(x, x') = exp(-|x - x'|^2 / (2 l^2)), the targets are standardised ranks, and
-length-scale l and noise are those of the highest marginal likelihood
+Features (after Ru et al., ICLR 2021, arXiv 2006.07556): roots of how often each label occurs, where
+the label of a vertex is first its operation and then, `depth` times, its own with those of its
+predecessors, and once more with its successors (both together ranked NAS-Bench-101 worse); beside
+them counts, degrees and path lengths that cost nothing to know. The kernel is
+k(x, x') = exp(-|x - x'|^2 / (2 l^2)), the targets are normal scores (standardised ranks tell the
+best too little apart), and length-scale l and noise are those of the highest marginal likelihood
 log p(t) = -t' (K + noise^2 I)^-1 t / 2 - log det(K + noise^2 I) / 2 + constant (Rasmussen and
 Williams 2006, Eq. 2.30); mean and deviation of the prediction are their Eq. 2.25 and 2.26.
 

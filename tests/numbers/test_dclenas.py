@@ -169,10 +169,20 @@ def test_the_pool_holds_the_neighbours_of_the_five_best(space: NasBench201) -> N
 
 def test_edge_moves_join_the_pool_where_a_space_has_them(space: NasBench201) -> None:
     strategy = make(space)
-    centre, moved = space.decode([1] * 6), space.decode([2] * 6)
+    centre, other, moved = (space.decode([gene] * 6) for gene in (0, 1, 2))
     assert strategy.around(centre) == space.neighbours(centre)
     strategy.space = SimpleNamespace(neighbours=lambda _: [centre], edge_moves=lambda _: [moved])
-    assert strategy.around(centre) == [centre, moved]
+    assert strategy.around(other) == [centre, moved]
+    assert strategy.around(centre) == space.neighbours(centre)  # once is enough
+
+
+def test_mutants_in_the_pool_are_up_to_three_edits_away(space: NasBench201) -> None:
+    strategy = make(space)
+    parent = space.decode([1] * 6)
+    genes = np.array([space.encode(strategy.mutant(parent)) for _ in range(300)])
+    edits = np.bincount((genes != 1).sum(axis=1), minlength=4)
+    assert len(edits) == 4
+    assert (edits[1:] > 50).all()  # two edits of one gene are one, or none
 
 
 def test_fitness_is_an_upper_confidence_bound(space: NasBench201) -> None:

@@ -7,12 +7,17 @@ import pytest
 
 from nasrun import build
 from nasrun.encodings import (
+    NUM_BUCKETS,
     AdjacencyCode,
+    LabelCode,
     PathBits,
     PathCode,
     code_from_state,
     effective_paths,
+    label_counts,
+    normal_scores,
     standardised_ranks,
+    statistics,
 )
 from nasrun.genotype import parse
 from nasrun.protocols import ArchGraph
@@ -135,3 +140,64 @@ def test_standardised_ranks_share_ties_and_bear_failures() -> None:
     ranks_N = standardised_ranks(np.array([-np.inf, 0.5, 0.9, 0.5]))
     assert ranks_N == pytest.approx(np.array([-1.5, 0.0, 1.5, 0.0]) / np.sqrt(4.5 / 4))
     assert standardised_ranks(np.array([0.5, 0.5])).tolist() == [0.0, 0.0]
+
+
+# ---------------------------------------------------------------------------- graph labels
+
+
+def graph_from(labels: str, *arrows: tuple[int, int]) -> ArchGraph:
+    """`labels` has one letter per inner vertex."""
+    names = ("input", *labels, "output")
+    adjacency_VV = np.zeros((len(names), len(names)), dtype=np.uint8)
+    for source, target in arrows:
+        adjacency_VV[source, target] = 1
+    return ArchGraph(names, adjacency_VV)
+
+
+def test_graph_features_by_hand() -> None:
+    graph = graph_from("ab", (0, 1), (1, 2), (0, 2), (2, 3))
+    # vertices, edges, out of the input, into the output, longest, shortest, paths, a, c
+    expected = [4, 4, 2, 1, 3, 2, np.log(3), 1, 0]
+    assert statistics(graph, ["a", "c"]) == pytest.approx(expected)
+    assert label_counts(graph, 0).sum() == 4
+    assert label_counts(graph, 2).sum() == 4 + 2 * 2 * 4  # two rounds in both directions
+    swapped = graph_from("ba", (0, 1), (1, 2), (0, 2), (2, 3))
+    assert (label_counts(graph, 0) == label_counts(swapped, 0)).all()
+    assert (label_counts(graph, 1) != label_counts(swapped, 1)).any()
+
+
+def test_labels_do_not_depend_on_the_order_of_vertices_and_know_direction() -> None:
+    graph = graph_from("ab", (0, 1), (0, 2), (1, 3), (2, 3))
+    other = graph_from("ba", (0, 1), (0, 2), (1, 3), (2, 3))
+    assert (label_counts(graph, 2) == label_counts(other, 2)).all()
+    # Of its predecessors alone, vertex `a` cannot tell these two apart; of its successors it can.
+    short, long = graph_from("a", (0, 1), (1, 2)), graph_from("ab", (0, 1), (1, 2), (2, 3))
+    shared = np.minimum(label_counts(short, 1), label_counts(long, 1)).sum()
+    # input, a, output; input and a by their predecessors; input and output by their successors
+    assert shared == 3 + 2 + 2
+
+
+def test_label_code_standardises_statistics_and_survives_its_state() -> None:
+    graphs = [graph_from("a", (0, 1), (1, 2)), graph_from("ab", (0, 1), (1, 2), (2, 3))]
+    graphs.append(graph_from("bb", (0, 1), (0, 2), (1, 3), (2, 3)))
+    code = LabelCode.fitting(graphs)
+    codes_ND = code.encode(graphs)
+    assert codes_ND.shape == (3, code.num_bits)
+    assert codes_ND.dtype == np.float32
+    expected = np.sqrt(label_counts(graphs[2], 1).astype(float))
+    np.testing.assert_allclose(codes_ND[2, :NUM_BUCKETS], expected, rtol=1e-6)
+    means, deviations = (
+        codes_ND[:, NUM_BUCKETS:].mean(axis=0),
+        codes_ND[:, NUM_BUCKETS:].std(axis=0),
+    )
+    np.testing.assert_allclose(means, 0.0, atol=1e-6)
+    assert set(np.round(deviations, 5).tolist()) <= {0.0, 1.0}  # 0: equal in all three
+    again = code_from_state(code.state_dict())
+    np.testing.assert_array_equal(again.encode(graphs), codes_ND)
+
+
+def test_normal_scores_by_hand() -> None:
+    # Quantiles at 1/8, 3/8, 5/8, 7/8: -1.15035, -0.31864, ..., and their deviation 0.84407.
+    scores = normal_scores(np.array([3.0, -np.inf, 5.0, 4.0]))
+    np.testing.assert_allclose(scores, [-0.37750, -1.36286, 1.36286, 0.37750], atol=1e-4)
+    assert normal_scores(np.array([2.0, 2.0])).tolist() == [0.0, 0.0]
