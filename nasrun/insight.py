@@ -17,7 +17,7 @@ from nasrun.labels import Labels, validation_error
 from nasrun.prediction import Prediction, Ranking
 from nasrun.protocols import ArchGraph, Evaluation, StepReport
 
-NUM_EACH_STEP = 1_000  # held-out architectures behind a step's tau
+NUM_EACH_STEP = 500  # held-out architectures behind a step's tau
 NUM_AT_THE_END = 20_000  # and behind the last one's: all the rest of nasbench201
 NUM_DRAWN = 1_000  # and points in the plot
 
@@ -69,7 +69,7 @@ class Insight:
     @property
     def label_seconds(self) -> float:
         """What the labels cost; on a table, what they cost its makers."""
-        return sum(label.cost_s for label in self._labels)
+        return float(sum(label.cost_s for label in self._labels))
 
     def metrics(self, report: StepReport, last: bool) -> dict[str, float]:
         """`regret`: how far the best label is below the optimum. `held_out_tau`: of the predictor's

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 
 from nasrun import drawing, plots
 from nasrun.genotype import Genotype
@@ -83,10 +84,10 @@ class RunRecorder:
             self._drawing_s += time.monotonic() - started
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
-        """A plot, as a picture in TensorBoard and as `<name>.svg` in the folder."""
-        with self._folder.replacing(f"{name}.svg") as path:
-            figure.savefig(path)
+        """A plot, as `<name>.png` in the folder and as a picture in TensorBoard."""
         image = plots.pixels(figure)
+        with self._folder.replacing(f"{name}.png") as path:
+            imsave(path, image)
         self._tensorboard("add_image", f"plots/{name}", image, step, dataformats="HWC")
 
     def flush(self) -> None:

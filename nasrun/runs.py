@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -142,7 +143,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def environment() -> dict[str, Any]:
+@functools.cache  # one process runs one version of the code, and a sweep asks for each job
+def environment() -> Mapping[str, Any]:
     """Versions, machine and commit of the code, for the record of a run."""
     versions = {"nasrun": __version__, "python": platform.python_version()}
     for package in PACKAGES:

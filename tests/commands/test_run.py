@@ -192,6 +192,43 @@ def test_one_shot_labels_are_scorings_and_no_true_evaluations(capsys) -> None:
     assert "4 candidates scored on shared weights, validation accuracy" in capsys.readouterr().out
 
 
+def test_the_floor_is_run_with_as_many_labels_and_compared(tmp_path, capsys) -> None:
+    search(
+        "run", "strategy=random", "budget.evaluations=6", "retrain=none", "evaluator.epochs=1",
+        "floor=true",
+    )  # fmt: skip
+    result = read("run/result.json")
+    own, floor = result["search_val_accuracy"], result["floor"]
+    accuracies = {}
+    for name in ("ridge_evolution", "local_search"):
+        part = read(f"run/floor/{name}/result.json")
+        assert (part["strategy"], part["evaluations"], part["retrain"]) == (name, 6, None)
+        accuracies[name] = part["search_val_accuracy"]
+    assert floor["strategies"] == accuracies
+    assert floor["by"] == pytest.approx(own - max(accuracies.values()))
+    assert floor["beaten"] == (floor["by"] > 0)
+    assert f"beaten: {'yes' if floor['beaten'] else 'no'}, by " in capsys.readouterr().out
+    assert {"best_so_far.png", "evaluations.jsonl"} <= {path.name for path in Path("run").iterdir()}
+
+    # Killed after the first floor: what is done is read, the rest is run.
+    record = {**read("run/run.json"), "status": "running"}
+    for name in ("result.json", "checkpoint.pt", "floor/local_search/result.json"):
+        Path("run", name).unlink()
+    Path("run/run.json").write_text(json.dumps(record))
+    ridge = Path("run/floor/ridge_evolution/result.json").stat()
+    main(["resume", "run"])
+    assert read("run/result.json")["floor"] == floor
+    assert Path("run/floor/ridge_evolution/result.json").stat() == ridge
+
+
+def test_a_floor_is_for_those_who_buy_labels(capsys) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["search", *QUICK, "floor=true", "hydra.run.dir=run"])
+    assert exit_.value.code == 2
+    assert "floor=true compares searches that spend budget.evaluations" in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize("source", ["", "genotype.json"])
 def test_retrain_from_a_run_folder_and_from_a_file(finished: Path, source: str) -> None:
     genotype = f"genotype={finished / source}"
