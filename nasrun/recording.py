@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
 import numpy as np
@@ -64,24 +65,30 @@ class RunRecorder:
             }
             self._append("evaluations.jsonl", json.dumps(line))
 
-    def weights(self, step: int, weights: MixingWeights, operations: Sequence[str]) -> None:
-        for name, weights_EO in weights.items():
-            image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
-            self._tensorboard("add_image", f"weights/{name}", image, step, dataformats="HWC")
+    def weights(
+        self, step: int, weights: MixingWeights, operations: Sequence[str], *, always: bool
+    ) -> None:
+        """Heat maps; see `_drawing`."""
+        with self._drawing(always) as wanted:
+            for name, weights_EO in weights.items() if wanted else ():
+                image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
+                self._tensorboard("add_image", f"weights/{name}", image, step, dataformats="HWC")
 
     def genotype(self, step: int, name: str, genotype: Genotype, *, always: bool) -> None:
-        """A picture of the cell, when it is not the one that was drawn last.
+        """A picture of the cell, when it is not the one that was drawn last; see `_drawing`."""
+        with self._drawing(always) as wanted:
+            if wanted and genotype != self._last_drawn:
+                image = drawing.image(genotype)
+                self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
+                self._last_drawn = genotype
 
-        Where steps are so short that pictures would cost more than a tenth of the time, some are
-        left out, unless `always`.
-        """
+    @contextmanager
+    def _drawing(self, always: bool) -> Iterator[bool]:
+        """Whether to draw: where steps are so short that pictures would cost more than a tenth of
+        the time, some are left out, unless `always`."""
         started = time.monotonic()
-        in_time = self._drawing_s < MAX_SHARE_OF_TIME * (started - self._started)
-        if genotype != self._last_drawn and (always or in_time):
-            image = drawing.image(genotype)
-            self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
-            self._last_drawn = genotype
-            self._drawing_s += time.monotonic() - started
+        yield always or self._drawing_s < MAX_SHARE_OF_TIME * (started - self._started)
+        self._drawing_s += time.monotonic() - started
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """A plot, as `<name>.png` in the folder and as a picture in TensorBoard."""

@@ -26,8 +26,6 @@ from nasrun.runs import RunFolder
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
 
-NUM_HEAT_MAPS = 20  # drawing one takes longer than a step of a tiny search
-
 
 class Work(Protocol):
     """What `drive` needs to know of a strategy or a retraining."""
@@ -162,9 +160,7 @@ def _record(
     metrics = {**report.metrics, "seconds": seconds}
     if report.weights is not None:
         metrics |= describe_weights(report.weights)
-        every = max(1, (work.total_steps or NUM_HEAT_MAPS) // NUM_HEAT_MAPS)
-        if last or spent.steps % every == 0:
-            session.recorder.weights(spent.steps, report.weights, operations)
+        session.recorder.weights(spent.steps, report.weights, operations, always=last)
     if report.incumbent is not None:
         metrics |= describe_genotype(report.incumbent)
         session.recorder.genotype(spent.steps, phase, report.incumbent, always=last)
