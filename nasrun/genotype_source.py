@@ -1,4 +1,4 @@
-"""Where a genotype can come from: a run folder, a file, or the text itself."""
+"""Where a genotype can come from: a run folder, a file, the text itself, or a published name."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import os
 from pathlib import Path
 
 from nasrun import genotype as genotypes
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, closest
 from nasrun.genotype import Genotype
+from nasrun.published import published_cells
 
 FILE_NAME = "genotype.json"
 TEXT_STARTS = ("{", "|", "Genotype(")
 
 
 def resolve(text: str) -> Genotype:
-    """The genotype that `text` is, or that the file or run folder `text` holds.
+    """The genotype that `text` is, that the file or run folder `text` holds, or that was published
+    under the name `text`.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -29,4 +31,10 @@ def resolve(text: str) -> Genotype:
         return genotypes.load(path / FILE_NAME)
     if os.path.isfile(path):
         return genotypes.load(path)
-    raise UsageError(f"there is no run folder, file or genotype '{text[:120]}'")
+    cells = published_cells()
+    if text in cells:
+        return cells[text].genotype
+    raise UsageError(
+        f"there is no run folder, file or published genotype '{text[:120]}'; "
+        f"{closest(text[:120], cells)}"
+    )

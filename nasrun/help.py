@@ -83,10 +83,12 @@ COMMANDS = {
         (
             ("nasrun retrain genotype=outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
+            ("nasrun retrain genotype=darts_v2 retrain=darts600 dataset=cifar10", "published"),
             ("nasrun retrain genotype=random space=darts seed=0", "to compare with"),
         ),
-        "GENOTYPE is a run folder, a file, or (in quotes) a text: JSON, Genotype(normal=[...], "
-        "reduce=[...]) or a NAS-Bench-201 string |op~0|+|op~0|op~1|+|op~0|op~1|op~2|.",
+        "GENOTYPE is a run folder, a file, a name (nasrun list genotypes), or (in quotes) a text: "
+        "JSON, Genotype(normal=[...], reduce=[...]) or a NAS-Bench-201 string "
+        "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|.",
         "retrain",
         (
             "genotype",
@@ -112,10 +114,11 @@ COMMANDS = {
         "nasrun show GENOTYPE [--out FILE.svg|FILE.png]",
         (
             ("nasrun show outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
-            ("nasrun show my_cell.json --out cells.svg", "a picture besides"),
+            ("nasrun show darts_v2 --out cells.svg", "a picture besides"),
         ),
-        "GENOTYPE is a run folder, a genotype file, or a text: JSON, Genotype(normal=[...], ...) "
-        "or a NAS-Bench-201 string. --out also writes a picture (needs no graphviz).",
+        "GENOTYPE is a run folder, a genotype file, a name (nasrun list genotypes), or a text: "
+        "JSON, Genotype(normal=[...], ...) or a NAS-Bench-201 string. --out also writes a picture "
+        "(needs no graphviz).",
         flags=("--out",),
     ),
     "data": CommandHelp(

@@ -35,8 +35,8 @@ def load(space: str, file: str | None = None) -> Table:
     """
     if space not in TABLES:
         raise UsageError(
-            f"evaluator=table is not possible with space={space}: there are tables of "
-            f"{' and '.join(TABLES)}"
+            f"evaluator=table is not possible with space={space}, of which there is no table: type "
+            f"{' or '.join(f'space={name}' for name in TABLES)}"
         )
     path = locate(space, file)
     status = path.stat()

@@ -17,6 +17,7 @@ PLUGINS = ("datasets", "spaces", "strategies", "evaluators", "predictors")
 ORDER = (
     {"errors"},
     {"genotype", "conf_files", "ui", "layout", "cell_text", "graph_hash", "cache_folder"},
+    {"published"},
     {"runs", "randomness", "device", "genotype_source", "config", "summary"},
     {"hydra_flags", "benchmark_table"},
     {"nasbench101_table", "nasbench201_table"},

@@ -1,4 +1,4 @@
-"""`nasrun list [KIND]`: what can be chosen. Every folder of `conf/` is a kind."""
+"""`nasrun list [KIND]`: what can be chosen. Every folder of `conf/` is a kind, and `genotypes`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from nasrun import conf_files, ui
 from nasrun.errors import UsageError, closest
 from nasrun.help import argument_parser
+from nasrun.published import published_cells
+
+GENOTYPE = "genotype"  # of `nasrun retrain` and `nasrun show`
 
 
 def main(arguments: list[str]) -> None:
@@ -15,7 +18,7 @@ def main(arguments: list[str]) -> None:
     parser = argument_parser("list")
     parser.add_argument("kind", nargs="?")
     root = conf_files.conf_dir()
-    kinds = conf_files.groups(root)
+    kinds = [*conf_files.groups(root), GENOTYPE]
     wanted = parser.parse_args(arguments).kind
     shown = kinds if wanted is None else (_kind(wanted, kinds),)
     ui.listing({f"{kind}=...": _rows(kind, root) for kind in shown})
@@ -29,6 +32,11 @@ def _kind(word: str, kinds: Sequence[str]) -> str:
 
 
 def _rows(kind: str, root: Path) -> list[tuple[str, str]]:
+    if kind == GENOTYPE:
+        return [
+            (name, f"{cell.source}; {cell.params_cifar10:,} parameters on CIFAR-10")
+            for name, cell in published_cells().items()
+        ]
     return [(option.name, option.gloss) for option in conf_files.options(kind, root)]
 
 

@@ -169,7 +169,9 @@ def test_list_everything(root: Path, monkeypatch, capsys) -> None:
     text = capsys.readouterr().out
     assert [line for line in text.splitlines() if not line.startswith(" ")] == [
         "extra=...", "", "predictor=...", "", "recipe=...", "", "space=...", "", "strategy=...",
+        "", "genotype=...",
     ]  # fmt: skip
+    assert "DARTS public code (Liu et al. 2019); 3,349,342 parameters on CIFAR-10\n" in text
     assert "  guided  With a predictor\n" in text
 
 

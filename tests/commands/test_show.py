@@ -75,8 +75,8 @@ def test_show_needs_neither_torch_nor_matplotlib(run_folder: Path) -> None:
     ("arguments", "message"),
     [
         ([], "the following arguments are required: genotype; usage: nasrun show GENOTYPE"),
-        (["no/such/file"], "there is no run folder, file or genotype 'no/such/file'"),
-        (["x" * 5000], "there is no run folder, file or genotype 'xxx"),
+        (["no/such/file"], "there is no run folder, file or published genotype 'no/such/file'"),
+        (["x" * 5000], "there is no run folder, file or published genotype 'xxx"),
         (["."], "holds no genotype.json: it is not a run that found a genotype"),
         (["bad.json"], "bad.json: the genotype is not valid JSON"),
         (["|none~0|"], "a NAS-Bench-201 string has three nodes"),

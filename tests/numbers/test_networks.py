@@ -14,7 +14,9 @@ from torch import nn
 from nasrun.costs import measure
 from nasrun.errors import UsageError
 from nasrun.genotype import darts_genotype, parse
+from nasrun.genotype_source import resolve
 from nasrun.protocols import NetworkSize, TaskShape
+from nasrun.published import published_cells
 from nasrun.spaces.darts import KNOWN_OPERATIONS, Darts
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.operations import FactorisedReduce, drop_paths, make_operation
@@ -24,7 +26,7 @@ CIFAR = NetworkSize(channels=36, cells=20)
 SKIPS = [("skip_connect", 0), ("skip_connect", 1)] * 4
 
 
-def published_cells():
+def facts_of_published_cells():
     folder = os.environ.get("NASRUN_DATA")
     if not folder:
         pytest.skip("NASRUN_DATA does not name the folder with published_cells.json")
@@ -42,8 +44,22 @@ def parameters_of(facts, shape, size):
     return network, sum(p.numel() for p in network.parameters())
 
 
+def test_published_cells_go_by_name():
+    cells = published_cells()
+    assert list(cells)[:2] == ["eg_nas_cifar10_first", "eg_nas_cifar10"]
+    darts_v2 = cells["darts_v2"]
+    assert resolve("darts_v2") == darts_v2.genotype
+    assert darts_v2.params_cifar10 == 3_349_342
+    with pytest.raises(UsageError, match="'darts_v9'; did you mean darts_v"):
+        resolve("darts_v9")
+    for name, facts in facts_of_published_cells().items():
+        pairs = {cell: [tuple(pair) for pair in facts[cell]] for cell in ("normal", "reduce")}
+        assert cells[name].genotype == darts_genotype(pairs), name
+        assert cells[name].params_cifar10 == facts["params_cifar10_36ch_20cells"], name
+
+
 def test_parameters_of_published_cells_on_cifar():
-    for name, facts in published_cells().items():
+    for name, facts in facts_of_published_cells().items():
         network, parameters = parameters_of(facts, TaskShape(3, (32, 32), 10), CIFAR)
         assert parameters == facts["params_cifar10_36ch_20cells"], name
         # CIFAR-100 differs in the classifier alone.
@@ -54,7 +70,7 @@ def test_parameters_of_published_cells_on_cifar():
 
 def test_parameters_of_published_cells_on_imagenet():
     size = NetworkSize(channels=48, cells=14, stem="imagenet")
-    for name, facts in published_cells().items():
+    for name, facts in facts_of_published_cells().items():
         _, parameters = parameters_of(facts, TaskShape(3, (224, 224), 1000), size)
         assert parameters == facts["params_imagenet_48ch_14cells"], name
 
