@@ -83,7 +83,7 @@ COMMANDS = {
         (
             ("nasrun retrain genotype=outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
-            ("nasrun retrain genotype=darts_v2 retrain=darts600 dataset=cifar10", "published"),
+            ("nasrun retrain genotype=darts_v2 dataset=cifar10", "a published cell"),
             ("nasrun retrain genotype=random space=darts seed=0", "to compare with"),
         ),
         "GENOTYPE is a run folder, a file, a name (nasrun list genotypes), or (in quotes) a text: "
