@@ -59,6 +59,7 @@ class Table(ABC):
 
     space: ClassVar[str]
     num_rows: ClassVar[int]
+    has_copies: ClassVar[bool]  # whether isomorphic cells have a row each
     required: ClassVar[tuple[str, ...]]  # arrays without which there is no table, `ops` among them
     numbers: ClassVar[
         Mapping[str, float]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from nasrun import build
 from nasrun.config import SearchConfig, compose, to_typed
 from nasrun.errors import UsageError
 from nasrun.insight import BuysLabels
@@ -17,22 +18,29 @@ from nasrun.search import open_session, run_search
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
 
-FLOORS = ("ridge_evolution", "local_search")
+FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
 
 
 def wirings(settings: SearchConfig, strategy: object, display: Display) -> dict[str, Wiring]:
-    """The floors of a search, built and checked.
+    """The floors of a search, built and checked: all but the search's own strategy.
 
     Raises:
-        UsageError: the search buys no labels.
+        UsageError: the search buys no labels, or as many as fit into a time.
     """
     if not isinstance(strategy, BuysLabels):
         raise UsageError(
             "floor=true compares searches that spend budget.evaluations, and this strategy spends "
             "none: leave floor out"
         )
+    if settings.budget.seconds is not None:
+        raise UsageError(
+            f"floor=true compares searches with equally many labels, and budget.seconds="
+            f"{settings.budget.seconds} ends them after different numbers: leave out one of them"
+        )
     floors = {}
     for name in FLOORS:
+        if name == build.option(settings.strategy):
+            continue
         budget = f"budget.evaluations={settings.budget.evaluations}"
         composed = to_typed(compose("search", [f"strategy={name}", budget]), SearchConfig)
         own = replace(

@@ -67,6 +67,11 @@ class Insight:
         return strategy.labels.labels if isinstance(strategy, BuysLabels) else ()
 
     @property
+    def has_an_answer(self) -> bool:
+        """Whether a search that ended now would have a result."""
+        return not isinstance(self._strategy, BuysLabels) or len(self._labels) > 0
+
+    @property
     def label_seconds(self) -> float:
         """What the labels cost; on a table, what they cost its makers."""
         return float(sum(label.cost_s for label in self._labels))

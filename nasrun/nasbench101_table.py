@@ -99,6 +99,7 @@ class NasBench101Table(Table):
 
     space = "nasbench101"
     num_rows = 423_624
+    has_copies = False
     required = ("n_vertices", "adjacency_bits", "ops", "op_names", "test_correct_sum")
     numbers = {  # noqa: RUF012 - as the base class has it
         "test_correct_sum": NUM_IMAGES,

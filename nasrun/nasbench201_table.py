@@ -31,6 +31,7 @@ class NasBench201Table(Table):
 
     space = "nasbench201"
     num_rows = 15_625
+    has_copies = True
     required = ("ops", "op_names")
     numbers = (
         {f"{dataset}_{part}_200": 100.0 for dataset in SECONDS for part in ("val", "test")}

@@ -116,12 +116,17 @@ def drive(
         session.checkpoint.restore_streams(saved)
         spent = Spent(**saved["spent"])
     session.display.start(phase, work.unit, work.total_steps, spent.steps)
-    while not work.finished and not spent.exhausts(budget):
+
+    def ended() -> bool:  # not by its budget before the first label
+        can_end = insight is None or insight.has_an_answer
+        return work.finished or (can_end and spent.exhausts(budget))
+
+    while not ended():
         started = time.perf_counter()
         report = work.step()
         seconds = time.perf_counter() - started
         _count(spent, report, seconds)
-        last = work.finished or spent.exhausts(budget)
+        last = ended()
         if insight is not None:
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
         spent.last = dict(report.metrics)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -116,29 +116,41 @@ class TableEvaluator:
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
     ) -> tuple[list[ArchGraph], np.ndarray]:
-        """Up to `limit` architectures without a label, and their accuracy_N: the same ones in
-        every run, but for the labelled. For `nasrun.insight`, not for a search."""
-        rows, graphs = _sample(self.table, self.space.graph, min(limit, self.table.num_rows))
-        labelled = {self.table.row(label.genotype) for label in labels}
-        kept = [i for i, row in enumerate(rows) if row not in labelled]
-        return [graphs[i] for i in kept], self.columns.signal_R[[rows[i] for i in kept]]
+        """Up to `limit` architectures that are none of the labelled nor isomorphic to one, and
+        their accuracy_N: the same ones in every run, but for those. For `nasrun.insight`, not for
+        a search."""
+        sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
+        known = {sample.key(label.genotype) for label in labels}
+        kept = [i for i, key in enumerate(sample.keys) if key not in known]
+        accuracy_N = self.columns.signal_R[[sample.rows[i] for i in kept]]
+        return [sample.graphs[i] for i in kept], accuracy_N
 
     def _row(self, genotype: Genotype) -> int:
         self.space.validate(genotype)
         return self.table.row(genotype)
 
 
-_samples: dict[tuple[Table, int], tuple[list[int], list[ArchGraph]]] = {}
+class Sample(NamedTuple):
+    """Some rows of a table, what they are, and a key that isomorphic ones share."""
+
+    rows: list[int]
+    graphs: list[ArchGraph]
+    keys: list[object]
+    key: Callable[[Genotype], object]
 
 
-def _sample(
-    table: Table, graph: Callable[[Genotype], ArchGraph], size: int
-) -> tuple[list[int], list[ArchGraph]]:
-    """Rows of the table and their graphs, which depend on the space alone: the runs of a sweep
-    share them, as they share the table."""
+_samples: dict[tuple[Table, int], Sample] = {}
+
+
+def _sample(table: Table, space: SearchSpace, size: int) -> Sample:
+    """It depends on the space alone: the runs of a sweep share it, as they share the table."""
     if (table, size) not in _samples:
+        key = space.canonical if table.has_copies else table.row
         rows = np.random.default_rng(0).permutation(table.num_rows)[:size].tolist()
-        _samples[table, size] = rows, [graph(table.genotype(row)) for row in rows]
+        genotypes = [table.genotype(row) for row in rows]
+        graphs = [space.graph(genotype) for genotype in genotypes]
+        keys = [key(one) for one in genotypes] if table.has_copies else rows
+        _samples[table, size] = Sample(rows, graphs, keys, key)
     return _samples[table, size]
 
 

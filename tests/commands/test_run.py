@@ -200,7 +200,7 @@ def test_the_floor_is_run_with_as_many_labels_and_compared(tmp_path, capsys) -> 
     result = read("run/result.json")
     own, floor = result["search_val_accuracy"], result["floor"]
     accuracies = {}
-    for name in ("ridge_evolution", "local_search"):
+    for name in ("ridge_evolution", "gp_evolution", "local_search"):
         part = read(f"run/floor/{name}/result.json")
         assert (part["strategy"], part["evaluations"], part["retrain"]) == (name, 6, None)
         accuracies[name] = part["search_val_accuracy"]
@@ -221,12 +221,34 @@ def test_the_floor_is_run_with_as_many_labels_and_compared(tmp_path, capsys) -> 
     assert Path("run/floor/ridge_evolution/result.json").stat() == ridge
 
 
-def test_a_floor_is_for_those_who_buy_labels(capsys) -> None:
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("strategy=egnas", "floor=true compares searches that spend budget.evaluations"),
+        ("budget.seconds=5", "floor=true compares searches with equally many labels"),
+    ],
+)
+def test_a_floor_needs_labels_and_as_many_of_them(override: str, message: str, capsys) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["search", *QUICK, "floor=true", "hydra.run.dir=run"])
+        main(["search", *QUICK, "strategy=random", override, "floor=true", "hydra.run.dir=run"])
     assert exit_.value.code == 2
-    assert "floor=true compares searches that spend budget.evaluations" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not Path("run").exists()
+
+
+def test_a_method_is_no_floor_of_its_own() -> None:
+    search("run", "strategy=local_search", "budget.evaluations=4", "retrain=none", "floor=true",
+           "evaluator.epochs=1")  # fmt: skip
+    assert set(read("run/result.json")["floor"]["strategies"]) == {
+        "ridge_evolution",
+        "gp_evolution",
+    }
+
+
+def test_seconds_do_not_end_a_search_before_its_first_label() -> None:
+    search("run", "strategy=ridge_evolution", "retrain=none", "budget.seconds=1e-6",
+           "budget.evaluations=8", "evaluator.epochs=1")  # fmt: skip
+    assert read("run/result.json")["evaluations"] == 4  # the first ones, which are one step
 
 
 @pytest.mark.parametrize("source", ["", "genotype.json"])
