@@ -73,7 +73,7 @@ class IntegerCodedSpace(ABC):
         parent_genes = self.encode(parent)
         while True:
             genes = list(parent_genes)
-            position = int(rng.choice(changeable))
+            position = changeable[int(rng.integers(len(changeable)))]
             shift = int(rng.integers(1, self.cardinalities[position]))
             genes[position] = (genes[position] + shift) % self.cardinalities[position]
             if self.allows(genes):
