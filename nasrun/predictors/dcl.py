@@ -44,7 +44,8 @@ class DCL:
     Args:
         generator: draws rank heads, and the encoders where stage 1 is left out.
         encoder_seed: of stage 1. Runs with equal settings share one pre-trained encoder.
-        code: what f reads: `paths` (the hard code), or `adjacency` for the ablation.
+        code: what f reads: `paths` (the hard code), `labels` (a graph kernel's), or `adjacency` for
+            the ablation.
         num_members: networks that are trained side by side.
         encoder_widths: of the layers of f, without the code's.
         head_widths: of the hidden layers of w.

@@ -19,8 +19,9 @@ the population are measured guesses, as is the predictor (predictors/dcl.py). Be
 - At most one infill of a round per hard code (`one_per_code`): without it the round is spent on
   cells that the predictor cannot tell apart.
 - `proposals=evolution_and_neighbours` takes a pool in place of the population: all neighbours of
-  the best labelled architectures, mutants of good ones and random ones, ranked by an upper
-  confidence bound. On NAS-Bench-101 it decides more than the predictor does.
+  the best labelled architectures, mutants of good ones (up to three edits) and random ones, ranked
+  by an upper confidence bound. On NAS-Bench-101 it decides more than the predictor does, which
+  there reads labels of the graph in place of the hard code (`strategy=dclenas_neighbours`).
 """
 
 from __future__ import annotations
