@@ -1,7 +1,7 @@
 """The seams of the program: what a space, a dataset, a strategy and an evaluator must offer.
 
-Plug-ins see each other only through this file. Shapes: B batch, C channels, H height, W width,
-E edges, O operations, K classes, N candidates, V graph vertices.
+Plug-ins see each other only through this file, `scoring` and `prediction`. Shapes: B batch,
+C channels, H height, W width, E edges, O operations, K classes, N candidates, V graph vertices.
 
 Everything is minimised except where a name says accuracy; accuracies are fractions in [0, 1].
 No torch at import time.
@@ -9,7 +9,7 @@ No torch at import time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from nasrun.device import Device
     from nasrun.labels import Labels
+    from nasrun.scoring import Scorer
 
 MixingWeights: TypeAlias = "Mapping[str, Tensor]"
 """Cell type -> weights_EO, float32: how much each operation contributes to each edge."""
@@ -269,43 +270,6 @@ class OneShot(Evaluator, Stateful, Protocol):
     """Its labels are scores on shared weights, whose training a resumed run does not repeat."""
 
     num_scorings: int
-
-
-class MakesScorers(Protocol):
-    """What `conf/evaluator` offers strategies on alphas, besides `evaluate` or in its place."""
-
-    def scorer(self, **settings: Any) -> Scorer: ...
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Loss (cross-entropy, nats) and accuracy of N candidates on one batch; float64."""
-
-    loss_N: np.ndarray
-    accuracy_N: np.ndarray
-
-
-class Scorer(Stateful, Protocol):
-    """Shared weights that can be trained, and that score mixing weights without training: a
-    supernet, or the landscape of a benchmark table. A batch handle is opaque to the caller: all
-    candidates that are compared are scored on the same one."""
-
-    num_scorings: int  # how many candidates have been scored so far
-
-    def train_epoch(
-        self,
-        weights: Callable[[], MixingWeights],
-        before_batch: Callable[[], None] | None = None,
-    ) -> dict[str, float]:
-        """One pass over the training half. `weights()` is asked for each batch, so that it can be
-        constant, sampled, or depend on alphas that `before_batch` moves. Returns metrics."""
-
-    def draw_batch(self, num_images: int) -> Any:
-        """The next `num_images` of the validation half, without augmentation."""
-
-    def score(
-        self, candidates: Sequence[MixingWeights], batch: Any, statistics: Statistics = "batch"
-    ) -> Scores: ...
 
 
 # ---------------------------------------------------------------------------- strategies

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -18,6 +18,7 @@ from nasrun import build, drawing
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
 from nasrun.genotype import Genotype
+from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
 from nasrun.protocols import MixingWeights, StepReport
 from nasrun.recording import RunRecorder
@@ -55,6 +56,7 @@ class Spent:
     seconds: float = 0.0
     best_accuracy: float | None = None
     last: Mapping[str, float] | None = None
+    guard: Guard = field(default_factory=Guard)
 
     def exhausts(self, budget: BudgetConfig | None) -> bool:
         if budget is None:
@@ -114,7 +116,7 @@ def drive(
     if saved is not None:
         work.load_state_dict(saved["work"])
         session.checkpoint.restore_streams(saved)
-        spent = Spent(**saved["spent"])
+        spent = Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
     session.display.start(phase, work.unit, work.total_steps, spent.steps)
 
     def ended() -> bool:  # not by its budget before the first label
@@ -130,8 +132,10 @@ def drive(
         if insight is not None:
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
         spent.last = dict(report.metrics)
+        for warning in spent.guard.look_at(report, operations):
+            session.log(f"warning: {warning}")
         _record(session, phase, spent, report, seconds, work, operations, last)
-        state = {"phase": phase, "work": work.state_dict(), "spent": vars(spent)}
+        state = {"phase": phase, "work": work.state_dict(), "spent": asdict(spent)}
         state["carried"] = dict(carried or {})
         session.checkpoint.save(state, session.recorder.flush, always=last)
     session.display.finish()
@@ -167,7 +171,7 @@ def _record(
         metrics |= describe_weights(report.weights)
         session.recorder.weights(spent.steps, report.weights, operations, always=last)
     if report.incumbent is not None:
-        metrics |= describe_genotype(report.incumbent)
+        metrics |= count_operations(report.incumbent)
         session.recorder.genotype(spent.steps, phase, report.incumbent, always=last)
     session.recorder.scalars(phase, spent.steps, metrics)
     session.recorder.evaluations(spent.steps, report.evaluations)
@@ -180,15 +184,6 @@ def describe_weights(weights: MixingWeights) -> dict[str, float]:
     rows_EO = torch.cat([tensor.double() for tensor in weights.values()])
     entropy_E = -(rows_EO * rows_EO.clamp_min(1e-12).log()).sum(dim=1)
     return {"alpha_entropy": float(entropy_E.mean())}
-
-
-def describe_genotype(genotype: Genotype) -> dict[str, float]:
-    """Signs of collapse: how many edges are skip connections, and how many are none."""
-    operations = [edge.operation for cell in genotype.cells for edge in cell.edges]
-    return {
-        "num_skip_edges": float(sum(name.startswith("skip") for name in operations)),
-        "num_none_edges": float(sum(name == "none" for name in operations)),
-    }
 
 
 def run_search(
@@ -251,6 +246,7 @@ def _search(
         "threads": torch.get_num_threads(),
         **wiring.final(front[0]),
         **insight.result(metrics),
+        "warnings": list(spent.guard.said.values()),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from nasrun.genotype import Genotype
 def summary(folder: Path, result: Mapping[str, Any]) -> str:
     """The end of a run as text, from the contents of its `result.json`."""
     rows = [*_search(result), *_predictor(result.get("predictor")), *_floor(result.get("floor"))]
-    rows += [*_table(result.get("table")), *_retrain(result.get("retrain"))]
+    rows += [*_table(result.get("table")), *_one_shot(result.get("one_shot"))]
+    rows += [*_retrain(result.get("retrain")), *_warnings(result.get("warnings", ()))]
     rows += _where_next(folder, result)
     table = "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
     return f"\n{cell_text.text(Genotype.from_json(result['genotype']))}\n\n{table}"
@@ -25,7 +26,7 @@ def _search(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     parts = [f"{result['search_seconds']:.1f} s"]
     table = result.get("table") or {}
     if result["scorings"]:
-        scored_on = "the landscape of the table" if table else "shared weights"
+        scored_on = "the landscape of the table" if table.get("landscape") else "shared weights"
         parts.append(f"{result['scorings']:,} candidates scored on {scored_on}")
     if result["evaluations"]:
         parts.append(f"{result['evaluations']:,} true evaluations")
@@ -64,6 +65,18 @@ def _table(table: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
         control = table["control"]
         figures = f"{control['test_accuracy']:.2%}, percentile {control['percentile']:.1f}"
         yield "control", f"{control['name']} has {figures}"
+
+
+def _one_shot(one_shot: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    taus = [(key, one_shot.get(f"{key}_tau")) for key in ("loss", "accuracy")] if one_shot else []
+    found = [f"{tau:.3f} by {key}" for key, tau in taus if tau is not None]
+    if found:
+        yield "one-shot", f"Kendall's tau with the table's test accuracy: {', '.join(found)}"
+
+
+def _warnings(warnings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for warning in warnings:
+        yield "warning", warning
 
 
 def _retrain(retrain: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:

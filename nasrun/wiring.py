@@ -16,8 +16,9 @@ from nasrun.errors import UsageError, raise_together
 from nasrun.genotype import Genotype
 from nasrun.insight import Insight
 from nasrun.labels import Labels
-from nasrun.protocols import Dataset, LooksUp, MakesScorers, OneShot, Scorer, Strategy
+from nasrun.protocols import Dataset, LooksUp, OneShot, Strategy
 from nasrun.randomness import RandomStreams
+from nasrun.scoring import MakesScorers, Scorer
 
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 

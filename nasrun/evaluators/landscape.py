@@ -37,13 +37,10 @@ import torch
 
 from nasrun.benchmark_table import Columns, Table
 from nasrun.errors import UsageError, require
-from nasrun.protocols import (
-    DifferentiableSpace,
-    MixingWeights,
-    Scores,
-    Statistics,
-    Streams,
-)
+from nasrun.genotype import Genotype
+from nasrun.prediction import Ranking
+from nasrun.protocols import DifferentiableSpace, MixingWeights, Statistics, Streams
+from nasrun.scoring import Scores
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
 NOISE_IMAGES = 128  # at which the noise has the size that the settings say
@@ -107,8 +104,8 @@ class Landscape:
         fixed = streams.derived("landscape")
         cells = (self.num_operations,) * self.num_edges
         self.scores = np.empty(cells)  # X, an axis for each edge
-        genes_RE = table.genes(space.encode)
-        self.scores[tuple(genes_RE.T)] = np.maximum(columns.signal_R, accuracy_floor)
+        self._genes_RE = table.genes(space.encode)
+        self.scores[tuple(self._genes_RE.T)] = np.maximum(columns.signal_R, accuracy_floor)
         self.scores += rank_noise * fixed.numpy("cells").standard_normal(cells)
         z_NEO = fixed.numpy("alphas").standard_normal((NUM_DRAWS, *self._shape))
         weights_NEO = np.exp(z_NEO) / np.exp(z_NEO).sum(axis=2, keepdims=True)
@@ -136,12 +133,20 @@ class Landscape:
         )  # the uniform W weighs all alike
         return ACCURACY_UNIFORM + self._scale * change_N
 
+    def tau(self, true_R: np.ndarray) -> float | None:
+        """Kendall's tau of X with the true accuracies of the rows of the table."""
+        return Ranking(self.scores[tuple(self._genes_RE.T)], true_R).tau
+
     def train_epoch(
         self,
         weights: Callable[[], MixingWeights],
         before_batch: Callable[[], None] | None = None,
     ) -> dict[str, float]:
         """There is nothing to train."""
+        return {}
+
+    def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
+        """Nor on paths."""
         return {}
 
     def draw_batch(self, num_images: int) -> LandscapeBatch:

@@ -14,13 +14,12 @@ import math
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-from torch import Tensor
 from torch.nn import functional
 
 from nasrun.errors import RunError, UsageError, require
-from nasrun.evaluators.supernet_scorer import SupernetScorer
+from nasrun.evaluators.supernet_scorer import Path, SupernetScorer
 from nasrun.genotype import Genotype
 from nasrun.protocols import DifferentiableSpace, Evaluation, Progress, SearchContext
 from nasrun.training import predict
@@ -119,20 +118,9 @@ class SharedWeights:
 
         one_shot = self._untrained(show)
         rng = self._context.streams.derived("one-shot architectures").numpy("sample")
-        drawn: Path
-
-        def draw() -> None:
-            nonlocal drawn
-            drawn = Path.of(self.space, self.space.sample(rng))
-
         for epoch in range(self.epochs):
             try:
-                one_shot.train_epoch(
-                    lambda: drawn.weights,
-                    before_batch=draw,
-                    gates=lambda: drawn.gates,
-                    active=lambda: drawn.active,
-                )
+                one_shot.train_paths(lambda: self.space.sample(rng))
             except RunError as error:
                 raise UsageError(
                     f"evaluator.learning_rate={self.learning_rate} is too high for the supernet: "
@@ -179,17 +167,3 @@ class SharedWeights:
         if state:
             self._one_shot = self._untrained()
             self._one_shot.load_state_dict(state)
-
-
-class Path(NamedTuple):
-    """The arguments with which a supernet computes one architecture and nothing besides."""
-
-    weights: dict[str, Tensor]  # cell type -> weights_EO, one-hot
-    gates: dict[str, Tensor]  # cell type -> gates_E
-    active: dict[str, Tensor]  # cell type -> active_EO, bool
-
-    @classmethod
-    def of(cls, space: DifferentiableSpace, genotype: Genotype) -> Path:
-        weights = space.one_hot(genotype)
-        active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
-        return cls(weights, space.one_hot_gates(genotype), active)

@@ -6,24 +6,26 @@ training them. Shapes: B batch, C channels, H height, W width, K classes, N cand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nasrun.genotype import Genotype
 from nasrun.protocols import (
     Batch,
     DifferentiableSpace,
     MixingWeights,
     Progress,
-    Scores,
     SearchContext,
     Statistics,
     Streams,
     as_module,
 )
+from nasrun.scoring import Scores
 from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
 
 
@@ -55,6 +57,7 @@ class SupernetScorer:
     ) -> None:
         space: DifferentiableSpace = context.space
         dataset, device = context.dataset, context.device
+        self._space = space
         streams = streams or context.streams
         self._device = device
         self._streams = streams
@@ -113,10 +116,23 @@ class SupernetScorer:
                 lambda done, loss: self._progress(done, num_batches, loss=loss),
             )
 
+    def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
+        path: Path
+
+        def next_path() -> None:
+            nonlocal path
+            path = Path.of(self._space, draw())
+
+        return self.train_epoch(
+            lambda: path.weights,
+            before_batch=next_path,
+            gates=lambda: path.gates,
+            active=lambda: path.active,
+        )
+
     def draw_batch(self, num_images: int) -> Batch:
         return self.validation_stream.take(num_images)
 
-    @torch.no_grad()
     def score(
         self, candidates: Sequence[MixingWeights], batch: Batch, statistics: Statistics = "batch"
     ) -> Scores:
@@ -126,19 +142,34 @@ class SupernetScorer:
         statistics are left alone; those are of the mixture that was trained, and under them the
         loss mostly measures how unlike that mixture a candidate is.
         """
+        return self._scores(({"weights": candidate} for candidate in candidates), batch, statistics)
+
+    def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
+        """Like `score`, of single architectures under batch statistics: nothing else is computed,
+        which is five times as fast."""
+        paths = (Path.of(self._space, genotype)._asdict() for genotype in genotypes)
+        return self._scores(paths, batch, "batch")
+
+    @torch.no_grad()
+    def _scores(
+        self, mixtures: Iterable[dict[str, Any]], batch: Batch, statistics: Statistics
+    ) -> Scores:
+        """Of what `mixtures` tell the supernet to compute."""
         images_BCHW, labels_B = batch
-        figures = []
-        for candidate in candidates:
+        figures, losses = [], []
+        for mixture in mixtures:
+            on_device = {name: self.on_device(tensors) for name, tensors in mixture.items()}
             with self._device.autocast():
-                logits_BK = self.supernet(
-                    images_BCHW, self.on_device(candidate), statistics=statistics
-                )
-            loss = functional.cross_entropy(logits_BK.float(), labels_B)
+                logits_BK = self.supernet(images_BCHW, **on_device, statistics=statistics).float()
+            losses.append(functional.cross_entropy(logits_BK, labels_B, reduction="none"))
+            loss = functional.cross_entropy(logits_BK, labels_B)
             accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
             figures.append(torch.stack([loss.double(), accuracy]))
-        self.num_scorings += len(candidates)
-        loss_N, accuracy_N = torch.stack(figures, dim=1).cpu().numpy()  # one transfer for all
-        return Scores(loss_N, accuracy_N)
+        self.num_scorings += len(losses)
+        loss_and_accuracy_2N, losses_NB = torch.stack(figures, dim=1), torch.stack(losses)
+        figures_3N = torch.stack([*loss_and_accuracy_2N, comparison_noise(losses_NB)])
+        loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
+        return Scores(loss_N, accuracy_N, noise_N if len(losses) > 1 else None)
 
     def on_device(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._device.torch) for name, tensor in tensors.items()}
@@ -158,3 +189,24 @@ class SupernetScorer:
         self.train_stream.load_state_dict(state["train_stream"])
         self.validation_stream.load_state_dict(state["validation_stream"])
         self.num_scorings = state["num_scorings"]
+
+
+class Path(NamedTuple):
+    """The arguments with which a supernet computes one architecture and nothing besides."""
+
+    weights: dict[str, Tensor]  # cell type -> weights_EO, one-hot
+    gates: dict[str, Tensor]  # cell type -> gates_E
+    active: dict[str, Tensor]  # cell type -> active_EO, bool
+
+    @classmethod
+    def of(cls, space: DifferentiableSpace, genotype: Genotype) -> Path:
+        weights = space.one_hot(genotype)
+        active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
+        return cls(weights, space.one_hot_gates(genotype), active)
+
+
+def comparison_noise(losses_NB: Tensor) -> Tensor:
+    """noise_N, float64: the standard error of each candidate's mean loss, as compared with the mean
+    of all candidates. What makes an image hard for all of them says nothing of a candidate."""
+    apart_NB = (losses_NB - losses_NB.mean(dim=0)).double()
+    return apart_NB.std(dim=1) / math.sqrt(losses_NB.shape[1])

@@ -19,64 +19,25 @@ from nasrun.genotype import Genotype
 from nasrun.protocols import ArchGraph, Evaluation, SearchContext, SearchSpace
 
 
-class TableEvaluator:
-    """An `Evaluator` of both kinds. The cost of a label is what the table's makers trained, in
-    seconds; 0 if unknown.
+class TableLookup:
+    """What a table says of architectures of the run's space on the run's dataset.
 
     Args:
         file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
-        rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
-            independent_share: of the `Landscape`.
 
     Raises:
         UsageError: there is no table of this space and dataset, or it is not sound.
     """
 
-    objectives = ("val_error",)
-    needs_images: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        context: SearchContext,
-        *,
-        file: str | None,
-        rank_noise: float,
-        accuracy_floor: float,
-        accuracy_spread: float,
-        loss_noise: float,
-        accuracy_noise: float,
-        independent_share: float,
-    ) -> None:
+    def __init__(self, context: SearchContext, file: str | None) -> None:
         self.space: SearchSpace = context.space
         self.table = tables.load(self.space.name, file)
         self.columns = self.table.columns(context.dataset_name)
-        self._landscape = partial(
-            Landscape,
-            context.space,
-            self.table,
-            self.columns,
-            context.streams,
-            rank_noise=rank_noise,
-            accuracy_floor=accuracy_floor,
-            accuracy_spread=accuracy_spread,
-            loss_noise=loss_noise,
-            accuracy_noise=accuracy_noise,
-            independent_share=independent_share,
-        )
 
-    def scorer(self, **_: Any) -> Landscape:
-        """The landscape; settings of a supernet and of its training mean nothing to it."""
-        return self._landscape()
-
-    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+    def row(self, genotype: Genotype) -> int:
         """Raises `UsageError` for an architecture outside the space."""
-        return [self._evaluate(genotype) for genotype in genotypes]
-
-    def _evaluate(self, genotype: Genotype) -> Evaluation:
-        row = self._row(genotype)
-        seconds_R = self.columns.seconds_R
-        cost_s = 0.0 if seconds_R is None else float(seconds_R[row])
-        return Evaluation(genotype, (1.0 - float(self.columns.signal_R[row]),), cost_s)
+        self.space.validate(genotype)
+        return self.table.row(genotype)
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """The `table` part of the result: the only look at the test column.
@@ -85,7 +46,7 @@ class TableEvaluator:
         accuracy among all architectures; `datasets` has the figures on all that the table has;
         `control` is a cell that needs no search, to compare with.
         """
-        row = self._row(genotype)
+        row = self.row(genotype)
         datasets = {name: accuracies(one, row) for name, one in self.table.datasets.items()}
         return {
             "table": {
@@ -104,9 +65,74 @@ class TableEvaluator:
         if control is None:
             return None
         name, genotype = control
-        row = self._row(genotype)
+        row = self.row(genotype)
         percentile = self.columns.percentile(row)
         return {"name": name, **accuracies(self.columns, row), "percentile": percentile}
+
+
+class TableEvaluator(TableLookup):
+    """An `Evaluator` of both kinds. The cost of a label is what the table's makers trained, in
+    seconds; 0 if unknown.
+
+    Args:
+        file: see `TableLookup`.
+        rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
+            independent_share: of the `Landscape`.
+    """
+
+    objectives = ("val_error",)
+    needs_images: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        file: str | None,
+        rank_noise: float,
+        accuracy_floor: float,
+        accuracy_spread: float,
+        loss_noise: float,
+        accuracy_noise: float,
+        independent_share: float,
+    ) -> None:
+        super().__init__(context, file)
+        self._landscape: Landscape | None = None
+        self._make_landscape = partial(
+            Landscape,
+            context.space,
+            self.table,
+            self.columns,
+            context.streams,
+            rank_noise=rank_noise,
+            accuracy_floor=accuracy_floor,
+            accuracy_spread=accuracy_spread,
+            loss_noise=loss_noise,
+            accuracy_noise=accuracy_noise,
+            independent_share=independent_share,
+        )
+
+    def scorer(self, **_: Any) -> Landscape:
+        """The landscape; settings of a supernet and of its training mean nothing to it."""
+        self._landscape = self._make_landscape()
+        return self._landscape
+
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        """Raises `UsageError` for an architecture outside the space."""
+        return [self._evaluate(genotype) for genotype in genotypes]
+
+    def _evaluate(self, genotype: Genotype) -> Evaluation:
+        row = self.row(genotype)
+        seconds_R = self.columns.seconds_R
+        cost_s = 0.0 if seconds_R is None else float(seconds_R[row])
+        return Evaluation(genotype, (1.0 - float(self.columns.signal_R[row]),), cost_s)
+
+    def final(self, genotype: Genotype) -> dict[str, Any]:
+        """After a search on the landscape, also how well that ranks all cells."""
+        result = super().final(genotype)
+        if self._landscape is None:
+            return result
+        result["table"]["landscape"] = True
+        return result | {"one_shot": {"accuracy_tau": self._landscape.tau(self.columns.test_R)}}
 
     @property
     def optimum(self) -> float:
@@ -124,10 +150,6 @@ class TableEvaluator:
         kept = [i for i, key in enumerate(sample.keys) if key not in known]
         accuracy_N = self.columns.signal_R[[sample.rows[i] for i in kept]]
         return [sample.graphs[i] for i in kept], accuracy_N
-
-    def _row(self, genotype: Genotype) -> int:
-        self.space.validate(genotype)
-        return self.table.row(genotype)
 
 
 class Sample(NamedTuple):

@@ -25,22 +25,23 @@ Deviations, where the paper is silent, contradicts itself or does not work as pr
   `fitness=paper` is the printed form; `fitness=centred` subtracts the population's mean of L2.
 - The loop "while k < lambda" of line 6 counts generations and candidates alike; the cost stated in
   the text is N*lambda scorings, so `num_generations` is 1 by default; literally it is lambda - 1.
-- sigma is not given: 0.3. The warm-up of 15 of 50 epochs is a share (0.3) of any number of epochs.
+- sigma is not given: 0.3 throughout; `sigma_schedule=inverse` is what the public code meant to do.
+- The warm-up of 15 of 50 epochs is a share (0.3) of any number of epochs.
+- `weights=sampled` trains w on one random architecture per batch in place of the mixture alpha:
+  small supernets rank cells better for it.
 - Eq. 5 centres the covariance on the new mean; pycma's standard update centres on the old one and
   divides by sigma.
 - Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses other
   images of the validation half than the fitness. alpha starts at 1e-3 * N(0, 1) as in DARTS.
-- The candidates of one start differ from those of every other: N has an effect.
+- The candidates of one start differ from those of every other: N has an effect. What the public
+  code does in effect is `strategy=egnas_as_published`.
 
 Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -49,48 +50,25 @@ from torch import Tensor
 
 from nasrun.errors import RunError, require
 from nasrun.genotype import Genotype
-from nasrun.protocols import (
-    DifferentiableSpace,
-    SearchContext,
-    Statistics,
-    StepReport,
+from nasrun.protocols import DifferentiableSpace, SearchContext, Statistics, StepReport
+from nasrun.scoring import Scores
+from nasrun.strategies.cma_es import Covariance, EvolutionStrategies
+from nasrun.strategies.egnas_fitness import (
+    Exploration,
+    Start,
+    compound_fitness,
+    cosine_similarity,
+    flat,
+    softmax_per_edge,
+    weights_step,
 )
 
 Direction = Literal["delta", "softmax", "raw"]
 Similarity = Literal["printed", "centred"]
+SigmaSchedule = Literal["constant", "inverse"]
+Training = Literal["mixture", "sampled"]
 
-
-@dataclass(frozen=True)
-class Start:
-    """The outcome of one evolution strategy: x*_n, its fitness and its cross-entropy."""
-
-    alpha_D: np.ndarray
-    fitness: float
-    loss: float
-
-
-@dataclass
-class Exploration:
-    """One epoch's evolution strategies: what they compete on, and what came of it."""
-
-    batch: Any
-    loss: float  # of alpha_t on the batch
-    accuracy: float  # Acc(alpha_t) of Eq. 7
-    fitness: list[float] = field(default_factory=list)  # of all candidates, failed ones left out
-    num_failed: int = 0
-    sigma: float = np.nan  # of CMA-ES after its last generation
-
-    def metrics(self) -> dict[str, float]:
-        fitness = np.array(self.fitness or [np.nan])
-        return {
-            "val_loss": self.loss,
-            "val_accuracy": self.accuracy,
-            "fitness_best": float(fitness.min()),
-            "fitness_mean": float(fitness.mean()),
-            "fitness_spread": float(fitness.std()),
-            "failed_candidates": float(self.num_failed),
-            "sigma": self.sigma,
-        }
+SIGMA_MIN = 0.02  # of the inverse schedule, as in the public code
 
 
 class EGNAS:
@@ -99,17 +77,23 @@ class EGNAS:
     Args:
         num_epochs: T, warm-up included.
         warmup: share of the epochs in which only the weights are trained.
+        weights: w is trained on the mixture `alpha`, or on `sampled` paths.
         num_starts: N, evolution strategies per epoch.
         population_size: lambda, candidates per generation.
-        num_generations: generations of each evolution strategy.
+        num_generations: of each evolution strategy; `None` is lambda - 1, Algorithm 1 to the word.
         sigma: initial step size of CMA-ES.
+        sigma_schedule: `constant`, or `inverse`: sigma / t in the t-th epoch after warm-up, never
+            below 0.02 (nor above sigma).
+        covariance: of CMA-ES, `full` or `separable`.
         sigma_start: distance of the starts from alpha (line 5).
         xi: step size of Eq. 8.
         zeta, eta: weights of cross-entropy and similarity in the fitness (Eq. 7).
         similarity: `printed`, or `centred` on the mean similarity of the population.
         direction: what s is, see Deviations.
         statistics: batch norm while candidates are scored, `batch` or `running`.
-        fitness_images, selection_images: images of the validation half for Eq. 7 and for Eq. 9.
+        fitness_batches: batches behind a fitness; all candidates of an epoch share them.
+        fitness_images, selection_images: images of a batch for Eq. 7 and for Eq. 9, both of the
+            validation half; `selection_images=0` scores Eq. 9 on the images of the fitness.
         batch_size: images per update of w; `None` takes the dataset's.
         learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD on w.
     """
@@ -123,10 +107,13 @@ class EGNAS:
         *,
         num_epochs: int,
         warmup: float,
+        weights: Training,
         num_starts: int,
         population_size: int,
-        num_generations: int,
+        num_generations: int | None,
         sigma: float,
+        sigma_schedule: SigmaSchedule,
+        covariance: Covariance,
         sigma_start: float,
         xi: float,
         zeta: float,
@@ -134,6 +121,7 @@ class EGNAS:
         similarity: Similarity,
         direction: Direction,
         statistics: Statistics,
+        fitness_batches: int,
         fitness_images: int,
         selection_images: int,
         batch_size: int | None,
@@ -152,18 +140,23 @@ class EGNAS:
             population_size,
             "at least 2, since CMA-ES recombines the better half",
         )
+        if num_generations is None:
+            num_generations = population_size - 1
         require(num_generations >= 1, "strategy.num_generations", num_generations, "at least 1")
         require(sigma > 0, "strategy.sigma", sigma, "above 0")
         require(sigma_start >= 0, "strategy.sigma_start", sigma_start, "at least 0")
         require(statistics != "update", "strategy.statistics", statistics, "batch or running")
+        require(fitness_batches >= 1, "strategy.fitness_batches", fitness_batches, "at least 1")
         require(fitness_images >= 2, "strategy.fitness_images", fitness_images, "at least 2")
-        require(selection_images >= 2, "strategy.selection_images", selection_images, "at least 2")
+        enough = selection_images == 0 or selection_images >= 2
+        require(enough, "strategy.selection_images", selection_images, "0, or at least 2")
         self.num_epochs = num_epochs
         self.num_warmup = round(warmup * num_epochs)
+        self.weights = weights
         self.num_starts = num_starts
-        self.population_size = population_size
         self.num_generations = num_generations
         self.sigma = sigma
+        self.sigma_schedule = sigma_schedule
         self.sigma_start = sigma_start
         self.xi = xi
         self.zeta = zeta
@@ -171,6 +164,7 @@ class EGNAS:
         self.similarity = similarity
         self.direction = direction
         self.statistics = statistics
+        self.fitness_batches = fitness_batches
         self.fitness_images = fitness_images
         self.selection_images = selection_images
         self.space: DifferentiableSpace = context.space
@@ -188,6 +182,7 @@ class EGNAS:
         self.epoch = 0
         dimension = sum(edges * ops for edges, ops in self.space.alpha_shapes.values())
         self.alpha_D = 1e-3 * self.rng.standard_normal(dimension)
+        self.strategies = EvolutionStrategies(dimension, population_size, self.rng, covariance)
 
     @property
     def total_steps(self) -> int:
@@ -200,9 +195,7 @@ class EGNAS:
     def step(self) -> StepReport:
         """One epoch: lines 3 to 16."""
         # Line 3: the weights.
-        weights = self.mixing_weights(self.alpha_D)
-        training = self.scorer.train_epoch(lambda: weights)
-        metrics = {f"train_{name}": value for name, value in training.items()}
+        metrics = {f"train_{name}": value for name, value in self.train().items()}
         # Lines 4 to 16: the architecture.
         self.epoch += 1
         if self.epoch > self.num_warmup:
@@ -213,6 +206,13 @@ class EGNAS:
             weights=self.mixing_weights(self.alpha_D),
         )
 
+    def train(self) -> dict[str, float]:
+        """One pass over the training half."""
+        if self.weights == "sampled":
+            return self.scorer.train_paths(lambda: self.space.sample(self.rng))
+        weights = self.mixing_weights(self.alpha_D)
+        return self.scorer.train_epoch(lambda: weights)
+
     def explore(self) -> dict[str, float]:
         """Lines 4 to 16: move alpha by one step. N*lambda*G + 1 + N scorings, and N for the means.
 
@@ -221,16 +221,13 @@ class EGNAS:
         epoch = self.look_around()
 
         # Lines 4 to 14.
-        starts = []
-        for n in range(self.num_starts):
-            start_D = self.alpha_D + self.sigma_start * self.rng.standard_normal(self.alpha_D.size)
+        starts = list[Start]()
+        for start_D in self.starting_points():
             starts.append(self.evolve(start_D, epoch))
-            self.progress(n + 1, self.num_starts, fitness=starts[-1].fitness)
+            self.progress(len(starts), self.num_starts, fitness=starts[-1].fitness)
 
-        # Line 15, Eq. 9: other images than those that chose the x*_n.
-        candidates = self.mixtures(np.stack([start.alpha_D for start in starts]))
-        selection_batch = self.scorer.draw_batch(self.selection_images)
-        accuracy_N = self.scorer.score(candidates, selection_batch, self.statistics).accuracy_N
+        # Line 15, Eq. 9.
+        accuracy_N = self.selection_accuracy(np.stack([start.alpha_D for start in starts]), epoch)
         found_N = np.isfinite([start.fitness for start in starts])
         best = starts[int(np.argmax(np.where(found_N, accuracy_N, -1.0)))]
 
@@ -238,23 +235,33 @@ class EGNAS:
         before_D = self.alpha_D
         if found_N.any():
             self.alpha_D = self.alpha_D + self.xi * self.search_direction(best.alpha_D)
-        return epoch.metrics() | {
+        return epoch.metrics(self.zeta, starts) | {
             "chosen_loss": best.loss,
             "chosen_accuracy": float(accuracy_N.max()),
             "alpha_step": float(np.linalg.norm(self.alpha_D - before_D)),
             "alpha_norm": float(np.linalg.norm(self.alpha_D)),
+            "weights_step": weights_step(
+                self.mixing_weights(before_D), self.mixing_weights(self.alpha_D)
+            ),
         }
 
     def look_around(self) -> Exploration:
         """The images on which this epoch's candidates compete, and alpha's own score on them."""
-        batch = self.scorer.draw_batch(self.fitness_images)
-        own = self.scorer.score([self.mixing_weights(self.alpha_D)], batch, self.statistics)
+        batches = [self.scorer.draw_batch(self.fitness_images) for _ in range(self.fitness_batches)]
+        epoch = Exploration(self.scorer, batches, self.statistics)
+        own = epoch.score([self.mixing_weights(self.alpha_D)])
         if not np.isfinite(own.loss_N[0]):
             raise RunError(
                 f"the supernet's validation loss is {own.loss_N[0]} in epoch {self.epoch}: "
                 "lower strategy.learning_rate"
             )
-        return Exploration(batch, float(own.loss_N[0]), float(own.accuracy_N[0]))
+        epoch.loss, epoch.accuracy = float(own.loss_N[0]), float(own.accuracy_N[0])
+        return epoch
+
+    def starting_points(self) -> Iterator[np.ndarray]:
+        """Line 5."""
+        for _ in range(self.num_starts):
+            yield self.alpha_D + self.sigma_start * self.rng.standard_normal(self.alpha_D.size)
 
     def evolve(self, start_D: np.ndarray, epoch: Exploration) -> Start:
         """Lines 6 to 13: one CMA-ES from `start_D`; the best of its candidates and of its mean."""
@@ -262,50 +269,37 @@ class EGNAS:
         best = Start(start_D, np.inf, np.inf)  # the set P needs no more than its best member
         for _ in range(self.num_generations):
             candidates_ND = np.stack(strategy.ask())  # Eq. 3
-            loss_N, fitness_N, mean_similarity = self.fitness(candidates_ND, epoch)
+            scores, fitness_N, mean_similarity = self.fitness(candidates_ND, epoch)
+            epoch.note(fitness_N, scores)
             finite_N = np.isfinite(fitness_N)
-            epoch.num_failed += int((~finite_N).sum())
             if not finite_N.any():
                 return best
             # pycma takes NaN for a score: a failed candidate ranks behind the worst one.
             worst = fitness_N[finite_N].max() + 1.0
             strategy.tell(list(candidates_ND), list(np.where(finite_N, fitness_N, worst)))
-            epoch.fitness += fitness_N[finite_N].tolist()
             epoch.sigma = float(strategy.sigma)
             i = int(np.argmin(np.where(finite_N, fitness_N, np.inf)))
             if fitness_N[i] < best.fitness:
-                best = Start(candidates_ND[i], float(fitness_N[i]), float(loss_N[i]))
+                best = Start(candidates_ND[i], float(fitness_N[i]), float(scores.loss_N[i]))
         mean_D = np.asarray(strategy.mean)  # m of line 12: no generation has scored the last one
-        loss_1, fitness_1, _ = self.fitness(mean_D[None], epoch, mean_similarity)
+        scores, fitness_1, _ = self.fitness(mean_D[None], epoch, mean_similarity)
         if fitness_1[0] < best.fitness:
-            best = Start(mean_D, float(fitness_1[0]), float(loss_1[0]))
+            best = Start(mean_D, float(fitness_1[0]), float(scores.loss_N[0]))
         return best
 
     def cma_es(self, start_D: np.ndarray) -> Any:
-        """Hansen's CMA-ES (pycma), drawing from this strategy's own generator."""
-        strategy = copy.deepcopy(self.cma_es_at_zero)
-        for place in ("x0", "mean", "mean0", "mean_after_tell"):
-            setattr(strategy, place, start_D.copy())
-        return strategy
-
-    @cached_property
-    def cma_es_at_zero(self) -> Any:
-        """To be copied, in a sixth of the time that pycma takes to read its options."""
-        import cma
-
-        options = {
-            "popsize": self.population_size,
-            "randn": lambda *shape: self.rng.standard_normal(shape),
-            "seed": np.nan,  # any other value seeds numpy's global generator
-            "verbose": -9,
-        }
-        return cma.CMAEvolutionStrategy(np.zeros(self.alpha_D.size), self.sigma, options)
+        """Hansen's CMA-ES, drawing from this strategy's own generator."""
+        if self.sigma_schedule == "constant":
+            return self.strategies.start(start_D, self.sigma)
+        sigma = self.sigma / max(1, self.epoch - self.num_warmup)
+        return self.strategies.start(start_D, max(sigma, min(SIGMA_MIN, self.sigma)))
 
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray, float]:
-        """L1 (loss_N), f (fitness_N, Eq. 7) and the mean of L2, by which `centred` shifts L2."""
-        scores = self.scorer.score(self.mixtures(candidates_ND), epoch.batch, self.statistics)
+    ) -> tuple[Scores, np.ndarray, float]:
+        """L1 (of the scores), f (fitness_N, Eq. 7) and the mean of L2, by which `centred` shifts
+        L2."""
+        scores = epoch.score(self.mixtures(candidates_ND))
         similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
         mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity
         shift = mean if self.similarity == "centred" else 0.0
@@ -313,7 +307,14 @@ class EGNAS:
         fitness_N = compound_fitness(
             scores.loss_N, similarity_N - shift, worse_N, self.zeta, self.eta
         )
-        return scores.loss_N, fitness_N, mean
+        return scores, fitness_N, mean
+
+    def selection_accuracy(self, candidates_ND: np.ndarray, epoch: Exploration) -> np.ndarray:
+        """Acc_val of Eq. 9, by default on other images than those that chose the x*_n."""
+        if self.selection_images == 0:
+            return epoch.score(self.mixtures(candidates_ND)).accuracy_N
+        batch = self.scorer.draw_batch(self.selection_images)
+        return self.scorer.score(self.mixtures(candidates_ND), batch, self.statistics).accuracy_N
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
         """s of Eq. 8, from the chosen x*."""
@@ -321,8 +322,7 @@ class EGNAS:
             return best_D - self.alpha_D
         if self.direction == "raw":
             return best_D
-        weights = self.mixing_weights(best_D)
-        return torch.cat([weights[name].flatten() for name in weights]).double().numpy()
+        return flat(self.mixing_weights(best_D))
 
     def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
         """Eq. 1: the softmax over the operations of each edge; cell type -> weights_EO, float32."""
@@ -348,33 +348,3 @@ class EGNAS:
         self.epoch = state["epoch"]
         self.alpha_D = state["alpha"].numpy().copy()
         self.scorer.load_state_dict(state["scorer"])
-
-
-def cosine_similarity(alpha_D: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:
-    """L2 of Eq. 6 for each candidate: the cosine, moved to [0, 1]; 1 means the same direction."""
-    norms_N = np.linalg.norm(candidates_ND, axis=1) * np.linalg.norm(alpha_D)
-    cosine_N = candidates_ND @ alpha_D / np.maximum(norms_N, 1e-300)
-    return 0.5 * (cosine_N + 1.0)
-
-
-def compound_fitness(
-    loss_N: np.ndarray, similarity_N: np.ndarray, worse_N: np.ndarray, zeta: float, eta: float
-) -> np.ndarray:
-    """Eq. 7, minimised: zeta*L1 - eta*L2 where the candidate is worse than alpha (so that a worse
-    one is kept close), zeta*L1 + eta*L2 elsewhere (so that a better one is drawn away)."""
-    return zeta * loss_N + np.where(worse_N, -eta, eta) * similarity_N
-
-
-def softmax_per_edge(
-    alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
-) -> dict[str, Tensor]:
-    """Split alpha (or alphas_ND) into its cell types and apply the softmax to each edge, in
-    float64; returns float32, cell type -> weights_EO (or weights_NEO)."""
-    weights = {}
-    position = 0
-    for name, (edges, operations) in alpha_shapes.items():
-        part_D = alpha_D[..., position : position + edges * operations]
-        part_EO = part_D.reshape(*alpha_D.shape[:-1], edges, operations)
-        weights[name] = torch.softmax(torch.from_numpy(part_EO), dim=-1).float()
-        position += edges * operations
-    return weights

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from nasrun.config import SearchConfig, to_typed
 from nasrun.errors import UsageError
-from nasrun.evaluators.shared_weights import Path
-from nasrun.evaluators.supernet_scorer import SupernetScorer
+from nasrun.evaluators.supernet_scorer import Path, SupernetScorer, comparison_noise
 from nasrun.wiring import Wiring
+from tests import made_tables
 from tests.compose import composed
 
 QUICK = ["evaluator=shared_weights", "dataset=synthetic", "dataset.num_train=64", "budget=smoke"]
@@ -146,3 +146,50 @@ def test_a_supernet_that_diverges_ends_the_run_at_once() -> None:
     wiring = wired("space=nasbench201", *SMALL, *wild)
     with pytest.raises(UsageError, match=r"learning_rate=1e\+30 is too high .* in its epoch \d"):
         wiring.strategy.step()
+
+
+def test_a_path_scores_as_its_one_hot_mixture() -> None:
+    wiring = Wiring(
+        to_typed(
+            composed(["space=nasbench201", "dataset=synthetic", "dataset.num_train=64"]),
+            SearchConfig,
+        )
+    )
+    scorer = wiring.strategy.scorer
+    rng = np.random.default_rng(0)
+    cells = [wiring.space.sample(rng) for _ in range(5)]
+    batch = scorer.draw_batch(16)
+    alone = scorer.score_paths(cells, batch)
+    mixed = scorer.score([wiring.space.one_hot(cell) for cell in cells], batch)
+    assert alone.loss_N == pytest.approx(mixed.loss_N, abs=1e-5)
+    assert (alone.accuracy_N == mixed.accuracy_N).all()
+    assert alone.noise_N == pytest.approx(mixed.noise_N, abs=1e-5)
+
+
+def test_comparison_noise_is_that_of_the_difference_from_the_mean() -> None:
+    losses_NB = torch.tensor(
+        [[1.0, 5.0, 3.0, 3.0], [2.0, 8.0, 4.0, 2.0]]
+    )  # hard for both: no noise
+    apart_B = np.array([-0.5, -1.5, -0.5, 0.5])  # of the first from the mean of both
+    expected = apart_B.std(ddof=1) / 2
+    assert comparison_noise(losses_NB).numpy() == pytest.approx([expected, expected])
+
+
+def test_the_result_of_a_supernet_is_looked_up(tmp_path) -> None:
+    file = tmp_path / "nasbench201.npz"
+    np.savez(file, **made_tables.nasbench201())
+    overrides = ["space=nasbench201", "dataset=synthetic", "dataset.num_train=64", "budget=smoke"]
+    overrides += ["dataset.name=cifar10", "evaluator=supernet_and_table", "population.size=4"]
+    overrides += [f"evaluator.file={file}", "evaluator.num_compared=8"]
+    wiring = Wiring(to_typed(composed(overrides), SearchConfig))
+    strategy = wiring.strategy
+    while not strategy.finished:
+        last = strategy.step()
+    result = wiring.final(strategy.best()[0])
+    lookup = wiring.raw_evaluator.lookup
+    found = lookup.columns.test_R[lookup.row(strategy.best()[0])]
+    assert result["table"]["test_accuracy"] == pytest.approx(found)
+    assert set(result["table"]["datasets"]) >= {"cifar10"}
+    assert result["one_shot"]["num_cells"] == 8
+    assert -1 <= result["one_shot"]["loss_tau"] <= 1
+    assert strategy.scorer.num_scorings == last.metrics["scorings"]  # the comparison is not counted

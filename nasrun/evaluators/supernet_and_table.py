@@ -1,0 +1,80 @@
+"""A supernet for the search, a benchmark table for its result.
+
+The way of the NAS-Bench-201 tables in the papers of weight sharing: a supernet is trained and
+scores the candidates on real images, and the cell that comes out is looked up in the table, for
+every data set that the table has, in place of a retraining.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nasrun.errors import require
+from nasrun.evaluators.supernet_scorer import SupernetScorer
+from nasrun.evaluators.table import TableLookup
+from nasrun.genotype import Genotype
+from nasrun.prediction import Ranking
+from nasrun.protocols import SearchContext
+
+
+class SupernetAndTable:
+    """`MakesScorers` and `LooksUp`, for strategies on alphas.
+
+    Args:
+        file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
+        num_compared: cells whose one-shot accuracy is compared with the table's when the search is
+            over; 0 leaves it out.
+        images_compared: of the validation half, behind a one-shot accuracy.
+
+    Raises:
+        UsageError: a setting is out of range, or there is no sound table of space and dataset.
+    """
+
+    objectives = ("val_error",)
+    needs_images: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        file: str | None,
+        num_compared: int,
+        images_compared: int,
+    ) -> None:
+        require(num_compared >= 0, "evaluator.num_compared", num_compared, "at least 0")
+        require(images_compared >= 2, "evaluator.images_compared", images_compared, "at least 2")
+        self.num_compared = num_compared
+        self.images_compared = images_compared
+        self.lookup = TableLookup(context, file)
+        self._context = context
+        self._scorer: SupernetScorer | None = None
+
+    def scorer(self, **settings: Any) -> SupernetScorer:
+        """A fresh supernet; the settings are those of `SupernetScorer`."""
+        self._scorer = SupernetScorer(self._context, **settings)
+        return self._scorer
+
+    def final(self, genotype: Genotype) -> dict[str, Any]:
+        """What the table says of the result, and `one_shot`: how well the supernet ranked cells."""
+        result = self.lookup.final(genotype)
+        if self._scorer is None or self.num_compared == 0:
+            return result
+        return result | {"one_shot": self._one_shot(self._scorer)}
+
+    def _one_shot(self, scorer: SupernetScorer) -> dict[str, Any]:
+        """Of random cells, the same in every run: Kendall's tau of the cross-entropy and of the
+        accuracy on shared weights, under batch statistics, with the table's test accuracy."""
+        table = self.lookup.table
+        rows = np.random.default_rng(0).permutation(table.num_rows)[: self.num_compared]
+        cells = [table.genotype(int(row)) for row in rows]
+        scored = scorer.num_scorings
+        scores = scorer.score_paths(cells, scorer.draw_batch(self.images_compared))
+        scorer.num_scorings = scored  # they are no part of the search
+        true_N = self.lookup.columns.test_R[rows]
+        return {
+            "num_cells": len(rows),
+            "loss_tau": Ranking(-scores.loss_N, true_N).tau,
+            "accuracy_tau": Ranking(scores.accuracy_N, true_N).tau,
+        }

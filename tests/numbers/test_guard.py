@@ -1,0 +1,92 @@
+"""The guard calls a collapse by its name, says each thing once, and is silent of healthy steps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from nasrun.config import SearchConfig, to_typed
+from nasrun.genotype import Cell, Edge, Genotype
+from nasrun.guard import Guard
+from nasrun.protocols import StepReport
+from nasrun.wiring import Wiring
+from tests.compose import composed
+
+OPERATIONS = ("none", "skip_connect", "conv_3x3")
+HEALTHY = {"weights_step": 0.1, "picked_gain": 0.2, "fitness_signal": 3.0, "fitness_loss_tau": 0.8}
+
+
+def report(strongest: list[int], **metrics: float) -> StepReport:
+    weights = {"cell": torch.eye(3)[strongest]}
+    return StepReport({**HEALTHY, **metrics}, weights=weights)
+
+
+def test_a_healthy_step_is_not_commented() -> None:
+    assert Guard().look_at(report([1, 1, 2, 2]), OPERATIONS) == []
+
+
+def test_a_step_without_alpha_is_not_judged() -> None:
+    warm_up = StepReport({}, weights={"cell": torch.eye(3)[[1, 1]]})
+    assert Guard().look_at(warm_up, OPERATIONS) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "strongest", "words"),
+    [("skip", [1, 1, 1, 2], "3 of 4 edges in alpha"), ("none", [0, 0, 0, 0], "4 of 4 edges")],
+)
+def test_a_dominant_operation_is_named_once(kind: str, strongest: list[int], words: str) -> None:
+    guard = Guard()
+    (warning,) = guard.look_at(report(strongest), OPERATIONS)
+    assert f"collapse into {kind}" in warning
+    assert words in warning
+    assert guard.look_at(report(strongest), OPERATIONS) == []
+    assert Guard(**asdict(guard)).look_at(report(strongest), OPERATIONS) == []  # after a resume
+
+
+def test_the_derived_cell_counts_where_alpha_hides_it() -> None:
+    edges = tuple(Edge("skip_connect", node, 3) for node in range(3))
+    genotype = Genotype("test", (Cell("cell", ("a", "b", "c", "d"), edges),))
+    healthy = report([1, 2, 2, 2])
+    derived = StepReport(healthy.metrics, incumbent=genotype, weights=healthy.weights)
+    (warning,) = Guard().look_at(derived, OPERATIONS)
+    assert "3 of 3 edges of the derived cell cell" in warning
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "words"),
+    [
+        ("weights_step", 0.0005, "alpha hardly moves"),
+        ("picked_gain", -0.1, "worse than alpha"),
+        ("fitness_signal", 0.5, "0.5 times its noise"),
+        ("fitness_loss_tau", 0.1, "the loss hardly decides"),
+    ],
+)
+def test_each_sign_has_its_words(metric: str, value: float, words: str) -> None:
+    guard = Guard()
+    bad = report([2, 2, 1, 2], **{metric: value})
+    assert not any(guard.look_at(bad, OPERATIONS) for _ in range(2))  # may be bad luck
+    (warning,) = guard.look_at(bad, OPERATIONS)
+    assert words in warning
+
+
+def test_a_search_driven_into_skip_is_called_so_within_two_epochs() -> None:
+    """Every candidate is scored by what it leaves to the skip connections."""
+    overrides = ["space=nasbench201", "dataset=synthetic", "dataset.num_train=64", "strategy=egnas"]
+    overrides += ["strategy.warmup=0", "strategy.xi=3", "population.size=25", "fitness.eta=0"]
+    wiring = Wiring(to_typed(composed(overrides), SearchConfig))
+    strategy, operations = wiring.strategy, wiring.space.operations
+    skip = operations.index("skip_connect")
+    original = strategy.scorer.score
+
+    def loves_skip(candidates, batch, statistics):
+        scores = original(candidates, batch, statistics)
+        share_N = np.array([float(one["cell"][:, skip].mean()) for one in candidates])
+        return type(scores)(scores.loss_N * 0 + 10 * (1 - share_N), share_N, None)
+
+    strategy.scorer.score = loves_skip
+    guard = Guard()
+    warned = [guard.look_at(strategy.step(), operations) for _ in range(2)]
+    assert any("collapse into skip" in text for texts in warned for text in texts)
