@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.spaces.convolution import Depthwise
+
 
 def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
     """Each sample zeroed with `probability` (torch's global generator), the others scaled up.
@@ -42,16 +44,7 @@ def make_operation(name: str, channels: int, stride: int) -> nn.Module:
 
 def separable(channels: int, kernel_size: int, stride: int, dilation: int = 1) -> list[nn.Module]:
     """ReLU, depthwise convolution, pointwise convolution, batch norm."""
-    depthwise = nn.Conv2d(
-        channels,
-        channels,
-        kernel_size,
-        stride,
-        padding=dilation * (kernel_size // 2),
-        dilation=dilation,
-        groups=channels,
-        bias=False,
-    )
+    depthwise = Depthwise(channels, kernel_size, stride, dilation)
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels)]
 

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.spaces.convolution import convolve
+
 WIDEST_COMPOSED = 16
 """Composed kernels win up to this many channels per edge, separate ones above (measured, CPU)."""
 
@@ -54,7 +56,6 @@ class Separable(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.dilation = stride, dilation
-        self.padding = dilation * (kernel_size - 1) // 2
         self.depthwise_ECKK = _kernel(
             num_edges, channels, kernel_size, kernel_size, fan_in=kernel_size**2
         )
@@ -69,21 +70,14 @@ class Separable(nn.Module):
             if images_BCHW.shape[1] == channels:
                 images_BCHW = torch.cat([images_BCHW] * num_edges, dim=1)
             depthwise = depthwise_ECKK.flatten(0, 1)[:, None]
-            images_BCHW = self._convolve(images_BCHW, depthwise, len(depthwise))
+            images_BCHW = convolve(
+                images_BCHW, depthwise, self.stride, self.dilation, len(depthwise)
+            )
             pointwise = pointwise_EOI.flatten(0, 1)[..., None, None]
             return F.conv2d(images_BCHW, pointwise, groups=num_edges)
         kernel = (pointwise_EOI[..., None, None] * depthwise_ECKK[:, None]).flatten(0, 1)
-        return self._convolve(images_BCHW, kernel, images_BCHW.shape[1] // channels)
-
-    def _convolve(self, images_BCHW: Tensor, kernel: Tensor, groups: int) -> Tensor:
-        return F.conv2d(
-            images_BCHW,
-            kernel,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            groups=groups,
-        )
+        groups = images_BCHW.shape[1] // channels
+        return convolve(images_BCHW, kernel, self.stride, self.dilation, groups)
 
 
 class Pointwise(nn.Module):

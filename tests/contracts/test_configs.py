@@ -52,7 +52,11 @@ def test_a_recipe_only_chooses_options_so_that_the_command_line_wins(recipe: str
     content = yaml.safe_load((conf_dir() / "experiment" / f"{recipe}.yaml").read_text())
     assert set(content) <= {"defaults", "hydra"}
     for entry in content["defaults"]:  # another recipe, or the choice of a group
-        assert (entry in RECIPES if isinstance(entry, str) else next(iter(entry)).startswith("override /"))
+        assert (
+            entry in RECIPES
+            if isinstance(entry, str)
+            else next(iter(entry)).startswith("override /")
+        )
     sweep = content.get("hydra", {"sweeper": {"params": {}}})  # for -m, where the command line wins
     assert (list(sweep), list(sweep["sweeper"])) == (["sweeper"], ["params"])
 
