@@ -77,7 +77,8 @@ def table(
 
     drawn = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     for position, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if position < text_columns else "right")
+        justify: Any = "left" if position < text_columns else "right"
+        drawn.add_column(column, justify=justify, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console().print(drawn)

@@ -29,8 +29,9 @@ def main(arguments: Sequence[str]) -> None:
     runs, left_out = collect(parsed.folders)
     report = analyse(runs, left_out, _keys(parsed.by), parsed.metric)
     out = parsed.out or Path("outputs/reports") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
-    written = write(report, out, shlex.join(["nasrun", "report", *arguments]))
-    _show(report)
+    shown = tables.all_tables(report)
+    written = write(report, shown, out, shlex.join(["nasrun", "report", *arguments]))
+    _show(report, shown)
     ui.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
 
 
@@ -43,15 +44,17 @@ def _keys(by: str | None) -> list[str] | None:
     return keys
 
 
-def _show(report: Report) -> None:
+def _show(report: Report, shown: Sequence[tables.Table]) -> None:
     ui.say(headline(report))
-    for table in tables.all_tables(report):
-        if table.name not in ("groups", "pairs", "predictors", "left_out") and not (
-            table.name.startswith("grid")
-        ):
+    for table in shown:
+        is_ours = table.name in ("groups", "pairs", "predictors", "left_out")
+        if not (is_ours or table.name.startswith("grid")):
             continue
         rows = table.rows[:MAX_SHOWN] if table.name == "pairs" else table.rows
         ui.say("")
+        if not rows:
+            ui.say(f"{table.title}\n{table.note}")
+            continue
         texts = [[cell.text for cell in row] for row in rows]
         ui.table(table.title, table.columns, texts, table.text_columns)
         if len(rows) < len(table.rows):

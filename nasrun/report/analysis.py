@@ -266,7 +266,7 @@ def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
             tau_NX = np.array([[of[x] for x in common] for of in values])
             drawn[row.group.name] = curves.mean_curve(np.array(common), tau_NX)
     if drawn:
-        y_label = "Kendall's tau on architectures without a label"
+        y_label = "Kendall's tau, held out"
         yield CurveSet("tau", rows[0].group.dataset, "labels", y_label, drawn)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nasrun.errors import UsageError
 from nasrun.runs import RUN_FILE, read_json
 
 MAX_CONFIG_BYTES, MAX_LEAVES = 1_000_000, 10_000  # of a configuration; real ones have 100 leaves
+SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
 SWEEP_FILE = "multirun.yaml"
 TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
 
@@ -66,7 +68,7 @@ class Run:
         try:
             content = _load_yaml(self.folder / ".hydra" / "hydra.yaml")
             found = content["hydra"]["runtime"]["choices"]
-            return {str(key): str(value) for key, value in found.items()}
+            return {str(key): str(value) for key, value in found.items() if value is not None}
         except (UsageError, LookupError, TypeError, AttributeError):
             return {}
 
@@ -115,7 +117,7 @@ def shown(text: object) -> str:
 def number(source: object, *keys: str) -> float | None:
     """A finite number inside nested mappings; `None` for everything else."""
     for key in keys:
-        source = source.get(key) if isinstance(source, Mapping) else None
+        source = source.get(key) if isinstance(source, dict) else None
     if isinstance(source, bool) or not isinstance(source, int | float):
         return None
     try:
@@ -181,7 +183,7 @@ def read(folder: Path) -> Run | LeftOut:
             return _unfinished(folder, record, status)
         result = _mapping(folder / "result.json")
         text = _text(folder / ".hydra" / "config.yaml")
-        config = dict(_leaves(_parse_yaml(text, folder / ".hydra" / "config.yaml")))
+        config = _flat(text)
     except UsageError as error:
         return LeftOut(folder, "damaged", shown(str(error).replace(f"{folder}/", "")))
     return Run(folder, record, result, config, text)
@@ -217,6 +219,20 @@ def _text(path: Path) -> str:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not text") from None
+
+
+def _flat(text: str) -> dict[str, Any]:
+    """A configuration by dotted keys. The jobs of a sweep differ in little but the seed, so that
+    each text is parsed once for all seeds."""
+    seeds = SEED_LINE.findall(text)
+    if len(seeds) != 1:
+        return dict(_flat_leaves(text))
+    return {**_flat_leaves(SEED_LINE.sub("seed: 0", text)), "seed": int(seeds[0])}
+
+
+@lru_cache(maxsize=64)
+def _flat_leaves(text: str) -> Mapping[str, Any]:
+    return dict(_leaves(_parse_yaml(text, Path(".hydra/config.yaml"))))
 
 
 def _parse_yaml(text: str, path: Path) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from nasrun.report.collect import Run, number
 from nasrun.report.statistics import LEVEL
 
 NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
+STARTED = 0.95  # of the runs have a value where their curve begins; one that waited hides nothing
 Axis = Literal["evaluations", "seconds", "steps"]
 AXES: dict[Axis, str] = {
     "evaluations": "true evaluations",
@@ -32,9 +33,9 @@ class Staircase:
     errors: np.ndarray
 
     def at(self, points_X: np.ndarray) -> np.ndarray:
-        """NaN before the first place."""
+        """Before the first place already what is there."""
         index_X = np.searchsorted(self.places, points_X, side="right") - 1
-        return np.where(index_X >= 0, self.errors[index_X.clip(0)], np.nan)
+        return self.errors[index_X.clip(0)]
 
     def above(self, lowest: float) -> Staircase:
         """The same as distances to the lowest error that there is: regrets."""
@@ -54,7 +55,7 @@ class History:
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean over a group's runs and its 95 % bootstrap interval, from where all have a value."""
+    """Mean over the runs of a group and its 95 % bootstrap interval."""
 
     n: int
     x: np.ndarray
@@ -90,27 +91,31 @@ def read_history(run: Run) -> History:
     return History(found, optimum, known[:, 0], known[:, 1])
 
 
-def _lines(run: Run, name: str) -> Iterator[Mapping[str, Any]]:
+def _lines(run: Run, name: str) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a missing file is an empty one."""
     try:
         content = (run.folder / name).read_bytes()
     except FileNotFoundError:
-        return
+        return []
     except OSError as error:
         run.notes.append(f"{name} cannot be read: {error.strerror}")
-        return
-    broken = 0
-    for text in content.splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            line = None
-        if isinstance(line, Mapping):
-            yield line
-        else:
-            broken += 1
-    if broken:
-        run.notes.append(f"{name}: {broken} of {len(content.splitlines())} lines are unreadable")
+        return []
+    texts = content.decode("utf-8", "replace").splitlines()
+    whole = _parse(f"[{','.join(texts)}]")  # faster than line by line
+    found = whole if isinstance(whole, list) and len(whole) == len(texts) else map(_parse, texts)
+    lines = [line for line in found if isinstance(line, dict)]
+    if len(lines) < len(texts):
+        broken = len(texts) - len(lines)
+        run.notes.append(f"{name}: {broken} of {len(texts)} lines are unreadable")
+    return lines
+
+
+def _parse(text: str) -> object:
+    """`None` for what is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _first_value(line: Mapping[str, Any]) -> float:
@@ -133,17 +138,18 @@ def _staircase(places: np.ndarray, errors: np.ndarray) -> Staircase:
 
 
 def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
-    """Over the runs of a group. A run that ended early keeps its last value: it had its answer.
+    """Over the runs of a group, from where nearly all of them have a value; the few that are
+    later count with their first. A run that ended early keeps its last: it had its answer.
 
     `None` where no run has a value.
     """
     staircases = [item for item in staircases if len(item.places)]
     if not staircases:
         return None
-    first = max(float(item.places[0]) for item in staircases)
+    first = float(np.quantile([item.places[0] for item in staircases], STARTED, method="higher"))
     last = max(float(item.places[-1]) for item in staircases)
     if axis == "seconds":
-        x = np.linspace(first, max(first, last), NUM_POINTS)
+        x = np.geomspace(max(first, 1e-6), max(first, last, 1e-6), NUM_POINTS)
     else:
         x = np.unique(np.linspace(first, last, NUM_POINTS).round())
     return mean_curve(x, np.array([item.at(x) for item in staircases]))

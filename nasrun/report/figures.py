@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from nasrun.report.analysis import CurveSet, Grid, Point, Report
 
@@ -23,7 +23,7 @@ STYLES = ("solid", "dashed", "dotted")
 GREY = "#888888"
 FONT_ENDS = 0x530  # Latin, Greek and Cyrillic come before
 MAX_CURVES = 10
-WIDTH, HEIGHT = 6.0, 3.6  # inches, without the legend
+WIDTH, HEIGHT = 4.8, 3.2  # inches, without the legend
 MARKERS = {"GPU": "o", "CPU": "s", "table": "D"}
 PAID = {"GPU": "on a GPU", "CPU": "on a CPU", "table": "labels' trainings, by the table"}
 
@@ -105,6 +105,8 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
         axes.set_title(f"the {len(shown)} best of {len(names)} groups", fontsize=9)
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
+    if curves.name == "seconds":
+        _logarithmic(axes, [x for name in shown for x in curves.curves[name].x[[0, -1]]])
     if curves.is_staircase:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.set_ylim(bottom=0)
@@ -136,26 +138,48 @@ def cost_plot(points: Sequence[Point], published: Published, error: str) -> Figu
                      facecolors="white" if hollow else colour, edgecolors=colour, linewidths=1.6,
                      label=f"{_short(point.name)} ({PAID[point.paid]})"
                      if position < MAX_CURVES else None)  # fmt: skip
+    days = [point.days for point in points]
     errors = [point.error for point in points]
     for dataset, theirs in published.items():
         _, x, y = zip(*theirs, strict=True)
         axes.scatter(x, y, s=14, color=GREY, zorder=2, label=f"published, {dataset}, GPU-days")
-        for name, day, its_error in theirs:
-            axes.annotate(name, (day, its_error), xytext=(3, 2), textcoords="offset points",
-                          fontsize=6, color="#555555")  # fmt: skip
+        days += x
         errors += y
     if len(points) > MAX_CURVES:
         axes.set_title(f"{len(points)} groups, the {MAX_CURVES} best with a name", fontsize=9)
-    axes.set_xscale("log")
+    _logarithmic(axes, days)
     if min(errors) > 0 and max(errors) > 4 * min(errors):
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(PercentFormatter(xmax=1))
+        axes.tick_params(axis="y", which="both", labelsize=8)
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    axes.yaxis.set_minor_formatter(PercentFormatter(xmax=1))
-    axes.tick_params(axis="y", which="minor", labelsize=7)
     axes.set_xlabel("cost of the search, days")
     axes.set_ylabel(error)
     _legend(figure, axes)
+    for theirs in published.values():
+        _label(axes, theirs)
     return figure
+
+
+def _label(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
+    """The names of points beside them, the last ones first; none over another."""
+    taken: list[tuple[float, float, float, float]] = []
+    right = axes.get_window_extent().x1
+    for name, x, y in reversed(points):
+        start, middle = axes.transData.transform((x, y))  # pixels; a letter is about 6 wide
+        length = 6.0 * len(name) + 6.0
+        fits = start + length < right
+        left = start if fits else start - length
+        box = (left, middle - 5.0, left + length, middle + 5.0)
+        if not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            axes.annotate(name, (x, y), xytext=(4 if fits else -4, 0), textcoords="offset points",
+                          fontsize=6.5, color="#555555", va="center",
+                          ha="left" if fits else "right")  # fmt: skip
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return (one[0] < other[2] and other[0] < one[2]) and (one[1] < other[3] and other[1] < one[3])
 
 
 def _empty() -> tuple[Figure, Axes]:
@@ -167,12 +191,22 @@ def _empty() -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """The x axis: at least a decade wide, so that a power of ten is in sight; plain numbers."""
+    low, high = min(values), max(values)
+    spread = 1.3 * max(1.0, (10 * low / high) ** 0.5)
+    axes.set_xscale("log")
+    axes.set_xlim(low / spread, high * spread)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _legend(figure: Figure, axes: Axes) -> None:
     """Below the axes, where it hides nothing: the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
-    columns = 1 if max(map(len, labels)) > 34 else 2
+    columns = 1 if max(map(len, labels)) > 30 else 2
     height = HEIGHT + 0.19 * -(-len(labels) // columns) + 0.08
     left, bottom, width, old = axes.get_position().bounds
     lift = height - HEIGHT  # inches

@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nasrun.errors import UsageError
-from nasrun.report import figures, formats, page, tables
+from nasrun.report import figures, formats, page, records, tables
 from nasrun.report.analysis import Report
 from nasrun.runs import replacing
 
 
-def write(report: Report, folder: Path, command: str) -> list[Path]:
+def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: str) -> list[Path]:
     """All files, each as a whole or not at all; returns them.
+
+    Args:
+        shown: the tables of the report.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    shown = tables.all_tables(report)
     title, lead = headline(report), introduction(report, command)
     contents: dict[str, bytes] = {}
     plots = {}
@@ -46,13 +48,14 @@ def write(report: Report, folder: Path, command: str) -> list[Path]:
 
 
 def _comma_separated(report: Report, shown: Sequence[tables.Table]) -> dict[str, str]:
-    """`report.csv` has the groups, `report_<table>.csv` the others."""
-    own = {table.name: table for table in shown if table.rows}
-    if report.rows:
-        own["runs"] = tables.runs(report)
-    texts = {f"report_{name}.csv": formats.comma_separated(table) for name, table in own.items()}
-    texts["report.csv"] = texts.pop("report_groups.csv", "")
-    return texts
+    """`report.csv` has the groups, `report_pairs.csv` and `report_runs.csv` the comparisons and
+    the runs, `report_<table>.csv` what stands in the other tables."""
+    found = {"report.csv": formats.comma_separated_records(records.groups(report))}
+    for name, entries in (("pairs", records.pairs(report)), ("runs", records.runs(report))):
+        if entries:
+            found[f"report_{name}.csv"] = formats.comma_separated_records(entries)
+    others = [table for table in shown if table.rows and table.name not in ("groups", "pairs")]
+    return found | {f"report_{item.name}.csv": formats.comma_separated(item) for item in others}
 
 
 def headline(report: Report) -> str:

@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nasrun.report.analysis import CurveSet, Report, Row
-from nasrun.report.collect import Run, shown
-from nasrun.report.metrics import Metric
+from nasrun.report import records
+from nasrun.report.analysis import CurveSet, Report
+from nasrun.report.collect import shown
+from nasrun.report.records import Record
 from nasrun.report.tables import Cell, Table
 
 MARKDOWN = str.maketrans(
@@ -57,15 +58,23 @@ def _markdown_cell(cell: Cell) -> str:
 
 def comma_separated(table: Table) -> str:
     """Values rather than texts: accuracies are fractions."""
+    return _csv(table.columns, ([cell.value for cell in row] for row in table.rows))
+
+
+def comma_separated_records(records: Sequence[Record]) -> str:
+    """A line for each; the names of the first are the heading."""
+    return _csv(records[0].keys(), (record.values() for record in records)) if records else ""
+
+
+def _csv(heading: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(table.columns)
-    for row in table.rows:
-        writer.writerow([_csv_value(cell.value) for cell in row])
+    writer.writerow([_csv_value(name) for name in heading])
+    writer.writerows([_csv_value(value) for value in row] for row in rows)
     return file.getvalue()
 
 
-def _csv_value(value: float | str | None) -> float | str:
+def _csv_value(value: Any) -> Any:
     """A text that a spreadsheet would take for a formula is quoted."""
     if value is None:
         return ""
@@ -114,20 +123,14 @@ def _one_line(text: str) -> str:
 
 def as_json(report: Report) -> str:
     """Everything, as values: accuracies are fractions."""
-    metric = report.metric
     content = {
-        "metric": {"key": metric.key, "higher_is_better": metric.higher_is_better},
+        "metric": {"key": report.metric.key, "higher_is_better": report.metric.higher_is_better},
         "keys": report.grouping.keys,
-        "groups": [_group(row, metric) for row in report.rows],
-        "comparisons": [
-            {
-                "first": pair.first.name,
-                "second": pair.second.name,
-                "dataset": pair.first.dataset,
-                **vars(pair.comparison),
-            }
-            for pair in report.pairs
+        "groups": [
+            {"name": row.group.name, "settings": row.group.settings, **record}
+            for row, record in zip(report.rows, records.groups(report), strict=True)
         ],
+        "comparisons": records.pairs(report),
         "grids": [
             {
                 "dataset": grid.dataset,
@@ -140,6 +143,10 @@ def as_json(report: Report) -> str:
         "curves": [_curves(curves) for curves in report.curve_sets],
         "points": [vars(point) for point in report.points],
         "published": [item.name for item in report.published],
+        "runs": [
+            {**record, "overrides": run.overrides}
+            for run, record in zip(report.runs, records.runs(report), strict=True)
+        ],
         "not_counted": [
             {"folder": shown(item.folder), "status": item.status, "reason": item.reason}
             for item in report.left_out
@@ -149,21 +156,6 @@ def as_json(report: Report) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _group(row: Row, metric: Metric) -> dict[str, Any]:
-    return {
-        "name": row.group.name,
-        "settings": row.group.settings,
-        "dataset": row.group.dataset,
-        **vars(row.summary),
-        "best": metric.best(row.values),
-        "means": dict(row.means),
-        "runs": [
-            {**_run(run), "value": value}
-            for run, value in zip(row.group.runs, row.values, strict=True)
-        ],
-    }
-
-
 def _curves(curves: CurveSet) -> dict[str, Any]:
     parts = ("x", "mean", "low", "high")
     groups = {
@@ -171,14 +163,3 @@ def _curves(curves: CurveSet) -> dict[str, Any]:
         for name, curve in curves.curves.items()
     }
     return {**vars(curves), "curves": groups}
-
-
-def _run(run: Run) -> dict[str, Any]:
-    return {
-        "folder": shown(run.folder),
-        "seed": run.seed,
-        "kind": run.kind,
-        "overrides": run.overrides,
-        "device": run.device,
-        "commit": run.text("commit", source=run.record),
-    }

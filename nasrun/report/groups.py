@@ -11,6 +11,7 @@ from nasrun.report.collect import LeftOut, Run, shown
 
 # Where a run was made and how it is called is no setting of the method.
 NO_SETTINGS = {"name", "device", "floor", "dataset.root", "dataset.download"}
+FIRST = ("strategy", "dataset", "space")
 REPEATING = ("strategy.", "evaluator.")  # nodes that repeat the values of other groups
 
 
@@ -75,7 +76,8 @@ def _group(keys: Sequence[str], others: Sequence[str], members: Sequence[Run]) -
 
 
 def _name(settings: dict[str, str], run: Run) -> str:
-    """`dclenas, zeta=0.4`: an option by its name, a key by its last part where that is clear."""
+    """`dclenas, zeta=0.4`: an option by its name, a key by its last part where that is clear; what
+    a run has not is left out."""
     if not settings:
         strategy = run.text("strategy") or run.kind
         return f"{strategy} on {run.space}"
@@ -83,10 +85,10 @@ def _name(settings: dict[str, str], run: Run) -> str:
     parts = []
     for (key, value), short in zip(settings.items(), last, strict=True):
         if is_group_key(run, key):
-            parts.append(value)
+            parts += [value] * (value_of(run, key) is not None)
         else:
             parts.append(f"{short if last.count(short) == 1 else key}={value}")
-    return ", ".join(parts)
+    return ", ".join(parts) or "without"
 
 
 def _order(item: Group) -> list[tuple[bool, float, str]]:
@@ -119,18 +121,19 @@ def separating_keys(runs: Sequence[Run]) -> tuple[str, ...]:
             break
         if parts([*chosen, key]) > parts(chosen):
             chosen.append(key)
-    for key in list(chosen):
+    for key in reversed(chosen):
         fewer = [other for other in chosen if other != key]
-        if parts(fewer) == parts(chosen):
+        if key not in FIRST and parts(fewer) == parts(chosen):
             chosen = fewer
     return tuple(chosen)
 
 
 def _candidates(runs: Sequence[Run]) -> Iterator[str]:
-    """Typed keys first, recipes after them; then what differs, the shallow keys before the deep
-    ones, and last what merely repeats another key."""
-    typed = dict.fromkeys(key for run in runs for key in run.overrides)
-    yield from sorted((key for key in typed if _is_setting(key)), key=lambda k: k == "experiment")
+    """What people compare first; then typed keys, recipes after them; then what differs, the
+    shallow keys before the deep ones, and last what merely repeats another key."""
+    typed = dict.fromkeys(key for run in runs for key in run.overrides if _is_setting(key))
+    yield from (key for key in FIRST if key in typed)
+    yield from sorted((key for key in typed if key not in FIRST), key=lambda k: k == "experiment")
     leaves = dict.fromkeys(key for run in runs for key in run.config if _is_setting(key))
     differing = [key for key in leaves if len({value_of(run, key) for run in runs}) > 1]
     differing.sort(key=lambda key: (key.startswith(REPEATING), key.count("."), key))

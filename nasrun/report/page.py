@@ -118,7 +118,7 @@ def _table(table: Table) -> Iterator[str]:
 def _cell(cell: Cell, is_text: bool) -> str:
     kind = ' class="text"' if is_text else ""
     value = "" if cell.value is None else escape(str(cell.value))
-    text = escape(printable(cell.text))
+    text = escape(printable(cell.text)).replace("/", "/<wbr>")  # a path may be broken there
     return f'<td{kind} data-value="{value}">{f"<b>{text}</b>" if cell.bold else text}</td>'
 
 
@@ -128,54 +128,58 @@ def _runs(report: Report) -> Iterator[str]:
     yield '<p class="note">The best run of each group first, with its cells and its settings; '
     yield "a command repeats a run with the same code.</p>"
     num_runs = sum(row.summary.n for row in report.rows)
-    budget = _DrawingBudget(len(report.rows))
+    drawings = _Drawings(len(report.rows))
     for row in report.rows:
-        yield from _group(report, row, budget, in_full=num_runs <= MAX_RUNS_IN_FULL)
+        yield from _group(report, row, drawings, in_full=num_runs <= MAX_RUNS_IN_FULL)
 
 
-class _DrawingBudget:
-    """The best run of each group is drawn, the others while there is room."""
+class _Drawings:
+    """The best run of each group is drawn, the others while there is room; no picture twice in a
+    group."""
 
     def __init__(self, num_groups: int) -> None:
-        self._best, self._others = MAX_DRAWINGS, max(0, MAX_DRAWINGS - num_groups)
+        self._left = {True: MAX_DRAWINGS, False: max(0, MAX_DRAWINGS - num_groups)}
+        self._seen: dict[str, str] = {}
 
-    def spend(self, is_best: bool) -> bool:
-        left = self._best if is_best else self._others
+    def of(self, run: Run, name: str, is_best: bool) -> str:
+        """HTML; empty where there is no picture."""
         if is_best:
-            self._best -= 1
-        else:
-            self._others -= 1
-        return left > 0
+            self._seen.clear()
+        address = _drawing(run.folder / "cells.svg") if self._left[is_best] > 0 else None
+        if address is None:
+            return ""
+        if address in self._seen:
+            return f'<p class="note">The same cells as {escape(self._seen[address])}.</p>'
+        self._left[is_best] -= 1
+        self._seen[address] = name
+        image = f'<img alt="cells" decoding="async" src="{address}">'
+        return f'<div class="cells" tabindex="0">{image}</div>'
 
 
-def _group(report: Report, row: Row, budget: _DrawingBudget, in_full: bool) -> Iterator[str]:
+def _group(report: Report, row: Row, drawings: _Drawings, in_full: bool) -> Iterator[str]:
     metric, item = report.metric, row.group
+    percent = " %" * metric.percent
     sign = -1 if metric.higher_is_better else 1
     ordered = sorted(zip(row.values, item.runs, strict=True), key=lambda pair: sign * pair[0])
-    figure = f"{metric.label} {metric.show(row.summary.mean)}{' %' * metric.percent}"
-    yield f"<details><summary><b>{escape(item.name)}</b>: {escape(figure)}, n = {row.summary.n}"
-    yield "</summary>"
-    best_run = ordered[0][1]
-    for position, (value, run) in enumerate(ordered):
-        if position == 0 or in_full:
-            text = f"seed {run.seed}: {metric.show(value)}{' %' * metric.percent}"
-            yield from _run(run, text, draw=budget.spend(position == 0))
+    mean = f"{metric.label} {metric.show(row.summary.mean)}{percent}, n = {row.summary.n}"
+    yield f"<details><summary><b>{escape(item.name)}</b>: {escape(mean)}</summary>"
+    for position, (value, run) in enumerate(ordered if in_full else ordered[:1]):
+        yield from _run(run, f"{metric.show(value)}{percent}")
+        yield drawings.of(run, f"seed {run.seed}", is_best=position == 0)
     if not in_full:
         yield f'<p class="note">{len(ordered) - 1} more runs: report_runs.csv.</p>'
+    best_run = ordered[0][1]
     yield f"<p>Settings of seed {best_run.seed}, as composed:</p>"
     yield f'<pre class="config" tabindex="0">{escape(_lines(best_run.config_text))}</pre></details>'
 
 
-def _run(run: Run, figure: str, draw: bool) -> Iterator[str]:
+def _run(run: Run, figure: str) -> Iterator[str]:
     facts = [shown(run.folder), run.device]
     commit = run.text("commit", source=run.record)
     facts += [f"commit {commit[:12]}"] if commit else []
-    yield f'<p>{escape(figure)} <span class="quiet">{escape(", ".join(facts))}</span></p>'
+    where = f'<span class="quiet">{escape(", ".join(facts))}</span>'
+    yield f"<p>seed {run.seed}: {escape(figure)} {where}</p>"
     yield f'<pre class="command">{escape(repeat_command(run))}</pre>'
-    drawing = _drawing(run.folder / "cells.svg") if draw else None
-    if drawing is not None:
-        image = f'<img alt="cells" decoding="async" src="{drawing}">'
-        yield f'<div class="cells" tabindex="0">{image}</div>'
 
 
 def repeat_command(run: Run) -> str:

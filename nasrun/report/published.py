@@ -38,9 +38,13 @@ class Published:
             return True
         return any(
             run.overrides.get("experiment") in self.recipes
-            or (bool(self.runs) and _meets(run, self.runs))
+            or (bool(self.runs) and self.is_about(run))
             for run in runs
         )
+
+    def is_about(self, run: Run) -> bool:
+        """Whether a run has searched there: in one of its spaces, on one of its datasets."""
+        return _meets(run, self.runs)
 
     def cell(self, row: str, column: str) -> tuple[float, float] | None:
         """Of a grid: the entry at two numbers, whichever way they are written."""

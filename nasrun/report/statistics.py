@@ -60,9 +60,13 @@ class Comparison:
 
 def summarise(values: Sequence[float]) -> Summary:
     """See `Summary`; at least one value."""
-    values_N = np.asarray(values, dtype=np.float64)
-    std = float(values_N.std(ddof=1)) if len(values_N) > 1 else None
-    return Summary(len(values_N), float(values_N.mean()), std, interval(values_N))
+    return Summary(len(values), *mean_and_deviation(values), interval(np.asarray(values)))
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """The deviation is that of a sample; one value has none."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(np.mean(values)), deviation
 
 
 def interval(values_N: np.ndarray) -> tuple[float, float] | None:

@@ -12,6 +12,7 @@ from nasrun.report.groups import Group
 from nasrun.report.published import Published
 
 MAX_UNTOLD = 30  # comparisons that cannot tell are shown in tables up to this length
+MAX_PAIRS = 100  # comparisons in a table for people
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,11 @@ def groups(report: Report) -> Table:
     several = len(report.datasets) > 1 and "dataset" not in keys
     rows = []
     best = {data: report.best_first(data)[0].group.name for data in report.datasets}
-    extras = [extra for extra in EXTRAS if any(row.means[extra[1]] is not None
-                                               for row in report.rows)]  # fmt: skip
-    extras = [extra for extra in extras if extra[1] != metric.key]
+    extras = [
+        extra
+        for extra in EXTRAS
+        if extra[1] != metric.key and any(row.means[extra[1]] is not None for row in report.rows)
+    ]
     for row in report.rows:
         summary, item = row.summary, row.group
         settings = [text_cell(value) for value in item.settings.values()] or [text_cell(item.name)]
@@ -135,25 +138,32 @@ def grid(report: Report, item: Grid, position: int) -> Table:
     return Table(
         "grid" if position == 0 else f"grid_{position + 1}",
         f"{item.keys[0]} by {item.keys[1]}{where}: {item.metric.unit}",
-        (f"{item.keys[0]} \\ {item.keys[1]}", *item.columns),
+        (corner(item.keys), *item.columns),
         tuple(rows),
         "Mean ± standard deviation (number of runs).",
     )
+
+
+def corner(keys: Sequence[str]) -> str:
+    """`zeta \\ eta`: which key the rows have, and which the columns."""
+    return " \\ ".join(key.rpartition(".")[2] for key in keys)
 
 
 def pairs(report: Report) -> Table:
     """The paired comparisons, the clearest first."""
     ordered = sorted(report.pairs, key=_clearest_first)
     note = PAIRS_NOTE
-    if len(ordered) > MAX_UNTOLD:
-        told = [pair for pair in ordered if pair.comparison.p is not None]
-        note += (
-            f" {len(ordered) - len(told)} of {len(ordered)} comparisons have fewer than 6 common "
-            "seeds, cannot tell and are only in report.json."
-        ) * (len(told) < len(ordered))
+    told = [pair for pair in ordered if pair.comparison.p is not None]
+    if len(told) < len(ordered) and len(ordered) > MAX_UNTOLD:
+        note = f"{note} " * bool(told) + (
+            f"{len(ordered) - len(told)} of {len(ordered)} comparisons cannot tell: they have "
+            f"fewer than {statistics.MIN_PAIRS} common seeds. They are in report_pairs.csv."
+        )
         ordered = told
+    if len(ordered) > MAX_PAIRS:
+        note += f" The {MAX_PAIRS} clearest of {len(ordered)}; all are in report_pairs.csv."
     several = len(report.datasets) > 1
-    rows = tuple(_pair_row(report, pair, several) for pair in ordered)
+    rows = tuple(_pair_row(report, pair, several) for pair in ordered[:MAX_PAIRS])
     columns = ["A", "B", "n", "A - B", "95 %", "wins / ties / losses", "p", "p (Holm)", "effect"]
     return Table(
         "pairs",
@@ -202,7 +212,7 @@ def verdict_text(pair: Pair) -> str:
     item = pair.comparison
     if item.verdict == "cannot tell":
         return "cannot tell: no common seeds" if item.n == 0 else f"cannot tell (n = {item.n})"
-    better = {"first": f"{pair.first.name} is better", "second": f"{pair.second.name} is better"}
+    better = {"first": "A is better", "second": "B is better"}
     return better.get(item.verdict, item.verdict)
 
 
@@ -210,9 +220,9 @@ def predictors(report: Report) -> Iterator[Table]:
     """Kendall's tau of each group's predictor, where there is one."""
     rows = []
     for row in report.rows:
-        taus = {key: _spread(row.group, key) for key in ("held_out_tau", "infill_tau")}
-        if any(taus.values()):
-            rows.append((text_cell(row.group.name), *(_tau_cell(tau) for tau in taus.values())))
+        taus = [_tau_cell(row.group, key) for key in ("held_out_tau", "infill_tau")]
+        if any(tau.value is not None for tau in taus):
+            rows.append((text_cell(row.group.name), *taus))
     if rows:
         yield Table(
             "predictors",
@@ -223,16 +233,13 @@ def predictors(report: Report) -> Iterator[Table]:
         )
 
 
-def _spread(item: Group, key: str) -> statistics.Summary | None:
+def _tau_cell(item: Group, key: str) -> Cell:
     values = [value for run in item.runs if (value := metrics.METRICS[key].of(run)) is not None]
-    return statistics.summarise(values) if values else None
-
-
-def _tau_cell(tau: statistics.Summary | None) -> Cell:
-    if tau is None:
+    if not values:
         return Cell("-")
-    spread = "" if tau.std is None else f" ± {tau.std:.3f}"
-    return Cell(f"{tau.mean:.3f}{spread} ({tau.n})", tau.mean)
+    mean, spread = statistics.mean_and_deviation(values)
+    text = f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
+    return Cell(f"{text} ({len(values)})", mean)
 
 
 def published(report: Report, item: Published) -> Iterator[Table]:
@@ -243,7 +250,8 @@ def published(report: Report, item: Published) -> Iterator[Table]:
     elif item.kind == "rows":
         names = tuple(COLUMN_NAMES.get(name, name) for name in item.columns)
         theirs = tuple(tuple(_printed(cell) for cell in row) for row in item.rows)
-        ours = tuple(_ours(row, item.columns) for row in report.rows)
+        fitting = [row for row in report.rows if item.is_about(row.group.runs[0])]
+        ours = tuple(_ours(row, item.columns) for row in fitting or report.rows)
         yield Table(item.name, title, names, (*theirs, *ours), note)
     else:
         yield Table(item.name, title, (), (), note)
@@ -266,7 +274,7 @@ def _published_grid(report: Report, item: Published, title: str, note: str) -> I
             rows.append((text_cell(f"{row}, ours"), *line))
     if ours is not None:
         note += f" Ours: {ours.dataset}, mean ± standard deviation (number of runs)."
-    yield Table(item.name, title, (" \\ ".join(item.keys), *item.columns), tuple(rows), note)
+    yield Table(item.name, title, (corner(item.keys), *item.columns), tuple(rows), note)
 
 
 def _own_cell(ours: Grid, item: Published, row: str, column: str) -> Cell:
@@ -325,9 +333,10 @@ def _own_figure(item: Group, column: str) -> Cell:
     ]
     if not values:
         return Cell("-")
-    summary = statistics.summarise(values)
-    spread = "" if summary.std is None else f" ± {100 * summary.std:.2f}"
-    return Cell(f"{100 * summary.mean:.2f}{spread}", summary.mean)
+    mean, spread = statistics.mean_and_deviation(values)
+    return Cell(
+        f"{100 * mean:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else ""), mean
+    )
 
 
 def left_out(report: Report) -> Table:
@@ -337,28 +346,3 @@ def left_out(report: Report) -> Table:
         for item in report.left_out
     )
     return Table("left_out", "Not counted", ("folder", "status", "reason"), rows, text_columns=3)
-
-
-def runs(report: Report) -> Table:
-    """One row per counted run."""
-    rows = []
-    for row in report.rows:
-        for run, value in zip(row.group.runs, row.values, strict=True):
-            rows.append(
-                (
-                    text_cell(row.group.name),
-                    text_cell(shown(run.folder)),
-                    text_cell(run.dataset),
-                    number_cell(run.seed, ".0f"),
-                    Cell(report.metric.show(value), value),
-                    *(number_cell(metrics.METRICS[key].of(run), ".6g") for key in RUN_COLUMNS),
-                    text_cell(run.device),
-                )
-            )
-    columns = ("group", "folder", "dataset", "seed", report.metric.key, *RUN_COLUMNS, "device")
-    return Table("runs", "Runs", columns, tuple(rows), text_columns=3)
-
-
-RUN_COLUMNS = (
-    "test_accuracy", "search_val_accuracy", "regret", "evaluations", "search_seconds", "params",
-)  # fmt: skip

@@ -65,7 +65,7 @@ def test_a_grid_in_every_format(tmp_path: Path, capsys) -> None:
     }  # fmt: skip
     texts = list(expected.values())
     markdown = (out / "report.md").read_text()
-    assert r"| fitness.zeta \\ fitness.eta | 0.2 | 0.4 |" in markdown
+    assert r"| zeta \\ eta | 0.2 | 0.4 |" in markdown
     assert f"| 0.4 | {texts[0]} | {texts[1]} |" in markdown
     assert f"| 1.0 | {texts[2]} | **{texts[3]}** |" in markdown
     latex = (out / "report.tex").read_text()
@@ -75,8 +75,8 @@ def test_a_grid_in_every_format(tmp_path: Path, capsys) -> None:
     assert [row[0] for row in rows[1:]] == ["0.4", "1.0"]
     assert [float(x) for row in rows[1:] for x in row[1:]] == pytest.approx([0.55, 0.7, 0.82, 0.91])
     groups = read_csv(out / "report.csv")
-    assert groups[0][:4] == ["fitness.zeta", "fitness.eta", "n", "mean"]
-    assert [row[:3] for row in groups[1:]] == [[*place, "2"] for place in expected]
+    assert groups[0][:5] == ["dataset", "fitness.zeta", "fitness.eta", "n", "mean"]
+    assert [row[1:4] for row in groups[1:]] == [[*place, "2"] for place in expected]
     content = json.loads((out / "report.json").read_text())
     assert content["grids"][0]["cells"][-1]["at"] == ["1.0", "0.4"]
     assert content["grids"][0]["cells"][-1]["mean"] == pytest.approx(0.91)
@@ -188,7 +188,7 @@ def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     """Texts that would be code in HTML, Markdown, LaTeX, a spreadsheet or matplotlib."""
     texts = [EVIL, '"><img src=x onerror=alert(1)>', "]]>--><svg onload=alert(1)>", "_hidden"]
     texts += [r"$\frac{$", r"\input{/etc/passwd}", "=cmd()", "a|b\n# c", "\ud800\u202e\x1b[31m"]
-    for seed in range(6):
+    for seed in range(2):
         for number, text in enumerate(texts):
             run = make_run(
                 tmp_path / f"{number}-{seed}{'<b>' * (number == 0)}", seed=seed, dataset=EVIL,
@@ -219,7 +219,7 @@ def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     latex = (tmp_path / "out" / "report.tex").read_text()
     assert r"\input" not in latex
     assert r"\textbackslash{}input\{/etc/passwd\}" in latex
-    assert "'=cmd()" in [row[0] for row in read_csv(tmp_path / "out" / "report.csv")]
+    assert "'=cmd()" in [row[1] for row in read_csv(tmp_path / "out" / "report.csv")]
     for path in (tmp_path / "out").glob("*.svg"):
         assert "<script" not in path.read_text()
 
