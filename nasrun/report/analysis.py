@@ -129,7 +129,7 @@ def analyse(
     grouping = group(kept, by)
     rows = tuple(_row(item, chosen) for item in grouping.groups)
     published = tuple(fitting(kept, grouping.keys))
-    grids = _grids(grouping, chosen, published)
+    grids = _grids(grouping, chosen, published, asked=by is not None)
     histories = {run.folder: curves.read_history(run) for run in kept}
     by_dataset = [
         [row for row in rows if row.group.dataset == dataset]
@@ -198,8 +198,11 @@ def _by_pair(row: Row, grouping: Grouping) -> dict[Hashable, float]:
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
-def _grids(grouping: Grouping, metric: Metric, published: Sequence[Published]) -> list[Grid]:
-    """Where the groups differ in two keys: the metric, and that of a published grid beside it."""
+def _grids(
+    grouping: Grouping, metric: Metric, published: Sequence[Published], asked: bool
+) -> list[Grid]:
+    """Where the groups differ in two keys: the metric, and that of a published grid beside it. One
+    that was not asked for must be half full."""
     keys = tuple(key for key in grouping.keys if key != "dataset")
     if len(keys) != 2:
         return []
@@ -218,7 +221,8 @@ def _grids(grouping: Grouping, metric: Metric, published: Sequence[Published]) -
                     place = item.settings[keys[0]], item.settings[keys[1]]
                     cells[place] = statistics.summarise(values)
             rows, columns = (sorted({c[i] for c in cells}, key=natural) for i in (0, 1))
-            if len(rows) >= MIN_GRID and len(columns) >= MIN_GRID:
+            full = asked or 2 * len(cells) >= len(rows) * len(columns)
+            if full and len(rows) >= MIN_GRID and len(columns) >= MIN_GRID:
                 found.append(
                     Grid(dataset, one, (keys[0], keys[1]), tuple(rows), tuple(columns), cells)
                 )

@@ -24,7 +24,7 @@ from nasrun.runs import RUN_FILE, read_json
 
 MAX_CONFIG_BYTES, MAX_LEAVES = 1_000_000, 10_000  # of a configuration; real ones have 100 leaves
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
-SWEEP_FILE = "multirun.yaml"
+SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
 TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
 
 # libyaml's loader is ten times faster, where PyYAML was built with it.
@@ -36,7 +36,7 @@ class LeftOut:
     """A folder whose run is not counted."""
 
     folder: Path
-    status: str  # running, failed, interrupted, damaged, repeated
+    status: str  # running, failed, interrupted, not begun, damaged, incomplete, repeated
     reason: str
 
 
@@ -165,13 +165,30 @@ def _run_folders(top: Path) -> Iterator[Path | LeftOut]:
             folders.clear()
             yield here
             continue
-        if SWEEP_FILE in os.listdir(here.parent) and not folders and not files and here != top:
+        beside = [] if here == top or folders or files else os.listdir(here.parent)
+        if SWEEP_FILE in beside and JOBS_FILE not in beside:
             yield LeftOut(here, "damaged", f"the folder is empty: it has no {RUN_FILE}")
+        if JOBS_FILE in files:
+            yield from _not_begun(here)
         folders[:] = sorted(
             (name for name in folders if not name.startswith(".")), key=lambda n: (len(n), n)
         )
     for error in unreadable:
         yield LeftOut(Path(error.filename), "damaged", f"cannot be read: {error.strerror}")
+
+
+def _not_begun(sweep: Path) -> Iterator[LeftOut]:
+    """Jobs that a sweep has planned and that have left no trace."""
+    try:
+        jobs = _mapping(sweep / JOBS_FILE).get("jobs")
+        names = [Path(job["folder"]) for job in jobs]  # type: ignore[union-attr]
+    except (UsageError, LookupError, TypeError):
+        yield LeftOut(sweep, "damaged", f"{JOBS_FILE} is not the record of a sweep")
+        return
+    for name in names:
+        inside = not name.is_absolute() and ".." not in name.parts
+        if inside and not any((sweep / name / trace).exists() for trace in TRACES):
+            yield LeftOut(sweep / name, "not begun", f"nasrun resume {shown(sweep)} runs it")
 
 
 def read(folder: Path) -> Run | LeftOut:
@@ -199,8 +216,7 @@ def _unfinished(folder: Path, record: Mapping[str, Any], status: object) -> Left
     if status == "failed":
         lines = str(record.get("error") or "no reason is recorded").splitlines()
         return LeftOut(folder, "failed", shown(lines[0] if lines else "")[:200])
-    reason = f"{RUN_FILE} has no status" if status is None else f"{RUN_FILE}: unknown status"
-    return LeftOut(folder, "damaged", reason)
+    return LeftOut(folder, "damaged", f"{RUN_FILE} has no status that is known")
 
 
 def _mapping(path: Path) -> Mapping[str, Any]:

@@ -146,7 +146,7 @@ def _is_setting(key: str) -> bool:
     """Not a seed of any part, nor where or under which name a run was made."""
     last = key.rpartition(".")[2]
     seeds = last == "seed" or last.endswith("_seed")
-    return not seeds and key not in NO_SETTINGS and not key.startswith("hydra.")
+    return not seeds and key not in NO_SETTINGS and not key.startswith(("hydra.", "sweep."))
 
 
 def settings_of(run: Run) -> Hashable:

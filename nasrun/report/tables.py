@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nasrun.report import metrics, statistics
 from nasrun.report.analysis import Grid, Pair, Report, Row, mean_of
-from nasrun.report.collect import shown
+from nasrun.report.collect import Run, shown
 from nasrun.report.groups import Group
 from nasrun.report.published import Published
 
@@ -249,9 +249,12 @@ def published(report: Report, item: Published) -> Iterator[Table]:
         yield from _published_grid(report, item, title, note)
     elif item.kind == "rows":
         names = tuple(COLUMN_NAMES.get(name, name) for name in item.columns)
-        theirs = tuple(tuple(_printed(cell) for cell in row) for row in item.rows)
+        theirs = tuple(
+            tuple(_printed(*entry) for entry in zip(row, item.columns, strict=True))
+            for row in item.rows
+        )
         fitting = [row for row in report.rows if item.is_about(row.group.runs[0])]
-        ours = tuple(_ours(row, item.columns) for row in fitting or report.rows)
+        ours = tuple(line for row in fitting or report.rows for line in _ours(row, item.columns))
         yield Table(item.name, title, names, (*theirs, *ours), note)
     else:
         yield Table(item.name, title, (), (), note)
@@ -301,34 +304,41 @@ COLUMN_NAMES = {
 }  # fmt: skip
 
 
-def _printed(cell: object) -> Cell:
+def _printed(cell: object, column: str) -> Cell:
+    """Errors and accuracies are percent in the file, and fractions as values."""
     if cell is None:
         return Cell("-")
     text = f"{cell:g}" if isinstance(cell, int | float) else str(cell)
+    if column.partition(".")[0] in ("error", "val", "test"):
+        return Cell(text, float(text.partition(" ")[0]) / 100)  # 93.56 or 93.56 ± 0.02
     return Cell(text, cell if isinstance(cell, int | float) else text)
 
 
-def _ours(row: Row, columns: Sequence[str]) -> tuple[Cell, ...]:
-    """Our group in the columns of a published table."""
-    name = f"ours: {row.group.name}"
-    if row.group.name != row.group.dataset:
-        name += f" ({row.group.dataset})"
-    return text_cell(name), *(_own_figure(row.group, column) for column in columns[1:])
+def _ours(row: Row, columns: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
+    """Our group in the columns of a published table; run by run where that has a row per seed."""
+    name = f"ours: {row.group.name} ({row.group.dataset})"
+    if columns[0] == "seed":
+        for run in row.group.runs:
+            figures = (_own_figure([run], column) for column in columns[1:])
+            yield text_cell(f"{name}, seed {run.seed}"), *figures
+        name += ", average"
+    yield text_cell(name), *(_own_figure(row.group.runs, column) for column in columns[1:])
 
 
-def _own_figure(item: Group, column: str) -> Cell:
+def _own_figure(runs: Sequence[Run], column: str) -> Cell:
     kind, _, dataset = column.partition(".")
     if column == "params_m":
-        return number_cell(mean_of(item.runs, metrics.METRICS["params"]), ".3g", 1e-6)
+        params = mean_of(runs, metrics.METRICS["params"])
+        return number_cell(None if params is None else params / 1e6, ".3g")
     if column == "gpu_days":
-        return number_cell(mean_of(item.runs, metrics.METRICS["gpu_days"]), ".2g")
+        return number_cell(mean_of(runs, metrics.METRICS["gpu_days"]), ".2g")
     if kind == "error":
-        test = mean_of(item.runs, metrics.METRICS["test_accuracy"])
-        known = test is not None and item.dataset == dataset
+        test = mean_of(runs, metrics.METRICS["test_accuracy"])
+        known = test is not None and runs[0].dataset == dataset
         return number_cell(1.0 - test if known and test is not None else None, ".2f", 100.0)
     values = [
         value
-        for run in item.runs
+        for run in runs
         if (value := run.number("table", "datasets", dataset, f"{kind}_accuracy")) is not None
     ]
     if not values:

@@ -99,6 +99,17 @@ def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
     assert "83.10 (3.40 M)" in markdown  # the reproduction's
 
 
+def test_published_seeds_stand_beside_ours(tmp_path: Path) -> None:
+    for seed, accuracy in enumerate([0.97, 0.98]):
+        make_run(tmp_path / str(seed), seed=seed, accuracy=accuracy, dataset="cifar10",
+                 overrides=["experiment=egnas_retrain_seeds"])  # fmt: skip
+    run_report(tmp_path, "--out", tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "report_reproduction_table_2.csv")
+    assert [float(text) for text in rows[1][1:3]] == pytest.approx([0.0277, 0.1805])
+    assert [float(row[1]) for row in rows[-3:]] == pytest.approx([0.03, 0.02, 0.025])
+    assert rows[-1][0] == "ours: egnas on toy (cifar10), average"
+
+
 def damage(run: Path, what: str) -> None:
     """Make a finished run what it would be after an accident."""
     record = json.loads((run / "run.json").read_text())
@@ -132,7 +143,7 @@ DAMAGES = {
     "running": ("running", "or killed since: then nasrun resume"),
     "failed": ("failed", "loss is not finite"),
     "interrupted": ("interrupted", "nasrun resume"),
-    "unheard of": ("damaged", "run.json: unknown status"),
+    "unheard of": ("damaged", "run.json has no status that is known"),
     "no run.json": ("damaged", "cannot read run.json: No such file or directory"),
     "no result.json": ("damaged", "cannot read result.json: No such file or directory"),
     "no .hydra/config.yaml": ("damaged", "cannot read .hydra/config.yaml: No such file"),
@@ -172,6 +183,20 @@ def test_damaged_runs_are_listed(tmp_path: Path, capsys) -> None:
     captured = capsys.readouterr()
     assert captured.err == ""
     assert "loss is not finite" in captured.out
+
+
+def test_jobs_that_never_began(tmp_path: Path, capsys) -> None:
+    make_run(tmp_path / "0")
+    (tmp_path / "1").mkdir()
+    jobs = [{"number": n, "folder": name} for n, name in enumerate(["0", "1", "2", "../3"])]
+    (tmp_path / "sweep.json").write_text(json.dumps({"jobs": jobs}))
+    (tmp_path / "multirun.yaml").write_text("")
+    run_report(tmp_path, "--out", tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    assert [Path(line.split()[0]).name for line in lines if "not begun" in line] == ["1", "2"]
+    (tmp_path / "sweep.json").write_text('{"jobs": 3}')
+    run_report(tmp_path, "--out", tmp_path / "out")
+    assert "sweep.json is not the record of a sweep" in capsys.readouterr().out
 
 
 def test_only_damaged_runs(tmp_path: Path, capsys) -> None:
