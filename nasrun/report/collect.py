@@ -25,6 +25,7 @@ from nasrun.runs import RUN_FILE, read_json
 MAX_CONFIG_BYTES, MAX_LEAVES = 1_000_000, 10_000  # of a configuration; real ones have 100 leaves
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
 SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
+NUMBERS = (float, int)
 TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
 
 # libyaml's loader is ten times faster, where PyYAML was built with it.
@@ -118,10 +119,10 @@ def number(source: object, *keys: str) -> float | None:
     """A finite number inside nested mappings; `None` for everything else."""
     for key in keys:
         source = source.get(key) if isinstance(source, dict) else None
-    if isinstance(source, bool) or not isinstance(source, int | float):
+    if type(source) not in NUMBERS:  # True is no number
         return None
     try:
-        value = float(source)
+        value = float(source)  # type: ignore[arg-type]
     except OverflowError:
         return None
     return value if math.isfinite(value) else None

@@ -90,6 +90,8 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
     names = [name for name in best_first if name in curves.curves]
     shown = names[:MAX_CURVES]
     figure, axes = _empty()
+    if curves.name == "seconds":
+        _logarithmic(axes, [x for name in shown for x in curves.curves[name].x[[0, -1]]])
     for position, name in enumerate(shown):
         curve = curves.curves[name]
         colour, style = COLOURS[position % len(COLOURS)], STYLES[position // len(COLOURS)]
@@ -105,8 +107,6 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
         axes.set_title(f"the {len(shown)} best of {len(names)} groups", fontsize=9)
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
-    if curves.name == "seconds":
-        _logarithmic(axes, [x for name in shown for x in curves.curves[name].x[[0, -1]]])
     if curves.is_staircase:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.set_ylim(bottom=0)
@@ -131,6 +131,14 @@ def published_points(report: Report, dataset: str) -> Published:
 def cost_plot(points: Sequence[Point], published: Published, error: str) -> Figure:
     """Logarithmic in the cost, and in the error where errors differ much."""
     figure, axes = _empty()
+    places = [place for theirs in published.values() for _, *place in theirs]
+    days, errors = zip(*[(point.days, point.error) for point in points], *places, strict=True)
+    _logarithmic(axes, days)
+    if min(errors) > 0 and max(errors) > 4 * min(errors):
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(PercentFormatter(xmax=1))
+        axes.tick_params(axis="y", which="both", labelsize=8)
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     for position, point in enumerate(sorted(points, key=lambda point: point.error)):
         hollow = point.paid != "GPU"
         colour = COLOURS[position % len(COLOURS)]
@@ -138,21 +146,11 @@ def cost_plot(points: Sequence[Point], published: Published, error: str) -> Figu
                      facecolors="white" if hollow else colour, edgecolors=colour, linewidths=1.6,
                      label=f"{_short(point.name)} ({PAID[point.paid]})"
                      if position < MAX_CURVES else None)  # fmt: skip
-    days = [point.days for point in points]
-    errors = [point.error for point in points]
     for dataset, theirs in published.items():
         _, x, y = zip(*theirs, strict=True)
         axes.scatter(x, y, s=14, color=GREY, zorder=2, label=f"published, {dataset}, GPU-days")
-        days += x
-        errors += y
     if len(points) > MAX_CURVES:
         axes.set_title(f"{len(points)} groups, the {MAX_CURVES} best with a name", fontsize=9)
-    _logarithmic(axes, days)
-    if min(errors) > 0 and max(errors) > 4 * min(errors):
-        axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter(PercentFormatter(xmax=1))
-        axes.tick_params(axis="y", which="both", labelsize=8)
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     axes.set_xlabel("cost of the search, days")
     axes.set_ylabel(error)
     _legend(figure, axes)
