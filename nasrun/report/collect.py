@@ -119,13 +119,18 @@ def number(source: object, *keys: str) -> float | None:
     """A finite number inside nested mappings; `None` for everything else."""
     for key in keys:
         source = source.get(key) if isinstance(source, dict) else None
-    if type(source) not in NUMBERS:  # True is no number
+    return finite(source)
+
+
+def finite(value: object) -> float | None:
+    """A finite number as a float; `None` for everything else, true and false too."""
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
         return None
     try:
-        value = float(source)  # type: ignore[arg-type]
+        found = float(value)
     except OverflowError:
         return None
-    return value if math.isfinite(value) else None
+    return found if math.isfinite(found) else None
 
 
 def collect(folders: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:

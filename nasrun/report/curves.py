@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasrun.report.collect import NUMBERS, Run, number
+from nasrun.report.collect import Run, finite, number
 from nasrun.report.statistics import LEVEL
 
 NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
@@ -121,8 +121,8 @@ def _parse(text: str) -> object:
 def _first_value(line: Mapping[str, Any]) -> float:
     """The validation error of a label; NaN where the evaluation failed."""
     values = line.get("values")
-    first = values[0] if isinstance(values, list) and values else None
-    return float(first) if type(first) in NUMBERS else float("nan")
+    error = finite(values[0]) if isinstance(values, list) and values else None
+    return float("nan") if error is None else error
 
 
 def _accuracy(line: Mapping[str, Any]) -> float | None:
