@@ -216,7 +216,7 @@ def _unfinished(folder: Path, record: Mapping[str, Any], status: object) -> Left
     goes_on = f"nasrun resume {shown(folder)} goes on"
     if status == "running":
         started = shown(record.get("started", "an unknown time"))
-        return LeftOut(folder, "running", f"since {started}, or killed since: then {goes_on}")
+        return LeftOut(folder, "running", f"since {started}; if it was killed, {goes_on}")
     if status == "interrupted":
         return LeftOut(folder, "interrupted", goes_on)
     if status == "failed":

@@ -42,14 +42,15 @@ def figures(report: Report) -> Iterator[tuple[str, str, Figure]]:
         yield f"curve_{curves.name}{suffix}", title, curve_plot(curves, best)
     for dataset in report.datasets:
         points = [point for point in report.points if point.dataset == dataset]
-        if points:
+        theirs = published_points(report, dataset)
+        if len(points) > 1 or (points and theirs):
             suffix = f"_{_file_name(dataset)}" if several else ""
             error = report.metric.label.replace("accuracy", "error")
             title = f"{error} against the cost of the search, {dataset}"
             yield (
                 f"cost{suffix}",
                 title,
-                cost_plot(points, published_points(report, dataset), error),
+                cost_plot(points, theirs, error),
             )
 
 

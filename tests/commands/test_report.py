@@ -140,7 +140,7 @@ def damage(run: Path, what: str) -> None:
 
 
 DAMAGES = {
-    "running": ("running", "or killed since: then nasrun resume"),
+    "running": ("running", "if it was killed, nasrun resume"),
     "failed": ("failed", "loss is not finite"),
     "interrupted": ("interrupted", "nasrun resume"),
     "unheard of": ("damaged", "run.json has no status that is known"),
