@@ -109,6 +109,25 @@ COMMANDS = {
         "The run continues from its last checkpoint as if it had never stopped. Finished runs, "
         "and finished jobs of a sweep, are left as they are.",
     ),
+    "report": CommandHelp(
+        "compare many runs: tables, statistics, plots, one HTML page",
+        "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR]",
+        (
+            ("nasrun report outputs/sweeps/2026-01-31/12-00-00", ""),
+            ("nasrun report outputs --by fitness.zeta,fitness.eta", "a two-way grid"),
+            ("nasrun report outputs --metric regret --out mine", "written to mine/"),
+        ),
+        "FOLDER is a run, a sweep, or any folder above them. Runs that differ in nothing but the "
+        "seed form a group; --by KEYS names what tells groups apart, and pools the rest.\n\n"
+        "METRIC is what groups are judged by: test_accuracy (of the retrained network, else of the "
+        "benchmark table; the default where a run has it), search_val_accuracy, regret, "
+        "percentile, val_accuracy, macro_f1, params, flops, evaluations, search_seconds, gpu_days, "
+        "held_out_tau, infill_tau.\n\n"
+        "DIR (default: outputs/reports/<date>/<time>) gets report.md, .csv, .tex, .json and .html, "
+        "a CSV file per further table, and each plot as PNG and SVG. report.html is one page with "
+        "everything in it. Runs that are not done, or damaged, are listed and not counted.",
+        flags=("--by", "--metric", "--out"),
+    ),
     "show": CommandHelp(
         "draw the cells of a genotype",
         "nasrun show GENOTYPE [--out FILE.svg|FILE.png]",

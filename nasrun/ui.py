@@ -64,10 +64,12 @@ def plain_listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     return "\n\n".join(blocks)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; the first column is text, the others are numbers and stand to the right."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1
+) -> None:
+    """A table; the first columns are texts, the others are numbers and stand to the right."""
     if not sys.stdout.isatty():
-        say(plain_table(title, columns, rows))
+        say(plain_table(title, columns, rows, text_columns))
         return
     from rich import box
     from rich.table import Table
@@ -75,18 +77,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
     drawn = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     for position, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if position else "left")
+        justify: Any = "left" if position < text_columns else "right"
+        drawn.add_column(column, justify=justify, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console().print(drawn)
 
 
-def plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def plain_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1
+) -> str:
     """The same for a pipe or a file, as wide as it needs to be."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     lines = [
         "  ".join(
-            cell.rjust(width) if position else cell.ljust(width)
+            cell.ljust(width) if position < text_columns else cell.rjust(width)
             for position, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in (columns, *rows)

@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nasrun ", ["search ", "retrain ", "resume ", "show ", "data ", "list "]),
+        ("nasrun ", ["search ", "retrain ", "resume ", "report ", "show ", "data ", "list "]),
         ("nasrun se", ["search "]),
         ("nasrun --v", ["--version "]),
         ("nasrun unknown ", []),
@@ -55,6 +55,7 @@ def root(tmp_path: Path) -> Path:
         ("nasrun search --cfg ", ["job ", "hydra ", "all "]),
         ("nasrun list s", ["space "]),
         ("nasrun show --o", ["--out "]),
+        ("nasrun report sweep --b", ["--by "]),
         ("nasrun show ", []),  # bash offers files
         ("nasrun data ", ["import ", "describe ", "verify "]),
         ("nasrun data im", ["import "]),

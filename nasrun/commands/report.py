@@ -1,0 +1,64 @@
+"""`nasrun report <folders...>`: from many runs to tables, statistics, plots and one HTML page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from nasrun import ui
+from nasrun.errors import UsageError
+from nasrun.help import argument_parser
+from nasrun.report import tables
+from nasrun.report.analysis import Report, analyse
+from nasrun.report.collect import collect
+from nasrun.report.files import headline, write
+
+MAX_SHOWN = 20  # rows of the comparisons in the terminal
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Raises `UsageError` for a folder without runs, an unknown key or an unknown metric."""
+    parser = argument_parser("report")
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--by")
+    parser.add_argument("--metric")
+    parser.add_argument("--out", type=Path)
+    parsed = parser.parse_args(arguments)
+    runs, left_out = collect(parsed.folders)
+    report = analyse(runs, left_out, _keys(parsed.by), parsed.metric)
+    out = parsed.out or Path("outputs/reports") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
+    shown = tables.all_tables(report)
+    written = write(report, shown, out, shlex.join(["nasrun", "report", *arguments]))
+    _show(report, shown)
+    ui.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
+
+
+def _keys(by: str | None) -> list[str] | None:
+    if by is None:
+        return None
+    keys = [key.strip() for key in by.split(",")]
+    if not all(keys) or len(set(keys)) < len(keys):
+        raise UsageError(f"--by {by}: give different keys, separated by commas")
+    return keys
+
+
+def _show(report: Report, shown: Sequence[tables.Table]) -> None:
+    ui.say(headline(report))
+    for table in shown:
+        is_ours = table.name in ("groups", "pairs", "predictors", "left_out")
+        if not (is_ours or table.name.startswith("grid")):
+            continue
+        rows = table.rows[:MAX_SHOWN] if table.name == "pairs" else table.rows
+        ui.say("")
+        if not rows:
+            ui.say(f"{table.title}\n{table.note}")
+            continue
+        texts = [[cell.text for cell in row] for row in rows]
+        ui.table(table.title, table.columns, texts, table.text_columns)
+        if len(rows) < len(table.rows):
+            ui.say(f"{len(table.rows) - len(rows)} more comparisons are in the report")
+    ui.say("")
+    for note in report.notes:
+        ui.say(f"note: {note}")

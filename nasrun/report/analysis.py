@@ -1,0 +1,312 @@
+"""What a report says, as values: no format, no file, no drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from nasrun.report import curves, metrics, statistics
+from nasrun.report.collect import LeftOut, Run, shown
+from nasrun.report.curves import Curve, History
+from nasrun.report.groups import Group, Grouping, group, natural, without_repetitions
+from nasrun.report.metrics import Metric
+from nasrun.report.published import Published, fitting
+from nasrun.report.statistics import Comparison, Summary
+
+MIN_GRID = 2  # values of each key
+
+
+@dataclass(frozen=True)
+class Row:
+    """One group and its figures. `values` are those of the metric, run by run."""
+
+    group: Group
+    values: tuple[float, ...]
+    summary: Summary
+    means: Mapping[str, float | None]  # of other metrics, over the runs that have them
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two groups of one dataset, compared on common seeds."""
+
+    first: Group
+    second: Group
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Groups by two keys, of one dataset; `cells` by (row, column) value."""
+
+    dataset: str
+    metric: Metric
+    keys: tuple[str, str]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Summary]
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """One plot: a curve per group, of one dataset."""
+
+    name: str  # evaluations, seconds, steps; tau
+    dataset: str
+    x_label: str
+    y_label: str
+    curves: Mapping[str, Curve]
+
+    @property
+    def is_staircase(self) -> bool:
+        return self.name != "tau"
+
+
+@dataclass(frozen=True)
+class Point:
+    """In the scatter of error against cost; `paid` says with what: GPU, CPU, table, published."""
+
+    name: str
+    days: float
+    error: float
+    paid: str
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that there is to say."""
+
+    metric: Metric
+    grouping: Grouping
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    grids: tuple[Grid, ...]
+    curve_sets: tuple[CurveSet, ...]
+    points: tuple[Point, ...]
+    published: tuple[Published, ...]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for row in self.rows for run in row.group.runs]
+
+    @property
+    def datasets(self) -> list[str]:
+        return sorted({row.group.dataset for row in self.rows})
+
+    def rows_of(self, dataset: str) -> list[Row]:
+        return [row for row in self.rows if row.group.dataset == dataset]
+
+    def best_first(self, dataset: str) -> list[Row]:
+        sign = -1 if self.metric.higher_is_better else 1
+        return sorted(self.rows_of(dataset), key=lambda row: sign * row.summary.mean)
+
+
+def analyse(
+    runs: Sequence[Run],
+    left_out: Sequence[LeftOut],
+    by: Sequence[str] | None = None,
+    metric: str | None = None,
+) -> Report:
+    """From finished runs to all figures.
+
+    Raises:
+        UsageError: `by` names an unknown key, or no run has the `metric`.
+    """
+    chosen = metrics.choose(metric, runs)
+    lacking = [
+        LeftOut(run.folder, "incomplete", f"done, but there is no {chosen.label} in result.json")
+        for run in runs
+        if chosen.of(run) is None
+    ]
+    kept, repeated = without_repetitions([run for run in runs if chosen.of(run) is not None])
+    grouping = group(kept, by)
+    rows = tuple(_row(item, chosen) for item in grouping.groups)
+    published = tuple(fitting(kept, grouping.keys))
+    grids = _grids(grouping, chosen, published, asked=by is not None)
+    histories = {run.folder: curves.read_history(run) for run in kept}
+    by_dataset = [
+        [row for row in rows if row.group.dataset == dataset]
+        for dataset in dict.fromkeys(row.group.dataset for row in rows)
+    ]
+    return Report(
+        chosen,
+        grouping,
+        rows,
+        _pairs(rows, grouping, chosen),
+        tuple(grids),
+        tuple(
+            curve_set
+            for members in by_dataset
+            for find in (_curve_sets, _tau_set)
+            for curve_set in find(members, histories)
+        ),
+        tuple(_points(rows, chosen)),
+        published,
+        (*left_out, *lacking, *repeated),
+        tuple(_notes(rows, grouping)),
+    )
+
+
+def _row(item: Group, metric: Metric) -> Row:
+    values = tuple(value for run in item.runs if (value := metric.of(run)) is not None)
+    means = {key: mean_of(item.runs, other) for key, other in metrics.METRICS.items()}
+    return Row(item, values, statistics.summarise(values), means)
+
+
+def mean_of(runs: Sequence[Run], metric: Metric) -> float | None:
+    """Over the runs that have it."""
+    values = [value for run in runs if (value := metric.of(run)) is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _pairs(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> tuple[Pair, ...]:
+    """All pairs of groups of a dataset; Holm's correction over those of a dataset."""
+    found: list[Pair] = []
+    by_pair = {row.group.name: _by_pair(row, grouping) for row in rows}
+    for dataset in dict.fromkeys(row.group.dataset for row in rows):
+        members = [row.group for row in rows if row.group.dataset == dataset]
+        couples = list(combinations(members, 2))
+        compared = []
+        for one, other in couples:
+            first, second = by_pair[one.name], by_pair[other.name]
+            common = [key for key in first if key in second]
+            compared.append(
+                statistics.compare(
+                    [first[key] for key in common],
+                    [second[key] for key in common],
+                    metric.higher_is_better,
+                )
+            )
+        judged = statistics.judge(compared, metric.higher_is_better)
+        found += [Pair(a, b, result) for (a, b), result in zip(couples, judged, strict=True)]
+    return tuple(found)
+
+
+def _by_pair(row: Row, grouping: Grouping) -> dict[Hashable, float]:
+    """The value of each seed, a mean where a group has several runs of one."""
+    found: dict[Hashable, list[float]] = {}
+    for run, value in zip(row.group.runs, row.values, strict=True):
+        if run.seed is not None:
+            found.setdefault(grouping.pair(run), []).append(value)
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def _grids(
+    grouping: Grouping, metric: Metric, published: Sequence[Published], asked: bool
+) -> list[Grid]:
+    """Where the groups differ in two keys: the metric, and that of a published grid beside it. One
+    that was not asked for must be half full."""
+    keys = tuple(key for key in grouping.keys if key != "dataset")
+    if len(keys) != 2:
+        return []
+    wanted = [metric]
+    for figures in published:
+        if figures.kind == "grid" and (other := metrics.METRICS[figures.metric]) not in wanted:
+            wanted.append(other)
+    found = []
+    for dataset in dict.fromkeys(item.dataset for item in grouping.groups):
+        members = [item for item in grouping.groups if item.dataset == dataset]
+        for one in wanted:
+            cells = {}
+            for item in members:
+                values = [value for run in item.runs if (value := one.of(run)) is not None]
+                if values:
+                    place = item.settings[keys[0]], item.settings[keys[1]]
+                    cells[place] = statistics.summarise(values)
+            rows, columns = (sorted({c[i] for c in cells}, key=natural) for i in (0, 1))
+            full = asked or 2 * len(cells) >= len(rows) * len(columns)
+            if full and len(rows) >= MIN_GRID and len(columns) >= MIN_GRID:
+                found.append(
+                    Grid(dataset, one, (keys[0], keys[1]), tuple(rows), tuple(columns), cells)
+                )
+    return found
+
+
+Histories = Mapping[Path, History]
+
+
+def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
+    """Regrets where all runs of the plot know the optimum. The steps are an axis only for methods
+    without true evaluations."""
+    recorded = [histories[run.folder] for row in rows for run in row.group.runs]
+    known = [item.optimum is not None for item in recorded if item.staircases]
+    regrets = bool(known) and all(known)
+    for axis, x_label in curves.AXES.items():
+        if axis == "steps" and any("evaluations" in item.staircases for item in recorded):
+            continue
+        drawn = {}
+        for row in rows:
+            there = [histories[run.folder] for run in row.group.runs]
+            stairs = [
+                item.staircases[axis].above(1.0 - item.optimum if regrets and item.optimum else 0.0)
+                for item in there
+                if axis in item.staircases
+            ]
+            found = curves.curve(stairs, axis)
+            if found is not None:
+                drawn[row.group.name] = found
+        if drawn:
+            y_label = f"best so far: {'regret' if regrets else 'validation error'}"
+            yield CurveSet(axis, rows[0].group.dataset, x_label, y_label, drawn)
+
+
+def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
+    """How predictors rank architectures without a label, against the labels they had."""
+    drawn = {}
+    for row in rows:
+        recorded = [item for run in row.group.runs if len((item := histories[run.folder]).tau_S)]
+        if not recorded:
+            continue
+        common = sorted(set.intersection(*(set(item.labels_S.tolist()) for item in recorded)))
+        if len(common) > 1:
+            values = [dict(zip(item.labels_S, item.tau_S, strict=True)) for item in recorded]
+            tau_NX = np.array([[of[x] for x in common] for of in values])
+            drawn[row.group.name] = curves.mean_curve(np.array(common), tau_NX)
+    if drawn:
+        y_label = "Kendall's tau, held out"
+        yield CurveSet("tau", rows[0].group.dataset, "labels", y_label, drawn)
+
+
+def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:
+    """Error against the cost of the search, for accuracies."""
+    if not (metric.percent and metric.higher_is_better):
+        return []
+    found = []
+    for row in rows:
+        days = [day for run in row.group.runs if (day := metrics.search_days(run))]
+        if days:
+            first = row.group.runs[0]
+            paid = "GPU" if first.on_gpu else "CPU"
+            if metrics.labels_from_table(first):
+                paid = "table"
+            error = 1.0 - row.summary.mean
+            found.append(Point(row.group.name, float(np.mean(days)), error, paid, first.dataset))
+    return found
+
+
+def _notes(rows: Sequence[Row], grouping: Grouping) -> list[str]:
+    """What a careful reader would ask about."""
+    notes = []
+    for row in rows:
+        item = row.group
+        if item.pooled:
+            notes.append(f"{item.name}: its runs also differ in {', '.join(item.pooled)}")
+        commits = {str(run.record.get("commit")) for run in item.runs}
+        if len(commits) > 1:
+            notes.append(f"{item.name}: its runs come from {len(commits)} versions of the code")
+        if any(commit.endswith("+") for commit in commits):
+            notes.append(f"{item.name}: made with code that was not committed")
+        if len({run.on_gpu for run in item.runs}) > 1:
+            notes.append(f"{item.name}: some runs used a GPU and others did not")
+        for run in item.runs:
+            notes += [f"{shown(run.folder)}: {note}" for note in run.notes]
+    if not grouping.keys and len(rows) == 1 and rows[0].summary.n == 1:
+        notes.append("one run is one draw: nothing can be said about the spread over seeds")
+    return notes

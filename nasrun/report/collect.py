@@ -1,0 +1,299 @@
+"""Run folders, read for a report: what is finished is counted, the rest is listed with its reason.
+
+A folder may be of any age and in any state, and may come from strangers: nothing in it is trusted
+to be there, to be whole, or to be of the right type.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nasrun.cell_text import printable
+from nasrun.errors import UsageError
+from nasrun.runs import RUN_FILE, read_json
+
+MAX_CONFIG_BYTES, MAX_LEAVES = 1_000_000, 10_000  # of a configuration; real ones have 100 leaves
+SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
+SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
+NUMBERS = (float, int)
+TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
+
+# libyaml's loader is ten times faster, where PyYAML was built with it.
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A folder whose run is not counted."""
+
+    folder: Path
+    status: str  # running, failed, interrupted, not begun, damaged, incomplete, repeated
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    `config` is flat: dotted keys and plain values, as recorded with all interpolations resolved.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    result: Mapping[str, Any]
+    config: Mapping[str, Any]
+    config_text: str
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def overrides(self) -> dict[str, str]:
+        """What was typed, by key; `+key=value` and `++key=value` count as `key=value`."""
+        words = self.record.get("overrides")
+        typed = words if isinstance(words, list) else []
+        pairs = (str(word).lstrip("+").partition("=") for word in typed)
+        return {key: value for key, equals, value in pairs if equals}
+
+    @cached_property
+    def choices(self) -> Mapping[str, str]:
+        """The option of each group; read only where the overrides do not tell."""
+        try:
+            content = _load_yaml(self.folder / ".hydra" / "hydra.yaml")
+            found = content["hydra"]["runtime"]["choices"]
+            return {str(key): str(value) for key, value in found.items() if value is not None}
+        except (UsageError, LookupError, TypeError, AttributeError):
+            return {}
+
+    @property
+    def kind(self) -> str:
+        return self.text("kind", source=self.record) or "search"
+
+    @property
+    def seed(self) -> int | None:
+        seed = number(self.result, "seed")
+        return None if seed is None else int(seed)
+
+    @property
+    def dataset(self) -> str:
+        return self.text("dataset") or "unknown"
+
+    @property
+    def space(self) -> str:
+        return self.text("space") or "unknown"
+
+    @property
+    def device(self) -> str:
+        return self.text("device", source=self.record) or "unknown"
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @property
+    def finished(self) -> str:
+        return self.text("finished", source=self.record) or ""
+
+    def number(self, *keys: str) -> float | None:
+        return number(self.result, *keys)
+
+    def text(self, key: str, source: Mapping[str, Any] | None = None) -> str | None:
+        value = (self.result if source is None else source).get(key)
+        return shown(value) if isinstance(value, str) and value else None
+
+
+def shown(text: object) -> str:
+    """One line that a terminal, an encoder and a page can take, whatever a file or a path says."""
+    return printable(" ".join(str(text).split()))
+
+
+def number(source: object, *keys: str) -> float | None:
+    """A finite number inside nested mappings; `None` for everything else."""
+    for key in keys:
+        source = source.get(key) if isinstance(source, dict) else None
+    return finite(source)
+
+
+def finite(value: object) -> float | None:
+    """A finite number as a float; `None` for everything else, true and false too."""
+    if isinstance(value, bool) or not isinstance(value, NUMBERS):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def collect(folders: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
+    """All runs in and below `folders`.
+
+    Raises:
+        UsageError: a folder does not exist, or holds neither a run nor a sweep.
+    """
+    runs: list[Run] = []
+    left_out: list[LeftOut] = []
+    seen: set[Path] = set()
+    for folder in folders:
+        found = list(_run_folders(folder))
+        if not found:
+            raise UsageError(f"{folder} holds no run: give run or sweep folders, like outputs")
+        for item in found:
+            path = item.folder if isinstance(item, LeftOut) else item
+            if path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            outcome = item if isinstance(item, LeftOut) else read(item)
+            if isinstance(outcome, Run):
+                runs.append(outcome)
+            else:
+                left_out.append(outcome)
+    return runs, left_out
+
+
+def _run_folders(top: Path) -> Iterator[Path | LeftOut]:
+    """The run folders in the order in which a person would list them; what lies inside a run
+    folder (its floors) belongs to that run."""
+    if not top.is_dir():
+        raise UsageError(f"{top} is not a folder: give run or sweep folders, like outputs")
+    unreadable: list[OSError] = []
+    for path, folders, files in os.walk(top, onerror=unreadable.append):
+        here = Path(path)
+        if TRACES.intersection(files) or ".hydra" in folders:
+            folders.clear()
+            yield here
+            continue
+        beside = [] if here == top or folders or files else os.listdir(here.parent)
+        if SWEEP_FILE in beside and JOBS_FILE not in beside:
+            yield LeftOut(here, "damaged", f"the folder is empty: it has no {RUN_FILE}")
+        if JOBS_FILE in files:
+            yield from _not_begun(here)
+        folders[:] = sorted(
+            (name for name in folders if not name.startswith(".")), key=lambda n: (len(n), n)
+        )
+    for error in unreadable:
+        yield LeftOut(Path(error.filename), "damaged", f"cannot be read: {error.strerror}")
+
+
+def _not_begun(sweep: Path) -> Iterator[LeftOut]:
+    """Jobs that a sweep has planned and that have left no trace."""
+    try:
+        jobs = _mapping(sweep / JOBS_FILE).get("jobs")
+        names = [Path(job["folder"]) for job in jobs]  # type: ignore[union-attr]
+    except (UsageError, LookupError, TypeError):
+        yield LeftOut(sweep, "damaged", f"{JOBS_FILE} is not the record of a sweep")
+        return
+    for name in names:
+        inside = not name.is_absolute() and ".." not in name.parts
+        if inside and not any((sweep / name / trace).exists() for trace in TRACES):
+            yield LeftOut(sweep / name, "not begun", f"nasrun resume {shown(sweep)} runs it")
+
+
+def read(folder: Path) -> Run | LeftOut:
+    """One run folder."""
+    try:
+        record = _mapping(folder / RUN_FILE)
+        status = record.get("status")
+        if status != "done":
+            return _unfinished(folder, record, status)
+        result = _mapping(folder / "result.json")
+        text = _text(folder / ".hydra" / "config.yaml")
+        config = _flat(text)
+    except UsageError as error:
+        return LeftOut(folder, "damaged", shown(str(error).replace(f"{folder}/", "")))
+    return Run(folder, record, result, config, text)
+
+
+def _unfinished(folder: Path, record: Mapping[str, Any], status: object) -> LeftOut:
+    goes_on = f"nasrun resume {shown(folder)} goes on"
+    if status == "running":
+        started = shown(record.get("started", "an unknown time"))
+        return LeftOut(folder, "running", f"since {started}; if it was killed, {goes_on}")
+    if status == "interrupted":
+        return LeftOut(folder, "interrupted", goes_on)
+    if status == "failed":
+        lines = str(record.get("error") or "no reason is recorded").splitlines()
+        return LeftOut(folder, "failed", shown(lines[0] if lines else "")[:200])
+    return LeftOut(folder, "damaged", f"{RUN_FILE} has no status that is known")
+
+
+def _mapping(path: Path) -> Mapping[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{path} is not a JSON object")
+    return content
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise UsageError(f"{path} is too large for a configuration")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text") from None
+
+
+def _flat(text: str) -> dict[str, Any]:
+    """A configuration by dotted keys. The jobs of a sweep differ in little but the seed, so that
+    each text is parsed once for all seeds."""
+    seeds = SEED_LINE.findall(text)
+    if len(seeds) != 1:
+        return dict(_flat_leaves(text))
+    return {**_flat_leaves(SEED_LINE.sub("seed: 0", text)), "seed": int(seeds[0])}
+
+
+@lru_cache(maxsize=64)
+def _flat_leaves(text: str) -> Mapping[str, Any]:
+    return dict(_leaves(_parse_yaml(text, Path(".hydra/config.yaml"))))
+
+
+def _parse_yaml(text: str, path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.load(text, LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"{path} is not valid YAML: {first}") from None
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{path} is not a configuration")
+    return content
+
+
+def _load_yaml(path: Path) -> Mapping[str, Any]:
+    return _parse_yaml(_text(path), path)
+
+
+def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Dotted key and value. A list of plain values is one value: its JSON text."""
+    stack: list[tuple[str, Any]] = [("", config)]
+    visited = 0
+    while stack:
+        key, value = stack.pop()
+        visited += 1
+        if visited > MAX_LEAVES:  # aliases can make a small file endless
+            raise UsageError("config.yaml has too many keys for a configuration")
+        children: list[tuple[object, Any]] = []
+        if isinstance(value, Mapping) and value:
+            children = list(value.items())
+        elif isinstance(value, list) and any(isinstance(v, list | Mapping) for v in value):
+            children = list(enumerate(value))
+        if children:
+            prefix = f"{key}." if key else ""
+            stack += [(f"{prefix}{name}", child) for name, child in reversed(children)]
+        else:
+            yield key, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return json.dumps(value, default=str)

@@ -1,0 +1,166 @@
+"""Anytime curves: how good the best so far is after so many evaluations, seconds or steps.
+
+Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from nasrun.report.collect import Run, finite, number
+from nasrun.report.statistics import LEVEL
+
+NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
+STARTED = 0.95  # of the runs have a value where their curve begins; one that waited hides nothing
+Axis = Literal["evaluations", "seconds", "steps"]
+AXES: dict[Axis, str] = {
+    "evaluations": "true evaluations",
+    "seconds": "seconds of search",
+    "steps": "steps of the search (epochs, rounds)",
+}
+
+
+@dataclass(frozen=True)
+class Staircase:
+    """Errors in [0, 1]: `errors[i]` is the best from `places[i]` on."""
+
+    places: np.ndarray
+    errors: np.ndarray
+
+    def at(self, points_X: np.ndarray) -> np.ndarray:
+        """Before the first place already what is there."""
+        index_X = np.searchsorted(self.places, points_X, side="right") - 1
+        return self.errors[index_X.clip(0)]
+
+    def above(self, lowest: float) -> Staircase:
+        """The same as distances to the lowest error that there is: regrets."""
+        return Staircase(self.places, self.errors - lowest)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run has recorded on its way. `optimum` is the accuracy of the best architecture, where
+    a table knows it."""
+
+    staircases: Mapping[Axis, Staircase]
+    optimum: float | None
+    labels_S: np.ndarray  # true evaluations behind each tau
+    tau_S: np.ndarray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mean over the runs of a group and its 95 % bootstrap interval."""
+
+    n: int
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def read_history(run: Run) -> History:
+    """From `evaluations.jsonl` and `metrics.jsonl`; lines that cannot be read are noted."""
+    steps = [line for line in _lines(run, "metrics.jsonl") if line.get("phase") == "search"]
+    optimum = next(
+        (
+            best + regret
+            for line in reversed(steps)
+            if (best := number(line, "best_val_accuracy")) is not None
+            and (regret := number(line, "regret")) is not None
+        ),
+        None,
+    )
+    found: dict[Axis, Staircase] = {}
+    label_errors = [_first_value(line) for line in _lines(run, "evaluations.jsonl")]
+    if label_errors:
+        places_L = np.arange(1, len(label_errors) + 1)
+        found["evaluations"] = _staircase(places_L, np.array(label_errors))
+    accuracy_S = np.array([_accuracy(line) for line in steps], dtype=float)
+    if np.isfinite(accuracy_S).any():
+        seconds_S = np.cumsum([number(line, "seconds") or 0.0 for line in steps])
+        found["seconds"] = _staircase(seconds_S, 1.0 - accuracy_S)
+        found["steps"] = _staircase(np.arange(1, len(steps) + 1), 1.0 - accuracy_S)
+    taus = [(number(line, "labels"), number(line, "held_out_tau")) for line in steps]
+    known = np.array([pair for pair in taus if None not in pair], dtype=float).reshape(-1, 2)
+    return History(found, optimum, known[:, 0], known[:, 1])
+
+
+def _lines(run: Run, name: str) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a missing file is an empty one."""
+    try:
+        content = (run.folder / name).read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        run.notes.append(f"{name} cannot be read: {error.strerror}")
+        return []
+    texts = content.decode("utf-8", "replace").splitlines()
+    whole = _parse(f"[{','.join(texts)}]")  # faster than line by line
+    found = whole if isinstance(whole, list) and len(whole) == len(texts) else map(_parse, texts)
+    lines = [line for line in found if isinstance(line, dict)]
+    if len(lines) < len(texts):
+        broken = len(texts) - len(lines)
+        run.notes.append(f"{name}: {broken} of {len(texts)} lines are unreadable")
+    return lines
+
+
+def _parse(text: str) -> object:
+    """`None` for what is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _first_value(line: Mapping[str, Any]) -> float:
+    """The validation error of a label; NaN where the evaluation failed."""
+    values = line.get("values")
+    error = finite(values[0]) if isinstance(values, list) and values else None
+    return float("nan") if error is None else error
+
+
+def _accuracy(line: Mapping[str, Any]) -> float | None:
+    best = number(line, "best_val_accuracy")
+    return number(line, "val_accuracy") if best is None else best
+
+
+def _staircase(places: np.ndarray, errors: np.ndarray) -> Staircase:
+    """The best so far, from the first finite error on."""
+    best = np.fmin.accumulate(errors)
+    known = np.isfinite(best)
+    return Staircase(places[known], best[known])
+
+
+def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
+    """Over the runs of a group, from where nearly all of them have a value; the few that are
+    later count with their first. A run that ended early keeps its last: it had its answer.
+
+    `None` where no run has a value.
+    """
+    staircases = [item for item in staircases if len(item.places)]
+    if not staircases:
+        return None
+    first = float(np.quantile([item.places[0] for item in staircases], STARTED, method="higher"))
+    last = max(float(item.places[-1]) for item in staircases)
+    if axis == "seconds":
+        x = np.geomspace(max(first, 1e-6), max(first, last, 1e-6), NUM_POINTS)
+    else:
+        x = np.unique(np.linspace(first, last, NUM_POINTS).round())
+    return mean_curve(x, np.array([item.at(x) for item in staircases]))
+
+
+def mean_curve(x: np.ndarray, values_NX: np.ndarray) -> Curve:
+    """Whole runs are drawn with replacement, so that the band respects how points hang together."""
+    n = len(values_NX)
+    mean = values_NX.mean(axis=0)
+    if n < 2:
+        return Curve(n, x, mean, mean, mean)
+    weights_RN = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), NUM_BOOTSTRAPS) / n
+    low, high = np.quantile(weights_RN @ values_NX, (LEVEL / 2, 1 - LEVEL / 2), axis=0)
+    return Curve(n, x, mean, low, high)

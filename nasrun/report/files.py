@@ -1,0 +1,81 @@
+"""Writes a report: `report.md .csv .tex .json .html`, one CSV per further table, and the plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from nasrun.errors import UsageError
+from nasrun.report import figures, formats, page, records, tables
+from nasrun.report.analysis import Report
+from nasrun.runs import replacing
+
+
+def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: str) -> list[Path]:
+    """All files, each as a whole or not at all; returns them.
+
+    Args:
+        shown: the tables of the report.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    title, lead = headline(report), introduction(report, command)
+    contents: dict[str, bytes] = {}
+    plots = {}
+    for name, caption, figure in figures.figures(report):
+        picture = figures.svg(figure)
+        contents[f"{name}.svg"] = picture.encode()
+        contents[f"{name}.png"] = figures.png(figure)
+        plots[name] = (caption, figures.inline(picture, name))
+    texts = {
+        "report.md": formats.markdown(title, lead, shown, report.notes),
+        "report.tex": formats.latex([table for table in shown if table.name != "left_out"]),
+        "report.json": formats.as_json(report),
+        "report.html": page.page(title, lead, shown, plots, report),
+        **_comma_separated(report, shown),
+    }
+    contents |= {name: text.encode("utf-8", "replace") for name, text in texts.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            with replacing(folder / name) as path:
+                path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"cannot write in {folder}: {error.strerror}") from None
+    return [folder / name for name in contents]
+
+
+def _comma_separated(report: Report, shown: Sequence[tables.Table]) -> dict[str, str]:
+    """`report.csv` has the groups, `report_pairs.csv` and `report_runs.csv` the comparisons and
+    the runs, `report_<table>.csv` what stands in the other tables."""
+    found = {"report.csv": formats.comma_separated_records(records.groups(report))}
+    for name, entries in (("pairs", records.pairs(report)), ("runs", records.runs(report))):
+        if entries:
+            found[f"report_{name}.csv"] = formats.comma_separated_records(entries)
+    others = [table for table in shown if table.rows and table.name not in ("groups", "pairs")]
+    return found | {f"report_{item.name}.csv": formats.comma_separated(item) for item in others}
+
+
+def headline(report: Report) -> str:
+    return f"{report.metric.label[0].upper()}{report.metric.label[1:]} of {_count(report)}"
+
+
+def _count(report: Report) -> str:
+    num_runs, num_groups = len(report.runs), len(report.rows)
+    runs = f"{num_runs:,} run{'s' * (num_runs != 1)}"
+    return f"{runs} in {num_groups} groups" if num_groups > 1 else runs
+
+
+def introduction(report: Report, command: str) -> list[str]:
+    """What was compared and how, in a few sentences."""
+    keys = [*report.grouping.keys]
+    lines = [f"{command}, {datetime.now(UTC).isoformat(sep=' ', timespec='minutes')[:16]} UTC."]
+    if keys:
+        lines.append(f"Groups are runs with the same {', '.join(keys)}; seeds are repetitions.")
+    if report.metric.percent:
+        lines.append("Figures are percent; report.csv and report.json have fractions.")
+    if report.left_out:
+        lines.append(f"{len(report.left_out)} folders are not counted: see the table at the end.")
+    return lines

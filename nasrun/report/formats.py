@@ -1,0 +1,165 @@
+"""Tables as Markdown, CSV and LaTeX; texts from files are escaped in each of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nasrun.report import records
+from nasrun.report.analysis import CurveSet, Report
+from nasrun.report.collect import shown
+from nasrun.report.records import Record
+from nasrun.report.tables import Cell, Table
+
+MARKDOWN = str.maketrans(
+    {**{letter: f"\\{letter}" for letter in "\\`*_[]|#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
+)
+LATEX = str.maketrans(
+    {
+        **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "±": r"$\pm$",
+        "β": r"$\beta$",
+        "†": r"\textdagger{}",
+    }
+)
+
+
+def markdown(title: str, lead: Sequence[str], tables: Sequence[Table], end: Sequence[str]) -> str:
+    """Headings, pipe tables, notes; `end` are lines of a list."""
+    blocks = [f"# {title.translate(MARKDOWN)}", *(line.translate(MARKDOWN) for line in lead)]
+    for table in tables:
+        blocks.append(f"## {table.title.translate(MARKDOWN)}")
+        if table.rows:
+            rows = [[_markdown_cell(cell) for cell in row] for row in table.rows]
+            heads = [column.translate(MARKDOWN) for column in table.columns]
+            rule = ["---" if i < table.text_columns else "---:" for i in range(len(heads))]
+            blocks.append("\n".join(f"| {' | '.join(row)} |" for row in (heads, rule, *rows)))
+        if table.note:
+            blocks.append(table.note.translate(MARKDOWN))
+    if end:
+        blocks += ["## Notes", "\n".join(f"- {line.translate(MARKDOWN)}" for line in end)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = _one_line(cell.text).translate(MARKDOWN)
+    return f"**{text}**" if cell.bold else text
+
+
+def comma_separated(table: Table) -> str:
+    """Values rather than texts: accuracies are fractions."""
+    return _csv(table.columns, ([cell.value for cell in row] for row in table.rows))
+
+
+def comma_separated_records(records: Sequence[Record]) -> str:
+    """A line for each; the names of the first are the heading."""
+    return _csv(records[0].keys(), (record.values() for record in records)) if records else ""
+
+
+def _csv(heading: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([_csv_value(name) for name in heading])
+    writer.writerows([_csv_value(value) for value in row] for row in rows)
+    return file.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is quoted."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value
+
+
+def latex(tables: Sequence[Table]) -> str:
+    r"""`table` environments with booktabs rules, to be used with \input."""
+    blocks = [r"% needs \usepackage{booktabs}"]
+    for table in tables:
+        if not table.rows:
+            continue
+        align = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
+        lines = [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex(table.title)}}}",
+            rf"  \label{{tab:{table.name.replace('_', '-')}}}",
+            rf"  \begin{{tabular}}{{{align}}}",
+            r"    \toprule",
+            f"    {' & '.join(_latex(column) for column in table.columns)} \\\\",
+            r"    \midrule",
+            *(f"    {' & '.join(_latex_cell(cell) for cell in row)} \\\\" for row in table.rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _latex(text: str) -> str:
+    return _one_line(text).translate(LATEX)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _latex(cell.text)
+    return rf"\textbf{{{text}}}" if cell.bold else text
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def as_json(report: Report) -> str:
+    """Everything, as values: accuracies are fractions."""
+    content = {
+        "metric": {"key": report.metric.key, "higher_is_better": report.metric.higher_is_better},
+        "keys": report.grouping.keys,
+        "groups": [
+            {"name": row.group.name, "settings": row.group.settings, **record}
+            for row, record in zip(report.rows, records.groups(report), strict=True)
+        ],
+        "comparisons": records.pairs(report),
+        "grids": [
+            {
+                "dataset": grid.dataset,
+                "metric": grid.metric.key,
+                "keys": grid.keys,
+                "cells": [{"at": place, **vars(found)} for place, found in grid.cells.items()],
+            }
+            for grid in report.grids
+        ],
+        "curves": [_curves(curves) for curves in report.curve_sets],
+        "points": [vars(point) for point in report.points],
+        "published": [item.name for item in report.published],
+        "runs": [
+            {**record, "overrides": run.overrides}
+            for run, record in zip(report.runs, records.runs(report), strict=True)
+        ],
+        "not_counted": [
+            {"folder": shown(item.folder), "status": item.status, "reason": item.reason}
+            for item in report.left_out
+        ],
+        "notes": report.notes,
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _curves(curves: CurveSet) -> dict[str, Any]:
+    parts = ("x", "mean", "low", "high")
+    groups = {
+        name: {"n": curve.n, **{part: getattr(curve, part).tolist() for part in parts}}
+        for name, curve in curves.curves.items()
+    }
+    return {**vars(curves), "curves": groups}

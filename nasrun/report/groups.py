@@ -1,0 +1,210 @@
+"""Runs that differ in nothing but the seed form a group, named by what sets it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nasrun.errors import UsageError, closest
+from nasrun.report.collect import LeftOut, Run, shown
+
+# Where a run was made and how it is called is no setting of the method.
+NO_SETTINGS = {"name", "device", "floor", "dataset.root", "dataset.download"}
+FIRST = ("strategy", "dataset", "space")
+REPEATING = ("strategy.", "evaluator.")  # nodes that repeat the values of other groups
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of equal settings. `settings` are texts, by the keys that tell the groups apart."""
+
+    name: str
+    settings: dict[str, str]
+    dataset: str
+    runs: tuple[Run, ...]
+    pooled: tuple[str, ...] = ()  # keys that differ within the group, the seed apart
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """`keys` tell the groups apart; `others` differ inside the groups."""
+
+    keys: tuple[str, ...]
+    others: tuple[str, ...]
+    groups: tuple[Group, ...]
+
+    def pair(self, run: Run) -> Hashable:
+        """Runs of two groups with equal pairs are compared: the same seed, and the same of all
+        settings over which a group pools."""
+        return run.seed, tuple(str(value_of(run, key)) for key in self.others)
+
+
+def group(runs: Sequence[Run], by: Sequence[str] | None) -> Grouping:
+    """By the keys in `by`, and by the dataset in any case; `None`: by all that differs.
+
+    Raises:
+        UsageError: no run has such a key.
+    """
+    apart = separating_keys(runs)
+    keys = apart if by is None else tuple(_known(key, runs) for key in by)
+    if len({run.dataset for run in runs}) > 1 and not {"dataset", "dataset.name"} & set(keys):
+        keys = ("dataset", *keys)
+    others = tuple(key for key in apart if key not in keys)
+    found: dict[tuple[Hashable, ...], list[Run]] = {}
+    for run in runs:
+        values = tuple(value_of(run, key) for key in keys)
+        found.setdefault((run.dataset, *values), []).append(run)
+    groups = sorted((_group(keys, others, members) for members in found.values()), key=_order)
+    return Grouping(keys, others, tuple(_with_own_names(groups)))
+
+
+def _with_own_names(groups: Sequence[Group]) -> Iterator[Group]:
+    """Equal names (of values that were cut, say) are numbered."""
+    seen: dict[str, int] = {}
+    for item in groups:
+        count = seen[item.name] = seen.get(item.name, 0) + 1
+        yield item if count == 1 else replace(item, name=f"{item.name} #{count}")
+
+
+def _group(keys: Sequence[str], others: Sequence[str], members: Sequence[Run]) -> Group:
+    first = members[0]
+    settings = {key: text_of(value_of(first, key)) for key in keys}
+    pooled = tuple(key for key in others if len({value_of(run, key) for run in members}) > 1)
+    ordered = sorted(members, key=lambda run: (run.seed is None, run.seed or 0, str(run.folder)))
+    return Group(_name(settings, first), settings, first.dataset, tuple(ordered), pooled)
+
+
+def _name(settings: dict[str, str], run: Run) -> str:
+    """`dclenas, zeta=0.4`: an option by its name, a key by its last part where that is clear; what
+    a run has not is left out."""
+    if not settings:
+        strategy = run.text("strategy") or run.kind
+        return f"{strategy} on {run.space}"
+    last = [key.rpartition(".")[2] for key in settings]
+    parts = []
+    for (key, value), short in zip(settings.items(), last, strict=True):
+        if is_group_key(run, key):
+            parts += [value] * (value_of(run, key) is not None)
+        else:
+            parts.append(f"{short if last.count(short) == 1 else key}={value}")
+    return ", ".join(parts) or "without"
+
+
+def _order(item: Group) -> list[tuple[bool, float, str]]:
+    """Numbers by size, before texts in alphabetical order."""
+    return [natural(text) for text in (item.dataset, *item.settings.values())]
+
+
+def natural(text: str) -> tuple[bool, float, str]:
+    """A key by which numbers are sorted as numbers, and come before other texts."""
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text
+
+
+def separating_keys(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The fewest keys found that tell all different settings apart; the typed ones are preferred
+    to those that follow from them."""
+    different: dict[Hashable, Run] = {}
+    for run in runs:
+        different.setdefault(settings_of(run), run)
+    samples = list(different.values())
+
+    def parts(keys: Sequence[str]) -> int:
+        return len({tuple(value_of(run, key) for key in keys) for run in samples})
+
+    chosen: list[str] = []
+    for key in _candidates(samples):
+        if parts(chosen) == len(samples):
+            break
+        if parts([*chosen, key]) > parts(chosen):
+            chosen.append(key)
+    for key in reversed(chosen):
+        fewer = [other for other in chosen if other != key]
+        if key not in FIRST and parts(fewer) == parts(chosen):
+            chosen = fewer
+    return tuple(chosen)
+
+
+def _candidates(runs: Sequence[Run]) -> Iterator[str]:
+    """What people compare first; then typed keys, recipes after them; then what differs, the
+    shallow keys before the deep ones, and last what merely repeats another key."""
+    typed = dict.fromkeys(key for run in runs for key in run.overrides if _is_setting(key))
+    yield from (key for key in FIRST if key in typed)
+    yield from sorted((key for key in typed if key not in FIRST), key=lambda k: k == "experiment")
+    leaves = dict.fromkeys(key for run in runs for key in run.config if _is_setting(key))
+    differing = [key for key in leaves if len({value_of(run, key) for run in runs}) > 1]
+    differing.sort(key=lambda key: (key.startswith(REPEATING), key.count("."), key))
+    for key in differing:
+        yield key.removesuffix("._target_")
+    yield "kind"
+
+
+def _is_setting(key: str) -> bool:
+    """Not a seed of any part, nor where or under which name a run was made."""
+    last = key.rpartition(".")[2]
+    seeds = last == "seed" or last.endswith("_seed")
+    return not seeds and key not in NO_SETTINGS and not key.startswith(("hydra.", "sweep."))
+
+
+def settings_of(run: Run) -> Hashable:
+    """What two runs of one group have in common."""
+    return run.kind, frozenset((k, v) for k, v in run.config.items() if _is_setting(k))
+
+
+def is_group_key(run: Run, key: str) -> bool:
+    """Whether a key chooses an option of a config group, like `strategy`."""
+    return key not in run.config and key != "kind"
+
+
+def value_of(run: Run, key: str) -> Any:
+    """A recorded value; of a group the option that was chosen; `None` where there is neither."""
+    if key == "kind":
+        return run.kind
+    if key in run.config:
+        return run.config[key]
+    if key in run.overrides:
+        return run.overrides[key]
+    target = run.config.get(f"{key}._target_")
+    return run.choices.get(key) or (_option(target) if isinstance(target, str) else None)
+
+
+def _option(target: str) -> str:
+    """The choice behind a node: its module, by the rules of the house."""
+    return (target.split(".")[-2:] or [target])[0]
+
+
+def text_of(value: object) -> str:
+    """As it is typed on the command line, in one line of printable letters."""
+    if value is None:
+        return "null"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return shown(text)[:80]
+
+
+def _known(key: str, runs: Sequence[Run]) -> str:
+    if not runs or any(key in run.config or value_of(run, key) is not None for run in runs):
+        return key
+    names = {name for run in runs[:20] for name in run.config if _is_setting(name)}
+    names |= {name.partition(".")[0] for name in names}
+    raise UsageError(f"--by {key}: no run has this key; {closest(key, names)}")
+
+
+def without_repetitions(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
+    """Of runs of the same configuration and the same seeds only the last counts: the others would
+    look like more evidence than there is."""
+    latest: dict[Hashable, Run] = {}
+    repeated = []
+    for run in sorted(runs, key=lambda run: run.finished):
+        identity = (
+            run.seed,
+            frozenset((k, v) for k, v in run.config.items() if k not in NO_SETTINGS),
+        )
+        older = latest.pop((run.kind, identity), None)
+        latest[run.kind, identity] = run
+        if older is not None:
+            repeated.append(LeftOut(older.folder, "repeated", f"done again in {shown(run.folder)}"))
+    kept = {id(run) for run in latest.values()}
+    return [run for run in runs if id(run) in kept], repeated

@@ -1,0 +1,115 @@
+"""What a finished run can be judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nasrun.errors import UsageError, closest
+from nasrun.report.collect import Run
+
+SECONDS_PER_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """`of` gives the value of a run, a fraction where `percent` is true, or `None`."""
+
+    key: str
+    label: str
+    of: Callable[[Run], float | None]
+    higher_is_better: bool = True
+    percent: bool = True
+    decimals: int = 2  # of percent
+
+    def best(self, values: Sequence[float]) -> float:
+        return max(values) if self.higher_is_better else min(values)
+
+    @property
+    def unit(self) -> str:
+        return f"{self.label}, %" if self.percent else self.label
+
+    def show(self, value: float | None, *, signed: bool = False) -> str:
+        """As a person reads it: percent, or four digits."""
+        if value is None:
+            return "-"
+        sign = "+" if signed else ""
+        if self.percent:
+            return f"{100 * value:{sign}.{self.decimals}f}"
+        return f"{value:{sign},.0f}" if abs(value) >= 10_000 else f"{value:{sign}.4g}"
+
+
+def _test_accuracy(run: Run) -> float | None:
+    """Of the retrained network; else what the benchmark table says."""
+    retrained = run.number("retrain", "test_accuracy")
+    return run.number("table", "test_accuracy") if retrained is None else retrained
+
+
+def search_days(run: Run) -> float | None:
+    """What the search cost. On a table also what the labels cost its makers: their trainings."""
+    seconds = run.number("search_seconds")
+    if seconds is None:
+        return None
+    labels = run.number("label_seconds") if labels_from_table(run) else None
+    return (seconds + (labels or 0.0)) / SECONDS_PER_DAY
+
+
+def labels_from_table(run: Run) -> bool:
+    """Whether labels were looked up whose training others have paid for."""
+    looked_up = run.number("table", "regret") is not None
+    return looked_up and (run.number("label_seconds") or 0.0) > 0
+
+
+def gpu_days(run: Run) -> float | None:
+    """Of the search, where it ran on a GPU."""
+    seconds = run.number("search_seconds")
+    return seconds / SECONDS_PER_DAY if run.on_gpu and seconds is not None else None
+
+
+def of_result(*keys: str) -> Callable[[Run], float | None]:
+    return lambda run: run.number(*keys)
+
+
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric("test_accuracy", "test accuracy", _test_accuracy),
+        Metric("search_val_accuracy", "search validation accuracy",
+               of_result("search_val_accuracy")),
+        Metric("regret", "regret", of_result("table", "regret"), False, decimals=3),
+        Metric("percentile", "percentile", of_result("table", "percentile"), percent=False),
+        Metric("val_accuracy", "validation accuracy after retraining",
+               of_result("retrain", "val_accuracy")),
+        Metric("macro_f1", "macro F1", of_result("retrain", "macro_f1")),
+        Metric("params", "parameters", of_result("retrain", "params"), False, False),
+        Metric("flops", "multiply-adds", of_result("retrain", "flops"), False, False),
+        Metric("evaluations", "true evaluations", of_result("evaluations"), False, False),
+        Metric("search_seconds", "search, s", of_result("search_seconds"), False, False),
+        Metric("gpu_days", "GPU-days", gpu_days, False, False),
+        Metric("held_out_tau", "Kendall's tau, held out", of_result("predictor", "held_out_tau"),
+               percent=False),
+        Metric("infill_tau", "Kendall's tau, bought", of_result("predictor", "infill_tau"),
+               percent=False),
+    )
+}  # fmt: skip
+BY_DEFAULT = ("test_accuracy", "search_val_accuracy")
+
+
+def choose(name: str | None, runs: Sequence[Run]) -> Metric:
+    """The metric called `name`; else the test accuracy where any run has one.
+
+    One metric for all: a test accuracy and a validation accuracy are never in one column.
+
+    Raises:
+        UsageError: the name is unknown, or no run has such a figure.
+    """
+    if name is not None and name not in METRICS:
+        raise UsageError(f"--metric {name}: {closest(name, METRICS)}")
+    wanted = BY_DEFAULT if name is None else (name,)
+    for key in wanted:
+        if any(METRICS[key].of(run) is not None for run in runs):
+            return METRICS[key]
+    if name is None or not runs:
+        return METRICS[wanted[0]]  # every run will be listed as lacking it
+    there = [key for key, metric in METRICS.items() if any(metric.of(r) is not None for r in runs)]
+    raise UsageError(f"--metric {name}: no finished run has it; there are {', '.join(there)}")

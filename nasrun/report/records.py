@@ -1,0 +1,73 @@
+"""The report as flat records for programs: one per group, comparison and run; fractions, no texts
+for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nasrun.report import metrics
+from nasrun.report.analysis import Report
+from nasrun.report.collect import shown
+
+Record = dict[str, Any]
+
+
+def groups(report: Report) -> list[Record]:
+    """`mean` to `best` are of the report's metric; under the name of each metric is its mean."""
+    return [
+        {
+            "dataset": row.group.dataset,
+            **row.group.settings,
+            "n": row.summary.n,
+            "mean": row.summary.mean,
+            "std": row.summary.std,
+            **_bounds(row.summary.interval),
+            "best": report.metric.best(row.values),
+            **row.means,
+        }
+        for row in report.rows
+    ]
+
+
+def pairs(report: Report) -> list[Record]:
+    """Also those that cannot tell."""
+    return [
+        {
+            "dataset": pair.first.dataset,
+            "first": pair.first.name,
+            "second": pair.second.name,
+            "n": pair.comparison.n,
+            "difference": pair.comparison.difference if pair.comparison.n else None,
+            **_bounds(pair.comparison.interval),
+            "wins": pair.comparison.wins,
+            "ties": pair.comparison.ties,
+            "losses": pair.comparison.losses,
+            "p": pair.comparison.p,
+            "p_holm": pair.comparison.p_holm,
+            "effect": pair.comparison.effect,
+            "verdict": pair.comparison.verdict,
+        }
+        for pair in report.pairs
+    ]
+
+
+def runs(report: Report) -> list[Record]:
+    """With every figure that a run can have."""
+    return [
+        {
+            "group": row.group.name,
+            "folder": shown(run.folder),
+            "dataset": run.dataset,
+            "seed": run.seed,
+            "device": run.device,
+            "commit": run.text("commit", source=run.record),
+            **{key: metric.of(run) for key, metric in metrics.METRICS.items()},
+        }
+        for row in report.rows
+        for run in row.group.runs
+    ]
+
+
+def _bounds(interval: tuple[float, float] | None) -> Record:
+    low, high = interval or (None, None)
+    return {"low": low, "high": high}

@@ -1,0 +1,157 @@
+"""Means with intervals, and paired comparisons that say when they cannot tell."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+LEVEL = 0.05
+NUM_BOOTSTRAPS = 10_000
+MIN_PAIRS = 6  # of fewer, even the most extreme outcome has p >= 2 / 2**5 = .0625
+MIN_FOR_INTERVAL = 3
+ROUNDING = 1e-9  # a smaller difference is none
+
+Verdict = Literal["first", "second", "no difference shown", "cannot tell"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of the runs of a group: sample standard deviation (n - 1), `None` where n is too small."""
+
+    n: int
+    mean: float
+    std: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of paired values: `first` minus `second`.
+
+    Attributes:
+        p: of Wilcoxon's signed rank test, two-sided, zero differences ranked (Pratt).
+        p_holm: the same, corrected for all comparisons made beside this one.
+        effect: matched-pairs rank-biserial correlation, in [-1, 1]: 1 if all differences are
+            positive, 0 if both signs have the same weight.
+    """
+
+    n: int
+    difference: float
+    interval: tuple[float, float] | None
+    wins: int
+    losses: int
+    p: float | None
+    effect: float | None
+    p_holm: float | None = None
+    verdict: Verdict = "cannot tell"
+
+    @property
+    def ties(self) -> int:
+        return self.n - self.wins - self.losses
+
+    def wins_weigh_more(self, higher_is_better: bool) -> bool:
+        """Whether the first is ahead by the ranks, which the test is about."""
+        return ((self.effect or 0.0) > 0) == higher_is_better
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """See `Summary`; at least one value."""
+    return Summary(len(values), *mean_and_deviation(values), interval(np.asarray(values)))
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """The deviation is that of a sample; one value has none."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return float(np.mean(values)), deviation
+
+
+def interval(values_N: np.ndarray) -> tuple[float, float] | None:
+    """95 % percentile bootstrap interval of the mean (Efron, 1979); the same at each call."""
+    n = len(values_N)
+    if n < MIN_FOR_INTERVAL:
+        return None
+    drawn_RN = np.random.default_rng(0).integers(0, n, (NUM_BOOTSTRAPS, n))
+    low, high = np.quantile(values_N[drawn_RN].mean(axis=1), (LEVEL / 2, 1 - LEVEL / 2))
+    return float(low), float(high)
+
+
+def compare(first: Sequence[float], second: Sequence[float], higher_is_better: bool) -> Comparison:
+    """Paired values of two groups; wins are those of the first."""
+    gains_N = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    gains_N = gains_N.round(12)  # equal steps of accuracy must be equal, to share a rank
+    gains_N[np.abs(gains_N) < ROUNDING] = 0.0
+    sign = 1 if higher_is_better else -1
+    n = len(gains_N)
+    return Comparison(
+        n,
+        float(gains_N.mean()) if n else 0.0,
+        interval(gains_N),
+        wins=int((sign * gains_N > 0).sum()),
+        losses=int((sign * gains_N < 0).sum()),
+        p=_wilcoxon(gains_N) if n >= MIN_PAIRS else None,
+        effect=rank_biserial(gains_N) if n else None,
+    )
+
+
+def _wilcoxon(gains_N: np.ndarray) -> float:
+    if not gains_N.any():
+        return 1.0
+    from scipy.stats import wilcoxon  # takes a second
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # older versions warn of ties in small samples
+        return float(wilcoxon(gains_N, zero_method="pratt").pvalue)
+
+
+def rank_biserial(gains_N: np.ndarray) -> float:
+    """Kerby (2014): the rank sum of the positive less that of the negative differences, divided by
+    both; ranks as in Pratt's test."""
+    ranks_N = ranks(np.abs(gains_N))
+    positive, negative = ranks_N[gains_N > 0].sum(), ranks_N[gains_N < 0].sum()
+    return float((positive - negative) / (positive + negative)) if gains_N.any() else 0.0
+
+
+def ranks(values_N: np.ndarray) -> np.ndarray:
+    """From 1; equal values share the mean of their ranks."""
+    _, inverse_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[inverse_N]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm (1979): adjusted p values, in the given order.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, position in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[position]))
+        adjusted[position] = largest
+    return adjusted
+
+
+def judge(comparisons: Sequence[Comparison], higher_is_better: bool) -> list[Comparison]:
+    """The same with Holm's correction over all of them that have a p value, and a verdict.
+
+    `cannot tell` stands where the pairs are so few that no outcome whatever could have been
+    significant beside so many other comparisons; `no difference shown` where one could have been.
+    """
+    tested = [item.p for item in comparisons if item.p is not None]
+    corrected = iter(holm(tested))
+    judged = []
+    for item in comparisons:
+        if item.p is None:
+            judged.append(item)
+            continue
+        p_holm = next(corrected)
+        smallest = len(tested) * 2.0 ** (1 - item.n)
+        verdict: Verdict = "no difference shown" if smallest < LEVEL else "cannot tell"
+        if p_holm < LEVEL:
+            verdict = "first" if item.wins_weigh_more(higher_is_better) else "second"
+        judged.append(replace(item, p_holm=p_holm, verdict=verdict))
+    return judged

@@ -1,0 +1,358 @@
+"""The report as tables of texts, each cell with the value behind it, for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from nasrun.report import metrics, statistics
+from nasrun.report.analysis import Grid, Pair, Report, Row, mean_of
+from nasrun.report.collect import Run, shown
+from nasrun.report.groups import Group
+from nasrun.report.published import Published
+
+MAX_UNTOLD = 30  # comparisons that cannot tell are shown in tables up to this length
+MAX_PAIRS = 100  # comparisons in a table for people
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`value` is sorted by and goes to CSV: a fraction where the text says percent."""
+
+    text: str
+    value: float | str | None = None
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """`text_columns` first columns are texts; the others are numbers and stand to the right."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    text_columns: int = 1
+
+
+def text_cell(text: object) -> Cell:
+    return Cell(str(text), str(text))
+
+
+def number_cell(value: float | None, form: str = ",.0f", scale: float = 1.0) -> Cell:
+    return Cell("-" if value is None else f"{scale * value:{form}}", value)
+
+
+def all_tables(report: Report) -> list[Table]:
+    """In the order in which they are shown; those with nothing to say are left out."""
+    tables = [groups(report)] if report.rows else []
+    tables += [grid(report, item, position) for position, item in enumerate(report.grids)]
+    if report.pairs:
+        tables.append(pairs(report))
+    tables += predictors(report)
+    tables += [table for item in report.published for table in published(report, item)]
+    if report.left_out:
+        tables.append(left_out(report))
+    return tables
+
+
+def groups(report: Report) -> Table:
+    """One row per group."""
+    metric, keys = report.metric, report.grouping.keys
+    several = len(report.datasets) > 1 and "dataset" not in keys
+    rows = []
+    best = {data: report.best_first(data)[0].group.name for data in report.datasets}
+    extras = [
+        extra
+        for extra in EXTRAS
+        if extra[1] != metric.key and any(row.means[extra[1]] is not None for row in report.rows)
+    ]
+    for row in report.rows:
+        summary, item = row.summary, row.group
+        settings = [text_cell(value) for value in item.settings.values()] or [text_cell(item.name)]
+        if several:
+            settings.insert(0, text_cell(item.dataset))
+        winner = best[item.dataset] == item.name and len(report.rows_of(item.dataset)) > 1
+        top = metric.best(row.values)
+        rows.append(
+            (
+                *settings,
+                Cell(str(summary.n), summary.n),
+                Cell(metric.show(summary.mean), summary.mean, bold=winner),
+                Cell(metric.show(summary.std), summary.std),
+                *_interval_cells(summary.interval, metric),
+                Cell(metric.show(top), top),
+                *(number_cell(row.means[key], form, scale) for _, key, form, scale in extras),
+            )
+        )
+    names = ["dataset"] * several + (list(keys) or ["group"])
+    columns = [*names, "n", "mean", "std", "95 %", "best", *(label for label, *_ in extras)]
+    title = f"Groups: {metric.unit}"
+    return Table("groups", title, tuple(columns), tuple(rows), GROUPS_NOTE, len(names))
+
+
+EXTRAS = (  # label, metric, form, scale
+    ("test acc %", "test_accuracy", ".2f", 100.0),
+    ("search val acc %", "search_val_accuracy", ".2f", 100.0),
+    ("regret %", "regret", ".3f", 100.0),
+    ("evaluations", "evaluations", ",.0f", 1.0),
+    ("search s", "search_seconds", ",.1f", 1.0),
+    ("GPU-days", "gpu_days", ".3g", 1.0),
+    ("params M", "params", ".3f", 1e-6),
+)
+GROUPS_NOTE = (
+    "std: over the n runs (n - 1); 95 %: percentile bootstrap interval of the mean, from 3 runs on "
+    "(with fewer than 6 it is too narrow); other columns are means. GPU-days: of the search, where "
+    "it ran on a GPU."
+)
+
+
+def _interval_cells(interval: tuple[float, float] | None, metric: metrics.Metric) -> list[Cell]:
+    if interval is None:
+        return [Cell("-")]
+    return [Cell(" to ".join(metric.show(bound) for bound in interval), interval[0])]
+
+
+def mean_text(metric: metrics.Metric, summary: statistics.Summary) -> str:
+    """`85.53 ± 0.12 (4)`; a single run has no deviation."""
+    text = metric.show(summary.mean)
+    return text if summary.std is None else f"{text} ± {metric.show(summary.std)} ({summary.n})"
+
+
+def grid(report: Report, item: Grid, position: int) -> Table:
+    """Rows of the first key, columns of the second."""
+    best = item.metric.best([summary.mean for summary in item.cells.values()])
+    rows = []
+    for row in item.rows:
+        cells = []
+        for column in item.columns:
+            summary = item.cells.get((row, column))
+            if summary is None:
+                cells.append(Cell("-"))
+            else:
+                text = mean_text(item.metric, summary)
+                cells.append(Cell(text, summary.mean, bold=summary.mean == best))
+        rows.append((text_cell(row), *cells))
+    where = f" on {item.dataset}" if len(report.datasets) > 1 else ""
+    return Table(
+        "grid" if position == 0 else f"grid_{position + 1}",
+        f"{item.keys[0]} by {item.keys[1]}{where}: {item.metric.unit}",
+        (corner(item.keys), *item.columns),
+        tuple(rows),
+        "Mean ± standard deviation (number of runs).",
+    )
+
+
+def corner(keys: Sequence[str]) -> str:
+    """`zeta \\ eta`: which key the rows have, and which the columns."""
+    return " \\ ".join(key.rpartition(".")[2] for key in keys)
+
+
+def pairs(report: Report) -> Table:
+    """The paired comparisons, the clearest first."""
+    ordered = sorted(report.pairs, key=_clearest_first)
+    note = PAIRS_NOTE
+    told = [pair for pair in ordered if pair.comparison.p is not None]
+    if len(told) < len(ordered) and len(ordered) > MAX_UNTOLD:
+        note = f"{note} " * bool(told) + (
+            f"{len(ordered) - len(told)} of {len(ordered)} comparisons cannot tell: they have "
+            f"fewer than {statistics.MIN_PAIRS} common seeds. They are in report_pairs.csv."
+        )
+        ordered = told
+    if len(ordered) > MAX_PAIRS:
+        note += f" The {MAX_PAIRS} clearest of {len(ordered)}; all are in report_pairs.csv."
+    several = len(report.datasets) > 1
+    rows = tuple(_pair_row(report, pair, several) for pair in ordered[:MAX_PAIRS])
+    columns = ["A", "B", "n", "A - B", "95 %", "wins / ties / losses", "p", "p (Holm)", "effect"]
+    return Table(
+        "pairs",
+        f"Paired comparisons on common seeds: {report.metric.unit}",
+        (*(["dataset"] * several), *columns, "verdict"),
+        rows,
+        note,
+        3 if several else 2,
+    )
+
+
+PAIRS_NOTE = (
+    "p: Wilcoxon's signed rank test, two-sided; Holm: corrected for all comparisons on a dataset "
+    "with at least 6 common seeds; effect: matched-pairs rank-biserial correlation; wins are those "
+    "of A. Cannot tell: with so few seeds, no outcome whatever could have been significant."
+)
+
+
+def _clearest_first(pair: Pair) -> tuple[str, float, str, str]:
+    p = pair.comparison.p_holm
+    name = pair.first.name, pair.second.name
+    return pair.first.dataset, 2.0 if p is None else p, *name
+
+
+def _pair_row(report: Report, pair: Pair, several: bool) -> tuple[Cell, ...]:
+    metric, item = report.metric, pair.comparison
+    bounds = item.interval and tuple(metric.show(bound, signed=True) for bound in item.interval)
+    empty = item.n == 0
+    record = f"{item.wins} / {item.ties} / {item.losses}"
+    return (
+        *([text_cell(pair.first.dataset)] * several),
+        text_cell(pair.first.name),
+        text_cell(pair.second.name),
+        Cell(str(item.n), item.n),
+        Cell("-") if empty else Cell(metric.show(item.difference, signed=True), item.difference),
+        Cell(" to ".join(bounds), item.interval[0]) if bounds and item.interval else Cell("-"),
+        Cell("-") if empty else Cell(record, record),
+        number_cell(item.p, ".2g"),
+        number_cell(item.p_holm, ".2g"),
+        Cell("-") if item.effect is None else number_cell(item.effect, "+.2f"),
+        text_cell(verdict_text(pair)),
+    )
+
+
+def verdict_text(pair: Pair) -> str:
+    item = pair.comparison
+    if item.verdict == "cannot tell":
+        return "cannot tell: no common seeds" if item.n == 0 else f"cannot tell (n = {item.n})"
+    better = {"first": "A is better", "second": "B is better"}
+    return better.get(item.verdict, item.verdict)
+
+
+def predictors(report: Report) -> Iterator[Table]:
+    """Kendall's tau of each group's predictor, where there is one."""
+    rows = []
+    for row in report.rows:
+        taus = [_tau_cell(row.group, key) for key in ("held_out_tau", "infill_tau")]
+        if any(tau.value is not None for tau in taus):
+            rows.append((text_cell(row.group.name), *taus))
+    if rows:
+        yield Table(
+            "predictors",
+            "How the predictors rank: Kendall's tau with the truth at the end",
+            ("group", "on architectures without a label", "on those it bought"),
+            tuple(rows),
+            "Mean ± standard deviation (number of runs). What was bought was chosen by the scores.",
+        )
+
+
+def _tau_cell(item: Group, key: str) -> Cell:
+    values = [value for run in item.runs if (value := metrics.METRICS[key].of(run)) is not None]
+    if not values:
+        return Cell("-")
+    mean, spread = statistics.mean_and_deviation(values)
+    text = f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
+    return Cell(f"{text} ({len(values)})", mean)
+
+
+def published(report: Report, item: Published) -> Iterator[Table]:
+    """A published table with ours in it; statements are shown as a note without rows."""
+    title, note = f"Published: {item.title}", f"{item.source}. {item.note}"
+    if item.kind == "grid":
+        yield from _published_grid(report, item, title, note)
+    elif item.kind == "rows":
+        names = tuple(COLUMN_NAMES.get(name, name) for name in item.columns)
+        theirs = tuple(
+            tuple(_printed(*entry) for entry in zip(row, item.columns, strict=True))
+            for row in item.rows
+        )
+        fitting = [row for row in report.rows if item.is_about(row.group.runs[0])]
+        ours = tuple(line for row in fitting or report.rows for line in _ours(row, item.columns))
+        yield Table(item.name, title, names, (*theirs, *ours), note)
+    else:
+        yield Table(item.name, title, (), (), note)
+
+
+def _published_grid(report: Report, item: Published, title: str, note: str) -> Iterator[Table]:
+    """Their cells, and ours below them where there is a grid by the same keys."""
+    same = (found for found in report.grids if set(found.keys) == set(item.keys))
+    ours = next((found for found in same if found.metric.key == item.metric), None)
+    rows = []
+    for row in item.rows:
+        cells = []
+        for column in item.columns:
+            found = item.cell(row, column)
+            assert found is not None, "every cell of the file is there"
+            cells.append(Cell(f"{found[0]:.2f} ({found[1]:.2f} M)", found[0] / 100))
+        rows.append((text_cell(f"{row}, published"), *cells))
+        if ours is not None:
+            line = [_own_cell(ours, item, row, column) for column in item.columns]
+            rows.append((text_cell(f"{row}, ours"), *line))
+    if ours is not None:
+        note += f" Ours: {ours.dataset}, mean ± standard deviation (number of runs)."
+    yield Table(item.name, title, (corner(item.keys), *item.columns), tuple(rows), note)
+
+
+def _own_cell(ours: Grid, item: Published, row: str, column: str) -> Cell:
+    for (first, second), summary in ours.cells.items():
+        place = (first, second) if ours.keys == tuple(item.keys) else (second, first)
+        if [_as_number(text) for text in place] == [float(row), float(column)]:
+            return Cell(mean_text(ours.metric, summary), summary.mean)
+    return Cell("-")
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+COLUMN_NAMES = {
+    "params_m": "params M", "gpu_days": "GPU-days", "error.cifar10": "CIFAR-10 error %",
+    "error.cifar100": "CIFAR-100 error %", "error.imagenet": "top-1 error %",
+    "val.cifar10": "CIFAR-10 val", "test.cifar10": "CIFAR-10 test",
+    "val.cifar100": "CIFAR-100 val", "test.cifar100": "CIFAR-100 test",
+    "val.imagenet16": "ImageNet16 val", "test.imagenet16": "ImageNet16 test",
+}  # fmt: skip
+
+
+def _printed(cell: object, column: str) -> Cell:
+    """Errors and accuracies are percent in the file, and fractions as values."""
+    if cell is None:
+        return Cell("-")
+    text = f"{cell:g}" if isinstance(cell, int | float) else str(cell)
+    if column.partition(".")[0] in ("error", "val", "test"):
+        return Cell(text, float(text.partition(" ")[0]) / 100)  # 93.56 or 93.56 ± 0.02
+    return Cell(text, cell if isinstance(cell, int | float) else text)
+
+
+def _ours(row: Row, columns: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
+    """Our group in the columns of a published table; run by run where that has a row per seed."""
+    name = f"ours: {row.group.name} ({row.group.dataset})"
+    if columns[0] == "seed":
+        for run in row.group.runs:
+            figures = (_own_figure([run], column) for column in columns[1:])
+            yield text_cell(f"{name}, seed {run.seed}"), *figures
+        name += ", average"
+    yield text_cell(name), *(_own_figure(row.group.runs, column) for column in columns[1:])
+
+
+def _own_figure(runs: Sequence[Run], column: str) -> Cell:
+    kind, _, dataset = column.partition(".")
+    if column == "params_m":
+        params = mean_of(runs, metrics.METRICS["params"])
+        return number_cell(None if params is None else params / 1e6, ".3g")
+    if column == "gpu_days":
+        return number_cell(mean_of(runs, metrics.METRICS["gpu_days"]), ".2g")
+    if kind == "error":
+        test = mean_of(runs, metrics.METRICS["test_accuracy"])
+        known = test is not None and runs[0].dataset == dataset
+        return number_cell(1.0 - test if known and test is not None else None, ".2f", 100.0)
+    values = [
+        value
+        for run in runs
+        if (value := run.number("table", "datasets", dataset, f"{kind}_accuracy")) is not None
+    ]
+    if not values:
+        return Cell("-")
+    mean, spread = statistics.mean_and_deviation(values)
+    return Cell(
+        f"{100 * mean:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else ""), mean
+    )
+
+
+def left_out(report: Report) -> Table:
+    """Every folder that was found and is not counted."""
+    rows = tuple(
+        (text_cell(shown(item.folder)), text_cell(item.status), text_cell(item.reason))
+        for item in report.left_out
+    )
+    return Table("left_out", "Not counted", ("folder", "status", "reason"), rows, text_columns=3)

@@ -1,0 +1,192 @@
+"""The statistics of a report, against scipy and by hand; groups, curves and published facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nasrun.report import curves, statistics
+from nasrun.report.analysis import Report, analyse
+from nasrun.report.collect import collect
+from nasrun.report.groups import separating_keys
+from nasrun.report.published import all_published
+from tests.made_runs import make_grid, make_run
+
+FIRST = [0.91, 0.93, 0.92, 0.95, 0.94, 0.90, 0.96, 0.93]
+SECOND = [0.90, 0.93, 0.94, 0.91, 0.92, 0.88, 0.91, 0.90]
+
+
+def report_on(*folders: Path, **options) -> Report:
+    return analyse(*collect(folders), **options)
+
+
+def test_interval_is_that_of_scipy() -> None:
+    expected = stats.bootstrap(
+        (FIRST,), np.mean, n_resamples=10_000, method="percentile",
+        rng=np.random.default_rng(0), vectorized=True,
+    ).confidence_interval  # fmt: skip
+    summary = statistics.summarise(FIRST)
+    assert summary.interval == pytest.approx(tuple(expected), abs=1e-12)
+    assert summary.mean == pytest.approx(0.93)
+    assert summary.std == pytest.approx(np.std(FIRST, ddof=1))
+    assert statistics.summarise([0.5]) == statistics.Summary(1, 0.5, None, None)
+
+
+def test_comparison_is_that_of_scipy() -> None:
+    found = statistics.compare(FIRST, SECOND, higher_is_better=True)
+    gains = (np.array(FIRST) - SECOND).round(12)  # 1 0 -2 4 2 2 5 3 hundredths
+    assert found.p == pytest.approx(stats.wilcoxon(gains, zero_method="pratt").pvalue)
+    assert (found.n, found.wins, found.ties, found.losses) == (8, 6, 1, 1)
+    assert found.difference == pytest.approx(0.15 / 8)
+    # ranks of 1 0 2 4 2 2 5 3: 2 1 4 7 4 4 8 6; negative: 4, positive: 31
+    assert found.effect == pytest.approx((31 - 4) / 35)
+    reverse = statistics.compare(FIRST, SECOND, higher_is_better=False)
+    assert (reverse.wins, reverse.losses) == (1, 6)
+
+
+def test_ranks_are_those_of_scipy() -> None:
+    values = np.random.default_rng(0).integers(0, 9, 50)
+    assert statistics.ranks(values).tolist() == stats.rankdata(values).tolist()
+
+
+def test_holm_by_hand() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("num_seeds", "num_comparisons", "p_holm", "verdict"),
+    [
+        (5, 1, None, "cannot tell"),  # 2 / 2**5 is above .05
+        (6, 1, 0.03125, "first"),
+        (6, 2, 0.0625, "cannot tell"),  # not even this outcome is significant beside another
+        (8, 2, 0.015625, "first"),
+    ],
+)
+def test_verdicts(num_seeds: int, num_comparisons: int, p_holm, verdict: str) -> None:
+    better = [0.5 + 0.01 * seed for seed in range(num_seeds)]
+    one = statistics.compare(better, [0.4] * num_seeds, higher_is_better=True)
+    judged = statistics.judge([one] * num_comparisons, higher_is_better=True)[0]
+    assert (judged.p_holm, judged.verdict) == (p_holm, verdict)
+
+
+def test_no_difference_and_the_worse_first() -> None:
+    same = statistics.compare([0.5] * 8, [0.5] * 8, higher_is_better=True)
+    worse = statistics.compare([0.1 * i for i in range(8)], [0.9] * 8, higher_is_better=True)
+    judged = statistics.judge([same, worse], higher_is_better=True)
+    assert [item.verdict for item in judged] == ["no difference shown", "second"]
+    assert (judged[0].p_holm, judged[0].effect, judged[1].effect) == (1.0, 0.0, -1.0)
+
+
+def test_pairs_of_groups_against_scipy(tmp_path: Path) -> None:
+    make_grid(tmp_path, {(1.0, 0.4): FIRST, (1.0, 0.2): SECOND[:7]})
+    (pair,) = report_on(tmp_path).pairs
+    assert (pair.first.name, pair.second.name) == ("eta=0.2", "eta=0.4")  # zeta is the same
+    gains = (np.array(SECOND[:7]) - FIRST[:7]).round(12)  # seed 7 has no partner
+    assert pair.comparison.n == 7
+    assert pair.comparison.p == pytest.approx(stats.wilcoxon(gains, zero_method="pratt").pvalue)
+
+
+def test_groups_are_named_by_what_was_typed(tmp_path: Path) -> None:
+    for number, (strategy, width) in enumerate([("a", 8), ("b", 8), ("a", 16), ("b", 16)]):
+        for seed in (0, 1):
+            make_run(
+                tmp_path / f"{number}-{seed}", seed=seed,
+                overrides=[f"strategy={strategy}", f"predictor.width={width}"],
+                config={
+                    "strategy": {"_target_": f"nasrun.strategies.{strategy}.S", "width": width},
+                    "predictor": {"width": width, "encoder_seed": seed},  # a seed is no setting
+                    "name": f"run {number}", "dataset": {"name": "digits", "root": f"/{number}"},
+                },
+            )  # fmt: skip
+    runs, _ = collect([tmp_path])
+    assert separating_keys(runs) == ("strategy", "predictor.width")
+    report = analyse(runs, [])
+    assert [row.group.name for row in report.rows] == [
+        "a, width=8", "a, width=16", "b, width=8", "b, width=16"
+    ]  # fmt: skip
+    assert [row.summary.n for row in report.rows] == [2] * 4
+    pooled = analyse(runs, [], by=["strategy"])
+    assert [(row.group.name, row.summary.n) for row in pooled.rows] == [("a", 4), ("b", 4)]
+    assert pooled.pairs[0].comparison.n == 4  # paired by seed and width
+
+
+def test_what_was_not_typed_separates_too(tmp_path: Path) -> None:
+    make_run(tmp_path / "0", config={"budget": {"epochs": 10}, "strategy": {"num_epochs": 10}})
+    make_run(tmp_path / "1", config={"budget": {"epochs": 50}, "strategy": {"num_epochs": 50}})
+    names = [row.group.name for row in report_on(tmp_path).rows]
+    assert names == ["epochs=10", "epochs=50"]
+
+
+def test_the_same_run_twice_counts_once(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", accuracy=0.5, record={"finished": "2026-01-01T00:00:00+00:00"})
+    make_run(tmp_path / "b", accuracy=0.6, record={"finished": "2026-01-02T00:00:00+00:00"})
+    report = report_on(tmp_path, tmp_path / "a")
+    assert [row.values for row in report.rows] == [(0.6,)]
+    (left_out,) = report.left_out
+    assert (left_out.folder.name, left_out.status) == ("a", "repeated")
+
+
+def test_curves_by_hand(tmp_path: Path) -> None:
+    steps = [
+        {"phase": "search", "step": 1, "seconds": 1.0, "labels": 0.0},
+        {"phase": "search", "step": 2, "seconds": 2.0, "labels": 2.0, "best_val_accuracy": 0.6,
+         "regret": 0.3, "held_out_tau": 0.5},
+        {"phase": "search", "step": 3, "seconds": 4.0, "labels": 4.0, "best_val_accuracy": 0.8,
+         "regret": 0.1, "held_out_tau": 0.7},
+        {"phase": "retrain", "step": 1, "seconds": 100.0, "val_accuracy": 1.0},
+    ]  # fmt: skip
+    make_run(tmp_path / "0", seed=0, errors=[None, 0.4, 0.5, 0.2], steps=steps)
+    make_run(tmp_path / "1", seed=1, errors=[0.6, 0.3], steps=steps)
+    sets = {item.name: item for item in report_on(tmp_path).curve_sets}
+    (labels,) = sets["evaluations"].curves.values()
+    assert labels.x.tolist() == [2, 3, 4]  # the first label of one run failed
+    assert labels.mean == pytest.approx([(0.3 + 0.2) / 2, (0.3 + 0.2) / 2, (0.1 + 0.2) / 2])
+    assert (labels.low[0], labels.high[0]) == pytest.approx((0.2, 0.3))
+    (seconds,) = sets["seconds"].curves.values()
+    assert (seconds.x[0], seconds.x[-1]) == (3.0, 7.0)
+    assert (seconds.mean[0], seconds.mean[-1]) == pytest.approx((0.3, 0.1))
+    (tau,) = sets["tau"].curves.values()
+    assert (tau.x.tolist(), tau.mean.tolist()) == ([2, 4], [0.5, 0.7])
+    assert "steps" not in sets
+    assert sets["evaluations"].y_label == "best so far: regret"
+
+
+def test_band_is_a_bootstrap_of_whole_runs() -> None:
+    values = np.random.default_rng(1).random((9, 3))
+    found = curves.mean_curve(np.arange(3.0), values)
+    for column in range(3):
+        low, high = statistics.interval(values[:, column])
+        assert (found.low[column], found.high[column]) == pytest.approx((low, high), abs=0.02)
+
+
+def test_gpu_days_are_those_of_gpus(tmp_path: Path) -> None:
+    make_run(tmp_path / "0", config={"a": 1}, record={"device": "cuda:0 (NVIDIA H100)"})
+    make_run(tmp_path / "1", config={"a": 2})
+    report = report_on(tmp_path)
+    assert [row.means["gpu_days"] for row in report.rows] == [pytest.approx(0.01), None]
+    assert [(point.days, point.paid) for point in report.points] == [(0.01, "GPU"), (0.01, "CPU")]
+
+
+def test_published_facts() -> None:
+    known = {item.name: item for item in all_published()}
+    paper, again = known["egnas_table_4"], known["reproduction_table_1"]
+    cells = {name: [[item.cell(row, column)[0] for column in item.columns] for row in item.rows]
+             for name, item in (("paper", paper), ("again", again))}  # fmt: skip
+    assert (np.min(cells["paper"]), np.max(cells["paper"])) == (80.68, 85.53)
+    assert (np.min(cells["again"]), np.max(cells["again"])) == (83.096, 84.088)
+    assert paper.cell("1", "0.40") == (85.53, 3.71)  # however the numbers are written
+    assert paper.cell("1.0", "0.3") is None
+    seeds = known["reproduction_table_2"].rows[:4]
+    assert np.mean([row[1] for row in seeds]) == pytest.approx(2.735)
+    assert np.mean([row[2] for row in seeds]) == pytest.approx(17.91)
+    points = list(known["egnas_table_1"].points("cifar10"))
+    assert ("EG-NAS", 0.1, 2.53) in points
+    assert len(points) == 19  # ResNet was not searched for
+    assert ("EG-NAS", 0.1, 16.22) in known["egnas_table_1"].points("cifar100")
+    assert known["egnas_table_1"].points_dataset("digits") == "cifar10"
+    for item in known.values():
+        assert all(len(row) == len(item.columns) for row in item.rows) or item.kind == "grid"
