@@ -21,7 +21,9 @@ from nasrun.spaces.darts import KNOWN_OPERATIONS, Darts
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.operations import FactorisedReduce, drop_paths, make_operation
 
-SPACE = Darts(channels=4, cells=5, partial_channels=1, operations=list(KNOWN_OPERATIONS))
+SPACE = Darts(
+    channels=4, cells=5, partial_channels=1, stem="cifar", operations=list(KNOWN_OPERATIONS)
+)
 CIFAR = NetworkSize(channels=36, cells=20)
 SKIPS = [("skip_connect", 0), ("skip_connect", 1)] * 4
 
