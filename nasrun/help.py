@@ -228,7 +228,10 @@ def _choices(about: CommandHelp, root: Path) -> list[str]:
     composition = conf_files.compose(about.config, root)
     lines: list[str] = []
     for group, default in composition.choices.items():
-        rows = [(option.name, option.gloss) for option in conf_files.options(group, root)]
+        rows = [
+            (option.name, option.gloss)
+            for option in conf_files.options(group, root, composition.choices)
+        ]
         if rows:
             chosen = f" (default: {default})" if default else ""
             lines += ["", f"{group}=...{chosen}", *_columns(rows)]

@@ -14,7 +14,13 @@ from nasrun.retrain import top_accuracy
 from tests import made_images
 
 SMALL = ["budget=smoke", "retrain=smoke", "retrain.channels=4", "dataset.image_size=32"]
-SUPERNET = ["population.size=2", "space.channels=4", "space.cells=2", "space.partial_channels=2"]
+SUPERNET = [
+    "budget.epochs=2",
+    "population.size=2",
+    "space.channels=4",
+    "space.cells=2",
+    "space.partial_channels=2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def test_direct_search_and_retraining(made: Path, tmp_path: Path, capsys: Any) -
     recipe = ["experiment=egnas_imagenet", *SMALL, *SUPERNET]
     main(["search", *recipe, f"dataset.root={made}", f"hydra.run.dir={folder}"])
     result = read(folder / "result.json")
-    assert (result["dataset"], result["scorings"]) == ("imagenet", 2 * (5 * 2 + 1 + 5 + 5))
+    assert (result["dataset"], result["scorings"]) == ("imagenet", 5 * 2 + 1 + 5 + 5)
     retrain = result["retrain"]
     assert 0 <= retrain["test_accuracy"] <= retrain["test_top5_accuracy"] <= 1
     assert retrain["test_top5_accuracy"] * 12 % 1 == pytest.approx(0)
@@ -66,3 +72,26 @@ def test_top_accuracies_by_hand() -> None:
     labels_N = torch.tensor([0, 1, 1])  # first; fifth; sixth
     assert top_accuracy(logits_NK, labels_N, 1) == pytest.approx(1 / 3)
     assert top_accuracy(logits_NK, labels_N, 5) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["search", "dataset=imagenet"], "dataset.root=null is not possible: it must be a folder"),
+        (["search", "dataset=imagenet16"], "type nasrun data import imagenet16 FOLDER"),
+        (["search", "space.stem=vit"], "space.stem=vit is not possible: it must be cifar or"),
+        (["search", "retrain.schedule=step"], "retrain.schedule=step is not known: use cosine or"),
+        (
+            ["retrain", "experiment=egnas_cifar10", "genotype=darts_v2"],
+            "experiment=egnas_cifar10 is none of nasrun retrain, which has no group strategy",
+        ),
+    ],
+    ids=str,
+)
+def test_mistakes(arguments: list[str], sentence: str, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
