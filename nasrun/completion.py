@@ -105,7 +105,7 @@ def _values(
     key: str, value: str, known: conf_files.Composition, root: Path, sweeps: bool
 ) -> Iterator[str]:
     """Options of a group, or true and false; in a sweep the next of a comma-separated list."""
-    choices = [option.name for option in conf_files.options(key, root)]
+    choices = [option.name for option in conf_files.options(key, root, known.choices)]
     if isinstance(known.keys.get(key), bool):
         choices = ["true", "false"]
     taken, comma, _ = value.rpartition(",")

@@ -9,7 +9,7 @@ Hydra.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,15 @@ def groups(root: Path) -> tuple[str, ...]:
     return tuple(sorted(names.difference(HIDDEN_GROUPS)))
 
 
-def options(group: str, root: Path) -> tuple[Option, ...]:
-    """The choices of a group, in alphabetical order; empty for an unknown group."""
+def options(group: str, root: Path, within: Iterable[str] | None = None) -> tuple[Option, ...]:
+    """The choices of a group, in alphabetical order; empty for an unknown group.
+
+    `within` are the groups of a command: recipes that choose options of others are left out.
+    """
     paths = sorted((root / group).glob("*.yaml"))
+    if within is not None:
+        known = set(within)
+        paths = [path for path in paths if known.issuperset(name for name, _ in _overrides(path))]
     return tuple(Option(group, path.stem, _first_comment(path)) for path in paths)
 
 

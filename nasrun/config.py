@@ -49,9 +49,11 @@ class RetrainConfig:
     batch_size: int | None
     channels: int | None
     cells: int | None
-    stem: str
+    stem: str | None
     learning_rate: float
     learning_rate_min: float
+    schedule: str
+    warmup_epochs: int
     momentum: float
     nesterov: bool
     weight_decay: float
@@ -202,8 +204,11 @@ def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
         value = getattr(retrain, name)
         if value is not None:
             yield from _out_of_range(value, f"retrain.{name}", 1, 10**6)
-    if retrain.stem not in ("cifar", "imagenet"):
+    if retrain.stem not in (None, "cifar", "imagenet"):
         yield f"retrain.stem={retrain.stem} is not known: use cifar or imagenet"
+    if retrain.schedule not in ("cosine", "linear"):
+        yield f"retrain.schedule={retrain.schedule} is not known: use cosine or linear"
+    yield from _out_of_range(retrain.warmup_epochs, "retrain.warmup_epochs", 0, 10**6)
     for name in ("drop_path", "label_smoothing", "validation", "momentum"):
         value = getattr(retrain, name)
         if not 0 <= value < 1:

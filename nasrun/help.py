@@ -31,6 +31,7 @@ class CommandHelp:
 
 
 BENCHMARKS = ("nasbench101", "nasbench201")  # those that there are tables of
+IMAGES = ("imagenet16",)  # what can be imported besides
 
 CSV_LAYOUTS = {
     "nasbench201": "a CSV file of nasbench201 has the columns arch (|op~0|+|op~0|op~1|+|op~0|op~1|"
@@ -145,6 +146,7 @@ COMMANDS = {
         "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",
         (
             ("nasrun data import nasbench201 nasbench201.npz", ""),
+            ("nasrun data import imagenet16 FOLDER", "ImageNet16-120, from its pickles"),
             ("nasrun data describe", "where tables are looked for"),
             ("nasrun data describe nasbench201", "what is in it"),
             ("nasrun data verify nasbench101", "takes a minute"),
@@ -159,10 +161,13 @@ COMMANDS = {
                 'NATS-tss-v1_0-3ffb9.pickle.pbz2 (python -m pip install -e ".[benchmarks]").',
                 "The last one is a pickle, and opening a pickle can run code: take it from its "
                 "makers only. The library nats_bench opens it; nasrun itself unpickles nothing.",
+                "nasrun data import imagenet16 FOLDER reads the folder of train_data_batch_1 to "
+                "train_data_batch_10 and val_data, pickles too, with a reader of its own that runs "
+                "nothing, and keeps the 120 classes for dataset=imagenet16.",
                 *(f"{layout[0].upper()}{layout[1:]}." for layout in CSV_LAYOUTS.values()),
             ]
         ),
-        words=(("import", "describe", "verify"), BENCHMARKS),
+        words=(("import", "describe", "verify"), (*BENCHMARKS, *IMAGES)),
         flags=("--force",),
     ),
     "list": CommandHelp(
@@ -242,7 +247,10 @@ def _choices(about: CommandHelp, root: Path) -> list[str]:
     composition = conf_files.compose(about.config, root)
     lines: list[str] = []
     for group, default in composition.choices.items():
-        rows = [(option.name, option.gloss) for option in conf_files.options(group, root)]
+        rows = [
+            (option.name, option.gloss)
+            for option in conf_files.options(group, root, composition.choices)
+        ]
         if rows:
             chosen = f" (default: {default})" if default else ""
             lines += ["", f"{group}=...{chosen}", *_columns(rows)]

@@ -61,6 +61,10 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     group_or_key = re.match(r"Could not override '([^']+)'", text)
     if group_or_key:
         return _unknown(group_or_key[1], error, arguments)
+    recipe = re.match(r"In '(\w+)/(\w+)': Could not override '([^']+)'", text)
+    if recipe:
+        command = f"nasrun {arguments[0]}"
+        return f"{recipe[1]}={recipe[2]} is none of {command}, which has no group {recipe[3]}"
     cause = error.__cause__ or error
     merging = re.match(r"Error merging override (.*)", text)
     if isinstance(cause, ValidationError | ConfigKeyError | ConfigAttributeError):

@@ -20,7 +20,7 @@ from nasrun.genotype import Genotype
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn
 
     from nasrun.device import Device
     from nasrun.labels import Labels
@@ -53,13 +53,17 @@ class Split(Protocol):
     """Labelled raw inputs (uint8 or float32), before augmentation and normalisation."""
 
     labels_N: Tensor  # int64, on the CPU
+    search_shares: tuple[float, float]  # of each class: what a search trains and validates on
 
     def __len__(self) -> int: ...
 
     def subset(self, indices_M: Tensor) -> Split: ...
 
-    def batches(self, order_M: Tensor, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """The raw inputs in the given order; the last batch may be smaller."""
+    def batches(
+        self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
+    ) -> Iterator[Batch]:
+        """The raw inputs in the given order; the last batch may be smaller. For training, `crops`
+        (on the CPU) draws the crops of a split that decodes on the fly; `augment` follows."""
 
 
 class Dataset(Protocol):
@@ -77,10 +81,8 @@ class Dataset(Protocol):
         """Looked at once, at the very end."""
 
     def augment(self, raw_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
-        """Random crops, flips and cutout that suit this data; same shape and dtype.
-
-        `generator` lives on the CPU; `cutout` is the recipe's choice, its length the dataset's.
-        """
+        """Random crops, flips and cutout that suit this data; same shape and dtype. `generator`
+        lives on the CPU; `cutout` is the recipe's choice, its length the dataset's."""
 
     def normalise(self, raw_BCHW: Tensor) -> Tensor:
         """float32, zero mean and unit deviation per channel over the training set."""
@@ -99,8 +101,7 @@ class NetworkSize:
     channels: int | None = None
     cells: int | None = None
     auxiliary: bool = False  # an auxiliary head, where the feature map is large enough for one
-    drop_path: float = 0.0  # probability at the end of training; the trainer ramps it up
-    stem: Literal["cifar", "imagenet"] = "cifar"
+    stem: Literal["cifar", "imagenet"] | None = None
 
 
 @dataclass(frozen=True)
@@ -299,8 +300,7 @@ class Streams(Protocol):
     def torch(self, name: str) -> torch.Generator: ...
 
     def derived(self, name: str) -> Streams:
-        """Streams of their own, from the seed and `name` alone: fresh at each call, and in no
-        checkpoint."""
+        """Streams of their own, from the seed and `name` alone: fresh each time, never saved."""
 
     def global_torch(self, name: str) -> AbstractContextManager[None]:
         """Within the context, torch's global generator is seeded from the stream (weights are

@@ -83,7 +83,10 @@ def _retrain(retrain: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     if retrain is None:
         return
     yield "retrained", f"{retrain['epochs']} epochs from scratch, {retrain['seconds']:.1f} s"
-    yield "test", f"accuracy {retrain['test_accuracy']:.2%}, macro F1 {retrain['macro_f1']:.4f}"
+    test = f"accuracy {retrain['test_accuracy']:.2%}"
+    if retrain.get("test_top5_accuracy") is not None:
+        test += f", top five {retrain['test_top5_accuracy']:.2%}"
+    yield "test", f"{test}, macro F1 {retrain['macro_f1']:.4f}"
     yield "size", f"{retrain['params']:,} parameters, {retrain['flops']:,} multiply-adds"
 
 

@@ -1,15 +1,18 @@
-"""How a table gets into the user's cache folder: read, checked in full, written at once."""
+"""How a table, or ImageNet16-120, gets into the user's cache folder: read, checked in full, written
+at once.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
-from nasrun import table_csv, table_nats, table_tfrecord, tables
+from nasrun import imagenet16_files, table_csv, table_nats, table_tfrecord, tables
 from nasrun.benchmark_table import Arrays
 from nasrun.errors import UsageError, closest
 from nasrun.protocols import Progress
@@ -28,18 +31,30 @@ def import_table(space: str, file: str, *, force: bool, progress: Progress) -> P
     """The path at which the table of a space is found from now on.
 
     Args:
-        file: in the condensed form (.npz), a CSV file, or the benchmark's official one.
-        force: replace a table that was imported before.
+        space: or `imagenet16`, whose images `dataset=imagenet16` finds there.
+        file: in the condensed form (.npz), a CSV file, or the benchmark's official one; of
+            `imagenet16` the folder of the official files.
+        force: replace what was imported before.
 
     Raises:
         UsageError: the file is none, or is not sound. Nothing was written.
     """
-    if space not in tables.TABLES:
-        raise UsageError(f"there is no benchmark '{space}': {closest(space, tables.TABLES)}")
-    target = tables.places(space)[-1]
+    images = space == imagenet16_files.NAME
+    if space not in tables.TABLES and not images:
+        known = [*tables.TABLES, imagenet16_files.NAME]
+        raise UsageError(f"there is no benchmark '{space}': {closest(space, known)}")
+    target = imagenet16_files.imported() if images else tables.places(space)[-1]
     if target.exists() and not force:
         raise UsageError(f"{target} is there already: --force replaces it")
     path = Path(file).expanduser()
+    read = imagenet16_files.read if images else partial(_read_table, space)
+    arrays = read(path, progress)
+    arrays.setdefault("README", np.array(json.dumps({"source": path.name, "by": "nasrun data"})))
+    _write(target, arrays)
+    return target
+
+
+def _read_table(space: str, path: Path, progress: Progress) -> dict[str, np.ndarray]:
     arrays = dict(_reader(space, path)(path, progress))
     table = tables.table_of(space, path, arrays)
     faults = [
@@ -49,9 +64,7 @@ def import_table(space: str, file: str, *, force: bool, progress: Progress) -> P
     ]
     if faults:
         raise UsageError(f"{path} is not the table of {space}: {'; '.join(faults)}")
-    arrays.setdefault("README", np.array(json.dumps({"source": path.name, "by": "nasrun data"})))
-    _write(target, arrays)
-    return target
+    return arrays
 
 
 def _reader(space: str, path: Path) -> Reader:

@@ -5,6 +5,7 @@ Shapes: B batch, C channels, H height, W width, K classes, N images of a split.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from nasrun.device import Device
 from nasrun.errors import RunError
 from nasrun.protocols import Batch, Dataset, Split
+from nasrun.schedule import Shape, make_schedule
 
 SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
 
@@ -75,7 +77,10 @@ class BatchStream:
         return torch.randperm(len(self.split), generator=self._generator)
 
     def _load(self, order_M: Tensor, batch_size: int) -> Iterator[Batch]:
-        for raw_BCHW, labels_B in self.split.batches(order_M, batch_size, self._device.torch):
+        batches = self.split.batches(
+            order_M, batch_size, self._device.torch, self._generator if self._augment else None
+        )
+        for raw_BCHW, labels_B in batches:
             if self._augment:
                 raw_BCHW = self.dataset.augment(raw_BCHW, self._generator, self._cutout)
             yield self._device.images(self.dataset.normalise(raw_BCHW)), labels_B
@@ -89,8 +94,8 @@ class BatchStream:
 
 
 class WeightUpdate:
-    """SGD with momentum, clipped gradients and a learning rate that falls along a cosine from
-    `learning_rate` to `learning_rate_min`, one step of the schedule per epoch."""
+    """SGD with momentum, clipped gradients and a learning rate that falls from `learning_rate` to
+    `learning_rate_min` along a cosine (or as `schedule` says), one step per epoch."""
 
     def __init__(
         self,
@@ -103,6 +108,8 @@ class WeightUpdate:
         weight_decay: float,
         gradient_clip: float,
         nesterov: bool = False,
+        schedule: Shape = "cosine",
+        warmup_epochs: int = 0,
     ) -> None:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self.optimiser = torch.optim.SGD(
@@ -112,8 +119,8 @@ class WeightUpdate:
             weight_decay=weight_decay,
             nesterov=nesterov,
         )
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimiser, T_max=max(1, num_epochs), eta_min=learning_rate_min
+        self.schedule = make_schedule(
+            self.optimiser, schedule, max(1, num_epochs), learning_rate_min, warmup_epochs
         )
         self._gradient_clip = gradient_clip
 
@@ -208,13 +215,19 @@ def predict(
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
-    """The training and the validation half of a split, each class in equal parts."""
+    """What a search trains and what it validates on: the halves of a split, or the shares of it
+    that it names; of each class as much as of the others, and no image in both."""
     from sklearn.model_selection import train_test_split  # half a second to import
 
     labels_N = split.labels_N.numpy()
+    num_classes = len(np.unique(labels_N))  # of small sets, one image of each at least
+    train_share, validation_share = split.search_shares
+    num_train = max(num_classes, math.floor(train_share * len(labels_N)))
+    num_validation = max(num_classes, math.ceil(validation_share * len(labels_N)))
     train, validation = train_test_split(
         np.arange(len(labels_N)),
-        test_size=0.5,
+        train_size=num_train,
+        test_size=num_validation,
         stratify=labels_N,
         random_state=int(rng.integers(2**32)),
     )

@@ -15,7 +15,7 @@ PLUGINS = ("datasets", "spaces", "strategies", "evaluators", "predictors")
 
 # A module may import from rooms to its left; plug-ins see other plug-ins only through protocols.
 ORDER = (
-    {"errors"},
+    {"errors", "array_pickle"},
     {"genotype", "conf_files", "ui", "layout", "cell_text", "graph_hash", "cache_folder"},
     {"published"},
     {"runs", "randomness", "device", "genotype_source", "config", "summary"},
@@ -23,7 +23,7 @@ ORDER = (
     {"nasbench101_table", "nasbench201_table"},
     {"tables"},
     {"protocols", "help", "build"},
-    {"prediction", "scoring"},
+    {"prediction", "scoring", "schedule", "imagenet16_files"},
     {"plots"},
     {"drawing", "report"},
     {"completion", "hydra_errors", "costs", "training", "labels"},

@@ -1,4 +1,6 @@
-"""`nasrun data import | describe | verify`: benchmark tables, into the cache and looked at."""
+"""`nasrun data import | describe | verify`: benchmark tables, into the cache and looked at, and
+images into the cache.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ def _import(arguments: Sequence[str]) -> None:
     with contextlib.closing(ui.Bar(f"import {parsed.benchmark}")) as bar:
         path = import_table(parsed.benchmark, parsed.file, force=parsed.force, progress=bar)
     ui.say(f"imported: {path}")
-    if tables.locate(parsed.benchmark) != path:
+    if parsed.benchmark in tables.TABLES and tables.locate(parsed.benchmark) != path:
         ui.say(f"used before it, as NASRUN_DATA says: {tables.locate(parsed.benchmark)}")
 
 

@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.images import ChannelStatistics, ImageDataset, Resident
 from nasrun.errors import require
 from nasrun.protocols import Batch, TaskShape
 
@@ -24,19 +25,6 @@ Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
 """images_NCHW, uint8 or floating; labels_N, integers in [0, K)."""
 
 
-class Resident:
-    """A tensor and its copies on other devices, each made once, when it is first asked for."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-        self._copies = {tensor.device: tensor}
-
-    def on(self, device: torch.device) -> Tensor:
-        if device not in self._copies:
-            self._copies[device] = self.tensor.to(device)
-        return self._copies[device]
-
-
 class TensorSplit:
     """A `Split`: some rows of a tensor of images. Subsets share the images and their copies.
 
@@ -45,6 +33,8 @@ class TensorSplit:
         labels_M: int64, one per row.
         rows_M: int64, which images are in the split, in this order.
     """
+
+    search_shares = (0.5, 0.5)
 
     def __init__(self, images: Resident, labels_M: Tensor, rows_M: Tensor) -> None:
         self.labels_N = labels_M
@@ -57,8 +47,11 @@ class TensorSplit:
     def subset(self, indices_M: Tensor) -> TensorSplit:
         return TensorSplit(self.images, self.labels_N[indices_M], self._rows_N[indices_M])
 
-    def batches(self, order_M: Tensor, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """(images_BCHW raw, labels_B int64) on the device; the last batch may be smaller."""
+    def batches(
+        self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
+    ) -> Iterator[Batch]:
+        """(images_BCHW raw, labels_B int64) on the device; the last batch may be smaller. `crops`
+        is not needed: whole images are here, for `augment` to crop."""
         fits = self.images.tensor.nbytes <= MAX_DEVICE_BYTES
         images_NCHW = self.images.on(device) if fits else self.images.tensor
         rows_M = self._rows_N[order_M].to(images_NCHW.device)
@@ -69,7 +62,7 @@ class TensorSplit:
             yield images_BCHW, labels_M[start : start + batch_size]
 
 
-class ArrayDataset:
+class ArrayDataset(ImageDataset):
     """A `Dataset` made of arrays; the loaders of this folder return one.
 
     Args:
@@ -79,8 +72,8 @@ class ArrayDataset:
         batch_size: the default size of a training batch.
         limit: keep at most so many training images (see `balanced_rows`); `None` keeps all.
         augmentation: crops, flips and cutout that suit the data.
-        statistics: (mean_C, deviation_C) of the raw values, where there are official ones;
-            otherwise they are computed from the training images.
+        statistics: of the raw values, where there are official ones; otherwise they are computed
+            from the training images.
 
     Raises:
         UsageError: `batch_size` or `limit` is out of range.
@@ -96,41 +89,20 @@ class ArrayDataset:
         batch_size: int,
         limit: int | None,
         augmentation: Augmentation,
-        statistics: tuple[list[float], list[float]] | None = None,
+        statistics: ChannelStatistics | None = None,
     ) -> None:
-        allowed = "a whole number of at least 1"
-        require(
-            type(batch_size) is int and batch_size > 0, "dataset.batch_size", batch_size, allowed
-        )
-        self.name = name
-        self.batch_size = batch_size
         self.train = _split(*_limited(train, limit, num_classes))
         self.test = _split(*test)
         images_NCHW = self.train.images.tensor
         channels, height, width = images_NCHW.shape[1:]
-        self.shape = TaskShape(channels, (height, width), num_classes)
-        self._augmentation = augmentation
-        means, deviations = statistics or channel_statistics(images_NCHW)
-        mean_C = torch.tensor(means)
-        self._mean = Resident(mean_C[:, None, None])
-        self._deviation = Resident(torch.tensor(deviations)[:, None, None])
-        fill_C = mean_C.round() if images_NCHW.dtype == torch.uint8 else mean_C
-        self._fill = Resident(fill_C.to(images_NCHW.dtype))
-
-    def augment(self, raw_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
-        """Crops, flips and cutout; same shape, dtype and device. `generator` is on the CPU.
-
-        Cutout writes the channel means: zero after normalisation, as in DARTS, where it follows
-        the normalisation (in uint8 only to the nearest raw value).
-        """
-        draws_5B = self._augmentation.draw(raw_BCHW, generator, cutout)
-        fill_C = self._fill.on(raw_BCHW.device) if cutout else None
-        return self._augmentation.apply(raw_BCHW, draws_5B, fill_C)
-
-    def normalise(self, raw_BCHW: Tensor) -> Tensor:
-        """float32, zero mean and unit deviation per channel over the training set."""
-        device = raw_BCHW.device
-        return (raw_BCHW - self._mean.on(device)) / self._deviation.on(device)
+        super().__init__(
+            name=name,
+            shape=TaskShape(channels, (height, width), num_classes),
+            batch_size=batch_size,
+            augmentation=augmentation,
+            statistics=statistics or channel_statistics(images_NCHW),
+            dtype=images_NCHW.dtype,
+        )
 
     def fingerprint(self) -> str:
         """The SHA-256 of shapes, dtypes and values of the images and labels that are used."""
@@ -159,7 +131,7 @@ def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndar
     return np.sort(np.argsort(place_in_class_N, kind="stable")[:limit])
 
 
-def channel_statistics(images_NCHW: Tensor) -> tuple[list[float], list[float]]:
+def channel_statistics(images_NCHW: Tensor) -> ChannelStatistics:
     """(mean_C, deviation_C) over images and pixels, in float64, a chunk of images at a time.
 
     The deviation of a constant channel is given as 1, so that one can divide by it.

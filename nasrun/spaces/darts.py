@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nasrun.errors import UsageError, closest, require
 from nasrun.genotype import Cell, Edge, Genotype, darts_genotype
@@ -45,6 +45,7 @@ class Darts(IntegerCodedSpace):
             where nothing else is asked for.
         partial_channels: k of PC-DARTS (arXiv 1907.05737): 1/k of the channels go through the
             operations of the supernet, the others bypass them; 1 is off.
+        stem: "cifar", or for large images "imagenet", where nothing else is asked for.
         operations: names from `KNOWN_OPERATIONS`; `none` only takes part in the search.
 
     Raises:
@@ -54,7 +55,13 @@ class Darts(IntegerCodedSpace):
     name = "darts"
 
     def __init__(
-        self, *, channels: int, cells: int, partial_channels: int, operations: list[str]
+        self,
+        *,
+        channels: int,
+        cells: int,
+        partial_channels: int,
+        stem: str,
+        operations: list[str],
     ) -> None:
         for operation in operations:
             if operation not in KNOWN_OPERATIONS:
@@ -66,6 +73,8 @@ class Darts(IntegerCodedSpace):
         require(distinct, "space.operations", operations, "different names, not only none")
         self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
         _check_size(channels, cells, partial_channels)
+        require(stem in ("cifar", "imagenet"), "space.stem", stem, "cifar or imagenet")
+        self.stem: Literal["cifar", "imagenet"] = "imagenet" if stem == "imagenet" else "cifar"
         self.alpha_shapes: Mapping[str, tuple[int, int]] = dict.fromkeys(
             CELLS, (len(EDGES), len(operations))
         )
@@ -212,6 +221,7 @@ class Darts(IntegerCodedSpace):
             channels=channels,
             cells=cells,
             partial_channels=partial_channels,
+            stem=self.stem,
             active=active,
             skip_dropout=skip_dropout,
         )
@@ -226,7 +236,7 @@ class Darts(IntegerCodedSpace):
             channels=self.channels if size.channels is None else size.channels,
             cells=self.cells if size.cells is None else size.cells,
             auxiliary=size.auxiliary,
-            stem=size.stem,
+            stem=size.stem or self.stem,
         )
 
 

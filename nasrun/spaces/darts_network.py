@@ -118,9 +118,9 @@ class ImageNetStem(nn.Module):
             return [kernel, nn.BatchNorm2d(channels)]
 
         self.first = nn.Sequential(
-            *convolution(channels_in, channels // 2),
+            *convolution(channels_in, max(1, channels // 2)),
             nn.ReLU(),
-            *convolution(channels // 2, channels),
+            *convolution(max(1, channels // 2), channels),
         )
         self.second = nn.Sequential(nn.ReLU(), *convolution(channels, channels))
 

@@ -12,6 +12,7 @@ N nodes that a state feeds, R = B*H*W rows, M mixed channels (C / partial_channe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +23,10 @@ from nasrun.protocols import MixingWeights, Statistics, TaskShape
 from nasrun.spaces.batch_norm import BatchNorm
 from nasrun.spaces.darts_edges import OPERATIONS, CellMixing, StateEdges
 from nasrun.spaces.stacked import FactorisedReduce, Pointwise, as_images, as_rows
+from nasrun.spaces.supernet_stems import CifarStem, ImageNetStem
 
 NUM_NODES = 4
 NUM_EDGES = 14  # node i has one edge from each of the states 0 to i + 1
-STEM_MULTIPLIER = 3
 CELL_TYPES = ("normal", "reduce")
 
 
@@ -156,9 +157,10 @@ class DartsSupernet(nn.Module):
 
     `shape` is an image task of any size (8x8 will do); `operations` are some of `OPERATIONS`, in
     the order of the columns of the mixing weights. Only 1 / `partial_channels` of the channels
-    are mixed. `active`, cell type -> active_EO bool, says which operations are built (default:
-    all). `skip_dropout` is the probability (P-DARTS, arXiv 1904.12760) that an element of an
-    identity's output is dropped; it may be changed between calls, and applies only with "update".
+    are mixed. `stem` is "cifar", or "imagenet" for large images. `active`, cell type -> active_EO
+    bool, says which operations are built (default: all). `skip_dropout` is the probability
+    (P-DARTS, arXiv 1904.12760) that an element of an identity's output is dropped; it may be
+    changed between calls, and applies only with "update".
     Weights are float32, initialised from torch's global generator, as is dropout.
     Raises `UsageError` for settings that fit no network.
     """
@@ -171,6 +173,7 @@ class DartsSupernet(nn.Module):
         channels: int,
         cells: int,
         partial_channels: int = 4,
+        stem: Literal["cifar", "imagenet"] = "cifar",
         active: Mapping[str, Tensor] | None = None,
         skip_dropout: float = 0.0,
     ) -> None:
@@ -184,10 +187,10 @@ class DartsSupernet(nn.Module):
             cell_type: (everything if active is None else active[cell_type].bool().cpu())
             for cell_type in CELL_TYPES
         }
-        width = STEM_MULTIPLIER * channels
-        self.stem = nn.Conv2d(shape.channels, width, 3, padding=1, bias=False)
-        self.stem_norm = BatchNorm(width, affine=True)
-        before_previous, previous, after_reduction = width, width, False
+        make_stem = ImageNetStem if stem == "imagenet" else CifarStem
+        self.stem = make_stem(shape.channels, channels)
+        before_previous = previous = self.stem.width
+        after_reduction = self.stem.halves
         self.cells = nn.ModuleList()
         for position in range(cells):
             reduction = position in self.reductions
@@ -229,12 +232,11 @@ class DartsSupernet(nn.Module):
             )
             for cell_type in {self._cell_type(position) for position in range(len(self.cells))}
         }
-        stem = self.stem(images_BCHW.contiguous(memory_format=torch.channels_last))
-        output = self.stem_norm(stem, statistics)
-        before_previous = previous = F.relu(output)  # all that the cells do with their inputs
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+        before_previous, previous = self.stem(images_BCHW, statistics)
         for position, cell in enumerate(self.cells):
             output = cell(before_previous, previous, mixings[self._cell_type(position)])
-            before_previous, previous = previous, F.relu(output)
+            before_previous, previous = previous, F.relu(output)  # all that cells do with inputs
         logits_BK: Tensor = self.classifier(output.mean((2, 3)))
         return logits_BK
 

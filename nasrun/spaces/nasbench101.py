@@ -193,7 +193,7 @@ class NasBench101(IntegerCodedSpace):
         """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
         from nasrun.spaces.nasbench101_network import NasBench101Network
 
-        if size.stem != "cifar":
+        if size.stem == "imagenet":
             raise UsageError(
                 f"retrain.stem={size.stem} is not possible: space=nasbench101 has one stem, "
                 "type retrain.stem=cifar"

@@ -89,7 +89,7 @@ class NasBench201(FixedEdgesSpace):
         """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
         from nasrun.spaces.nasbench201_network import NasBench201Network
 
-        if size.stem != "cifar":
+        if size.stem == "imagenet":
             raise UsageError(
                 f"retrain.stem={size.stem} is not possible: space=nasbench201 has one stem, "
                 "type retrain.stem=cifar"

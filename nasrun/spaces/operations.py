@@ -57,18 +57,23 @@ def pointwise(channels_in: int, channels: int) -> nn.Module:
 
 
 class FactorisedReduce(nn.Module):
-    """ReLU, then two 1x1 convolutions of stride 2 on even and odd pixels, side by side."""
+    """ReLU, then two 1x1 convolutions of stride 2 on even and odd pixels, side by side.
+
+    The pixels are taken first: oneDNN 3 writes past its memory in the backward pass of a strided
+    1x1 convolution of fewer than 16 channels_last channels (its issue 6035), and large maps crash.
+    """
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
-        self.even = nn.Conv2d(channels_in, channels // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(channels_in, channels - channels // 2, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(channels_in, channels // 2, 1, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels - channels // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         rectified_BCHW = F.relu(images_BCHW)
         # One more row and column of zeros gives odd sizes as many odd pixels as even ones.
-        shifted_BCHW = F.pad(rectified_BCHW, (0, 1, 0, 1))[:, :, 1:, 1:]
-        halves = (self.even(rectified_BCHW), self.odd(shifted_BCHW))
+        padded_BCHW = F.pad(rectified_BCHW, (0, 1, 0, 1))
+        even_BCHW, odd_BCHW = rectified_BCHW[:, :, ::2, ::2], padded_BCHW[:, :, 1::2, 1::2]
+        halves = (self.even(even_BCHW), self.odd(odd_BCHW))
         output_BCHW: Tensor = self.norm(torch.cat(halves, dim=1))
         return output_BCHW

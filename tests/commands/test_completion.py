@@ -59,7 +59,7 @@ def root(tmp_path: Path) -> Path:
         ("nasrun show ", []),  # bash offers files
         ("nasrun data ", ["import ", "describe ", "verify "]),
         ("nasrun data im", ["import "]),
-        ("nasrun data import ", ["nasbench101 ", "nasbench201 "]),
+        ("nasrun data import ", ["nasbench101 ", "nasbench201 ", "imagenet16 "]),
         ("nasrun data import nasbench201 ", []),  # bash offers files
         ("nasrun data import nasbench201 x.npz --f", ["--force "]),
     ],

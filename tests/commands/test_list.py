@@ -110,10 +110,13 @@ def test_composition_equals_hydras(chosen: dict[str, str], root: Path) -> None:
 def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
     register()
     root = conf_files.conf_dir()
+    groups = conf_files.compose(primary, root).choices
     names = {
-        group: [option.name for option in conf_files.options(group, root)]
-        for group in conf_files.compose(primary, root).choices
+        group: [option.name for option in conf_files.options(group, root, groups)]
+        for group in groups
     }
+    assert "egnas_imagenet_transfer" in names["experiment"]
+    assert ("egnas_cifar10" in names["experiment"]) == (primary == "search")
     # Every option at least once, but one of each group at a time: all pairs would take minutes.
     for turn in range(max(map(len, names.values()))):
         chosen = {group: found[turn % len(found)] for group, found in names.items() if found}

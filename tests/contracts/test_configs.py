@@ -79,6 +79,37 @@ def test_paper_sizes_of_egnas_on_cifar() -> None:
     assert (config.retrain.epochs, config.retrain.channels, config.retrain.cells) == (600, 36, 20)
 
 
+def test_paper_sizes_of_egnas_on_imagenet() -> None:
+    config = check(composed(["experiment=egnas_imagenet"]))
+    strategy = config.strategy
+    assert (strategy["num_epochs"], strategy["num_starts"], strategy["batch_size"]) == (50, 5, 1024)
+    assert (strategy["population_size"], strategy["learning_rate"]) == (50, 0.5)
+    assert (config.space["channels"], config.space["cells"], config.space["stem"]) == (
+        16, 8, "imagenet",
+    )  # fmt: skip
+    assert (config.dataset["search_train"], config.dataset["search_validation"]) == (0.1, 0.025)
+    retrain = config.retrain
+    assert (retrain.epochs, retrain.batch_size, retrain.channels, retrain.cells) == (
+        250,
+        1024,
+        48,
+        14,
+    )
+    assert (retrain.learning_rate, retrain.schedule, retrain.warmup_epochs) == (0.5, "linear", 5)
+    assert (retrain.momentum, retrain.weight_decay, retrain.label_smoothing) == (0.9, 3e-5, 0.1)
+    assert (retrain.auxiliary_weight, retrain.stem, retrain.drop_path) == (0.4, "imagenet", 0.0)
+
+
+def test_the_recipe_of_a_transfer_is_one_of_retrain() -> None:
+    chosen = ["experiment=egnas_imagenet_transfer", "genotype=x", "space=darts"]
+    config = to_typed(composed(chosen, "retrain"), RetrainCommandConfig)
+    assert (config.dataset["name"], config.retrain.epochs, config.retrain.cells) == (
+        "imagenet", 250, 14,
+    )  # fmt: skip
+    config = to_typed(composed([*chosen, "retrain=smoke"], "retrain"), RetrainCommandConfig)
+    assert config.retrain.epochs == 2
+
+
 def test_null_population_is_the_strategys_own() -> None:
     assert check(composed()).strategy["population_size"] == 8
     assert check(composed(["population=paper"])).strategy["population_size"] == 25

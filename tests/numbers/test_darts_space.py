@@ -14,7 +14,7 @@ from nasrun.genotype import Cell, Edge, Genotype, darts_genotype
 from nasrun.spaces.darts import EDGES, KNOWN_OPERATIONS, Darts
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"]
-SPACE = Darts(channels=8, cells=5, partial_channels=2, operations=OPERATIONS)
+SPACE = Darts(channels=8, cells=5, partial_channels=2, stem="cifar", operations=OPERATIONS)
 PAIRS = [
     ("sep_conv_3x3", 1), ("skip_connect", 0),
     ("skip_connect", 0), ("skip_connect", 2),
@@ -28,7 +28,7 @@ def test_size():
     # 1 * 3 * 6 * 10 pairs of inputs, 3 operations on 8 edges, two cells
     assert SPACE.size() == (180 * 3**8) ** 2
     names = list(KNOWN_OPERATIONS)
-    large = Darts(channels=16, cells=8, partial_channels=4, operations=names)
+    large = Darts(channels=16, cells=8, partial_channels=4, stem="cifar", operations=names)
     assert f"{large.size():.2g}" == "1.1e+18"
     with pytest.raises(UsageError, match="at most 1,000,000 can be enumerated"):
         large.enumerate()
@@ -147,13 +147,15 @@ def test_wrong_genotypes_are_refused(genotype, message):
         ({"channels": 0}, "space.channels=0"),
         ({"cells": 0}, "space.cells=0"),
         ({"partial_channels": 0}, "space.partial_channels=0"),
+        ({"stem": "vit"}, "space.stem=vit is not possible: it must be cifar or imagenet"),
         ({"operations": ["skip_conect"]}, "did you mean skip_connect"),
         ({"operations": ["none"]}, "not only none"),
         ({"operations": ["skip_connect", "skip_connect"]}, "different names"),
     ],
 )  # fmt: skip
 def test_wrong_settings_are_refused(settings, message):
-    defaults = {"channels": 8, "cells": 5, "partial_channels": 2, "operations": OPERATIONS}
+    defaults = {"channels": 8, "cells": 5, "partial_channels": 2, "stem": "cifar"}
+    defaults["operations"] = OPERATIONS
     with pytest.raises(UsageError, match=message):
         Darts(**{**defaults, **settings})
 

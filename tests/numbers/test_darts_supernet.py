@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from nasrun.errors import UsageError
 from nasrun.protocols import Statistics, TaskShape
-from nasrun.spaces import stacked
+from nasrun.spaces import darts_network, stacked
 from nasrun.spaces.darts_edges import OPERATIONS, CellMixing, StateEdges
 from nasrun.spaces.darts_supernet import (
     NUM_EDGES,
@@ -19,6 +20,7 @@ from nasrun.spaces.darts_supernet import (
     edge_index,
 )
 from nasrun.spaces.stacked import FactorisedReduce, Separable
+from nasrun.spaces.supernet_stems import ImageNetStem
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
 CELL_TYPES = ("normal", "reduce")
@@ -187,6 +189,32 @@ def test_edges_and_reductions_are_where_darts_has_them() -> None:
     assert widths == [4, 4, 8, 8, 8, 16, 16, 16]
     halved = [isinstance(cell.inputs[0].convolve, FactorisedReduce) for cell in fast.cells]
     assert [position for position, value in enumerate(halved) if value] == [3, 6]
+
+
+def test_imagenet_stem_equals_that_of_the_derived_network() -> None:
+    torch.manual_seed(0)
+    ours, theirs = ImageNetStem(3, 6), darts_network.ImageNetStem(3, 6)
+    convolutions = [theirs.first[0], theirs.first[3], theirs.second[1]]
+    for mine, other in zip(ours.convolutions, convolutions, strict=True):
+        mine.load_state_dict(other.state_dict())
+    images_BCHW = torch.randn(4, 3, 33, 40)
+    found = ours(images_BCHW, "update")
+    for mine, other in zip(found, theirs(images_BCHW), strict=True):
+        torch.testing.assert_close(mine, other.relu(), rtol=1e-4, atol=1e-5)
+    assert [state.shape[1:] for state in found] == [(6, 9, 10), (6, 5, 5)]
+
+
+def test_parameters_of_the_imagenet_stem_by_hand() -> None:
+    """Three convolutions for one, and the inputs of the first two cells are 16 wide for 48."""
+
+    def parameters(stem: Literal["cifar", "imagenet"]) -> int:
+        shape = TaskShape(3, (224, 224), 1000)
+        supernet = DartsSupernet(shape, ["skip_connect"], channels=16, cells=8, stem=stem)
+        return sum(parameter.numel() for parameter in supernet.parameters())
+
+    cifar = 9 * 3 * 48 + 2 * 48 + 3 * 48 * 16
+    imagenet = 9 * (3 * 8 + 8 * 16 + 16 * 16) + 2 * (8 + 16 + 16) + 3 * 16 * 16
+    assert parameters("imagenet") - parameters("cifar") == imagenet - cifar
 
 
 def test_shuffle_interleaves_the_groups() -> None:

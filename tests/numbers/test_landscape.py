@@ -204,7 +204,9 @@ def test_spaces_without_a_landscape_are_refused(space: str, sentence: str) -> No
 
 
 def test_a_table_of_a_space_that_is_no_grid_is_refused() -> None:
-    darts = Darts(channels=4, cells=2, partial_channels=1, operations=["skip_connect"])
+    darts = Darts(
+        channels=4, cells=2, partial_channels=1, stem="cifar", operations=["skip_connect"]
+    )
     with pytest.raises(UsageError, match="stand in for a supernet of space=darts, which is no"):
         only_cell(darts, SimpleNamespace(num_rows=8))
 

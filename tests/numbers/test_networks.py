@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from nasrun.costs import measure
 from nasrun.errors import UsageError
@@ -21,7 +23,9 @@ from nasrun.spaces.darts import KNOWN_OPERATIONS, Darts
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.operations import FactorisedReduce, drop_paths, make_operation
 
-SPACE = Darts(channels=4, cells=5, partial_channels=1, operations=list(KNOWN_OPERATIONS))
+SPACE = Darts(
+    channels=4, cells=5, partial_channels=1, stem="cifar", operations=list(KNOWN_OPERATIONS)
+)
 CIFAR = NetworkSize(channels=36, cells=20)
 SKIPS = [("skip_connect", 0), ("skip_connect", 1)] * 4
 
@@ -203,3 +207,24 @@ def test_factorised_reduce_sees_even_and_odd_pixels():
     output = reduce(images) * (1 + 1e-5) ** 0.5  # undoes the initial batch norm
     torch.testing.assert_close(output[0, 0], torch.tensor([[0.0, 2.0], [8.0, 10.0]]))
     torch.testing.assert_close(output[0, 1], torch.tensor([[5.0, 7.0], [13.0, 15.0]]))
+
+
+@pytest.mark.parametrize("size", [7, 56])
+def test_factorised_reduction_equals_two_strided_convolutions(size):
+    """With few channels_last channels on a large map oneDNN's strided backward pass crashes."""
+    torch.manual_seed(0)
+    reduce = FactorisedReduce(8, 8).to(memory_format=torch.channels_last)
+    images = torch.randn(4, 8, size, size).contiguous(memory_format=torch.channels_last)
+    output = reduce(images)
+    towards = torch.randn(output.shape)
+    (output * towards).sum().backward()
+    even, odd = (c.weight.detach().double().requires_grad_() for c in (reduce.even, reduce.odd))
+    rectified = images.double().relu()
+    shifted = functional.pad(rectified, (0, 1, 0, 1))[:, :, 1:, 1:]
+    halves = functional.conv2d(rectified, even, stride=2), functional.conv2d(shifted, odd, stride=2)
+    norm = copy.deepcopy(reduce.norm).double()
+    expected_output = norm(torch.cat(halves, dim=1))
+    (expected_output * towards).sum().backward()
+    torch.testing.assert_close(output.double(), expected_output, rtol=1e-4, atol=1e-5)
+    for mine, expected in ((reduce.even, even), (reduce.odd, odd)):
+        torch.testing.assert_close(mine.weight.grad.double(), expected.grad, rtol=1e-3, atol=1e-3)

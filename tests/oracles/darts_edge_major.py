@@ -221,13 +221,13 @@ def edge_major(supernet: DartsSupernet) -> EdgeMajorSupernet:
     """The oracle with the weights and statistics of `supernet`: copies, same dtype and device."""
     partial = supernet.cells[0].partial
     oracle = EdgeMajorSupernet(
-        supernet.stem.in_channels,
+        supernet.stem.convolution.in_channels,
         supernet.classifier.out_features,
         supernet.operations,
-        supernet.stem.out_channels // 3,
+        supernet.stem.convolution.out_channels // 3,
         len(supernet.cells),
         len(partial.shuffle_CC) // partial.mixed,
-    ).to(supernet.stem.weight)
+    ).to(supernet.stem.convolution.weight)
     with torch.no_grad():
         for target, tensor in pairs(oracle, supernet):
             target.copy_(tensor)
@@ -291,8 +291,8 @@ def pairs(
             pair(target[1].weight, source.convolve.weight_OI)
             pair_norm(target[2], source.norm)
 
-    pair(oracle.stem[0].weight, fast.stem.weight)
-    pair_norm(oracle.stem[1], fast.stem_norm)
+    pair(oracle.stem[0].weight, fast.stem.convolution.weight)
+    pair_norm(oracle.stem[1], fast.stem.norm)
     for target_cell, source_cell in zip(oracle.cells, fast.cells, strict=True):
         for target, source in zip(target_cell.preprocess, source_cell.inputs, strict=True):
             pair_preprocess(target, source)

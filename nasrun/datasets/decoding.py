@@ -1,0 +1,178 @@
+"""Picture files that do not fit in memory: worker processes decode them when they are needed.
+
+Shapes: N pictures, M and B some of them, C channels (3), H height, W width.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from nasrun.datasets.pictures import UNREADABLE, centre, unreadable
+from nasrun.errors import UsageError, require
+from nasrun.protocols import Batch
+
+SCALED = 256 / 224  # the shorter side of a test picture, in sizes of what is cut from it
+CHUNK = 32  # pictures that a worker decodes at a time; the workers share every batch
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a picture becomes an image.
+
+    Args:
+        size: height and width of the image.
+        crop_area: the least share of a picture that a training image shows.
+        colour_jitter: the largest changes of brightness, contrast, saturation and hue in training.
+
+    Raises:
+        UsageError: a setting is out of range.
+    """
+
+    size: int
+    crop_area: float
+    colour_jitter: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require(self.size > 0, "dataset.image_size", self.size, "at least 1")
+        require(0 < self.crop_area <= 1, "dataset.crop_area", self.crop_area, "a share in (0, 1]")
+        jitter = self.colour_jitter
+        fits = len(jitter) == 4 and all(0 <= change <= 1 for change in jitter) and jitter[3] <= 0.5
+        allowed = "[brightness, contrast, saturation, hue], each 0 to 1, and hue 0 to 0.5"
+        require(fits, "dataset.colour_jitter", list(jitter), allowed)
+
+    def middle(self, file: str) -> Tensor:
+        """pixels_CHW, uint8: as pictures are tested."""
+        return torch.from_numpy(centre(file, round(SCALED * self.size), self.size).copy())
+
+    def crop(self, file: str, seed: int) -> Tensor:
+        """pixels_CHW, uint8: a random part of the picture (Szegedy et al., CVPR 2015) in random
+        colours. The seed decides, and not the process that decodes."""
+        from torchvision import transforms
+        from torchvision.datasets.folder import pil_loader
+
+        vary = transforms.Compose(
+            [
+                transforms.RandomResizedCrop(self.size, scale=(self.crop_area, 1.0)),
+                transforms.ColorJitter(*self.colour_jitter),
+                transforms.PILToTensor(),
+            ]
+        )
+        with torch.random.fork_rng(devices=[]):  # torchvision draws globally and takes no generator
+            torch.default_generator.manual_seed(seed)
+            pixels_CHW: Tensor = vary(pil_loader(file))
+            return pixels_CHW
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Rows of a list of files to images. It travels to the worker processes.
+
+    Args:
+        root: of the files.
+        files_N: their paths from there, as bytes: of a list of texts every worker would get a copy.
+    """
+
+    root: Path
+    files_N: np.ndarray
+    framing: Framing
+
+    def file(self, row: int) -> str:
+        return str(self.root / os.fsdecode(self.files_N[row]))
+
+    def pixels(self, row: int, seed: int | None) -> Tensor:
+        """pixels_CHW, uint8: the middle of the picture, or with a seed a crop of it."""
+        if seed is None:
+            return self.framing.middle(self.file(row))
+        return self.framing.crop(self.file(row), (seed + row) % 2**63)
+
+
+class Chunks(Dataset[Tensor | str]):
+    """images_BCHW of up to `CHUNK` pictures each; of a chunk with a bad file, what is wrong."""
+
+    def __init__(self, decoder: Decoder, rows: list[Tensor], seed: int | None) -> None:
+        self.decoder = decoder
+        self.rows = rows
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Tensor | str:
+        images = []
+        for row in self.rows[number].tolist():
+            try:
+                images.append(self.decoder.pixels(row, self.seed))
+            except UNREADABLE as error:
+                return unreadable(self.decoder.root, self.decoder.file(row), error)
+        return torch.stack(images)
+
+
+class PictureSplit:
+    """A `Split`: some of the files of a decoder. Subsets share it.
+
+    Args:
+        labels_M: int64, one per picture.
+        rows_M: int64, which files are in the split, in this order.
+        search_shares: of the pictures of each class, what a search trains and validates on.
+        workers: processes that decode; 0 decodes in this one.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        labels_M: Tensor,
+        rows_M: Tensor,
+        search_shares: tuple[float, float],
+        workers: int,
+    ) -> None:
+        self.labels_N = labels_M
+        self.search_shares = search_shares
+        self.decoder = decoder
+        self.rows_N = rows_M
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def subset(self, indices_M: Tensor) -> PictureSplit:
+        labels_M, rows_M = self.labels_N[indices_M], self.rows_N[indices_M]
+        return PictureSplit(self.decoder, labels_M, rows_M, self.search_shares, self._workers)
+
+    def batches(
+        self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
+    ) -> Iterator[Batch]:
+        """(images_BCHW uint8, labels_B) on the device; the last batch may be smaller. With
+        `crops`, from which one seed is drawn, they are random crops, and else the middles.
+
+        Raises:
+            UsageError: a file is not a readable picture; the sentence names it.
+        """
+        seed = None if crops is None else int(torch.randint(2**62, (1,), generator=crops))
+        rows_M, labels_M = self.rows_N[order_M], self.labels_N[order_M]
+        batches = [torch.split(rows_B, CHUNK) for rows_B in torch.split(rows_M, batch_size)]
+        chunks = [chunk for batch in batches for chunk in batch]
+        loader = DataLoader(
+            Chunks(self.decoder, chunks, seed),
+            batch_size=None,
+            num_workers=min(self._workers, len(chunks)),
+            pin_memory=device.type == "cuda",
+            generator=Generator(),  # unused; without it the global one would be drawn from
+        )
+        images = iter(loader)
+        for labels_B, batch in zip(torch.split(labels_M, batch_size), batches, strict=True):
+            parts = [_readable(next(images)).to(device, non_blocking=True) for _ in batch]
+            yield torch.cat(parts), labels_B.to(device)
+
+
+def _readable(chunk: Tensor | str) -> Tensor:
+    if isinstance(chunk, str):
+        raise UsageError(f"{chunk}; put a sound copy in its place, then nasrun resume goes on")
+    return chunk

@@ -1,0 +1,104 @@
+"""ImageNet (Russakovsky et al., IJCV 2015) in its folder layout, or any pictures in the same one.
+
+The official validation pictures are the test set. A search sees none of them: it trains and
+validates on small shares of the training pictures, as in PC-DARTS (arXiv 1907.05737).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nasrun.datasets.arrays import balanced_rows
+from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
+from nasrun.datasets.images import ChannelStatistics, ImageDataset
+from nasrun.datasets.pictures import Pictures, find
+from nasrun.errors import require
+from nasrun.protocols import Dataset, TaskShape
+
+STATISTICS: ChannelStatistics = (  # as torchvision gives them, in raw values
+    [123.675, 116.28, 103.53],
+    [58.395, 57.12, 57.375],
+)
+
+
+class PictureDataset(ImageDataset):
+    """A `Dataset` whose pictures are decoded on the fly; flips and cutout are made on the device,
+    crops and colours by the workers, who have the whole picture."""
+
+    def __init__(self, *, train: PictureSplit, test: PictureSplit, **about: Any) -> None:
+        super().__init__(**about)
+        self.train = train
+        self.test = test
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of size, names and labels; to read all pictures would take an hour."""
+        digest = hashlib.sha256(str(self.shape).encode())
+        for split in (self.train, self.test):
+            rows_N = split.rows_N.numpy()
+            digest.update(b"\0".join(split.decoder.files_N[rows_N].tolist()))
+            digest.update(split.labels_N.numpy().data)
+        return digest.hexdigest()
+
+
+def load_imagenet(
+    *,
+    name: str,
+    root: str | None,
+    image_size: int,
+    search_train: float,
+    search_validation: float,
+    workers: int | None,
+    batch_size: int,
+    limit: int | None,
+    crop_area: float,
+    colour_jitter: list[float],
+    flip: bool,
+    cutout_length: int | None,
+) -> Dataset:
+    """`root`/train/<class>/* and `root`/val/<class>/*: uint8, RGB, 3 x `image_size` x `image_size`.
+
+    Raises:
+        UsageError: names all that is wrong with the folders, or a key that is out of range. A
+            picture that cannot be read is found when it is its turn.
+    """
+    require(root is not None, "dataset.root", "null", "a folder with train and val")
+    framing = Framing(image_size, crop_area, tuple(colour_jitter))
+    shares = (search_train, search_validation)
+    require(0 < search_train < 1, "dataset.search_train", search_train, "a share in (0, 1)")
+    fits = search_validation > 0 and sum(shares) <= 1
+    rest = "a share above 0 of what dataset.search_train leaves"
+    require(fits, "dataset.search_validation", search_validation, rest)
+    require(workers is None or workers >= 0, "dataset.workers", workers, "null, or 0 or more")
+    folder = Path(str(root)).expanduser().absolute()
+    classes, train, test = find(folder, ("val",))
+    if limit is not None:
+        labels_N = np.array([label for _, label in train])
+        train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+
+    def split(pictures: Pictures) -> PictureSplit:
+        files_N = np.array([os.fsencode(file.removeprefix(f"{folder}/")) for file, _ in pictures])
+        decoder = Decoder(folder, files_N, framing)
+        labels_N = torch.tensor([label for _, label in pictures])
+        return PictureSplit(decoder, labels_N, torch.arange(len(pictures)), shares, workers)
+
+    return PictureDataset(
+        train=split(train),
+        test=split(test),
+        name=name,
+        shape=TaskShape(3, (image_size, image_size), len(classes)),
+        batch_size=batch_size,
+        augmentation=Augmentation(
+            0, flip, image_size // 2 if cutout_length is None else cutout_length
+        ),
+        statistics=STATISTICS,
+        dtype=torch.uint8,
+    )

@@ -1,0 +1,73 @@
+"""ImageNet16-120, on which NAS-Bench-201 trains: downsampled ImageNet, 16x16 pixels, 120 classes.
+
+The training pictures are those of `train_data_batch_*`; the 6,000 of `val_data` are the test set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nasrun import imagenet16_files
+from nasrun.datasets import checks
+from nasrun.datasets.arrays import ArrayDataset
+from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.npz import load_npz
+from nasrun.errors import UsageError, raise_together, require
+from nasrun.protocols import Dataset
+
+
+def load_imagenet16(
+    *,
+    name: str,
+    file: str | None,
+    official: bool,
+    layout: str,
+    num_classes: int | None,
+    batch_size: int,
+    limit: int | None,
+    crop_padding: int,
+    flip: bool,
+    cutout_length: int,
+) -> Dataset:
+    """images_NCHW, uint8, 3 x 16 x 16.
+
+    Args:
+        file: the folder of the official files, an .npz file, or `None` for the imported one.
+        official: insist on the checksums of the official files.
+        layout, num_classes: of an .npz file.
+
+    Raises:
+        UsageError: names what is wrong with the files, or a key that is out of range.
+    """
+    path = imagenet16_files.imported() if file is None else Path(file).expanduser()
+    if file is None and not path.is_file():
+        raise UsageError(
+            f"dataset=imagenet16 has no images yet (looked for {path}): type nasrun data import "
+            "imagenet16 FOLDER, or say where the official files are with dataset.file=FOLDER"
+        )
+    if not path.is_dir():
+        return load_npz(
+            name=name,
+            file=str(path),
+            layout=layout,
+            num_classes=num_classes,
+            batch_size=batch_size,
+            limit=limit,
+            crop_padding=crop_padding,
+            flip=flip,
+            cutout_length=cutout_length,
+        )
+    total = imagenet16_files.NUM_CLASSES
+    require(num_classes in (None, total), "dataset.num_classes", num_classes, f"null or {total}")
+    arrays = imagenet16_files.read(path, official=official)
+    problems = checks.class_problems(arrays["y_train"], arrays["y_test"], total)
+    raise_together(f"dataset.file={path}: {problem}" for problem in problems)
+    return ArrayDataset(
+        name=name,
+        train=(arrays["x_train"], arrays["y_train"]),
+        test=(arrays["x_test"], arrays["y_test"]),
+        num_classes=total,
+        batch_size=batch_size,
+        limit=limit,
+        augmentation=Augmentation(crop_padding, flip, cutout_length),
+    )

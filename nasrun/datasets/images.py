@@ -1,0 +1,85 @@
+"""What all datasets of images share: augmentation of whole batches and normalisation, both on the
+device that holds the batch.
+
+Shapes: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nasrun.datasets.augmentation import Augmentation
+from nasrun.errors import require
+from nasrun.protocols import TaskShape
+
+ChannelStatistics = tuple[list[float], list[float]]
+"""(mean_C, deviation_C) of the raw values over the training set."""
+
+
+class Resident:
+    """A tensor and its copies on other devices, each made once, when it is first asked for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self._copies = {tensor.device: tensor}
+
+    def on(self, device: torch.device) -> Tensor:
+        if device not in self._copies:
+            self._copies[device] = self.tensor.to(device)
+        return self._copies[device]
+
+
+class ImageDataset:
+    """The part of a `Dataset` that does not depend on where its images come from.
+
+    Args:
+        name: as in `conf/dataset/`.
+        shape: of the images, as networks see them.
+        batch_size: the default size of a training batch.
+        augmentation: crops, flips and cutout that suit the data.
+        statistics: by which images are normalised.
+        dtype: of the raw images, uint8 or float32.
+
+    Raises:
+        UsageError: `batch_size` is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        shape: TaskShape,
+        batch_size: int,
+        augmentation: Augmentation,
+        statistics: ChannelStatistics,
+        dtype: torch.dtype,
+    ) -> None:
+        allowed = "a whole number of at least 1"
+        require(
+            type(batch_size) is int and batch_size > 0, "dataset.batch_size", batch_size, allowed
+        )
+        self.name = name
+        self.shape = shape
+        self.batch_size = batch_size
+        self._augmentation = augmentation
+        means, deviations = statistics
+        mean_C = torch.tensor(means)
+        self._mean = Resident(mean_C[:, None, None])
+        self._deviation = Resident(torch.tensor(deviations)[:, None, None])
+        self._fill = Resident((mean_C.round() if dtype == torch.uint8 else mean_C).to(dtype))
+
+    def augment(self, raw_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
+        """Crops, flips and cutout; same shape, dtype and device. `generator` is on the CPU.
+
+        Cutout writes the channel means: zero after normalisation, as in DARTS, where it follows
+        the normalisation (in uint8 only to the nearest raw value).
+        """
+        draws_5B = self._augmentation.draw(raw_BCHW, generator, cutout)
+        fill_C = self._fill.on(raw_BCHW.device) if cutout else None
+        return self._augmentation.apply(raw_BCHW, draws_5B, fill_C)
+
+    def normalise(self, raw_BCHW: Tensor) -> Tensor:
+        """float32, zero mean and unit deviation per channel over the training set."""
+        device = raw_BCHW.device
+        return (raw_BCHW - self._mean.on(device)) / self._deviation.on(device)
