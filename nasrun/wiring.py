@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
+import torch
+
 from nasrun import build, config
 from nasrun.device import Device
 from nasrun.errors import UsageError, raise_together
@@ -85,14 +87,16 @@ class Wiring:
 
     def record(self) -> dict[str, Any]:
         """What `run.json` says of the run besides the environment."""
-        checksum = self.dataset.fingerprint() if self.needs_images else None
+        images = self.dataset.fingerprint() if self.needs_images else None
+        table = self.raw_evaluator.fingerprint() if self._looks_up else None
         return {
             "name": self.settings.name,
             "seed": self.settings.seed,
             "signature": self.signature,
             "device": self.device.describe(),
             "precision": self.device.precision,
-            "data": {"name": self.dataset_name, "sha256": checksum},
+            "threads": torch.get_num_threads(),
+            "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
         }
 
     @property
@@ -133,9 +137,12 @@ class Wiring:
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """What the evaluator knows of the result and the search has not seen, if anything."""
-        if not hasattr(build.target(self.search_settings.evaluator), "final"):
-            return {}
-        return cast(LooksUp, self.raw_evaluator).final(genotype)
+        return cast(LooksUp, self.raw_evaluator).final(genotype) if self._looks_up else {}
+
+    @property
+    def _looks_up(self) -> bool:
+        node = getattr(self.settings, "evaluator", None)
+        return node is not None and hasattr(build.target(node), "final")
 
     @property
     def labels_are_scores(self) -> bool:
