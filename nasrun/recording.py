@@ -109,7 +109,7 @@ class RunRecorder:
         def write(writer: Any) -> None:
             from torch.utils.tensorboard.summary import hparams
 
-            for part in hparams(dict(settings), known):
+            for part in hparams(dict(settings), known):  # type: ignore[no-untyped-call]
                 writer.file_writer.add_summary(part)
             for name, value in known.items():
                 if value is not None:

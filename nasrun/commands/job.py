@@ -103,11 +103,11 @@ class Jobs:
     def _run(
         self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool
     ) -> Mapping[str, Any]:
-        raise_together(
-            configuration.unread_overrides(config, outcome.overrides)
-            if "strategy" in config
-            else ()
-        )
+        if "strategy" in config:
+            # what an earlier run has set for another strategy need not be read by this one
+            kept = self._source.kept if self._source else ()
+            typed = [override for override in outcome.overrides if override not in kept]
+            raise_together(configuration.unread_overrides(config, typed))
         prepared = self.prepare(config, outcome.overrides)
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)

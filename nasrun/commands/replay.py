@@ -22,10 +22,11 @@ FLAG = "--from="
 
 @dataclass(frozen=True)
 class Source:
-    """A recorded run; `replaced` are the keys that are set anew."""
+    """A recorded run; `kept` are its overrides that hold again, `replaced` the keys set anew."""
 
     folder: Path
     record: Mapping[str, Any]
+    kept: Sequence[str] = ()
     replaced: frozenset[str] = frozenset()
 
     def warn_of_other_data(self, present: Mapping[str, Any]) -> None:
@@ -57,16 +58,16 @@ def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source 
     record = _record(folder, command)
     flags = [word for word in arguments if word.startswith("-") and word not in named]
     further = [word for word in arguments if not word.startswith("-")]
-    source = Source(folder, record, frozenset(map(_key, further)))
+    replaced = frozenset(map(_key, further))
     recorded = list(record["overrides"])
     if not any(flag.startswith("--config-") for flag in flags):
         recorded += _changed_defaults(folder, command, recorded)
     kept = [
         override
         for override in recorded
-        if source.replaced.isdisjoint((_key(override), _key(override).partition(".")[0]))
+        if replaced.isdisjoint((_key(override), _key(override).partition(".")[0]))
     ]
-    return [*flags, *kept, *further], source
+    return [*flags, *kept, *further], Source(folder, record, kept, replaced)
 
 
 def _key(override: str) -> str:
@@ -103,7 +104,9 @@ def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> l
     # what refers to another key follows that one, as it did then
     present = {
         key: value
-        for key, value in configuration.leaves(OmegaConf.to_container(config, resolve=False))
+        for key, value in configuration.leaves(
+            OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        )
         if not (isinstance(value, str) and "${" in value)
     }
     old = [

@@ -7,11 +7,11 @@ when it is resumed, and composes up front only jobs that can differ in whether t
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -20,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from nasrun import ui
+from nasrun.commands.composing import Composer
 from nasrun.commands.job import Jobs, Outcome, go_on, terminated_as_interrupted
 from nasrun.config import OnError
 from nasrun.errors import UsageError
@@ -52,14 +53,14 @@ class Sweeper(Plugin):
                 "after the other: leave it out, or add hydra/sweeper=basic, which nasrun resume "
                 "does not know"
             )
-        self.hydra_context = hydra_context
-        self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
         self._context = hydra_context
+        self._composer = Composer(hydra_context.config_loader)
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(cast(ConfigLoader, self._composer), hydra_context.callbacks),
+            task_function=task_function,
+            config=config,
+        )
         self._master = config
-        self._launcher = self.launcher
         self._jobs = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -85,7 +86,7 @@ class Sweeper(Plugin):
         (combinations,) = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
         if not combinations:
             raise UsageError("the sweep has no jobs: one of its ranges is empty")
-        self.validate_batch_is_legal(representatives(combinations))
+        self._composer.check(self._master, combinations)
         jobs = [
             Job(number, Path(os.path.normpath(home / self._subdir(number, one))), one)
             for number, one in enumerate(combinations)
@@ -102,8 +103,7 @@ class Sweeper(Plugin):
         assert isinstance(raw, dict)
         if raw["subdir"] == NUMBERED:
             return str(number)
-        loader = self._context.config_loader
-        config = loader.load_sweep_config(self._master, list(overrides))
+        config = self._composer.load_sweep_config(self._master, list(overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         HydraConfig.instance().set_config(config)  # what ${hydra:...} refers to
@@ -138,26 +138,3 @@ class Sweeper(Plugin):
             self._jobs.give_up(outcome, outcome.error)
         self._jobs.outcomes.append(outcome)
         return outcome
-
-
-def representatives(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The jobs to compose before the first one starts: all but those that differ from one of them
-    only in numbers, or only in true and false.
-
-    >>> representatives([["a=x", "b=1"], ["a=x", "b=2"], ["a=y", "b=1"], ["a=y", "b=0.5"]])
-    [['a=x', 'b=1'], ['a=y', 'b=1'], ['a=y', 'b=0.5']]
-    """
-    chosen: dict[tuple[str, ...], list[str]] = {}
-    for job in jobs:
-        chosen.setdefault(tuple(map(_kind, job)), list(job))
-    return list(chosen.values())
-
-
-def _kind(override: str) -> str:
-    """An override with the type of its value in the place of a number or a truth value."""
-    key, _, value = override.partition("=")
-    if re.fullmatch(r"[+-]?\d+", value):
-        return f"{key}=<integer>"
-    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", value, re.IGNORECASE):
-        return f"{key}=<number>"
-    return f"{key}=<truth>" if value.lower() in ("true", "false") else override

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from nasrun.cli import main
+from nasrun.runs import RunFolder
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=smoke",
@@ -70,28 +68,18 @@ def test_a_row_per_job_with_settings_and_final_figures(tmp_path, monkeypatch) ->
             assert row[f"final/{name}"] == pytest.approx(result["retrain"][name])
 
 
-KILL = """
-import os, signal, sys
-from nasrun.cli import main
-from nasrun.recording import RunRecorder
-
-original = RunRecorder.hparams
-
-def hparams(self, *arguments):
-    original(self, *arguments)
-    self.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-RunRecorder.hparams = hparams
-main(sys.argv[1:])
-"""
-
-
 def test_a_run_that_is_resumed_has_one_row(tmp_path, monkeypatch) -> None:
+    """It was killed after the row was written, and before the run was marked as done."""
     monkeypatch.chdir(tmp_path)
-    arguments = ["search", *QUICK, "hydra.run.dir=run"]
-    killed = subprocess.run([sys.executable, "-c", KILL, *arguments], capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
+    original = RunFolder.update
+
+    def update(self: RunFolder, **values: Any) -> None:
+        original(self, **({} if values.get("status") == "done" else values))
+
+    monkeypatch.setattr(RunFolder, "update", update)
+    main(["search", *QUICK, "hydra.run.dir=run"])
+    monkeypatch.setattr(RunFolder, "update", original)
+    assert read("run/run.json")["status"] == "running"
     assert len(rows("run")) == 1
     main(["resume", "run"])
     (row,) = rows("run")

@@ -65,12 +65,10 @@ def test_a_run_is_repeated(run: Path, capsys) -> None:
 
 
 def test_what_is_given_anew_replaces_what_was_recorded(run: Path) -> None:
-    main(["search", "seed=4", "--from=run", "strategy=random", "evaluator=shared_weights",
-          "population=own", "hydra.run.dir=again"])  # fmt: skip
-    overrides = read("again/run.json")["overrides"]
-    assert overrides[:3] == QUICK[:3]
-    assert overrides[4:] == ["seed=4", "strategy=random", "evaluator=shared_weights",
-                             "population=own"]  # fmt: skip
+    further = ["seed=4", "strategy=random", "evaluator=shared_weights", "dataset=synthetic"]
+    main(["search", *further[:2], "--from=run", *further[2:], "hydra.run.dir=again"])
+    # population.size stays, though nothing reads it any more; dataset.file goes with its dataset
+    assert read("again/run.json")["overrides"] == [*QUICK[:-1], *further]
     assert read("again/result.json")["strategy"] == "random"
 
 

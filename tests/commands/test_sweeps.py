@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 
+from nasrun import config as configuration
+from nasrun.checkpoint import Checkpoint
 from nasrun.cli import main
-from nasrun.commands.sweep import representatives
+from nasrun.commands.composing import Composer
+from nasrun.conf_files import conf_dir
+from nasrun.errors import RunError
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
@@ -44,6 +51,19 @@ def stopped(*arguments: str) -> int:
     return caught.value.code
 
 
+def killed(*arguments: str) -> bool:
+    """Run a command in a process of its own; whether it was killed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking, from Python 3.12 on
+        child = os.fork()
+    if child == 0:
+        try:
+            main(list(arguments))
+        finally:
+            os._exit(1)
+    return os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
 def statuses(text: str) -> list[str]:
     """The last column of the table: `not run` gives `run`."""
     lines = text.rpartition(" jobs in ")[2].splitlines()[2:]
@@ -52,32 +72,19 @@ def statuses(text: str) -> list[str]:
     return [row.split()[-1] for row in rows]
 
 
-KILL = """
-import os, signal, sys
-from nasrun.checkpoint import Checkpoint
-from nasrun.cli import main
-from nasrun.errors import RunError
+def test_of_eight_jobs_one_fails_and_one_is_killed(capsys, monkeypatch) -> None:
+    original = Checkpoint.save
 
-original = Checkpoint.save
+    def save(self: Checkpoint, state: dict[str, Any], *arguments: Any, **keywords: Any) -> None:
+        original(self, state, *arguments, **keywords)
+        if self._folder.path.name == "2":
+            raise RunError("the disk is full")
+        if self._folder.path.name == "7" and state["spent"]["steps"] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def save(self, state, *arguments, **keywords):
-    original(self, state, *arguments, **keywords)
-    name = self._folder.path.name
-    if name == "2":
-        raise RunError("the disk is full")
-    if name == "7" and state["spent"]["steps"] == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-Checkpoint.save = save
-main(sys.argv[1:])
-"""
-
-
-def test_of_eight_jobs_one_fails_and_one_is_killed(capsys) -> None:
-    arguments = ["search", "-m", *QUICK, "hydra.sweep.dir=s", "seed=range(0,8)"]
-    killed = subprocess.run([sys.executable, "-c", KILL, *arguments], capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
-    assert b"job 2 failed: the disk is full" in killed.stderr
+    monkeypatch.setattr(Checkpoint, "save", save)
+    assert killed("search", "-m", *QUICK, "hydra.sweep.dir=s", "seed=range(0,8)")
+    monkeypatch.setattr(Checkpoint, "save", original)
     found = [read(f"s/{number}/run.json")["status"] for number in range(8)]
     assert found == ["done", "done", "failed", "done", "done", "done", "done", "running"]
     assert read("s/2/run.json")["error"] == "the disk is full"
@@ -133,8 +140,6 @@ def test_on_error_stop_leaves_the_rest_for_resume(capsys) -> None:
 
 
 def test_an_interrupted_sweep_tells_what_was_not_run(capsys, monkeypatch) -> None:
-    from nasrun.checkpoint import Checkpoint
-
     original = Checkpoint.save
 
     def save(self: Checkpoint, *arguments: Any, **keywords: Any) -> None:
@@ -189,27 +194,34 @@ def test_faults_are_found_before_the_first_job(swept: list[str], capsys) -> None
     assert not Path("s").exists()
 
 
-def test_jobs_that_differ_in_numbers_are_composed_once_up_front(monkeypatch) -> None:
+def test_jobs_that_differ_in_numbers_are_composed_once(monkeypatch) -> None:
     composed = []
     original = ConfigLoaderImpl.load_sweep_config
 
     def load(self: ConfigLoaderImpl, master_config: Any, sweep_overrides: list[str]) -> Any:
-        composed.append(sweep_overrides[-1])
+        composed.append(sweep_overrides[-2:])
         return original(self, master_config, sweep_overrides)
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", load)
-    sweep("seed=range(0,3)")
-    assert composed == ["seed=0", "seed=0", "seed=1", "seed=2"]
+    sweep("fitness=paper,centred", "seed=range(0,2)")
+    assert composed == [["fitness=paper", "seed=0"], ["fitness=centred", "seed=0"]]
 
 
-def test_which_jobs_stand_for_all() -> None:
-    jobs = [[f"group={g}", f"a={a}"] for g in "xy" for a in ("1", "-2", "1.5", "2e-3", "true")]
-    jobs += [["group=x", "a=null"], ["group=x", "a=[1,2]"], ["group=x", "a=[1,3]"]]
-    assert representatives(jobs) == [
-        ["group=x", "a=1"], ["group=x", "a=1.5"], ["group=x", "a=true"],
-        ["group=y", "a=1"], ["group=y", "a=1.5"], ["group=y", "a=true"],
-        ["group=x", "a=null"], ["group=x", "a=[1,2]"], ["group=x", "a=[1,3]"],
-    ]  # fmt: skip
+def test_a_copied_configuration_is_the_one_that_hydra_composes() -> None:
+    configuration.register()
+    common = ["space=toy", "fitness.eta=.5", "population.size=null", "name=x"]
+    job = [*common, "seed=3", "fitness.zeta=1e-3", "compile=true", "budget.epochs=-2", "+new=7"]
+    first = [*common, "seed=1", "fitness.zeta=0.5", "compile=false", "budget.epochs=9", "+new=7"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("search", common, RunMode.MULTIRUN)
+        composer = Composer(loader)
+        composer.check(master, [first, job])
+        assert len(composer._composed) == 1
+        copied = composer.load_sweep_config(master, job)
+        assert copied == loader.load_sweep_config(master, job)
+        assert copied.budget.epochs == -2
+        assert composer.load_sweep_config(master, first).seed == 1
 
 
 @pytest.mark.parametrize(
