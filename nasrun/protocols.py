@@ -263,9 +263,6 @@ class LooksUp(Evaluator, Protocol):
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """Keys that `result.json` gets besides; asked once, when the search is over."""
 
-    def fingerprint(self) -> str:
-        """A checksum of what is looked up, for the record of the run."""
-
 
 @runtime_checkable
 class OneShot(Evaluator, Stateful, Protocol):

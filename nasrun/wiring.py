@@ -88,7 +88,9 @@ class Wiring:
     def record(self) -> dict[str, Any]:
         """What `run.json` says of the run besides the environment."""
         images = self.dataset.fingerprint() if self.needs_images else None
-        table = self.raw_evaluator.fingerprint() if self._looks_up else None
+        evaluator = getattr(self.settings, "evaluator", None)
+        has_table = evaluator is not None and hasattr(build.target(evaluator), "fingerprint")
+        table = self.raw_evaluator.fingerprint() if has_table else None
         return {
             "name": self.settings.name,
             "seed": self.settings.seed,
@@ -137,12 +139,9 @@ class Wiring:
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """What the evaluator knows of the result and the search has not seen, if anything."""
-        return cast(LooksUp, self.raw_evaluator).final(genotype) if self._looks_up else {}
-
-    @property
-    def _looks_up(self) -> bool:
-        node = getattr(self.settings, "evaluator", None)
-        return node is not None and hasattr(build.target(node), "final")
+        if not hasattr(build.target(self.search_settings.evaluator), "final"):
+            return {}
+        return cast(LooksUp, self.raw_evaluator).final(genotype)
 
     @property
     def labels_are_scores(self) -> bool:

@@ -18,11 +18,18 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 
 from nasrun.cli import main
 from nasrun.runs import RunFolder
+from tests.commands.pictures import without_pictures
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=smoke",
     "population.size=2",
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    without_pictures(monkeypatch)
 
 
 def rows(folder: str) -> list[dict[str, Any]]:
@@ -53,8 +60,7 @@ def read(path: str) -> Any:
     return json.loads(Path(path).read_text())
 
 
-def test_a_row_per_job_with_settings_and_final_figures(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_row_per_job_with_settings_and_final_figures() -> None:
     main(["search", "-m", *QUICK, "fitness.zeta=0.4,1.0", "hydra.sweep.dir=s"])
     table = rows("s")
     assert [row["name"] for row in table] == ["0/tensorboard", "1/tensorboard"]
@@ -68,9 +74,8 @@ def test_a_row_per_job_with_settings_and_final_figures(tmp_path, monkeypatch) ->
             assert row[f"final/{name}"] == pytest.approx(result["retrain"][name])
 
 
-def test_a_run_that_is_resumed_has_one_row(tmp_path, monkeypatch) -> None:
+def test_a_run_that_is_resumed_has_one_row(monkeypatch) -> None:
     """It was killed after the row was written, and before the run was marked as done."""
-    monkeypatch.chdir(tmp_path)
     original = RunFolder.update
 
     def update(self: RunFolder, **values: Any) -> None:
@@ -90,8 +95,7 @@ def test_a_run_that_is_resumed_has_one_row(tmp_path, monkeypatch) -> None:
     assert len(events.Scalars("final/test_accuracy")) == 1
 
 
-def test_a_writer_that_fails_ends_no_run(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_writer_that_fails_ends_no_run(monkeypatch) -> None:
     import torch.utils.tensorboard.summary as summary
 
     def broken(*_: object) -> None:

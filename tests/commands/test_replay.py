@@ -12,6 +12,7 @@ import pytest
 
 from nasrun.cli import main
 from nasrun.commands.replay import _literal
+from tests.commands.pictures import without_pictures
 
 QUICK = ["space=toy", "budget=smoke", "retrain=none", "population.size=4", "seed=3"]
 
@@ -50,6 +51,7 @@ def write_data(folder: Path, images: np.ndarray) -> None:
 def run(recorded: Path, tmp_path: Path, monkeypatch) -> Path:
     """A copy of the recorded run, in the current folder."""
     monkeypatch.chdir(tmp_path)
+    without_pictures(monkeypatch)
     shutil.copytree(recorded / "run", "run")
     return Path("run")
 

@@ -23,6 +23,7 @@ from nasrun.cli import main
 from nasrun.commands.composing import Composer
 from nasrun.conf_files import conf_dir
 from nasrun.errors import RunError
+from tests.commands.pictures import without_pictures
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
@@ -33,6 +34,7 @@ QUICK = [
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    without_pictures(monkeypatch)
 
 
 def read(path: Path | str) -> Any:
@@ -70,41 +72,6 @@ def statuses(text: str) -> list[str]:
     rows = lines[: lines.index("")]
     assert [row.split()[0] for row in rows] == [str(number) for number in range(len(rows))]
     return [row.split()[-1] for row in rows]
-
-
-def test_of_eight_jobs_one_fails_and_one_is_killed(capsys, monkeypatch) -> None:
-    original = Checkpoint.save
-
-    def save(self: Checkpoint, state: dict[str, Any], *arguments: Any, **keywords: Any) -> None:
-        original(self, state, *arguments, **keywords)
-        if self._folder.path.name == "2":
-            raise RunError("the disk is full")
-        if self._folder.path.name == "7" and state["spent"]["steps"] == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    monkeypatch.setattr(Checkpoint, "save", save)
-    assert killed("search", "-m", *QUICK, "hydra.sweep.dir=s", "seed=range(0,8)")
-    monkeypatch.setattr(Checkpoint, "save", original)
-    found = [read(f"s/{number}/run.json")["status"] for number in range(8)]
-    assert found == ["done", "done", "failed", "done", "done", "done", "done", "running"]
-    assert read("s/2/run.json")["error"] == "the disk is full"
-    assert "RunError: the disk is full" in Path("s/2/error.log").read_text()
-    finished = {n: Path(f"s/{n}/result.json").stat().st_mtime_ns for n in (0, 1, 3, 4, 5, 6)}
-
-    main(["resume", "s"])
-    text = capsys.readouterr().out
-    assert "6 of 8 jobs are done already" in text
-    assert "job 2 goes on: " in text
-    assert "job 7 goes on: " in text
-    assert statuses(text) == ["done"] * 8
-    assert {n: Path(f"s/{n}/result.json").stat().st_mtime_ns for n in finished} == finished
-    assert [read(f"s/{number}/result.json")["seed"] for number in range(8)] == list(range(8))
-
-    main(["search", *QUICK, "seed=7", "hydra.run.dir=alone"])  # the killed one, left alone
-    alone, resumed = read("alone/result.json"), read("s/7/result.json")
-    for result in (alone, resumed):
-        del result["search_seconds"]
-    assert alone == resumed
 
 
 def test_a_job_that_is_refused_says_so_in_its_own_folder(capsys) -> None:
@@ -242,3 +209,38 @@ def test_a_hostile_record_of_a_sweep_is_refused(changes: dict[str, Any], capsys)
     assert stopped("resume", "s") == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert {path.name for path in Path("s").iterdir()} == {"sweep.json"}
+
+
+def test_of_eight_jobs_one_fails_and_one_is_killed(capsys, monkeypatch) -> None:
+    original = Checkpoint.save
+
+    def save(self: Checkpoint, state: dict[str, Any], *arguments: Any, **keywords: Any) -> None:
+        original(self, state, *arguments, **keywords)
+        if self._folder.path.name == "2":
+            raise RunError("the disk is full")
+        if self._folder.path.name == "7" and state["spent"]["steps"] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    assert killed("search", "-m", *QUICK, "hydra.sweep.dir=s", "seed=range(0,8)")
+    monkeypatch.setattr(Checkpoint, "save", original)
+    found = [read(f"s/{number}/run.json")["status"] for number in range(8)]
+    assert found == ["done", "done", "failed", "done", "done", "done", "done", "running"]
+    assert read("s/2/run.json")["error"] == "the disk is full"
+    assert "RunError: the disk is full" in Path("s/2/error.log").read_text()
+    finished = {n: Path(f"s/{n}/result.json").stat().st_mtime_ns for n in (0, 1, 3, 4, 5, 6)}
+
+    main(["resume", "s"])
+    text = capsys.readouterr().out
+    assert "6 of 8 jobs are done already" in text
+    assert "job 2 goes on: " in text
+    assert "job 7 goes on: " in text
+    assert statuses(text) == ["done"] * 8
+    assert {n: Path(f"s/{n}/result.json").stat().st_mtime_ns for n in finished} == finished
+    assert [read(f"s/{number}/result.json")["seed"] for number in range(8)] == list(range(8))
+
+    main(["search", *QUICK, "seed=7", "hydra.run.dir=alone"])  # the killed one, left alone
+    alone, resumed = read("alone/result.json"), read("s/7/result.json")
+    for result in (alone, resumed):
+        del result["search_seconds"]
+    assert alone == resumed
