@@ -151,7 +151,7 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
     for job, record in zip(jobs, records, strict=True):
         if record.get("status") == "failed":
             ui.say(f"job {job.number} failed: {' '.join(str(record.get('error')).split())}")
-    if set(statuses) != {"done"}:
+    if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
         ui.say(f"next  nasrun resume {home}")
     ui.say(f"next  nasrun report {home}\n      tensorboard --logdir {home}")
 
