@@ -6,13 +6,15 @@ as Hydra's completion does; candidates are whole words, one a line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nasrun import conf_files, help, ui
 from nasrun.errors import UsageError
-from nasrun.hydra_flags import FLAGS
+from nasrun.hydra_flags import DIR, FLAGS, RUN
+from nasrun.runs import RUN_FILE
 
 BASH = r"""
 _nasrun_completion() {
@@ -78,6 +80,8 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     waiting = next((flag for flag in FLAGS if before[-1] in (flag.long, flag.short)), None)
     if waiting and waiting.value:
         yield from (f"{value} " for value in waiting.allowed)
+        if waiting.value in (DIR, RUN):
+            yield from _folders(current)
         return
     yield from (f"{flag.long} " for flag in FLAGS)
     known = conf_files.compose(command.config, root, conf_files.chosen_options(before, root))
@@ -87,6 +91,16 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     else:
         sweeps = any(word in ("-m", "--multirun") for word in before)
         yield from _values(key, value, known, root, sweeps)
+
+
+def _folders(current: str) -> Iterator[str]:
+    """The folders that a path may go on with; one that holds a run ends the word."""
+    parent, slash, begun = current.rpartition("/")
+    with contextlib.suppress(OSError):
+        for path in sorted(Path(f"{parent}{slash}" or ".").iterdir()):
+            if path.is_dir() and (begun.startswith(".") or not path.name.startswith(".")):
+                name = f"{parent}{slash}{path.name}"
+                yield f"{name} " if (path / RUN_FILE).is_file() else f"{name}/"
 
 
 def _keys(current: str, known: conf_files.Composition) -> Iterator[str]:

@@ -180,13 +180,14 @@ def _package(place: str, parent: str) -> str:
 def _add_keys(
     composition: Composition, content: Mapping[str, Any], text: str, package: str
 ) -> None:
-    comments = dict(re.findall(r"^(\w+):[^#\n]*\s#\s*(.+?)\s*$", text, re.MULTILINE))
+    comments = dict(re.findall(r"^ *(\w+):[^#\n]* # *(.+?) *$", text, re.MULTILINE))
     prefix = f"{package}." if package else ""
     composition.keys.pop(package, None)  # the null that stood for the group
     for key, value in _leaves(content):
         composition.keys[prefix + key] = value
-        if key in comments:
-            composition.glosses[prefix + key] = comments[key]
+        name = key.rpartition(".")[2]
+        if name in comments:
+            composition.glosses[prefix + key] = comments[name]
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

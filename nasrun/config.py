@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +23,14 @@ from nasrun.errors import UsageError
 
 READERS = ("strategy", "evaluator")  # of keys in other groups
 SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
+
+
+OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
+
+
+@dataclass
+class SweepConfig:
+    on_error: OnError
 
 
 @dataclass
@@ -77,6 +86,7 @@ class RunConfig:
     precision: str
     compile: bool
     name: str | None
+    sweep: SweepConfig
 
 
 @dataclass
@@ -159,7 +169,7 @@ def _build(schema: type, values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     types = {"retrain": RetrainConfig, "fitness": FitnessConfig}
-    types |= {"population": PopulationConfig, "budget": BudgetConfig}
+    types |= {"population": PopulationConfig, "budget": BudgetConfig, "sweep": SweepConfig}
     arguments = {
         item.name: _build(types[item.name], values[item.name])
         if item.name in types
@@ -189,7 +199,7 @@ def faults(config: RunConfig) -> Iterator[str]:
 def _not_finite(config: RunConfig) -> Iterator[str]:
     wrong = {
         key: value
-        for key, value in _leaves(config)
+        for key, value in leaves(config)
         if isinstance(value, float) and not math.isfinite(value)
     }
     # A strategy repeats the values of other groups; the user typed them there.
@@ -224,12 +234,13 @@ def _out_of_range(value: int, key: str, low: int, high: int) -> Iterator[str]:
         yield f"{key}={value} must be between {low} and {high:,}"
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of everything in nested mappings and dataclasses; lists are values."""
     if is_dataclass(value) and not isinstance(value, type):
         value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+            yield from leaves(inner, f"{key}.{name}" if key else str(name))
     else:
         yield key, value
 
@@ -241,7 +252,7 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
     read is there to be looked up. `config` is unresolved.
     """
     nodes = [OmegaConf.to_container(config[name], resolve=False) for name in READERS]
-    references = " ".join(str(value) for node in nodes for _, value in _leaves(node))
+    references = " ".join(str(value) for node in nodes for _, value in leaves(node))
     chosen = str(config.strategy.get("_target_", "")).rpartition(".")[2]
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
@@ -256,6 +267,6 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
 
 def signature(config: RunConfig) -> str:
     """A checksum of all that decides the result; equal signatures mean the same run."""
-    irrelevant = ("name",)
-    relevant = [(key, value) for key, value in _leaves(config) if key not in irrelevant]
+    irrelevant = ("name", "sweep.on_error")
+    relevant = [(key, value) for key, value in leaves(config) if key not in irrelevant]
     return hashlib.sha256(json.dumps(relevant, default=str).encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from nasrun import conf_files
 from nasrun.errors import UsageError
-from nasrun.hydra_flags import FLAGS
+from nasrun.hydra_flags import FLAGS, RUN, Flag
 
 WIDTH = 80
 
@@ -53,16 +53,20 @@ COMMANDS = {
             ("nasrun search budget=smoke retrain=none", "each phase once"),
             ("nasrun search dataset=cifar10 dataset.download=true space=nasbench201", ""),
             ("nasrun search -m seed=0,1,2 fitness.zeta=0.4,1.0", "six runs and a table"),
+            ("nasrun search --from outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun search --cfg job", "what would run"),
         ),
         "The run folder is outputs/<date>/<time>-<space>-<strategy>-s<seed>/, that of a sweep "
-        "outputs/sweeps/<date>/<time>/<job>/. An interrupted run goes on with nasrun resume.",
+        "outputs/sweeps/<date>/<time>/<job>/. An interrupted run or sweep goes on with nasrun "
+        "resume. --from repeats a run; a group that is chosen anew drops all settings of the old "
+        "choice.",
         "search",
         (
             "seed",
             "device",
             "precision",
             "name",
+            "sweep.on_error",
             "dataset.limit",
             "dataset.batch_size",
             "space.channels",
@@ -106,9 +110,13 @@ COMMANDS = {
     "resume": CommandHelp(
         "go on with an interrupted run or sweep",
         "nasrun resume FOLDER",
-        (("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),),
-        "The run continues from its last checkpoint as if it had never stopped. Finished runs, "
-        "and finished jobs of a sweep, are left as they are.",
+        (
+            ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
+            ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
+        ),
+        "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
+        "that were interrupted go on, those that failed or never began are run, and those that "
+        "are done are left as they are.",
     ),
     "report": CommandHelp(
         "compare many runs: tables, statistics, plots, one HTML page",
@@ -229,7 +237,7 @@ def page(command: str, root: Path) -> str:
     if about.config:
         lines += _choices(about, root)
         lines += ["", "Flags:"]
-        lines += _columns([(_flag_name(flag.long, flag.short), flag.gloss) for flag in FLAGS[:5]])
+        lines += _columns([(_flag_name(flag), flag.gloss) for flag in FLAGS[:6]])
         more = f"Every key and its value: nasrun {command} --cfg job. Choices of a group: "
         lines += [
             "",
@@ -238,8 +246,9 @@ def page(command: str, root: Path) -> str:
     return "\n".join(lines)
 
 
-def _flag_name(long: str, short: str) -> str:
-    return f"{short}, {long}" if short else long
+def _flag_name(flag: Flag) -> str:
+    name = f"{flag.short}, {flag.long}" if flag.short else flag.long
+    return f"{name} {flag.value}" if flag.value == RUN else name
 
 
 def _choices(about: CommandHelp, root: Path) -> list[str]:

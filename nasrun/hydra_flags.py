@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from nasrun.errors import UsageError, closest
 from nasrun.genotype_source import TEXT_STARTS
 
+DIR, RUN = "DIR", "RUN"  # placeholders of values that are folders
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -29,6 +31,7 @@ class Flag:
 
 FLAGS = (
     Flag("--multirun", "-m", "sweep: run every combination of comma-separated values", mode=True),
+    Flag("--from", "", "repeat RUN, a run folder: its settings, then the overrides", RUN),
     Flag(
         "--cfg",
         "-c",
@@ -39,8 +42,8 @@ FLAGS = (
     ),
     Flag("--resolve", "", "with --cfg: insert the values that ${...} stands for"),
     Flag("--package", "-p", "with --cfg: only this node, such as strategy", "NODE"),
-    Flag("--config-dir", "-cd", "a folder with your own groups and options", "DIR"),
-    Flag("--config-path", "-cp", "another conf folder in place of the built-in one", "DIR"),
+    Flag("--config-dir", "-cd", "a folder with your own groups and options", DIR),
+    Flag("--config-path", "-cp", "another conf folder in place of the built-in one", DIR),
     Flag("--config-name", "-cn", "another primary config", "NAME"),
     Flag(
         "--info",
@@ -96,8 +99,14 @@ def quoted(override: str) -> str:
         raise UsageError(f"'{override}' is not understood: overrides are key=value")
     if key != "genotype" or not value.startswith(TEXT_STARTS):
         return override
-    escaped = re.sub(r"(\\*)'", r"\1\1\'", value)  # backslashes count only before a quote
-    return f"{key}='{escaped}'"
+    return f"{key}={in_quotes(value)}"
+
+
+def in_quotes(text: str) -> str:
+    """A text as Hydra's grammar reads it back, whatever is in it."""
+    # backslashes count only before a quote
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), text)
+    return f"'{escaped}'"
 
 
 def _next_value(flag: Flag, waiting: list[str]) -> str:

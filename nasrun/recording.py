@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -97,6 +97,26 @@ class RunRecorder:
             imsave(path, image)
         self._tensorboard("add_image", f"plots/{name}", image, step, dataformats="HWC")
 
+    def hparams(
+        self, settings: Mapping[str, str | float], metrics: Mapping[str, float | None]
+    ) -> None:
+        """The row of the run in TensorBoard's HParams tab; the metrics are scalars besides.
+
+        `SummaryWriter.add_hparams` would make a subfolder, and with it a second run of the row.
+        """
+        known = {f"final/{name}": value for name, value in metrics.items()}
+
+        def write(writer: Any) -> None:
+            from torch.utils.tensorboard.summary import hparams
+
+            for part in hparams(dict(settings), known):  # type: ignore[no-untyped-call]
+                writer.file_writer.add_summary(part)
+            for name, value in known.items():
+                if value is not None:
+                    writer.add_scalar(name, value, 0)
+
+        self._on_writer(write)
+
     def flush(self) -> None:
         for file in self._files.values():
             file.flush()
@@ -118,6 +138,9 @@ class RunRecorder:
         self._files[name].flush()
 
     def _tensorboard(self, method: str, *arguments: Any, **keywords: Any) -> None:
+        self._on_writer(lambda writer: getattr(writer, method)(*arguments, **keywords))
+
+    def _on_writer(self, act: Callable[[Any], None]) -> None:
         if self._writer_failed:
             return
         try:
@@ -125,7 +148,7 @@ class RunRecorder:
                 from torch.utils.tensorboard import SummaryWriter
 
                 self._writer = SummaryWriter(str(self._folder.path / "tensorboard"))
-            getattr(self._writer, method)(*arguments, **keywords)
+            act(self._writer)
         except Exception as error:  # whatever it is, it must not end a search
             self._writer_failed = True
             self.log(f"TensorBoard has stopped ({error!r}); metrics.jsonl goes on")

@@ -25,7 +25,10 @@ from nasrun.errors import UsageError
 
 RUN_FILE = "run.json"
 APPEND_ONLY = ("*.jsonl", "*.log", "tensorboard/*")
-PACKAGES = ("torch", "torchvision", "numpy", "cma", "hydra-core", "omegaconf", "scikit-learn")
+PACKAGES = (
+    "torch", "torchvision", "numpy", "scipy", "scikit-learn", "cma", "hydra-core", "omegaconf",
+    "pyyaml", "pillow", "matplotlib", "tensorboard",
+)  # fmt: skip
 
 
 class RunFolder:
@@ -58,13 +61,17 @@ class RunFolder:
 
     # -- the record of the run
 
-    def start(self, record: Mapping[str, Any]) -> None:
-        """Write `run.json` of a new run; refuse a folder that holds one already."""
+    def require_new(self) -> None:
+        """Raise a `UsageError` in a folder that holds a run already."""
         if (self.path / RUN_FILE).exists():
             raise UsageError(
                 f"{self.path} holds a run already: `nasrun resume {self.path}` goes on with it, "
                 "another hydra.run.dir starts a new one"
             )
+
+    def start(self, record: Mapping[str, Any]) -> None:
+        """Write `run.json` of a new run; refuse a folder that holds one already."""
+        self.require_new()
         self.write_json(
             RUN_FILE, {**record, **environment(), "status": "running", "started": now()}
         )
@@ -153,21 +160,35 @@ def environment() -> Mapping[str, Any]:
     return {
         "versions": versions,
         "platform": platform.platform(),
-        "commit": _commit(),
+        "processor": _processor(),
+        **_code(),
     }
 
 
-def _commit() -> str | None:
-    """The commit of the code where it runs from a checkout, with `+` when the tree is not clean."""
+def _processor() -> str:
+    """The model of the CPU, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _code() -> dict[str, Any]:
+    """`commit` of the code and whether the tree was `clean`; both null outside a checkout."""
     folder = Path(__file__).resolve().parents[1]
-    if not (folder / ".git").exists():
-        return None
+    unknown = {"commit": None, "clean": None}
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
+    if not (folder / ".git").exists():
+        return unknown
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        # a file that git does not know, such as a new strategy, decides results too
+        changed = git("status", "--porcelain", "--", "nasrun", "conf", "pyproject.toml")
+        return {"commit": git("rev-parse", "HEAD"), "clean": not changed}
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return unknown

@@ -94,7 +94,10 @@ def _where_next(folder: Path, result: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield "folder", str(folder)
     yield "next", f"nasrun show {folder}"
     yield "", f"nasrun retrain genotype={folder} retrain=..."
+    yield "", f"nasrun report {folder}"
     yield "", f"tensorboard --logdir {folder}"
+    if result["strategy"] is not None:
+        yield "again", f"nasrun search --from {folder} seed={result['seed'] + 1}"
     if result["strategy"] is not None and result["retrain"] is not None:
         control = f"nasrun retrain genotype=random space={result['space']} seed={result['seed']}"
         yield "control", f"{control}  (a random cell, trained alike)"

@@ -6,6 +6,7 @@ share it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 import zlib
@@ -70,6 +71,18 @@ def places(space: str) -> list[Path]:
 @cache  # the runs of a sweep share one table; a file that has changed is another one
 def _load(space: str, path: Path, _modified_ns: int, _size: int) -> Table:
     return table_of(space, path, read_arrays(path))
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file; read once in a process, unless the file changes."""
+    status = path.stat()
+    return _fingerprint(path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _fingerprint(path: Path, _modified_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def table_of(space: str, path: Path, arrays: Arrays) -> Table:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
+import torch
+
 from nasrun import build, config
 from nasrun.device import Device
 from nasrun.errors import UsageError, raise_together
@@ -86,14 +88,18 @@ class Wiring:
 
     def record(self) -> dict[str, Any]:
         """What `run.json` says of the run besides the environment."""
-        checksum = self.dataset.fingerprint() if self.needs_images else None
+        images = self.dataset.fingerprint() if self.needs_images else None
+        evaluator = getattr(self.settings, "evaluator", None)
+        has_table = evaluator is not None and hasattr(build.target(evaluator), "fingerprint")
+        table = self.raw_evaluator.fingerprint() if has_table else None
         return {
             "name": self.settings.name,
             "seed": self.settings.seed,
             "signature": self.signature,
             "device": self.device.describe(),
             "precision": self.device.precision,
-            "data": {"name": self.dataset_name, "sha256": checksum},
+            "threads": torch.get_num_threads(),
+            "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
         }
 
     @property

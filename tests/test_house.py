@@ -18,7 +18,7 @@ ORDER = (
     {"errors", "array_pickle"},
     {"genotype", "conf_files", "ui", "layout", "cell_text", "graph_hash", "cache_folder"},
     {"published"},
-    {"runs", "randomness", "device", "genotype_source", "config", "summary"},
+    {"runs", "randomness", "device", "genotype_source", "config", "summary", "sweeps"},
     {"hydra_flags", "benchmark_table"},
     {"nasbench101_table", "nasbench201_table"},
     {"tables"},

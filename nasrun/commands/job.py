@@ -1,14 +1,12 @@
-"""What the Hydra commands share: compose, check, make the run folder, run, mark the outcome.
+"""What the Hydra commands share: one job, from its configuration to its marked folder.
 
-A job that fails marks its own folder; in a sweep the others go on, and one table ends it.
+Hydra stores a job's exception and shows the first of a sweep at the end, so a job that fails is
+marked, told and logged here.
 """
 
 from __future__ import annotations
 
-import logging
-import shlex
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,17 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun import config as configuration
 from nasrun import ui
-from nasrun.conf_files import conf_dir
+from nasrun.commands.replay import Source, load_config
 from nasrun.errors import RunError, UsageError, raise_together
-from nasrun.runs import RUN_FILE, RunFolder, now
+from nasrun.runs import RUN_FILE, RunFolder, now, read_json
 from nasrun.summary import summary
+from nasrun.sweeps import Sweep
 
 
 @dataclass
@@ -44,6 +42,7 @@ class Prepared:
 class Outcome:
     """How one job of a command ended."""
 
+    number: int
     folder: Path
     overrides: Sequence[str]
     result: Mapping[str, Any] = field(default_factory=dict)
@@ -53,75 +52,96 @@ class Outcome:
 Prepare = Callable[[DictConfig, Sequence[str]], Prepared]
 
 
-def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
-    """Run a command's jobs under Hydra. Raises what a single job raised; a sweep prints its table
-    and exits with 1 when a job failed, 2 when all failures are the user's mistakes."""
-    configuration.register()
-    outcomes: list[Outcome] = []
+class Jobs:
+    """What Hydra calls for each job of a command. Every exception but an interruption becomes part
+    of the job's outcome.
 
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command)
-    def job(config: DictConfig) -> float:
-        outcome = run_job(config, prepare, command_line)
-        outcomes.append(outcome)
+    Args:
+        kind: the command: `search` or `retrain`.
+        command: the command line as it was typed.
+        arguments: what Hydra is given.
+        source: the run whose settings are repeated, if any.
+        resumed: the sweep that is gone on with, if any.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        prepare: Prepare,
+        command: str,
+        arguments: Sequence[str],
+        source: Source | None,
+        resumed: Sweep | None,
+    ) -> None:
+        self.kind = kind
+        self.prepare = prepare
+        self.command = command
+        self.arguments = arguments
+        self.resumed = resumed
+        self.sweep: Sweep | None = None  # the one that has begun
+        self.outcomes: list[Outcome] = []
+        self._source = source
+
+    def __call__(self, config: DictConfig) -> float:
+        settings = HydraConfig.get()
+        folder = Path(settings.runtime.output_dir)
+        overrides = OmegaConf.to_container(settings.overrides.task, resolve=False)
+        assert isinstance(overrides, list)
+        swept = settings.mode == RunMode.MULTIRUN
+        outcome = Outcome(settings.job.num if swept else 0, folder, overrides)
+        try:
+            outcome.result = self._run(config, settings, outcome, swept)
+        except Exception as error:
+            outcome.error = error
+            if swept:
+                self.give_up(outcome, error)
+        finally:
+            _remove_empty(folder)
+        self.outcomes.append(outcome)
         return _objective(outcome.result)
 
-    command_line = shlex.join(["nasrun", command, *arguments])
-    sys.argv = [sys.argv[0], *arguments]
-    logging.getLogger("hydra").setLevel(logging.WARNING)
-    interrupted = True
-    try:
-        job()
-        interrupted = False
-    finally:
-        if len(outcomes) > 1 or (outcomes and interrupted):
-            show_sweep(outcomes)
-    if len(outcomes) == 1 and outcomes[0].error is not None:
-        raise outcomes[0].error
-    exit_for([outcome.error for outcome in outcomes if outcome.error is not None])
+    def _run(
+        self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool
+    ) -> Mapping[str, Any]:
+        if "strategy" in config:
+            # what an earlier run has set for another strategy need not be read by this one
+            kept = self._source.kept if self._source else ()
+            typed = [override for override in outcome.overrides if override not in kept]
+            raise_together(configuration.unread_overrides(config, typed))
+        prepared = self.prepare(config, outcome.overrides)
+        if self._source is not None:
+            self._source.warn_of_other_data(prepared.record)
+        if swept:
+            ui.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
+        with RunFolder(outcome.folder) as run:
+            run.require_new()
+            _write_hydra_folder(outcome.folder, config, settings, outcome.overrides)
+            run.start({**self._record(outcome), **prepared.record})
+            result = supervise(run, prepared.run)
+        if not swept:
+            ui.say(summary(_short(outcome.folder), result))
+        return result
 
+    def give_up(self, outcome: Outcome, error: Exception) -> None:
+        """Say that a job of a sweep failed, and say why in its own folder."""
+        ui.complain(f"job {outcome.number} failed: {error}")
+        if not isinstance(error, UsageError | RunError):
+            traceback.print_exception(error)
+        # in use: the record is that of another process
+        with suppress(UsageError), RunFolder(outcome.folder) as run:
+            if not (run.path / RUN_FILE).exists():
+                run.start(self._record(outcome))
+            mark_failed(run, error)
 
-def exit_for(errors: Sequence[Exception]) -> None:
-    if errors:
-        raise SystemExit(2 if all(isinstance(error, UsageError) for error in errors) else 1)
-
-
-def run_job(config: DictConfig, prepare: Prepare, command_line: str) -> Outcome:
-    """One job; every exception but an interruption becomes part of the outcome."""
-    settings = HydraConfig.get()
-    folder = Path(settings.runtime.output_dir)
-    overrides = OmegaConf.to_container(settings.overrides.task, resolve=False)
-    assert isinstance(overrides, list)
-    sweep = settings.mode == RunMode.MULTIRUN
-    outcome = Outcome(folder, overrides)
-    try:
-        raise_together(
-            configuration.unread_overrides(config, overrides) if "strategy" in config else ()
-        )
-        prepared = prepare(config, overrides)
-        if sweep:
-            ui.say(f"job {settings.job.num}: {' '.join(overrides)}")
-        with RunFolder(folder) as run:
-            run.start({"command": command_line, "overrides": overrides, **prepared.record})
-            _write_hydra_folder(folder, config, settings, overrides)
-            outcome.result = supervise(run, prepared.run)
-        if not sweep:
-            ui.say(summary(_short(folder), outcome.result))
-    except Exception as error:
-        outcome.error = error
-        if sweep:
-            ui.complain(f"job {settings.job.num} failed: {error}")
-            if not isinstance(error, UsageError | RunError):
-                traceback.print_exception(error)
-    finally:
-        _remove_empty(folder)
-    return outcome
+    def _record(self, outcome: Outcome) -> dict[str, Any]:
+        return {"command": self.command, "kind": self.kind, "overrides": list(outcome.overrides)}
 
 
 def supervise(
     folder: RunFolder, work: Callable[[RunFolder], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
     """Do the work and mark the folder done, failed or interrupted."""
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         try:
             result = work(folder)
         except KeyboardInterrupt:
@@ -129,16 +149,44 @@ def supervise(
             message = f"interrupted; `nasrun resume {_short(folder.path)}` goes on"
             raise KeyboardInterrupt(message) from None
         except BaseException as error:
-            folder.update(status="failed", finished=now(), error=str(error) or repr(error))
-            with (folder.path / "error.log").open("a", encoding="utf-8") as file:
-                traceback.print_exception(error, file=file)
+            mark_failed(folder, error)
             raise
         folder.update(status="done", finished=now())
         return result
 
 
+def mark_failed(folder: RunFolder, error: BaseException) -> None:
+    """Write into `run.json` and `error.log` why a job failed, unless they say so already."""
+    text = str(error) or repr(error)
+    record = folder.read_json(RUN_FILE)
+    if (record.get("status"), record.get("error")) == ("failed", text):
+        return
+    folder.update(status="failed", finished=now(), error=text)
+    with (folder.path / "error.log").open("a", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+
+
+def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
+    """Go on with a run that has begun, from its last checkpoint; returns its result.
+
+    Raises:
+        UsageError: what is recorded is not what it began with, or cannot be read.
+    """
+    record = read_json(path / RUN_FILE)
+    with RunFolder(path) as folder:
+        prepared = prepare(load_config(path), list(record.get("overrides", [])))
+        if prepared.record["signature"] != record.get("signature"):
+            raise UsageError(
+                f"{path}/.hydra/config.yaml is no longer the configuration that the run began "
+                "with: start a new run with nasrun search or retrain"
+            )
+        Source(path, record).warn_of_other_data(prepared.record)
+        folder.update(status="running", error=None)
+        return supervise(folder, prepared.run)
+
+
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, with which a scheduler ends a job, is handled like Ctrl-C."""
 
     def interrupt(*_: object) -> NoReturn:
@@ -185,32 +233,3 @@ def _objective(result: Mapping[str, Any]) -> float:
     """What a sweeper minimises: the validation error where there is one."""
     accuracy = result.get("search_val_accuracy")
     return float("nan") if accuracy is None else 1.0 - float(accuracy)
-
-
-def show_sweep(outcomes: Sequence[Outcome]) -> None:
-    """The table at the end of a sweep: a row per job, with the settings in which they differ."""
-    settings = [
-        dict(override.lstrip("+").partition("=")[::2] for override in outcome.overrides)
-        for outcome in outcomes
-    ]
-    keys = [key for key in settings[0] if len({item.get(key) for item in settings}) > 1]
-    columns = ["job", *keys, "val acc %", "test acc %", "params", "search s", "status"]
-    rows = []
-    for number, (outcome, item) in enumerate(zip(outcomes, settings, strict=True)):
-        retrain, table = (outcome.result.get(part) or {} for part in ("retrain", "table"))
-        rows.append(
-            [
-                str(number),
-                *(item.get(key, "") for key in keys),
-                _percent(outcome.result.get("search_val_accuracy")),
-                _percent((retrain or table).get("test_accuracy")),
-                f"{retrain['params']:,}" if retrain else "-",
-                f"{outcome.result.get('search_seconds', 0):.1f}",
-                "done" if outcome.error is None else f"failed: {str(outcome.error)[:60]}",
-            ]
-        )
-    ui.table(f"{len(outcomes)} jobs in {outcomes[0].folder.parent}", columns, rows)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f}"

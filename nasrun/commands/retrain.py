@@ -9,7 +9,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun import config as configuration
-from nasrun.commands.job import Prepared, launch
+from nasrun.commands import hparams
+from nasrun.commands.job import Prepared
+from nasrun.commands.launch import launch
 from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 from nasrun.genotype import Genotype
@@ -46,7 +48,9 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
         with open_session(wiring, folder, "retrain", display) as session:
-            return run_known(wiring, settings, session, genotype)
+            result = run_known(wiring, settings, session, genotype)
+            hparams.record(session.recorder, config, overrides, result)
+        return result
 
     record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
     return Prepared(record, run)

@@ -8,7 +8,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from nasrun import config as configuration
-from nasrun.commands.job import Prepared, launch
+from nasrun.commands import hparams
+from nasrun.commands.job import Prepared
+from nasrun.commands.launch import launch
 from nasrun.runs import RunFolder
 from nasrun.ui import Display
 
@@ -33,6 +35,8 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     def run(folder: RunFolder) -> Mapping[str, Any]:
         accuracies = floor.run(floors, folder, display)
         with open_session(wiring, folder, "search", display) as session:
-            return run_search(wiring, settings, session, accuracies)
+            result = run_search(wiring, settings, session, accuracies)
+            hparams.record(session.recorder, config, overrides, result)
+        return result
 
     return Prepared({"kind": "search", **wiring.record()}, run)

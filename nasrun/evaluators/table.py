@@ -60,6 +60,10 @@ class TableLookup:
             }
         }
 
+    def fingerprint(self) -> str:
+        """The SHA-256 of the table's file."""
+        return tables.fingerprint(self.table.path)
+
     def _control(self) -> dict[str, Any] | None:
         control = self.table.control()
         if control is None:

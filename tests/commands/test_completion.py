@@ -69,6 +69,19 @@ def test_candidates(line: str, expected: list[str], root: Path) -> None:
     assert candidates(line, root) == expected
 
 
+def test_folders_after_from(root: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("outputs/day/run", "outputs/.hidden", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "outputs/day/run/run.json").write_text("{}")
+    (tmp_path / "outputs/file").write_text("")
+    assert candidates("nasrun search --fr", root) == ["--from "]
+    assert candidates("nasrun search --from o", root) == ["other/", "outputs/"]
+    assert candidates("nasrun search --from outputs/", root) == ["outputs/day/"]
+    assert candidates("nasrun search --from outputs/day/r", root) == ["outputs/day/run "]
+    assert candidates("nasrun search --from nowhere/", root) == []
+
+
 def test_unknown_shell_is_refused(capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["-sc", "install=tcsh"])

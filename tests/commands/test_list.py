@@ -74,7 +74,7 @@ def composed_by_hydra(primary: str, root: Path, chosen: dict[str, str]) -> dict[
     overrides = [f"{group}={option}" for group, option in chosen.items()]
     with initialize_config_dir(str(root), version_base="1.3"):
         config = compose(primary, overrides)
-    content = OmegaConf.to_container(config, resolve=False)
+    content = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     assert isinstance(content, dict)
     return dict(conf_files._leaves(content))
 

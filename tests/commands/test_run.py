@@ -61,7 +61,11 @@ def test_a_run_folder_is_complete(finished: Path) -> None:
     assert record["status"] == "done"
     assert record["overrides"] == QUICK
     assert record["command"].startswith("nasrun search space=toy")
-    assert {"seed", "signature", "versions", "commit", "device", "started", "finished"} <= {*record}
+    assert {"seed", "signature", "commit", "clean", "device", "processor"} <= {*record}
+    assert {"started", "finished", "precision"} <= {*record}
+    assert record["threads"] == 1
+    assert {"nasrun", "python", "torch", "hydra-core", "numpy", "cma"} <= {*record["versions"]}
+    assert len(record["data"]["sha256"]) == 64
 
 
 def test_the_result_holds_what_is_promised(finished: Path) -> None:
@@ -281,17 +285,4 @@ def test_a_sweep_makes_complete_folders_and_one_table(capsys) -> None:
         assert read(folder / "run.json")["status"] == "done"
     table = capsys.readouterr().out.partition("8 jobs in")[2]
     assert all(name in table for name in ("fitness.zeta", "fitness.eta", "population.size"))
-    assert table.count("done") == 8
-    main(["resume", str(folders[0].parent)])
-    assert capsys.readouterr().out.count("is finished already") == 8
-
-
-def test_one_failing_job_of_three(capsys) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["search", "-m", *QUICK, "retrain=none", "strategy.sigma=0.3,-1,0.5"])
-    assert stopped.value.code == 2
-    captured = capsys.readouterr()
-    assert "strategy.sigma=-1" in captured.err
-    assert captured.out.count("done") == 2
-    folders = sorted(Path("outputs/sweeps").glob("*/*/[0-9]"))
-    assert [folder.name for folder in folders] == ["0", "2"]
+    assert table.count("done") == 8 + 1  # a row each, and the heading

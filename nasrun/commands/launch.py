@@ -1,0 +1,75 @@
+"""Run a command's job, or its sweep, under Hydra, and end with one message or one table."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+
+import hydra
+
+from nasrun import config as configuration
+from nasrun import sweeps
+from nasrun.commands.job import Jobs, Outcome, Prepare
+from nasrun.commands.replay import is_setting, replayed
+from nasrun.conf_files import conf_dir
+from nasrun.errors import UsageError
+from nasrun.hydra_flags import flags_first, in_quotes
+from nasrun.sweeps import SWEEP_FILE, Sweep
+
+
+def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
+    """Raises what a single job raised; a sweep prints its table and exits with 1 when a job failed,
+    2 when all failures are the user's mistakes."""
+    words, source = replayed(command, arguments)
+    line = shlex.join(["nasrun", command, *arguments])
+    _run(Jobs(command, prepare, line, words, source, None))
+
+
+def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
+    """Run the jobs of a recorded sweep that are not done, and end as `launch` does."""
+    if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
+        raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
+    words = [word for word in flags_first(sweep.arguments) if _is_replayed(word)]
+    words.append(f"hydra.sweep.dir={in_quotes(str(sweep.home))}")
+    _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep))
+
+
+def _is_replayed(word: str) -> bool:
+    """A record may come from a stranger: of Hydra's own settings only those of folders count."""
+    return not word.lstrip("+~").startswith("hydra") or word.startswith("hydra.sweep.")
+
+
+def _run(jobs: Jobs) -> None:
+    configuration.register()
+    logging.getLogger("hydra").setLevel(logging.WARNING)
+    main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=jobs.kind)
+    sys.argv = [sys.argv[0], *jobs.arguments]
+    try:
+        main(jobs)()
+    except KeyboardInterrupt:
+        if jobs.sweep is None:
+            raise
+        message = f"interrupted; `nasrun resume {jobs.sweep.home}` goes on"
+        raise KeyboardInterrupt(message) from None
+    finally:
+        _show_sweep(jobs)
+    if jobs.sweep is None and len(jobs.outcomes) == 1 and jobs.outcomes[0].error is not None:
+        raise jobs.outcomes[0].error
+    _exit_for(jobs.outcomes)
+
+
+def _show_sweep(jobs: Jobs) -> None:
+    if jobs.sweep is not None:
+        sweeps.show(jobs.sweep.home, jobs.sweep.jobs)
+    elif len(jobs.outcomes) > 1:  # of a sweeper that is not ours
+        home = jobs.outcomes[0].folder.parent
+        done = [sweeps.Job(one.number, one.folder, one.overrides) for one in jobs.outcomes]
+        sweeps.show(home, done)
+
+
+def _exit_for(outcomes: Sequence[Outcome]) -> None:
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if errors:
+        raise SystemExit(2 if all(isinstance(error, UsageError) for error in errors) else 1)

@@ -1,0 +1,150 @@
+"""`--from RUN`: a run can be repeated, and says what it was made of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasrun.cli import main
+from nasrun.commands.replay import _literal
+from tests.commands.pictures import without_pictures
+
+QUICK = ["space=toy", "budget=smoke", "retrain=none", "population.size=4", "seed=3"]
+
+
+def read(path: Path | str) -> Any:
+    return json.loads(Path(path).read_text())
+
+
+def outcome(folder: Path | str) -> dict[str, Any]:
+    result = read(Path(folder) / "result.json")
+    del result["search_seconds"]
+    return result
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> Path:
+    """A run on arrays of its own: the folder holds `run` and `data.npz`."""
+    folder = tmp_path_factory.mktemp("recorded")
+    rng = np.random.default_rng(0)
+    write_data(folder, rng.integers(0, 255, (40, 8, 8, 1), dtype=np.uint8))
+    data = ["dataset=npz", f"dataset.file={folder / 'data.npz'}"]
+    main(["search", *QUICK, *data, f"hydra.run.dir={folder / 'run'}"])
+    return folder
+
+
+def write_data(folder: Path, images: np.ndarray) -> None:
+    labels = np.arange(len(images)) % 2
+    half = len(images) // 2
+    np.savez(
+        folder / "data.npz",
+        x_train=images[:half], y_train=labels[:half], x_test=images[half:], y_test=labels[half:],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(recorded: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A copy of the recorded run, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    without_pictures(monkeypatch)
+    shutil.copytree(recorded / "run", "run")
+    return Path("run")
+
+
+def test_a_run_is_repeated(run: Path, capsys) -> None:
+    main(["search", "--from", "run", "hydra.run.dir=again"])
+    assert capsys.readouterr().err == ""
+    assert outcome("again") == outcome("run")
+    was, now = read("run/run.json"), read("again/run.json")
+    same = ("signature", "overrides", "seed", "data", "versions", "commit")
+    assert {key: now[key] for key in same} == {key: was[key] for key in same}
+    assert now["command"] == "nasrun search --from=run hydra.run.dir=again"
+
+
+def test_what_is_given_anew_replaces_what_was_recorded(run: Path) -> None:
+    further = ["seed=4", "strategy=random", "evaluator=shared_weights", "dataset=synthetic"]
+    main(["search", *further[:2], "--from=run", *further[2:], "hydra.run.dir=again"])
+    # population.size stays, though nothing reads it any more; dataset.file goes with its dataset
+    assert read("again/run.json")["overrides"] == [*QUICK[:-1], *further]
+    assert read("again/result.json")["strategy"] == "random"
+
+
+def test_settings_of_then_come_before_defaults_of_now(run: Path, capsys) -> None:
+    file = run / ".hydra" / "config.yaml"
+    assert "  sigma: 0.3\n" in file.read_text()
+    file.write_text(file.read_text().replace("  sigma: 0.3\n", "  sigma: 0.25\n"))
+    main(["search", "--from", "run", "hydra.run.dir=again"])
+    assert "as it was then: strategy.sigma=0.25\n" in capsys.readouterr().err
+    assert "  sigma: 0.25\n" in Path("again/.hydra/config.yaml").read_text()
+
+
+def test_other_data_are_told(recorded: Path, run: Path, capsys) -> None:
+    before = (recorded / "data.npz").read_bytes()
+    write_data(recorded, np.zeros((40, 8, 8, 1), np.uint8))
+    try:
+        main(["search", "--from", "run", "hydra.run.dir=again"])
+    finally:
+        (recorded / "data.npz").write_bytes(before)
+    error = capsys.readouterr().err
+    assert "warning: the images and labels have changed since run was run (checksum " in error
+    assert read("run/run.json")["data"]["sha256"][:12] in error
+
+
+def test_a_sweep_from_a_run(run: Path) -> None:
+    main(["search", "-m", "--from", "run", "seed=0,3", "hydra.sweep.dir=s"])
+    assert outcome("s/1") == outcome("run")
+    assert "--from" not in " ".join(read("s/sweep.json")["arguments"])
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"kind": "retrain"}, "that is a run of nasrun retrain, not of search"),
+        ({"overrides": "seed=1"}, "is not the record of a run"),
+        ({"overrides": ["--experimental-rerun=x"]}, "is not the record of a run"),
+        ({"overrides": ["+hydra.callbacks.x._target_=os.system"]}, "is not the record of a run"),
+        (None, "is not valid JSON"),
+    ],
+    ids=range(5),
+)
+def test_damaged_and_foreign_folders_are_refused(
+    run: Path, record: dict[str, Any] | None, message: str, capsys
+) -> None:
+    whole = {**read("run/run.json"), **(record or {})}
+    Path("run/run.json").write_text(json.dumps(whole) if record else "{")
+    check_refused("run", message, capsys)
+
+
+def test_folders_without_a_run_are_refused(run: Path, capsys) -> None:
+    check_refused("nowhere", "that is no run folder, it has no run.json", capsys)
+    (run / ".hydra" / "config.yaml").unlink()
+    check_refused("run", "cannot read the configuration run/.hydra/config.yaml", capsys)
+    Path("s").mkdir()
+    Path("s/sweep.json").write_text("{}")
+    check_refused("s", "that is a sweep; name one job, such as s/0", capsys)
+
+
+def check_refused(folder: str, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["search", "--from", folder, "hydra.run.dir=again"])
+    error = capsys.readouterr().err
+    assert (stopped.value.code, error.count("\n")) == (2, 1)
+    assert message in error
+    assert not Path("again").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 1e-05, -3, "", "it's", "a\\", "\\'", "a, b=${c}", [1, "x y", None]],
+    ids=str,
+)
+def test_values_survive_hydras_grammar(value: Any) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides([f"key={_literal(value)}"])
+    assert override.value() == value
