@@ -27,8 +27,7 @@ Deviations, where the paper is silent, contradicts itself or does not work as pr
   the text is N*lambda scorings, so `num_generations` is 1 by default; literally it is lambda - 1.
 - sigma is not given: 0.3 throughout; `sigma_schedule=inverse` is what the public code meant to do.
 - The warm-up of 15 of 50 epochs is a share (0.3) of any number of epochs.
-- `weights=sampled` trains w on one random architecture per batch in place of the mixture alpha:
-  small supernets rank cells better for it.
+- `weights=sampled` trains w on one random architecture per batch in place of the mixture alpha.
 - Eq. 5 centres the covariance on the new mean; pycma's standard update centres on the old one and
   divides by sigma.
 - Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses other
