@@ -122,7 +122,7 @@ COMMANDS = {
         "compare many runs: tables, statistics, plots, one HTML page",
         "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR]",
         (
-            ("nasrun report outputs/sweeps/2026-01-31/12-00-00", ""),
+            ("nasrun report outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
             ("nasrun report outputs --by fitness.zeta,fitness.eta", "a two-way grid"),
             ("nasrun report outputs --metric regret --out mine", "written to mine/"),
         ),

@@ -293,20 +293,26 @@ def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:
 
 def _notes(rows: Sequence[Row], grouping: Grouping) -> list[str]:
     """What a careful reader would ask about."""
-    notes = []
+    about: dict[str, list[str]] = {}
+    unreadable = []
     for row in rows:
-        item = row.group
-        if item.pooled:
-            notes.append(f"{item.name}: its runs also differ in {', '.join(item.pooled)}")
-        commits = {str(run.record.get("commit")) for run in item.runs}
-        if len(commits) > 1:
-            notes.append(f"{item.name}: its runs come from {len(commits)} versions of the code")
-        if any(commit.endswith("+") for commit in commits):
-            notes.append(f"{item.name}: made with code that was not committed")
-        if len({run.on_gpu for run in item.runs}) > 1:
-            notes.append(f"{item.name}: some runs used a GPU and others did not")
-        for run in item.runs:
-            notes += [f"{shown(run.folder)}: {note}" for note in run.notes]
+        runs = row.group.runs
+        unreadable += [f"{shown(run.folder)}: {note}" for run in runs for note in run.notes]
+        commits = {str(run.record.get("commit")) for run in runs}
+        remarks = {
+            f"pooled over {', '.join(row.group.pooled)}": bool(row.group.pooled),
+            f"from {len(commits)} versions of the code": len(commits) > 1,
+            "made with code that was not committed": any(c.endswith("+") for c in commits),
+            "some runs on a GPU, others not": len({run.on_gpu for run in runs}) > 1,
+        }
+        for remark, applies in remarks.items():
+            if applies:
+                about.setdefault(remark, []).append(row.group.name)
+    notes = [f"{_several(names)}: {remark}" for remark, names in about.items()]
     if not grouping.keys and len(rows) == 1 and rows[0].summary.n == 1:
         notes.append("one run is one draw: nothing can be said about the spread over seeds")
-    return notes
+    return notes + unreadable
+
+
+def _several(names: Sequence[str]) -> str:
+    return f"{len(names)} groups" if len(names) > 3 else "; ".join(names)

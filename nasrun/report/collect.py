@@ -289,7 +289,7 @@ def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if children:
             prefix = f"{key}." if key else ""
             stack += [(f"{prefix}{name}", child) for name, child in reversed(children)]
-        else:
+        elif value != "???":  # OmegaConf's word for a value that was not given
             yield key, _plain(value)
 
 

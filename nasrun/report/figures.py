@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from nasrun.report.analysis import CurveSet, Grid, Point, Report
 
@@ -93,6 +93,8 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
     figure, axes = _empty()
     if curves.name == "seconds":
         _logarithmic(axes, [x for name in shown for x in curves.curves[name].x[[0, -1]]])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for position, name in enumerate(shown):
         curve = curves.curves[name]
         colour, style = COLOURS[position % len(COLOURS)], STYLES[position // len(COLOURS)]
@@ -184,7 +186,7 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 def _empty() -> tuple[Figure, Axes]:
     """A fixed place for the axes, in inches: a layout engine would draw everything twice."""
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=110)
-    axes = figure.add_axes((0.72 / WIDTH, 0.5 / HEIGHT, 1 - 0.84 / WIDTH, 1 - 0.78 / HEIGHT))
+    axes = figure.add_axes((0.82 / WIDTH, 0.5 / HEIGHT, 1 - 0.94 / WIDTH, 1 - 0.78 / HEIGHT))
     axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -220,7 +222,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 def _short(name: str) -> str:
     """In letters that the font has; without a leading underscore, which hides a legend's entry."""
     text = "".join(letter if ord(letter) < FONT_ENDS else "?" for letter in name)
-    text = text if len(text) <= 60 else f"{text[:57]}..."
+    text = text if len(text) <= 45 else f"{text[:42]}..."
     return f" {text}" if text.startswith("_") else text
 
 

@@ -85,7 +85,8 @@ def _name(settings: dict[str, str], run: Run) -> str:
     parts = []
     for (key, value), short in zip(settings.items(), last, strict=True):
         if is_group_key(run, key):
-            parts += [value] * (value_of(run, key) is not None)
+            none = [run.kind] if key == "strategy" else []
+            parts += none if value_of(run, key) is None else [value]
         else:
             parts.append(f"{short if last.count(short) == 1 else key}={value}")
     return ", ".join(parts) or "without"
@@ -167,13 +168,12 @@ def value_of(run: Run, key: str) -> Any:
         return run.config[key]
     if key in run.overrides:
         return run.overrides[key]
-    target = run.config.get(f"{key}._target_")
-    return run.choices.get(key) or (_option(target) if isinstance(target, str) else None)
-
-
-def _option(target: str) -> str:
-    """The choice behind a node: its module, by the rules of the house."""
-    return (target.split(".")[-2:] or [target])[0]
+    if key in run.choices:
+        return run.choices[key]
+    target = str(run.config.get(f"{key}._target_", ""))
+    if target:
+        return target.split(".")[-2:][0]  # its module, by the rules of the house
+    return run.text(key) if key in FIRST else None
 
 
 def text_of(value: object) -> str:

@@ -118,7 +118,8 @@ def _table(table: Table) -> Iterator[str]:
 def _cell(cell: Cell, is_text: bool) -> str:
     kind = ' class="text"' if is_text else ""
     value = "" if cell.value is None else escape(str(cell.value))
-    text = escape(printable(cell.text)).replace("/", "/<wbr>")  # a path may be broken there
+    text = escape(printable(cell.text))
+    text = text.replace("/", "/<wbr>").replace("_", "_<wbr>")  # a long name is broken there
     return f'<td{kind} data-value="{value}">{f"<b>{text}</b>" if cell.bold else text}</td>'
 
 

@@ -164,14 +164,15 @@ def pairs(report: Report) -> Table:
         note += f" The {MAX_PAIRS} clearest of {len(ordered)}; all are in report_pairs.csv."
     several = len(report.datasets) > 1
     rows = tuple(_pair_row(report, pair, several) for pair in ordered[:MAX_PAIRS])
-    columns = ["A", "B", "n", "A - B", "95 %", "wins / ties / losses", "p", "p (Holm)", "effect"]
+    columns = ["A", "B", "verdict", "n", "A - B", "95 %", "wins / ties / losses"]
+    columns += ["p", "p (Holm)", "effect"]
     return Table(
         "pairs",
         f"Paired comparisons on common seeds: {report.metric.unit}",
-        (*(["dataset"] * several), *columns, "verdict"),
+        (*(["dataset"] * several), *columns),
         rows,
         note,
-        3 if several else 2,
+        4 if several else 3,
     )
 
 
@@ -197,6 +198,7 @@ def _pair_row(report: Report, pair: Pair, several: bool) -> tuple[Cell, ...]:
         *([text_cell(pair.first.dataset)] * several),
         text_cell(pair.first.name),
         text_cell(pair.second.name),
+        text_cell(verdict_text(pair)),
         Cell(str(item.n), item.n),
         Cell("-") if empty else Cell(metric.show(item.difference, signed=True), item.difference),
         Cell(" to ".join(bounds), item.interval[0]) if bounds and item.interval else Cell("-"),
@@ -204,7 +206,6 @@ def _pair_row(report: Report, pair: Pair, several: bool) -> tuple[Cell, ...]:
         number_cell(item.p, ".2g"),
         number_cell(item.p_holm, ".2g"),
         Cell("-") if item.effect is None else number_cell(item.effect, "+.2f"),
-        text_cell(verdict_text(pair)),
     )
 
 
