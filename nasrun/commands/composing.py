@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+WHOLE = r"(0|[1-9]\d*)"  # to Hydra's grammar, 007 is a text
 KINDS = (
-    ("integer", re.compile(r"[+-]?\d+"), int),
-    ("number", re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+(?=e))(e[+-]?\d+)?", re.IGNORECASE), float),
-    ("truth", re.compile("true|false", re.IGNORECASE), lambda text: text.lower() == "true"),
+    ("integer", re.compile(rf"[+-]?{WHOLE}"), int),
+    ("number", re.compile(rf"(?i)[+-]?({WHOLE}\.\d*|\.\d+|{WHOLE}(?=e))(e[+-]?\d+)?"), float),
+    ("truth", re.compile("(?i)true|false"), lambda text: text.lower() == "true"),
 )
 
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun import config as configuration
 from nasrun import ui
-from nasrun.commands.replay import Source, load_config
+from nasrun.commands.replay import Source, is_setting, load_config
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.runs import RUN_FILE, RunFolder, now, read_json
 from nasrun.summary import summary
@@ -173,8 +173,11 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
         UsageError: what is recorded is not what it began with, or cannot be read.
     """
     record = read_json(path / RUN_FILE)
+    overrides = record.get("overrides")
+    if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
+        raise UsageError(f"{path / RUN_FILE} is not the record of a run")
     with RunFolder(path) as folder:
-        prepared = prepare(load_config(path), list(record.get("overrides", [])))
+        prepared = prepare(load_config(path), overrides)
         if prepared.record["signature"] != record.get("signature"):
             raise UsageError(
                 f"{path}/.hydra/config.yaml is no longer the configuration that the run began "

@@ -37,8 +37,10 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
 
 
 def _is_replayed(word: str) -> bool:
-    """A record may come from a stranger: of Hydra's own settings only those of folders count."""
-    return not word.lstrip("+~").startswith("hydra") or word.startswith("hydra.sweep.")
+    """A record may come from a stranger: of Hydra's own settings only those of folders count, and
+    what `--from` stands for is recorded itself."""
+    foreign = word.startswith("--from=") or word.lstrip("+~").startswith("hydra")
+    return not foreign or word.startswith("hydra.sweep.")
 
 
 def _run(jobs: Jobs) -> None:

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from nasrun import config as configuration
 from nasrun.checkpoint import Checkpoint
 from nasrun.cli import main
-from nasrun.commands.composing import Composer
+from nasrun.commands.composing import Composer, kind
 from nasrun.conf_files import conf_dir
 from nasrun.errors import RunError
 from tests.commands.pictures import without_pictures
@@ -172,6 +172,19 @@ def test_jobs_that_differ_in_numbers_are_composed_once(monkeypatch) -> None:
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", load)
     sweep("fitness=paper,centred", "seed=range(0,2)")
     assert composed == [["fitness=paper", "seed=0"], ["fitness=centred", "seed=0"]]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("seed=0", "seed=<integer>"), ("a.b_c=-12", "a.b_c=<integer>"), ("a=.5", "a=<number>"),
+        ("a=1.", "a=<number>"), ("a=1e-3", "a=<number>"), ("a=2.5E3", "a=<number>"),
+        ("a=True", "a=<truth>"), ("a=007", "a=007"), ("a=x1", "a=x1"), ("a=nan", "a=nan"),
+        ("a=null", "a=null"), ("a=[1,2]", "a=[1,2]"), ("+a=1", "+a=1"), ("~a", "~a"), ("a=", "a="),
+    ],
+)  # fmt: skip
+def test_which_overrides_are_of_a_kind(override: str, expected: str) -> None:
+    assert kind(override) == expected
 
 
 def test_a_copied_configuration_is_the_one_that_hydra_composes() -> None:

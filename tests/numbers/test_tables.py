@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -334,7 +335,9 @@ def test_on_a_table_nothing_is_retrained_unless_asked():
 def test_on_a_table_no_images_are_loaded_unless_something_trains(file):
     """There is no CIFAR-10 in this folder."""
     wiring = Wiring(settings(f"evaluator.file={file}", "budget.evaluations=5"))
-    assert wiring.record()["data"] == {"name": "cifar10", "sha256": None}
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    data = {"name": "cifar10", "sha256": None, "table_sha256": checksum}
+    assert wiring.record()["data"] == data
     while not wiring.strategy.finished:
         wiring.strategy.step()
     assert len(wiring.evaluator) == 5
