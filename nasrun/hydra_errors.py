@@ -35,6 +35,7 @@ USER_MISTAKES = (
     ValidationError,
     yaml.YAMLError,
 )
+EXTRAS = {"joblib": "parallel"}  # launchers, and what installs them
 TYPES = {
     "Float": "a number",
     "Integer": "a whole number",
@@ -82,6 +83,9 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
 def _missing_config(error: MissingConfigException) -> str:
     name = error.missing_cfg_file or ""
     group, _, option = name.rpartition("/")
+    if group == "hydra/launcher" and option in EXTRAS:
+        command = f"python -m pip install 'nasrun[{EXTRAS[option]}]'"
+        return f"hydra/launcher={option} is not installed: type {command}"
     if error.options is not None:
         return f"{group}={option} does not exist; {closest(option, error.options)}"
     return _first_lines(str(error).partition("Config search path:")[0])

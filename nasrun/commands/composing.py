@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from nasrun.config import register_resolvers
+
 WHOLE = r"(0|[1-9]\d*)"  # to Hydra's grammar, 007 is a text
 KINDS = (
     ("integer", re.compile(rf"[+-]?{WHOLE}"), int),
@@ -37,6 +39,7 @@ class Composer:
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
         """What Hydra's loader returns for the overrides of a job."""
+        register_resolvers()  # a worker process knows none
         overrides, config = self._like(master_config, sweep_overrides)
         config = copy.deepcopy(config)
         changed = [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -49,7 +49,12 @@ class Outcome:
     error: Exception | None = None
 
 
-Prepare = Callable[[DictConfig, Sequence[str]], Prepared]
+class Prepare(Protocol):
+    """Checks a run; one that is quiet shows no progress."""
+
+    def __call__(
+        self, config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
+    ) -> Prepared: ...
 
 
 class Jobs:
@@ -108,7 +113,9 @@ class Jobs:
             kept = self._source.kept if self._source else ()
             typed = [override for override in outcome.overrides if override not in kept]
             raise_together(configuration.unread_overrides(config, typed))
-        prepared = self.prepare(config, outcome.overrides)
+        # the progress of jobs that run at once would mingle
+        quiet = settings.runtime.choices["hydra/launcher"] != "basic"
+        prepared = self.prepare(config, outcome.overrides, quiet=quiet)
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
         if swept:
@@ -118,7 +125,9 @@ class Jobs:
             _write_hydra_folder(outcome.folder, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
             result = supervise(run, prepared.run)
-        if not swept:
+        if swept:
+            ui.say(f"job {outcome.number} is done")
+        else:
             ui.say(summary(_short(outcome.folder), result))
         return result
 

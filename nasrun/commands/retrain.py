@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     launch("retrain", prepare, arguments)
 
 
-def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
+def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
     from nasrun.genotype_source import resolve
 
@@ -40,7 +40,7 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     from nasrun.search import open_session, run_known
     from nasrun.wiring import Wiring
 
-    display = Display()
+    display = Display(quiet)
     wiring = Wiring(settings, display.progress)
     if genotype is None:
         genotype = wiring.space.sample(wiring.streams.numpy("genotype"))

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     launch("search", prepare, arguments)
 
 
-def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
+def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
     settings = configuration.to_typed(config, configuration.SearchConfig)
     # torch is imported from here on, and not for --cfg or completion
@@ -27,7 +27,7 @@ def prepare(config: DictConfig, overrides: Sequence[str]) -> Prepared:
     from nasrun.search import open_session, run_search
     from nasrun.wiring import Wiring
 
-    display = Display()
+    display = Display(quiet)
     wiring = Wiring(settings, display.progress)
     strategy = wiring.strategy  # built now, so that its mistakes are found now
     floors = floor.wirings(settings, strategy, display) if settings.floor else {}

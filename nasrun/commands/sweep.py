@@ -1,11 +1,13 @@
 """The sweeper: the combinations of Hydra's basic one, in a sweep that survives.
 
-It writes `sweep.json` before the first job, goes on after a job that failed, skips what is done
-when it is resumed, and composes up front only jobs that can differ in whether they compose.
+Jobs run one after the other in this process, or several at once with `hydra/launcher=joblib`. The
+sweeper writes `sweep.json` before the first job, goes on after a job that failed, skips what is
+done when it is resumed, and composes up front only jobs that can differ in whether they compose.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper as Plugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -23,7 +26,7 @@ from nasrun import ui
 from nasrun.commands.composing import Composer
 from nasrun.commands.job import Jobs, Outcome, go_on, terminated_as_interrupted
 from nasrun.config import OnError
-from nasrun.errors import UsageError
+from nasrun.errors import RunError, UsageError
 from nasrun.hydra_errors import sentence
 from nasrun.hydra_flags import in_quotes
 from nasrun.runs import RUN_FILE, RunFolder
@@ -32,8 +35,11 @@ from nasrun.sweeps import Job, Sweep
 NUMBERED = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user changed it
 
 
+LAUNCHERS = ("basic", "joblib")
+
+
 class Sweeper(Plugin):
-    """One job after the other, in this process. Hydra finds it by `hydra_plugins/nasrun.py`.
+    """See the module's docstring. Hydra finds it by `hydra_plugins/nasrun.py`.
 
     Args:
         params: of a recipe: swept keys and their values; those of the command line win.
@@ -47,12 +53,13 @@ class Sweeper(Plugin):
     ) -> None:
         assert isinstance(task_function, Jobs)
         chosen = config.hydra.runtime.choices["hydra/launcher"]
-        if chosen != "basic":
+        if chosen not in LAUNCHERS:
             raise UsageError(
-                f"hydra/launcher={chosen} is not possible, nasrun runs the jobs of a sweep one "
-                "after the other: leave it out, or add hydra/sweeper=basic, which nasrun resume "
-                "does not know"
+                f"hydra/launcher={chosen} is not possible: leave it out to run the jobs one after "
+                "the other, or type hydra/launcher=joblib to run several at once; "
+                "hydra/sweeper=basic takes any launcher, but nasrun resume does not know it"
             )
+        self._at_once = chosen != "basic"
         self._context = hydra_context
         self._composer = Composer(hydra_context.config_loader)
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -115,11 +122,43 @@ class Sweeper(Plugin):
         waiting = [job for job in jobs if job.record().get("status") != "done"]
         if len(waiting) < len(jobs):
             ui.say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
+        if self._at_once:
+            begun = [job for job in waiting if "signature" in job.record()]
+            self._run_at_once([job for job in waiting if job not in begun])
+            waiting = begun
         for job in waiting:
             failed = self._run(job).error is not None
             if failed and self._master.sweep.on_error == OnError.stop:
                 ui.complain("sweep.on_error=stop: the jobs that are left are not run")
                 return
+
+    def _run_at_once(self, jobs: Sequence[Job]) -> None:
+        """Jobs that were not begun, in worker processes with a fair share of the cores each. What
+        became of them is read from their folders."""
+        share_cores(int(self._master.hydra.launcher.n_jobs))
+        for job in jobs:
+            (job.folder / RUN_FILE).unlink(missing_ok=True)
+        # A launcher numbers the jobs of one call in a row.
+        for _, row in itertools.groupby(enumerate(jobs), lambda pair: pair[1].number - pair[0]):
+            together = [job for _, job in row]
+            overrides = [list(job.overrides) for job in together]
+            first = together[0].number
+            returns = self._launcher.launch(overrides, initial_job_idx=first)
+            for job, returned in zip(together, returns, strict=True):
+                self._jobs.outcomes.append(self._outcome(job, returned))
+
+    def _outcome(self, job: Job, returned: JobReturn) -> Outcome:
+        """Of a job that ran in another process."""
+        outcome = Outcome(job.number, job.folder, job.overrides)
+        record = job.record()
+        if returned.status == JobStatus.FAILED and record.get("status") != "failed":
+            outcome.error = returned._return_value
+            self._jobs.give_up(outcome, outcome.error)
+        elif record.get("status") == "done":
+            outcome.result = job.result()
+        else:
+            outcome.error = RunError(str(record.get("error", "it did not finish")))
+        return outcome
 
     def _run(self, job: Job) -> Outcome:
         """Go on with a job that was begun; run one that was not, or failed before it began."""
@@ -138,3 +177,11 @@ class Sweeper(Plugin):
             self._jobs.give_up(outcome, outcome.error)
         self._jobs.outcomes.append(outcome)
         return outcome
+
+
+def share_cores(num_workers: int) -> None:
+    """Threads for the processes that are started from now on; a number that the user has set in
+    OMP_NUM_THREADS stays. -1 is a worker for each core."""
+    num_cores = len(os.sched_getaffinity(0))
+    workers = num_cores if num_workers < 1 else num_workers
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores // workers)))
