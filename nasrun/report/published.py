@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from nasrun.report.collect import LOADER, Run
+from nasrun.report.collect import Run
 
 
 @dataclass(frozen=True)
 class Published:
-    """One table or statement. `rows` are lists by column, or in a grid the cells of each row:
-    (accuracy in percent, million parameters)."""
+    """One table or statement, all figures as texts. `rows` are lists by column, `null` where
+    nothing is printed; in a grid the cells of each row: [accuracy in percent, million parameters].
+    """
 
     name: str
     title: str
@@ -30,7 +31,7 @@ class Published:
     runs: Mapping[str, Any] = field(default_factory=dict)
     dataset: str = ""
     metric: str = ""
-    scatter: bool = False
+    scatter: str = ""  # `true` where it has errors and costs
 
     def fits(self, runs: Sequence[Run], keys: Sequence[str]) -> bool:
         """Whether a report on `runs`, compared by `keys`, should show it."""
@@ -46,7 +47,7 @@ class Published:
         """Whether a run has searched there: in one of its spaces, on one of its datasets."""
         return _meets(run, self.runs)
 
-    def cell(self, row: str, column: str) -> tuple[float, float] | None:
+    def cell(self, row: str, column: str) -> tuple[str, str] | None:
         """Of a grid: the entry at two numbers, whichever way they are written."""
         rows = {float(key): cells for key, cells in self.rows.items()}
         places = [float(name) for name in self.columns]
@@ -66,7 +67,7 @@ class Published:
         days = self.columns.index("gpu_days")
         error = self.columns.index(f"error.{self.points_dataset(dataset)}")
         for row in self.rows:
-            if row[days] is not None and row[error] is not None:
+            if "null" not in (row[days], row[error]):
                 yield row[0], float(row[days]), float(row[error])
 
 
@@ -81,7 +82,7 @@ def _meets(run: Run, conditions: Mapping[str, Any]) -> bool:
 def all_published() -> tuple[Published, ...]:
     """All that is known."""
     text = Path(__file__).with_name("published_figures.yaml").read_text(encoding="utf-8")
-    content = yaml.load(text, LOADER)
+    content = yaml.load(text, yaml.BaseLoader)  # plain texts, nothing else
     return tuple(
         Published(**{**entry, "source": content["sources"][entry["source"]]})
         for entry in content["figures"]

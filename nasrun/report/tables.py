@@ -254,8 +254,8 @@ def published(report: Report, item: Published) -> Iterator[Table]:
             tuple(_printed(*entry) for entry in zip(row, item.columns, strict=True))
             for row in item.rows
         )
-        fitting = [row for row in report.rows if item.is_about(row.group.runs[0])]
-        ours = tuple(line for row in fitting or report.rows for line in _ours(row, item.columns))
+        fitting = (row for row in report.rows if item.is_about(row.group.runs[0]))
+        ours = tuple(line for row in fitting for line in _ours(row, item.columns))
         yield Table(item.name, title, names, (*theirs, *ours), note)
     else:
         yield Table(item.name, title, (), (), note)
@@ -271,7 +271,7 @@ def _published_grid(report: Report, item: Published, title: str, note: str) -> I
         for column in item.columns:
             found = item.cell(row, column)
             assert found is not None, "every cell of the file is there"
-            cells.append(Cell(f"{found[0]:.2f} ({found[1]:.2f} M)", found[0] / 100))
+            cells.append(Cell(f"{found[0]} ({found[1]} M)", float(found[0]) / 100))
         rows.append((text_cell(f"{row}, published"), *cells))
         if ours is not None:
             line = [_own_cell(ours, item, row, column) for column in item.columns]
@@ -305,14 +305,14 @@ COLUMN_NAMES = {
 }  # fmt: skip
 
 
-def _printed(cell: object, column: str) -> Cell:
-    """Errors and accuracies are percent in the file, and fractions as values."""
-    if cell is None:
+def _printed(text: str, column: str) -> Cell:
+    """Errors and accuracies are printed in percent, and have fractions as values."""
+    if text == "null":
         return Cell("-")
-    text = f"{cell:g}" if isinstance(cell, int | float) else str(cell)
-    if column.partition(".")[0] in ("error", "val", "test"):
-        return Cell(text, float(text.partition(" ")[0]) / 100)  # 93.56 or 93.56 ± 0.02
-    return Cell(text, cell if isinstance(cell, int | float) else text)
+    value = _as_number(text.partition(" ")[0])  # 93.56 or 93.56 ± 0.02
+    if value is None or column in ("method", "seed"):
+        return text_cell(text)
+    return Cell(text, value / 100 if "." in column else value)
 
 
 def _ours(row: Row, columns: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
