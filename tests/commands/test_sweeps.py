@@ -29,7 +29,7 @@ from tests.commands.pictures import without_pictures
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
-    "population.size=2",
+    "population.size=2", "strategy.num_starts=1",
 ]  # fmt: skip
 
 
