@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nasrun.cli import main
-from nasrun.commands.replay import _literal
+from nasrun.commands.replay import _literal, replayed
 from tests.commands.pictures import without_pictures
 
 QUICK = ["space=toy", "budget=smoke", "retrain=none", "population.size=4", "seed=3"]
@@ -66,21 +66,26 @@ def test_a_run_is_repeated(run: Path, capsys) -> None:
     assert now["command"] == "nasrun search --from=run hydra.run.dir=again"
 
 
-def test_what_is_given_anew_replaces_what_was_recorded(run: Path) -> None:
-    further = ["seed=4", "strategy=random", "evaluator=shared_weights", "dataset=synthetic"]
-    main(["search", *further[:2], "--from=run", *further[2:], "hydra.run.dir=again"])
+def test_what_is_given_anew_replaces_what_was_recorded(run: Path, capsys) -> None:
+    further = ["seed=4,5", "strategy=random", "dataset=synthetic"]
+    words, source = replayed("search", ["--multirun", "--from=run", *further])
     # population.size stays, though nothing reads it any more; dataset.file goes with its dataset
-    assert read("again/run.json")["overrides"] == [*QUICK[:-1], *further]
+    assert words == ["--multirun", *QUICK[:-1], *further]
+    assert source is not None
+    assert source.kept == QUICK[:-1]
+    main(["search", "--from", "run", *further[1:], "evaluator=shared_weights",
+          "hydra.run.dir=again"])  # fmt: skip
     assert read("again/result.json")["strategy"] == "random"
+    assert capsys.readouterr().err == ""
 
 
 def test_settings_of_then_come_before_defaults_of_now(run: Path, capsys) -> None:
     file = run / ".hydra" / "config.yaml"
     assert "  sigma: 0.3\n" in file.read_text()
     file.write_text(file.read_text().replace("  sigma: 0.3\n", "  sigma: 0.25\n"))
-    main(["search", "--from", "run", "hydra.run.dir=again"])
+    words, _ = replayed("search", ["--from=run"])
+    assert words == [*read("run/run.json")["overrides"], "strategy.sigma=0.25"]
     assert "as it was then: strategy.sigma=0.25\n" in capsys.readouterr().err
-    assert "  sigma: 0.25\n" in Path("again/.hydra/config.yaml").read_text()
 
 
 def test_other_data_are_told(recorded: Path, run: Path, capsys) -> None:
@@ -93,12 +98,6 @@ def test_other_data_are_told(recorded: Path, run: Path, capsys) -> None:
     error = capsys.readouterr().err
     assert "warning: the images and labels have changed since run was run (checksum " in error
     assert read("run/run.json")["data"]["sha256"][:12] in error
-
-
-def test_a_sweep_from_a_run(run: Path) -> None:
-    main(["search", "-m", "--from", "run", "seed=0,3", "hydra.sweep.dir=s"])
-    assert outcome("s/1") == outcome("run")
-    assert "--from" not in " ".join(read("s/sweep.json")["arguments"])
 
 
 @pytest.mark.parametrize(
