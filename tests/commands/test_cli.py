@@ -84,7 +84,7 @@ def test_help_shows_groups_options_and_defaults(name: str) -> None:
     page = help.page(name, root)
     composition = conf_files.compose(help.COMMANDS[name].config, root)
     for group, default in composition.choices.items():
-        names = [option.name for option in conf_files.options(group, root)]
+        names = [o.name for o in conf_files.options(group, root, composition.choices)]
         assert not names or f"\n{group}=..." in page
         assert all(f"\n  {option}" in page for option in names)
         assert default is None or f"{group}=... (default: {default})" in page
@@ -159,7 +159,8 @@ def test_wrong_flags(given: list[str], message: str) -> None:
         (["search", "-cn", "nope"], "nasrun: Cannot find primary config 'nope'."),
         (["search", "-cd", "nope"], "nasrun: Additional config directory '"),
         (["retrain", "strategy=egnas"],
-         "nasrun: nasrun retrain has no group strategy; choose from dataset, retrain, space\n"),
+         "nasrun: nasrun retrain has no group strategy; choose from dataset, experiment, retrain, "
+         "space\n"),
         (["retrain", "genotyp=a"], "nasrun: genotyp does not exist; did you mean genotype?\n"),
     ],
     ids=str,
