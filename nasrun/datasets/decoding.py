@@ -167,9 +167,12 @@ class PictureSplit:
             generator=Generator(),  # unused; without it the global one would be drawn from
         )
         images = iter(loader)
-        for labels_B, batch in zip(torch.split(labels_M, batch_size), batches, strict=True):
-            parts = [_readable(next(images)).to(device, non_blocking=True) for _ in batch]
-            yield torch.cat(parts), labels_B.to(device)
+        try:
+            for labels_B, batch in zip(torch.split(labels_M, batch_size), batches, strict=True):
+                parts = [_readable(next(images)).to(device, non_blocking=True) for _ in batch]
+                yield torch.cat(parts), labels_B.to(device)
+        finally:
+            del images  # ends the workers, which a traceback would keep alive
 
 
 def _readable(chunk: Tensor | str) -> Tensor:

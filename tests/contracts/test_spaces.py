@@ -25,6 +25,7 @@ from nasrun.protocols import (
 
 FOLDER = Path(__file__).parents[2] / "conf" / "space"
 DIGITS, COLOURS = TaskShape(1, (8, 8), 10), TaskShape(3, (32, 32), 7)
+LARGE = TaskShape(1, (64, 64), 10)
 
 
 def load(name):
@@ -57,12 +58,13 @@ def rng():
 
 @pytest.fixture(scope="module")
 def shape(space):
-    """The small images, or a signal where the space takes no images."""
+    """The small images; larger ones where three strided convolutions come first; or a signal where
+    the space takes no images."""
     try:
         space.network(space.sample(np.random.default_rng(0)), DIGITS, NetworkSize())
     except UsageError:
         return TaskShape(1, (64,), 5)
-    return DIGITS
+    return LARGE if getattr(space, "stem", "cifar") == "imagenet" else DIGITS
 
 
 def inputs(shape, num_images=4):
@@ -240,7 +242,7 @@ def test_network_trains_all_that_its_output_depends_on(space, shape):
     labels_B = torch.arange(4)
     for genotype in sampled(space, 3):
         network = space.network(genotype, shape, NetworkSize())
-        optimiser = torch.optim.SGD(as_module(network).parameters(), lr=0.01)
+        optimiser = torch.optim.SGD(as_module(network).parameters(), lr=1e-4)
         losses = []
         for _ in range(2):
             loss = torch.nn.functional.cross_entropy(network(inputs(shape)), labels_B)
