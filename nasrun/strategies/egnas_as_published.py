@@ -52,7 +52,9 @@ class EGNASAsPublished(EGNAS):
 
     def evolve(self, start_D: np.ndarray, epoch: Exploration) -> Start:
         """The best of one population."""
-        candidates_ND = np.stack(self.cma_es(start_D).ask())
+        strategy = self.cma_es(start_D)
+        epoch.sigma = float(strategy.sigma)
+        candidates_ND = np.stack(strategy.ask())
         scores, fitness_N, _ = self.fitness(candidates_ND, epoch)
         epoch.note(fitness_N, scores)
         if not np.isfinite(fitness_N).any():

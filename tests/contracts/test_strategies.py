@@ -17,7 +17,10 @@ STRATEGIES = options("strategy")
 def wired(strategy: str, seed: int = 0) -> Wiring:
     overrides = [f"strategy={strategy}", "space=toy", "dataset=synthetic", "budget=smoke"]
     overrides += [f"seed={seed}", "dataset.num_train=64"]
-    return Wiring(to_typed(composed(overrides), SearchConfig))
+    config = composed(overrides)
+    if config.predictor is not None and "contrast_steps" in config.predictor:
+        config.predictor.contrast_steps = min(20, config.predictor.contrast_steps)
+    return Wiring(to_typed(config, SearchConfig))
 
 
 def run(wiring: Wiring, steps: int | None = None) -> list[dict[str, float]]:
