@@ -6,6 +6,7 @@ is not judged by it. Shapes: E edges, O operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,8 +16,8 @@ from nasrun.protocols import StepReport
 DOMINANT_SHARE = 0.5  # of the edges of a cell; DARTS's own published cells have up to 3 of 8 skips
 LEAST_WEIGHTS_STEP = 0.001  # mean total variation of an edge's mixing weights in a step
 LEAST_TAU = 0.2  # of fitness and loss
-STEPS_TO_JUDGE = 3  # a single step may be unlucky; a collapse is told at once
-JUDGED = ("weights_step", "picked_gain", "fitness_signal", "fitness_loss_tau")
+STEPS_TO_JUDGE = 3  # the last ones; a single step may be unlucky. A collapse is told at once
+JUDGED = ("weights_step", "picked_gain", "loss_signal", "fitness_loss_tau")
 
 
 @dataclass
@@ -24,28 +25,27 @@ class Guard:
     """Says each kind of warning once in a run. Its fields are part of the checkpoint."""
 
     said: dict[str, str] = field(default_factory=dict)  # kind -> sentence
-    sums: dict[str, float] = field(default_factory=dict)  # of metrics, over the steps
-    num_steps: int = 0  # that moved alpha
+    recent: dict[str, list[float]] = field(default_factory=dict)  # of each metric, the last values
 
     def look_at(self, report: StepReport, operations: Sequence[str]) -> list[str]:
         """New warnings, one sentence each. `operations` are the columns of the mixing weights."""
         if "weights_step" not in report.metrics:
             return []  # alpha rests: a warm-up, or a search of another kind
-        self.num_steps += 1
         for name in JUDGED:
-            if name in report.metrics:
-                self.sums[name] = self.sums.get(name, 0.0) + report.metrics[name]
+            if math.isfinite(report.metrics.get(name, math.nan)):
+                values = [*self.recent.get(name, ()), report.metrics[name]]
+                self.recent[name] = values[-STEPS_TO_JUDGE:]
         found = dict(_dominant(report, operations))
-        if self.num_steps >= STEPS_TO_JUDGE:
-            found |= dict(_judgements({k: v / self.num_steps for k, v in self.sums.items()}))
+        enough = {k: v for k, v in self.recent.items() if len(v) == STEPS_TO_JUDGE}
+        found |= dict(_judgements({k: sum(v) / len(v) for k, v in enough.items()}))
         new = {kind: text for kind, text in found.items() if kind not in self.said}
         self.said.update(new)
         return list(new.values())
 
 
 def _judgements(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Kind and sentence of what is wrong with the metrics of the steps so far, on average."""
-    step = means["weights_step"]
+    """Kind and sentence of what is wrong with the metrics of the last steps, on average."""
+    step = means.get("weights_step", 1.0)
     if step < LEAST_WEIGHTS_STEP:
         yield (
             "rest",
@@ -59,11 +59,11 @@ def _judgements(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
             f"the candidates that the fitness picks are worse than alpha: their loss is "
             f"{-gain:.3g} higher on average; lower fitness.eta, or raise population.size",
         )
-    signal = means.get("fitness_signal", 1.0)
+    signal = means.get("loss_signal", 1.0)
     if signal < 1:
         yield (
             "noise",
-            f"the fitness of the candidates differs by {signal:.2g} times its noise: the choice "
+            f"the losses of the candidates differ by {signal:.2g} times their noise: the choice "
             "among them is mostly chance; raise strategy.fitness_images or strategy.sigma",
         )
     tau = means.get("fitness_loss_tau", 1.0)

@@ -153,7 +153,8 @@ def _count(spent: Spent, report: StepReport, seconds: float) -> None:
 
 def validation_accuracy(metrics: Mapping[str, float]) -> float | None:
     """Of the best label so far; of a method without labels, what the last step measured."""
-    return metrics.get("best_val_accuracy", metrics.get("val_accuracy"))
+    names = ("best_val_accuracy", "final_val_accuracy", "val_accuracy")
+    return next((metrics[name] for name in names if name in metrics), None)
 
 
 def _record(

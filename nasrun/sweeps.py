@@ -112,6 +112,8 @@ def read_sweep(home: Path) -> Sweep:
             for job in record["jobs"]
         ]
         kind, command = str(record["kind"]), str(record["command"])
+        if not jobs:
+            raise ValueError
         return Sweep(home, kind, command, _texts(record["arguments"]), jobs)
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{home / SWEEP_FILE} is not the record of a sweep") from None

@@ -224,6 +224,7 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     train_share, validation_share = split.search_shares
     num_train = max(num_classes, math.floor(train_share * len(labels_N)))
     num_validation = max(num_classes, math.ceil(validation_share * len(labels_N)))
+    num_validation = min(num_validation, len(labels_N) - num_train)
     train, validation = train_test_split(
         np.arange(len(labels_N)),
         train_size=num_train,

@@ -95,6 +95,7 @@ class Jobs:
         swept = settings.mode == RunMode.MULTIRUN
         outcome = Outcome(settings.job.num if swept else 0, folder, overrides)
         try:
+            self._require_its_folder(outcome)
             outcome.result = self._run(config, settings, outcome, swept)
         except Exception as error:
             outcome.error = error
@@ -131,6 +132,13 @@ class Jobs:
             ui.say(summary(_short(outcome.folder), result))
         return result
 
+    def _require_its_folder(self, outcome: Outcome) -> None:
+        """A sweep may be resumed from a stranger's record, which could send Hydra elsewhere."""
+        for job in self.sweep.jobs if self.sweep is not None else ():
+            if job.number == outcome.number and job.folder.resolve() != outcome.folder.resolve():
+                outcome.folder = job.folder
+                raise UsageError(f"hydra.sweep.subdir leads job {job.number} out of {job.folder}")
+
     def give_up(self, outcome: Outcome, error: Exception) -> None:
         """Say that a job of a sweep failed, and say why in its own folder."""
         ui.complain(f"job {outcome.number} failed: {error}")
@@ -140,6 +148,8 @@ class Jobs:
         with suppress(UsageError), RunFolder(outcome.folder) as run:
             if not (run.path / RUN_FILE).exists():
                 run.start(self._record(outcome))
+            elif self.sweep is None:
+                return  # a sweeper that is not ours may be told to use the folder of another run
             mark_failed(run, error)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
@@ -170,7 +180,8 @@ def mark_failed(folder: RunFolder, error: BaseException) -> None:
     record = folder.read_json(RUN_FILE)
     if (record.get("status"), record.get("error")) == ("failed", text):
         return
-    folder.update(status="failed", finished=now(), error=text)
+    mistake = isinstance(error, UsageError)
+    folder.update(status="failed", finished=now(), error=text, users_mistake=mistake)
     with (folder.path / "error.log").open("a", encoding="utf-8") as file:
         traceback.print_exception(error, file=file)
 
@@ -193,8 +204,17 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
                 "with: start a new run with nasrun search or retrain"
             )
         Source(path, record).warn_of_other_data(prepared.record)
+        _as_many_threads(record.get("threads"))
         folder.update(status="running", error=None)
         return supervise(folder, prepared.run)
+
+
+def _as_many_threads(num_threads: object) -> None:
+    """As many as the run began with, or its sums would be rounded in another order."""
+    import torch
+
+    if isinstance(num_threads, int) and 1 <= num_threads <= 4096:
+        torch.set_num_threads(num_threads)
 
 
 @contextmanager

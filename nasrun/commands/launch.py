@@ -32,6 +32,12 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
     if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
     words = [word for word in flags_first(sweep.arguments) if _is_replayed(word)]
+    configs = [word for word in words if word.startswith("--config-")]
+    if configs:  # a folder of theirs could name anything as a callback of Hydra, which would run it
+        raise UsageError(
+            f"the sweep {sweep.home} was started with {configs[0]}, which its record alone cannot "
+            f"vouch for: go on with its jobs one by one, nasrun resume {sweep.home}/<job>"
+        )
     words.append(f"hydra.sweep.dir={in_quotes(str(sweep.home))}")
     _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep))
 

@@ -60,6 +60,11 @@ class Sweeper(Plugin):
                 "hydra/sweeper=basic takes any launcher, but nasrun resume does not know it"
             )
         self._at_once = chosen != "basic"
+        if self._at_once and config.sweep.on_error == OnError.stop:
+            raise UsageError(
+                f"sweep.on_error=stop is not possible with hydra/launcher={chosen}, which starts "
+                "jobs before others have ended: leave one of them out"
+            )
         self._context = hydra_context
         self._composer = Composer(hydra_context.config_loader)
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -143,9 +148,28 @@ class Sweeper(Plugin):
             together = [job for _, job in row]
             overrides = [list(job.overrides) for job in together]
             first = together[0].number
-            returns = self._launcher.launch(overrides, initial_job_idx=first)
+            try:
+                returns = self._launcher.launch(overrides, initial_job_idx=first)
+            except Exception as error:
+                self._after_a_crash(together, error)
+                continue
             for job, returned in zip(together, returns, strict=True):
                 self._jobs.outcomes.append(self._outcome(job, returned))
+
+    def _after_a_crash(self, jobs: Sequence[Job], error: Exception) -> None:
+        """A process was killed (by the system, for want of memory?), and the others with it. What
+        they had begun is for `nasrun resume`; what they had not gets new processes."""
+        rest = [job for job in jobs if not job.record()]
+        hopeless = len(rest) == len(jobs)
+        ui.complain(f"a worker process has died: {type(error).__name__}")
+        for job in jobs if hopeless else [job for job in jobs if job not in rest]:
+            outcome = Outcome(job.number, job.folder, job.overrides, job.result())
+            if job.record().get("status") != "done":
+                outcome.error = RunError("its process was killed, or another one beside it")
+                self._jobs.give_up(outcome, outcome.error)
+            self._jobs.outcomes.append(outcome)
+        if rest and not hopeless:
+            self._run_at_once(rest)
 
     def _outcome(self, job: Job, returned: JobReturn) -> Outcome:
         """Of a job that ran in another process."""
@@ -157,7 +181,8 @@ class Sweeper(Plugin):
         elif record.get("status") == "done":
             outcome.result = job.result()
         else:
-            outcome.error = RunError(str(record.get("error", "it did not finish")))
+            kind = UsageError if record.get("users_mistake") is True else RunError
+            outcome.error = kind(str(record.get("error", "it did not finish")))
         return outcome
 
     def _run(self, job: Job) -> Outcome:

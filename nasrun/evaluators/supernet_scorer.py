@@ -207,6 +207,7 @@ class Path(NamedTuple):
 
 def comparison_noise(losses_NB: Tensor) -> Tensor:
     """noise_N, float64: the standard error of each candidate's mean loss, as compared with the mean
-    of all candidates. What makes an image hard for all of them says nothing of a candidate."""
-    apart_NB = (losses_NB - losses_NB.mean(dim=0)).double()
+    of all that did not fail. What makes an image hard for all of them says nothing of one."""
+    sound_N = losses_NB.isfinite().all(dim=1)
+    apart_NB = (losses_NB - losses_NB[sound_N].mean(dim=0)).double()
     return apart_NB.std(dim=1) / math.sqrt(losses_NB.shape[1])

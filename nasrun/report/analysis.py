@@ -253,7 +253,7 @@ def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]
             if found is not None:
                 drawn[row.group.name] = found
         if drawn:
-            y_label = f"best so far: {'regret' if regrets else 'validation error'}"
+            y_label = "best so far: regret" if regrets else "validation error, best so far"
             yield CurveSet(axis, rows[0].group.dataset, x_label, y_label, drawn)
 
 
@@ -302,7 +302,9 @@ def _notes(rows: Sequence[Row], grouping: Grouping) -> list[str]:
         remarks = {
             f"pooled over {', '.join(row.group.pooled)}": bool(row.group.pooled),
             f"from {len(commits)} versions of the code": len(commits) > 1,
-            "made with code that was not committed": any(c.endswith("+") for c in commits),
+            "made with code that was not committed": any(
+                run.record.get("clean") is False for run in runs
+            ),
             "some runs on a GPU, others not": len({run.on_gpu for run in runs}) > 1,
         }
         for remark, applies in remarks.items():

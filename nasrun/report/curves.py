@@ -1,4 +1,5 @@
-"""Anytime curves: how good the best so far is after so many evaluations, seconds or steps.
+"""Anytime curves: how good the best so far is after so many evaluations, seconds or steps; of a
+method on alphas, which keeps no best, how good the current alpha is.
 
 Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
 """
@@ -84,8 +85,11 @@ def read_history(run: Run) -> History:
     accuracy_S = np.array([_accuracy(line) for line in steps], dtype=float)
     if np.isfinite(accuracy_S).any():
         seconds_S = np.cumsum([number(line, "seconds") or 0.0 for line in steps])
-        found["seconds"] = _staircase(seconds_S, 1.0 - accuracy_S)
-        found["steps"] = _staircase(np.arange(1, len(steps) + 1), 1.0 - accuracy_S)
+        # A method on alphas keeps no best: the maximum of its noisy epochs would be one of luck.
+        keeps_best = any(number(line, "best_val_accuracy") is not None for line in steps)
+        error_S = 1.0 - accuracy_S
+        found["seconds"] = _staircase(seconds_S, error_S, keeps_best)
+        found["steps"] = _staircase(np.arange(1, len(steps) + 1), error_S, keeps_best)
     taus = [(number(line, "labels"), number(line, "held_out_tau")) for line in steps]
     known = np.array([pair for pair in taus if None not in pair], dtype=float).reshape(-1, 2)
     return History(found, optimum, known[:, 0], known[:, 1])
@@ -130,11 +134,11 @@ def _accuracy(line: Mapping[str, Any]) -> float | None:
     return number(line, "val_accuracy") if best is None else best
 
 
-def _staircase(places: np.ndarray, errors: np.ndarray) -> Staircase:
-    """The best so far, from the first finite error on."""
-    best = np.fmin.accumulate(errors)
-    known = np.isfinite(best)
-    return Staircase(places[known], best[known])
+def _staircase(places: np.ndarray, errors: np.ndarray, keeps_best: bool = True) -> Staircase:
+    """The best so far, from the first finite error on; or the errors as they are."""
+    values = np.fmin.accumulate(errors) if keeps_best else errors
+    known = np.isfinite(values)
+    return Staircase(places[known], values[known])
 
 
 def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:

@@ -177,6 +177,7 @@ def pairs(report: Report) -> Table:
 
 
 PAIRS_NOTE = (
+    "Pairs have equal seeds, and equal settings besides. "
     "p: Wilcoxon's signed rank test, two-sided; Holm: corrected for all comparisons on a dataset "
     "with at least 6 common seeds; effect: matched-pairs rank-biserial correlation; wins are those "
     "of A. Cannot tell: with so few seeds, no outcome whatever could have been significant."

@@ -68,6 +68,7 @@ SigmaSchedule = Literal["constant", "inverse"]
 Training = Literal["mixture", "sampled"]
 
 SIGMA_MIN = 0.02  # of the inverse schedule, as in the public code
+FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the last alpha
 
 
 class EGNAS:
@@ -178,10 +179,14 @@ class EGNAS:
             weight_decay=weight_decay,
             gradient_clip=gradient_clip,
         )
+        self.require_possible()
         self.epoch = 0
         dimension = sum(edges * ops for edges, ops in self.space.alpha_shapes.values())
         self.alpha_D = 1e-3 * self.rng.standard_normal(dimension)
         self.strategies = EvolutionStrategies(dimension, population_size, self.rng, covariance)
+
+    def require_possible(self) -> None:
+        """For variants that have no choice in some setting."""
 
     @property
     def total_steps(self) -> int:
@@ -199,6 +204,8 @@ class EGNAS:
         self.epoch += 1
         if self.epoch > self.num_warmup:
             metrics |= self.explore()
+        if self.finished:
+            metrics["final_val_accuracy"] = self.final_accuracy()
         return StepReport(
             metrics=metrics | {"scorings": float(self.scorer.num_scorings)},
             incumbent=self.best()[0],
@@ -234,7 +241,7 @@ class EGNAS:
         before_D = self.alpha_D
         if found_N.any():
             self.alpha_D = self.alpha_D + self.xi * self.search_direction(best.alpha_D)
-        return epoch.metrics(self.zeta, starts) | {
+        return epoch.metrics(starts) | {
             "chosen_loss": best.loss,
             "chosen_accuracy": float(accuracy_N.max()),
             "alpha_step": float(np.linalg.norm(self.alpha_D - before_D)),
@@ -322,6 +329,13 @@ class EGNAS:
         if self.direction == "raw":
             return best_D
         return flat(self.mixing_weights(best_D))
+
+    def final_accuracy(self) -> float:
+        """That of the last alpha, on more images than a fitness has."""
+        weights = [self.mixing_weights(self.alpha_D)]
+        batches = [self.scorer.draw_batch(FINAL_IMAGES) for _ in range(FINAL_BATCHES)]
+        scores = [self.scorer.score(weights, batch, self.statistics) for batch in batches]
+        return float(np.mean([score.accuracy_N[0] for score in scores]))
 
     def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
         """Eq. 1: the softmax over the operations of each edge; cell type -> weights_EO, float32."""

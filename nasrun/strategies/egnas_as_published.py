@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nasrun.errors import require
 from nasrun.scoring import Scores
 from nasrun.strategies.egnas import EGNAS
 from nasrun.strategies.egnas_fitness import (
@@ -43,6 +44,15 @@ CODE_SEED = 1  # of every evolution strategy, in every epoch and every run
 
 class EGNASAsPublished(EGNAS):
     """See the module's docstring; settings as in `EGNAS`."""
+
+    def require_possible(self) -> None:
+        only = "all that the public code has"
+        key, value = "fitness.similarity", self.similarity
+        require(value == "printed", key, value, f"printed, {only}: choose another fitness")
+        key = "strategy.direction"
+        require(self.direction == "softmax", key, self.direction, f"softmax, {only}")
+        key = "strategy.num_generations"
+        require(self.num_generations == 1, key, self.num_generations, f"1, {only}")
 
     def starting_points(self) -> Iterator[np.ndarray]:
         noise_D = self.rng.standard_normal(self.alpha_D.size)

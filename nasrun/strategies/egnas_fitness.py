@@ -63,10 +63,11 @@ class Exploration:
         if scores.noise_N is not None:
             self.noise += scores.noise_N[finite_N].tolist()
 
-    def metrics(self, zeta: float, starts: Sequence[Start]) -> dict[str, float]:
+    def metrics(self, starts: Sequence[Start]) -> dict[str, float]:
         """`picked_gain`: how much lower the loss of the x*_n is than alpha's, on average.
         `fitness_loss_tau`: Kendall's tau of fitness and L1: how much the performance decides.
-        `fitness_signal`: the spread of the fitness beyond its noise, in units of that noise."""
+        `loss_signal`: the spread of L1 beyond its noise, in units of that noise. (That of the
+        fitness would count the jumps of Eq. 7, which are noise where two accuracies are close.)"""
         fitness = np.array(self.fitness or [np.nan])
         figures = {
             "val_loss": self.loss,
@@ -84,10 +85,10 @@ class Exploration:
             from scipy.stats import kendalltau
 
             figures["fitness_loss_tau"] = float(kendalltau(self.fitness, self.losses).statistic)
-        if self.noise and zeta > 0:
-            noise_variance = float(np.mean(np.square(self.noise))) * zeta**2
-            beyond = max(0.0, float(fitness.var()) - noise_variance)
-            figures["fitness_signal"] = float(np.sqrt(beyond / max(noise_variance, 1e-300)))
+        if self.noise:
+            noise_variance = max(float(np.mean(np.square(self.noise))), 1e-12)
+            beyond = max(0.0, float(np.var(self.losses)) - noise_variance)
+            figures["loss_signal"] = float(np.sqrt(beyond / noise_variance))
         return figures
 
 

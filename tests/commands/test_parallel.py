@@ -86,3 +86,33 @@ def test_workers_share_the_cores(workers: int, threads: int, monkeypatch) -> Non
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     share_cores(workers)
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_jobs_whose_worker_dies_say_so_and_the_others_are_run(monkeypatch, capsys) -> None:
+    """The first call ends as when the system kills a worker: one job was begun, three were not."""
+    from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+
+    launched = []
+
+    def die(_: object, overrides: list[list[str]], initial_job_idx: int) -> None:
+        launched.append((len(overrides), initial_job_idx))
+        if len(launched) == 1:
+            begun = Path("s/0")
+            begun.mkdir()
+            (begun / "run.json").write_text('{"status": "running"}')
+        raise ChildProcessError
+
+    monkeypatch.setattr(JoblibLauncher, "launch", die)
+    assert sweep("s", *AT_ONCE) == 1
+    assert launched == [(4, 0), (3, 1)]  # and no endless retrying
+    statuses = [json.loads(Path(f"s/{job}/run.json").read_text()) for job in range(4)]
+    assert {one["status"] for one in statuses} == {"failed"}
+    assert "its process was killed" in statuses[0]["error"]
+    captured = capsys.readouterr()
+    assert "a worker process has died: ChildProcessError" in captured.err
+    assert "4 failed" in captured.out
+
+
+def test_stop_on_an_error_is_not_possible_at_once(capsys) -> None:
+    assert sweep("s", *AT_ONCE, "sweep.on_error=stop") == 2
+    assert "leave one of them out" in capsys.readouterr().err

@@ -269,3 +269,22 @@ def test_of_eight_jobs_one_fails_and_one_is_killed(capsys, monkeypatch) -> None:
     for result in (alone, resumed):
         del result["search_seconds"]
     assert alone == resumed
+
+
+def test_a_record_cannot_name_a_folder_of_configurations(capsys) -> None:
+    """Hydra would run what a stranger's configuration names as a callback."""
+    sweep("seed=0,1")
+    record = read("s/sweep.json")
+    record["arguments"].append("--config-dir=evil")
+    Path("s/sweep.json").write_text(json.dumps(record))
+    assert stopped("resume", "s") == 2
+    assert "one by one, nasrun resume s/<job>" in capsys.readouterr().err
+
+
+def test_another_sweeper_leaves_finished_runs_as_they_are(capsys) -> None:
+    sweep("hydra/sweeper=basic", "seed=0,1")
+    before = read("s/0/run.json")
+    arguments = ["search", "-m", *QUICK, "hydra.sweep.dir=s", "hydra/sweeper=basic", "seed=0,1"]
+    assert stopped(*arguments) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert read("s/0/run.json") == before

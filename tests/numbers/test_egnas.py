@@ -210,7 +210,9 @@ def test_starts_have_different_populations() -> None:
 
 def test_the_starts_of_the_public_code_have_one_population_in_every_epoch() -> None:
     scorer = LandscapeScorer()
-    strategy = make(scorer, kind=EGNASAsPublished, warmup=0.0, selection_images=0, xi=0.0)
+    strategy = make(
+        scorer, kind=EGNASAsPublished, direction="softmax", warmup=0.0, selection_images=0, xi=0.0
+    )
     strategy.step()
     first = [call for call in scorer.calls if len(call) == 4]
     assert len(first) == 2 * 3  # with the softmax once, for L1, and twice, for the accuracy
@@ -224,7 +226,7 @@ def test_the_starts_of_the_public_code_have_one_population_in_every_epoch() -> N
 
 
 def test_the_public_code_in_numbers() -> None:
-    strategy = make(kind=EGNASAsPublished, zeta=0.0, eta=1.0, seed=5)
+    strategy = make(kind=EGNASAsPublished, direction="softmax", zeta=0.0, eta=1.0, seed=5)
     strategy.alpha_D = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 2.0]))  # softmax 1/4, 1/2, 1/4 ...
     z_D = np.array([3.0, 0.0, 4.0, 0.0, 0.0, 2.0])
     assert strategy.unit_rows(z_D[None])[0] == pytest.approx([0.6, 0.0, 0.8, 0.0, 0.0, 1.0])
@@ -309,13 +311,13 @@ def test_what_an_epoch_says_of_its_candidates() -> None:
     epoch = Exploration(LandscapeScorer(), [16], "batch", loss=2.0)
     scores = Scores(np.array([1.0, 2.0, 3.0, np.nan]), np.zeros(4), np.array([0.1, 0.2, 0.2, 0.1]))
     epoch.note(np.array([1.0, 3.0, 2.0, np.nan]), scores)
-    figures = epoch.metrics(2.0, [Start(np.zeros(1), 0.0, 1.0), Start(np.zeros(1), 0.0, 2.5)])
+    figures = epoch.metrics([Start(np.zeros(1), 0.0, 1.0), Start(np.zeros(1), 0.0, 2.5)])
     assert figures["failed_candidates"] == 1
     assert figures["picked_gain"] == pytest.approx(0.25)
     assert figures["fitness_loss_tau"] == pytest.approx(1 / 3)
-    noise_variance = 4 * (0.01 + 0.04 + 0.04) / 3
+    noise_variance = (0.01 + 0.04 + 0.04) / 3
     beyond = (2 / 3 - noise_variance) / noise_variance
-    assert figures["fitness_signal"] == pytest.approx(np.sqrt(beyond))
+    assert figures["loss_signal"] == pytest.approx(np.sqrt(beyond))
 
 
 def test_how_far_mixing_weights_move() -> None:

@@ -16,7 +16,7 @@ from nasrun.wiring import Wiring
 from tests.compose import composed
 
 OPERATIONS = ("none", "skip_connect", "conv_3x3")
-HEALTHY = {"weights_step": 0.1, "picked_gain": 0.2, "fitness_signal": 3.0, "fitness_loss_tau": 0.8}
+HEALTHY = {"weights_step": 0.1, "picked_gain": 0.2, "loss_signal": 3.0, "fitness_loss_tau": 0.8}
 
 
 def report(strongest: list[int], **metrics: float) -> StepReport:
@@ -60,7 +60,7 @@ def test_the_derived_cell_counts_where_alpha_hides_it() -> None:
     [
         ("weights_step", 0.0005, "alpha hardly moves"),
         ("picked_gain", -0.1, "worse than alpha"),
-        ("fitness_signal", 0.5, "0.5 times its noise"),
+        ("loss_signal", 0.5, "0.5 times their noise"),
         ("fitness_loss_tau", 0.1, "the loss hardly decides"),
     ],
 )
@@ -70,6 +70,21 @@ def test_each_sign_has_its_words(metric: str, value: float, words: str) -> None:
     assert not any(guard.look_at(bad, OPERATIONS) for _ in range(2))  # may be bad luck
     (warning,) = guard.look_at(bad, OPERATIONS)
     assert words in warning
+
+
+def test_alpha_that_stops_after_a_good_start_is_told() -> None:
+    guard = Guard()
+    steps = [0.05] * 5 + [0.0] * 3
+    told = [guard.look_at(report([2, 2, 1, 2], weights_step=one), OPERATIONS) for one in steps]
+    assert [bool(one) for one in told] == [False] * 7 + [True]
+
+
+def test_a_metric_that_is_not_finite_is_passed_over() -> None:
+    guard = Guard()
+    for signal in (0.5, float("nan"), 0.5):
+        assert guard.look_at(report([2, 2, 1, 2], loss_signal=signal), OPERATIONS) == []
+    (warning,) = guard.look_at(report([2, 2, 1, 2], loss_signal=0.5), OPERATIONS)
+    assert "their noise" in warning
 
 
 def test_a_search_driven_into_skip_is_called_so_within_two_epochs() -> None:
