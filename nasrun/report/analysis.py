@@ -150,7 +150,7 @@ def analyse(
         tuple(_points(rows, chosen)),
         published,
         (*left_out, *lacking, *repeated),
-        tuple(_notes(rows, grouping)),
+        tuple(_notes(rows, grouping, chosen)),
     )
 
 
@@ -291,7 +291,7 @@ def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:
     return found
 
 
-def _notes(rows: Sequence[Row], grouping: Grouping) -> list[str]:
+def _notes(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> list[str]:
     """What a careful reader would ask about."""
     about: dict[str, list[str]] = {}
     unreadable = []
@@ -311,6 +311,13 @@ def _notes(rows: Sequence[Row], grouping: Grouping) -> list[str]:
             if applies:
                 about.setdefault(remark, []).append(row.group.name)
     notes = [f"{_several(names)}: {remark}" for remark, names in about.items()]
+    if metric.key == "search_val_accuracy":
+        labelled = {bool(run.result.get("evaluations")) for row in rows for run in row.group.runs}
+        if len(labelled) > 1:
+            notes.append(
+                "the validation accuracy of some is that of true evaluations, of others that of "
+                "shared weights: they cannot be compared; retrain what they found"
+            )
     if not grouping.keys and len(rows) == 1 and rows[0].summary.n == 1:
         notes.append("one run is one draw: nothing can be said about the spread over seeds")
     return notes + unreadable

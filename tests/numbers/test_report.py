@@ -194,3 +194,16 @@ def test_published_facts() -> None:
     assert known["egnas_table_1"].points_dataset("digits") == "cifar10"
     for item in known.values():
         assert all(len(row) == len(item.columns) for row in item.rows) or item.kind == "grid"
+
+
+def test_one_shot_accuracies_are_not_compared_with_labels_in_silence(tmp_path: Path) -> None:
+    for number, errors in enumerate([[], [0.3, 0.2]]):
+        make_run(
+            tmp_path / str(number), seed=0, accuracy=None, errors=errors,
+            overrides=[f"strategy={number}"], config={"strategy": number},
+        )  # fmt: skip
+    (told,) = [note for note in report_on(tmp_path).notes if "cannot be compared" in note]
+    assert "shared weights" in told
+    for number in (0, 1):
+        make_run(tmp_path / f"retrained{number}", seed=0, config={"strategy": number})
+    assert not any("cannot be compared" in note for note in report_on(tmp_path).notes)
