@@ -232,7 +232,7 @@ def test_egnas_climbs_a_landscape_and_is_looked_up(file) -> None:
     assert wiring.strategy.finished
     assert all(report["alpha_step"] > 0 for report in reports[9:])
     assert reports[-1]["val_accuracy"] > reports[9]["val_accuracy"] + 0.1
-    assert reports[-1]["scorings"] == 21 * (3 * 8 + 1 + 3 + 3)
+    assert reports[-1]["scorings"] == 21 * (3 * 8 + 1 + 3 + 3) + 4
     table = wiring.final(wiring.strategy.best()[0])["table"]
     assert table["val_accuracy"] > 0.8  # of 55 to 95 %, uniform
     control = table["control"]
@@ -270,7 +270,7 @@ def test_the_readings_sweep_and_the_command_line_wins(file, tmp_path, monkeypatc
     assert [result["seed"] for result in results] == [0, 1]
     for result in results:
         assert result["retrain"] is None
-        assert (result["evaluations"], result["scorings"]) == (0, 2 * (5 * 4 + 1 + 5 + 5))
+        assert (result["evaluations"], result["scorings"]) == (0, 2 * (5 * 4 + 1 + 5 + 5) + 4)
         text = summary(Path("folder"), result)
         assert "62 candidates scored on the landscape of the table, accuracy there" in text
         assert "control    nor_conv_3x3 on all edges has" in text
