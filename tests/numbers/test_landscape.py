@@ -272,5 +272,5 @@ def test_the_readings_sweep_and_the_command_line_wins(file, tmp_path, monkeypatc
         assert result["retrain"] is None
         assert (result["evaluations"], result["scorings"]) == (0, 2 * (5 * 4 + 1 + 5 + 5) + 4)
         text = summary(Path("folder"), result)
-        assert "62 candidates scored on the landscape of the table, accuracy there" in text
+        assert "66 candidates scored on the landscape of the table, accuracy there" in text
         assert "control    nor_conv_3x3 on all edges has" in text
