@@ -19,7 +19,7 @@ from nasrun.prediction import Ranking
 from nasrun.protocols import SearchContext
 
 
-class SupernetAndTable:
+class SupernetAndTable(TableLookup):
     """`MakesScorers` and `LooksUp`, for strategies on alphas.
 
     Args:
@@ -32,7 +32,6 @@ class SupernetAndTable:
         UsageError: a setting is out of range, or there is no sound table of space and dataset.
     """
 
-    objectives = ("val_error",)
     needs_images: ClassVar[bool] = True
 
     def __init__(
@@ -45,9 +44,9 @@ class SupernetAndTable:
     ) -> None:
         require(num_compared >= 0, "evaluator.num_compared", num_compared, "at least 0")
         require(images_compared >= 2, "evaluator.images_compared", images_compared, "at least 2")
+        super().__init__(context, file)
         self.num_compared = num_compared
         self.images_compared = images_compared
-        self.lookup = TableLookup(context, file)
         self._context = context
         self._scorer: SupernetScorer | None = None
 
@@ -58,7 +57,7 @@ class SupernetAndTable:
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """What the table says of the result, and `one_shot`: how well the supernet ranked cells."""
-        result = self.lookup.final(genotype)
+        result = super().final(genotype)
         if self._scorer is None or self.num_compared == 0:
             return result
         return result | {"one_shot": self._one_shot(self._scorer)}
@@ -66,13 +65,12 @@ class SupernetAndTable:
     def _one_shot(self, scorer: SupernetScorer) -> dict[str, Any]:
         """Of random cells, the same in every run: Kendall's tau of the cross-entropy and of the
         accuracy on shared weights, under batch statistics, with the table's test accuracy."""
-        table = self.lookup.table
-        rows = np.random.default_rng(0).permutation(table.num_rows)[: self.num_compared]
-        cells = [table.genotype(int(row)) for row in rows]
+        rows = np.random.default_rng(0).permutation(self.table.num_rows)[: self.num_compared]
+        cells = [self.table.genotype(int(row)) for row in rows]
         scored = scorer.num_scorings
         scores = scorer.score_paths(cells, scorer.draw_batch(self.images_compared))
         scorer.num_scorings = scored  # they are no part of the search
-        true_N = self.lookup.columns.test_R[rows]
+        true_N = self.columns.test_R[rows]
         return {
             "num_cells": len(rows),
             "loss_tau": Ranking(-scores.loss_N, true_N).tau,

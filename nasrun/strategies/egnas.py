@@ -58,6 +58,7 @@ from nasrun.strategies.egnas_fitness import (
     compound_fitness,
     cosine_similarity,
     flat,
+    one_by_one,
     softmax_per_edge,
     weights_step,
 )
@@ -343,8 +344,7 @@ class EGNAS:
 
     def mixtures(self, candidates_ND: np.ndarray) -> list[dict[str, Tensor]]:
         """The `mixing_weights` of each candidate, in one call."""
-        tensors = softmax_per_edge(candidates_ND, self.space.alpha_shapes)
-        return [{name: tensors[name][n] for name in tensors} for n in range(len(candidates_ND))]
+        return one_by_one(softmax_per_edge(candidates_ND, self.space.alpha_shapes))
 
     def best(self) -> tuple[Genotype, ...]:
         """Line 18: the cell that alpha stands for now."""

@@ -8,9 +8,10 @@ It is not CMA-ES, and not the paper's method (strategies/egnas.py):
   that of every other epoch and run too, since each evolution strategy gets the seed 1.
 - One generation is drawn and its update thrown away: the best of lambda random candidates.
 - It looks around softmax(alpha), not around alpha. A candidate's rows are divided by their norms;
-  L1 is that of their softmax; for the accuracy and for the step the softmax is applied twice, so
-  that no operation is told from another by more than .02.
-- L2 is the cosine of each row, averaged. sigma is 1 in every epoch (its decay reads a constant).
+  L1 is that of their softmax; for the accuracy (Eq. 7, 9) and the step (Eq. 8) the softmax is
+  applied twice, so that the weights of an edge with 7 operations differ by .02.
+- L2 (Eq. 6) takes the mean over the rows of their cosines. sigma is 1 in every epoch (its decay
+  reads a constant).
 - One batch, under running statistics, is all that an epoch looks at.
 
 Not rebuilt: training augmentation of that batch, and gradients of alpha in the clipped norm.
@@ -24,7 +25,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nasrun.errors import require
@@ -35,6 +35,7 @@ from nasrun.strategies.egnas_fitness import (
     Start,
     compound_fitness,
     flat,
+    one_by_one,
     per_edge,
     softmax_per_edge,
 )
@@ -55,13 +56,14 @@ class EGNASAsPublished(EGNAS):
         require(self.num_generations == 1, key, self.num_generations, f"1, {only}")
 
     def starting_points(self) -> Iterator[np.ndarray]:
+        """Line 5, drawn once for all."""
         noise_D = self.rng.standard_normal(self.alpha_D.size)
         start_D = flat(self.mixing_weights(self.alpha_D)) + self.sigma_start * noise_D
         for _ in range(self.num_starts):
             yield start_D
 
     def evolve(self, start_D: np.ndarray, epoch: Exploration) -> Start:
-        """The best of one population."""
+        """Lines 6 to 13: the best of one population."""
         strategy = self.cma_es(start_D)
         epoch.sigma = float(strategy.sigma)
         candidates_ND = np.stack(strategy.ask())
@@ -80,22 +82,22 @@ class EGNASAsPublished(EGNAS):
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
     ) -> tuple[Scores, np.ndarray, float]:
+        """Eq. 7, with L1 and the accuracy of different mixtures."""
         rows_ND = self.unit_rows(candidates_ND)
-        once = softmax_per_edge(rows_ND, self.space.alpha_shapes)
-        scores = epoch.score([{name: once[name][n] for name in once} for n in range(len(rows_ND))])
+        scores = epoch.score(one_by_one(softmax_per_edge(rows_ND, self.space.alpha_shapes)))
         worse_N = epoch.accuracy > epoch.score(self.mixtures(candidates_ND)).accuracy_N
         similarity_N = self.row_similarity(rows_ND)
         fitness_N = compound_fitness(scores.loss_N, similarity_N, worse_N, self.zeta, self.eta)
         return scores, fitness_N, float(similarity_N.mean())
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
+        """s of Eq. 8."""
         return flat(self.mixtures(best_D[None])[0])
 
     def mixtures(self, candidates_ND: np.ndarray) -> list[dict[str, Tensor]]:
         """Of each candidate, the softmax of the softmax of its unit rows."""
         once = softmax_per_edge(self.unit_rows(candidates_ND), self.space.alpha_shapes)
-        twice = {name: torch.softmax(weights, dim=-1) for name, weights in once.items()}
-        return [{name: twice[name][n] for name in twice} for n in range(len(candidates_ND))]
+        return one_by_one({name: weights.softmax(dim=-1) for name, weights in once.items()})
 
     def unit_rows(self, candidates_ND: np.ndarray) -> np.ndarray:
         """Each edge's part of a candidate, divided by its norm."""
@@ -104,7 +106,7 @@ class EGNASAsPublished(EGNAS):
         return np.concatenate([row_NEO.reshape(len(candidates_ND), -1) for row_NEO in unit], axis=1)
 
     def row_similarity(self, rows_ND: np.ndarray) -> np.ndarray:
-        """L2 of Eq. 6, of the mean over the edges of the cosine of softmax(alpha) and unit rows."""
+        """L2 of Eq. 6, from the mean over the edges of the cosine with softmax(alpha)."""
         own = per_edge(flat(self.mixing_weights(self.alpha_D)), self.space.alpha_shapes)
         cosines = [
             (rows_NEO * own[name]).sum(axis=2) / np.linalg.norm(own[name], axis=1)

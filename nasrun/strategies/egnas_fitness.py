@@ -118,6 +118,12 @@ def softmax_per_edge(
     return weights
 
 
+def one_by_one(weights: MixingWeights) -> list[dict[str, Tensor]]:
+    """Of cell type -> weights_NEO, the mixing weights of each of the N candidates."""
+    num_candidates = len(next(iter(weights.values())))
+    return [{name: weights[name][n] for name in weights} for n in range(num_candidates)]
+
+
 def per_edge(
     alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
 ) -> dict[str, np.ndarray]:

@@ -186,8 +186,8 @@ def test_the_result_of_a_supernet_is_looked_up(tmp_path) -> None:
     while not strategy.finished:
         last = strategy.step()
     result = wiring.final(strategy.best()[0])
-    lookup = wiring.raw_evaluator.lookup
-    found = lookup.columns.test_R[lookup.row(strategy.best()[0])]
+    table = wiring.raw_evaluator
+    found = table.columns.test_R[table.row(strategy.best()[0])]
     assert result["table"]["test_accuracy"] == pytest.approx(found)
     assert set(result["table"]["datasets"]) >= {"cifar10"}
     assert result["one_shot"]["num_cells"] == 8

@@ -1,0 +1,137 @@
+"""EG-NAS's other readings, its public code, and what an epoch says of itself, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from nasrun.protocols import MixingWeights
+from nasrun.scoring import Scores
+from nasrun.strategies.egnas_as_published import EGNASAsPublished
+from nasrun.strategies.egnas_fitness import (
+    Exploration,
+    Start,
+    weights_step,
+)
+from tests.made_egnas import LandscapeScorer, make
+
+
+def test_the_starts_of_the_public_code_have_one_population_in_every_epoch() -> None:
+    scorer = LandscapeScorer()
+    strategy = make(
+        scorer, kind=EGNASAsPublished, direction="softmax", warmup=0.0, selection_images=0, xi=0.0
+    )
+    strategy.step()
+    first = [call for call in scorer.calls if len(call) == 4]
+    assert len(first) == 2 * 3  # with the softmax once, for L1, and twice, for the accuracy
+    for call in first[2::2]:
+        assert (call == first[0]).all()
+    for call in first[3::2]:
+        assert (call == first[1]).all()
+    assert (np.ptp(first[1], axis=(1, 2)) < 0.5 * np.ptp(first[0], axis=(1, 2))).all()
+    noises = [np.stack(strategy.cma_es(mean_D).ask()) - mean_D for mean_D in np.eye(6)[:2]]
+    assert noises[0] == pytest.approx(noises[1])
+
+
+def test_the_public_code_in_numbers() -> None:
+    strategy = make(kind=EGNASAsPublished, direction="softmax", zeta=0.0, eta=1.0, seed=5)
+    strategy.alpha_D = np.log(np.array([1.0, 2.0, 1.0, 1.0, 1.0, 2.0]))  # softmax 1/4, 1/2, 1/4 ...
+    z_D = np.array([3.0, 0.0, 4.0, 0.0, 0.0, 2.0])
+    assert strategy.unit_rows(z_D[None])[0] == pytest.approx([0.6, 0.0, 0.8, 0.0, 0.0, 1.0])
+    norm = np.sqrt(0.375)  # of (1/4, 1/2, 1/4) and of (1/4, 1/4, 1/2)
+    cosines = [(0.25 * 0.6 + 0.25 * 0.8) / norm, 0.5 / norm]
+    similarity_N = strategy.row_similarity(strategy.unit_rows(z_D[None]))
+    assert similarity_N == pytest.approx([0.5 * (np.mean(cosines) + 1)])
+    once = np.exp([0.0, 0.0, 1.0]) / np.exp([0.0, 0.0, 1.0]).sum()
+    twice = np.exp(once) / np.exp(once).sum()
+    assert strategy.search_direction(z_D)[3:] == pytest.approx(twice, abs=1e-6)
+    assert np.ptp(twice) < np.ptp(once) / 2
+
+
+def test_sigma_falls_with_the_epochs_after_warm_up_down_to_a_floor() -> None:
+    strategy = make(sigma=0.5, sigma_schedule="inverse")  # three epochs of warm-up
+    sigmas = []
+    for strategy.epoch in (4, 5, 6, 28, 500):
+        sigmas.append(strategy.cma_es(strategy.alpha_D).sigma)
+    assert sigmas == pytest.approx([0.5, 0.25, 0.5 / 3, 0.02, 0.02])
+
+
+def test_a_separable_covariance_stays_diagonal() -> None:
+    evolution = make(covariance="separable").cma_es(np.zeros(6))
+    for _ in range(30):
+        candidates = evolution.ask()
+        evolution.tell(candidates, [float(((x[0] + x[1]) ** 2).sum()) for x in candidates])
+    candidates_ND = np.stack(evolution.ask(2000)) - evolution.mean
+    correlations = np.corrcoef(candidates_ND.T) - np.eye(6)
+    assert np.abs(correlations).max() < 0.1
+    full = make(covariance="full").cma_es(np.zeros(6))
+    for _ in range(30):
+        candidates = full.ask()
+        full.tell(candidates, [float(((x[0] + x[1]) ** 2).sum()) for x in candidates])
+    candidates_ND = np.stack(full.ask(2000)) - full.mean
+    assert np.corrcoef(candidates_ND.T)[0, 1] < -0.3
+
+
+def test_algorithm_1_to_the_word_has_lambda_minus_one_generations() -> None:
+    assert make(num_generations=None).num_generations == 3
+
+
+def test_sampled_weights_are_trained_on_random_architectures() -> None:
+    scorer = LandscapeScorer()
+    strategy = make(scorer, weights="sampled")
+    for _ in range(5):
+        strategy.step()
+    assert not scorer.trained
+    assert len(scorer.paths) == 5
+    assert len(set(scorer.paths)) > 1
+
+
+def test_a_fitness_is_the_mean_over_its_batches() -> None:
+    class Batches(LandscapeScorer):
+        def score(self, candidates: Sequence[MixingWeights], batch: int, statistics: str) -> Scores:
+            scores = super().score(candidates, batch, statistics)
+            offset = len(self.drawn) and self.asked % 2
+            self.asked += 1
+            noise_N = np.array([0.3, 0.0]) if offset else np.array([0.4, 0.2])
+            return Scores(scores.loss_N + offset, scores.accuracy_N + offset, noise_N)
+
+        asked = 0
+
+    scorer = Batches()
+    weights = {"cell": torch.full((2, 3), 1 / 3)}
+    plain = LandscapeScorer().score([weights], 16, "batch")
+    exploration = Exploration(scorer, [scorer.draw_batch(16), scorer.draw_batch(16)], "batch")
+    scores = exploration.score([weights, weights])
+    assert scores.loss_N == pytest.approx(plain.loss_N[0] + 0.5)
+    assert scores.accuracy_N == pytest.approx(plain.accuracy_N[0] + 0.5)
+    assert scores.noise_N == pytest.approx([0.25, 0.1])
+
+
+def test_selection_on_the_images_of_the_fitness_draws_no_others() -> None:
+    apart, shared = LandscapeScorer(), LandscapeScorer()
+    make(apart, warmup=0.0, selection_images=32).step()
+    make(shared, warmup=0.0, selection_images=0, fitness_batches=2).step()
+    assert apart.drawn == [16, 32]
+    assert shared.drawn == [16, 16]
+
+
+def test_what_an_epoch_says_of_its_candidates() -> None:
+    epoch = Exploration(LandscapeScorer(), [16], "batch", loss=2.0)
+    scores = Scores(np.array([1.0, 2.0, 3.0, np.nan]), np.zeros(4), np.array([0.1, 0.2, 0.2, 0.1]))
+    epoch.note(np.array([1.0, 3.0, 2.0, np.nan]), scores)
+    figures = epoch.metrics([Start(np.zeros(1), 0.0, 1.0), Start(np.zeros(1), 0.0, 2.5)])
+    assert figures["failed_candidates"] == 1
+    assert figures["picked_gain"] == pytest.approx(0.25)
+    assert figures["fitness_loss_tau"] == pytest.approx(1 / 3)
+    noise_variance = (0.01 + 0.04 + 0.04) / 3
+    beyond = (2 / 3 - noise_variance) / noise_variance
+    assert figures["loss_signal"] == pytest.approx(np.sqrt(beyond))
+
+
+def test_how_far_mixing_weights_move() -> None:
+    before = {"cell": torch.tensor([[0.5, 0.5], [0.5, 0.5]])}
+    after = {"cell": torch.tensor([[0.7, 0.3], [0.5, 0.5]])}
+    assert weights_step(before, after) == pytest.approx(0.1)
