@@ -112,7 +112,7 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
     axes.set_ylabel(curves.y_label)
     if curves.is_staircase:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     _legend(figure, axes)
     return figure
 

@@ -62,7 +62,7 @@ def groups(report: Report) -> Table:
     metric, keys = report.metric, report.grouping.keys
     several = len(report.datasets) > 1 and "dataset" not in keys
     rows = []
-    best = {data: report.best_first(data)[0].group.name for data in report.datasets}
+    best = {data: report.best_first(data)[0].summary.mean for data in report.datasets}
     extras = [
         extra
         for extra in EXTRAS
@@ -73,7 +73,7 @@ def groups(report: Report) -> Table:
         settings = [text_cell(value) for value in item.settings.values()] or [text_cell(item.name)]
         if several:
             settings.insert(0, text_cell(item.dataset))
-        winner = best[item.dataset] == item.name and len(report.rows_of(item.dataset)) > 1
+        winner = best[item.dataset] == summary.mean and len(report.rows_of(item.dataset)) > 1
         top = metric.best(row.values)
         rows.append(
             (
