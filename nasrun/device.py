@@ -35,7 +35,7 @@ class Device:
         self.precision = precision
         if precision == "auto":
             self.precision = "bfloat16" if self.torch.type == "cuda" else "float32"
-        self._compile = compile_networks
+        self.compiles = compile_networks
         if self.torch.type == "cuda":
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
@@ -50,7 +50,7 @@ class Device:
         # A 4-d layout: parameters of other ranks (1-d convolutions, vectors) are left alone.
         placed = network.to(self.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert isinstance(placed, nn.Module)
-        if self._compile:
+        if self.compiles:
             placed.compile()
         return placed
 

@@ -9,7 +9,7 @@ No torch at import time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
@@ -191,6 +191,12 @@ class Supernet(Protocol):
         active: Mapping[str, Tensor] | None = None,  # cell type -> active_EO, bool
         statistics: Statistics = "update",
     ) -> Tensor: ...
+
+    def each(
+        self, images_BCHW: Tensor, candidates: Iterable[MixingWeights], statistics: Statistics
+    ) -> Iterator[Tensor]:
+        """What a call with each candidate's weights returns (not with "update"); what they have in
+        common need be computed only once."""
 
 
 @runtime_checkable

@@ -142,29 +142,37 @@ class SupernetScorer:
         statistics are left alone; those are of the mixture that was trained, and under them the
         loss mostly measures how unlike that mixture a candidate is.
         """
-        return self._scores(({"weights": candidate} for candidate in candidates), batch, statistics)
+        on_device = (self.on_device(candidate) for candidate in candidates)
+        images_BCHW = batch[0]
+        logits: Iterable[Tensor]
+        if self._device.compiles:  # a call is compiled, `each` is not
+            logits = (self.supernet(images_BCHW, one, statistics=statistics) for one in on_device)
+        else:
+            logits = self.supernet.each(images_BCHW, on_device, statistics)
+        return self._scores(logits, batch)
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
         """Like `score`, of single architectures under batch statistics: nothing else is computed,
         which is five times as fast."""
         paths = (Path.of(self._space, genotype)._asdict() for genotype in genotypes)
-        return self._scores(paths, batch, "batch")
+        arguments = ({name: self.on_device(part) for name, part in path.items()} for path in paths)
+        return self._scores(
+            (self.supernet(batch[0], **one, statistics="batch") for one in arguments), batch
+        )
 
     @torch.no_grad()
-    def _scores(
-        self, mixtures: Iterable[dict[str, Any]], batch: Batch, statistics: Statistics
-    ) -> Scores:
-        """Of what `mixtures` tell the supernet to compute."""
-        images_BCHW, labels_B = batch
+    def _scores(self, logits: Iterable[Tensor], batch: Batch) -> Scores:
+        """From the logits_BK of each candidate, which are computed here, one after the other."""
+        labels_B = batch[1]
         figures, losses = [], []
-        for mixture in mixtures:
-            on_device = {name: self.on_device(tensors) for name, tensors in mixture.items()}
-            with self._device.autocast():
-                logits_BK = self.supernet(images_BCHW, **on_device, statistics=statistics).float()
-            losses.append(functional.cross_entropy(logits_BK, labels_B, reduction="none"))
-            loss = functional.cross_entropy(logits_BK, labels_B)
-            accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
-            figures.append(torch.stack([loss.double(), accuracy]))
+        with self._device.autocast():
+            for logits_BK in logits:
+                logits_BK = logits_BK.float()
+                losses_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
+                loss = functional.cross_entropy(logits_BK, labels_B)
+                accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
+                losses.append(losses_B)
+                figures.append(torch.stack([loss.double(), accuracy]))
         self.num_scorings += len(losses)
         loss_and_accuracy_2N, losses_NB = torch.stack(figures, dim=1), torch.stack(losses)
         figures_3N = torch.stack([*loss_and_accuracy_2N, comparison_noise(losses_NB)])

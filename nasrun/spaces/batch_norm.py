@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
 
+EPSILON = 1e-5
+
 
 class BatchNorm(nn.Module):
-    """Batch norm of E edges at once (momentum 0.1, epsilon 1e-5, as torch's default).
+    """Batch norm of E edges at once (momentum 0.1 and epsilon as torch's defaults).
 
     Args:
         channels: C, per edge.
@@ -39,23 +41,22 @@ class BatchNorm(nn.Module):
         statistics: Statistics,
         *,
         chosen: list[int] | None = None,
-        scale_E: Tensor | None = None,
+        scale_N: Tensor | None = None,
     ) -> Tensor:
         """The normalised images, float, of the same shape.
 
         "update" normalises by the batch and moves the running statistics (unbiased variance);
         "batch" leaves them alone; "running" normalises by them. `chosen` are the edges that the
-        images hold (default: all). `scale_E` is a factor per edge, such as a mixing weight: the
-        mixture then costs no pass of its own; only without `affine`.
+        images hold (default: all). `scale_N` is a factor for each of the N = E*C channels, such as
+        the mixing weight of their edge, which then costs no pass of its own; only without `affine`.
         """
         mean_EC, variance_EC = self.running_mean_EC, self.running_var_EC
         if chosen is not None:
             mean_EC, variance_EC = mean_EC[chosen], variance_EC[chosen]
         scale = None if self.weight_EC is None else self.weight_EC.view(-1)
-        if scale_E is not None:
+        if scale_N is not None:
             assert self.weight_EC is None, "an affine batch norm has a scale already"
-            # A copy: torch's backward pass misreads a scale that is one value, expanded.
-            scale = scale_E.to(mean_EC.dtype).repeat_interleave(mean_EC.shape[1])
+            scale = scale_N.to(mean_EC.dtype)
         batch_only = statistics == "batch"
         normalised_BCHW = F.batch_norm(
             images_BCHW,
@@ -64,8 +65,21 @@ class BatchNorm(nn.Module):
             scale,
             None if self.bias_EC is None else self.bias_EC.view(-1),
             training=statistics != "running",
+            eps=EPSILON,
         )
         if statistics == "update" and chosen is not None:  # copies were moved above
             self.running_mean_EC[chosen] = mean_EC
             self.running_var_EC[chosen] = variance_EC
         return normalised_BCHW
+
+    def factor_and_shift(
+        self, chosen: list[int] | None = None, scale_N: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """factor_N and shift_N with which "running" is `factor * images + shift`."""
+        assert self.weight_EC is None, "only without a scale of its own"
+        mean_EC, variance_EC = self.running_mean_EC, self.running_var_EC
+        if chosen is not None:
+            mean_EC, variance_EC = mean_EC[chosen], variance_EC[chosen]
+        factor_N = (variance_EC.flatten() + EPSILON).rsqrt()
+        factor_N = factor_N if scale_N is None else factor_N * scale_N.to(factor_N.dtype)
+        return factor_N, -mean_EC.flatten() * factor_N

@@ -15,19 +15,24 @@ LARGEST_SPLIT = 16
 
 
 def convolve(
-    images_BCHW: Tensor, kernel: Tensor, stride: int = 1, dilation: int = 1, groups: int = 1
+    images_BCHW: Tensor,
+    kernel: Tensor,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """`F.conv2d` with an odd square kernel and as much padding as keeps the size at stride 1."""
     half = kernel.shape[-1] // 2
     if dilation == 2 and stride == 2:  # only even pixels are ever read
-        return F.conv2d(_even(images_BCHW), kernel, padding=half, groups=groups)
+        return F.conv2d(_even(images_BCHW), kernel, bias, padding=half, groups=groups)
     height, width = images_BCHW.shape[2:]
     small = height % 2 == width % 2 == 0 and max(height, width) <= LARGEST_SPLIT
     if dilation == 2 and half >= 2 and small:
-        parts = F.conv2d(split_by_parity(images_BCHW), kernel, padding=half, groups=groups)
-        return join_by_parity(parts)
+        parts = split_by_parity(images_BCHW)
+        return join_by_parity(F.conv2d(parts, kernel, bias, padding=half, groups=groups))
     padding = dilation * half
-    return F.conv2d(images_BCHW, kernel, None, stride, padding, dilation, groups)
+    return F.conv2d(images_BCHW, kernel, bias, stride, padding, dilation, groups)
 
 
 def _even(images_BCHW: Tensor) -> Tensor:

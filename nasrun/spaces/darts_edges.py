@@ -9,8 +9,9 @@ this state (one for each node that it feeds), R = B*H*W rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +19,18 @@ from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
 from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.stacked import FactorisedReduce, Separable, as_rows, average_pool, max_pool
+from nasrun.spaces.stacked import (
+    AveragePool,
+    Convolution,
+    FactorisedReduce,
+    Kernels,
+    MaxPool,
+    Separable,
+    as_rows,
+    convolve_and_norm,
+)
 
-POOLS = {"max_pool_3x3": max_pool, "avg_pool_3x3": average_pool}
+POOLS = {"max_pool_3x3": MaxPool, "avg_pool_3x3": AveragePool}
 OPERATIONS = (
     "none",
     *POOLS,
@@ -30,15 +40,62 @@ OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
+UNPARAMETRISED = (*POOLS, "skip_connect")
+NUM_NODES = 4
+
+
+def edge_index(node: int, state: int) -> int:
+    """The position of the edge from `state` to `node`: 0 to 13, ordered by node, then state."""
+    return node * (node + 3) // 2 + state
+
+
+EDGES_OF_STATE = tuple(
+    [edge_index(node, state) for node in range(max(0, state - 1), NUM_NODES)]
+    for state in range(NUM_NODES + 1)
+)
+NUM_EDGES = sum(map(len, EDGES_OF_STATE))
+
+
+class StateMixing(NamedTuple):
+    """The mixing weights of the N edges that leave one state, each repeated for M channels."""
+
+    scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
+    matrices: Mapping[str, Tensor]  # of UNPARAMETRISED: (M, N*M), from its M channels to all nodes
+
+
+def state_mixings(
+    weights_EO: Tensor, operations: Sequence[str], channels: int
+) -> list[StateMixing]:
+    """Of each of the five states; all that a pass needs is computed in a few calls."""
+    by_state = [edge for edges in EDGES_OF_STATE for edge in edges]
+    sizes = [len(edges) for edges in EDGES_OF_STATE]
+    weights_OE = weights_EO.T[:, by_state]
+    scales = weights_OE.repeat_interleave(channels, dim=1)
+    scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
+    # What is the same for all edges is not computed for each: M channels go to N*M.
+    plain = [name for name in operations if name in UNPARAMETRISED]
+    identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
+    rows = [operations.index(name) for name in plain]
+    matrices = weights_OE[rows][:, None, :, None] * identity_MM[:, None]  # (plain, M, E, M)
+    return [
+        StateMixing(
+            dict(zip(operations, scales_ON.unbind(), strict=True)),
+            dict(zip(plain, matrices_PMNM.flatten(2).unbind(), strict=True)),
+        )
+        for scales_ON, matrices_PMNM in zip(
+            scales_of_states, torch.split(matrices, sizes, dim=2), strict=True
+        )
+    ]
 
 
 @dataclass(frozen=True)
 class CellMixing:
     """How one forward pass mixes the operations of a cell."""
 
-    weights_EO: Tensor  # gates multiplied in, 0 where not active
-    gates_E: Tensor | None
+    states: Sequence[StateMixing]
+    gates_E: Tensor | None  # multiplied into the weights already
     active_EO: list[list[bool]]
+    kernels: Kernels
     statistics: Statistics
     skip_dropout: float
 
@@ -60,21 +117,28 @@ class Convolutions(nn.Module):
         self.convolutions = nn.ModuleList(convolutions)
         self.norms = nn.ModuleList(BatchNorm(channels, num_edges=num_edges) for _ in convolutions)
 
+    def _pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+        convolutions = cast(Iterable[Convolution], self.convolutions)
+        return list(zip(convolutions, cast(Iterable[BatchNorm], self.norms), strict=True))
+
     def forward(
         self,
         rectified_BMHW: Tensor,
-        weights_N: Tensor,
+        scale_N: Tensor | None,
+        kernels: Kernels,
         statistics: Statistics,
         chosen: list[int] | None,
     ) -> Tensor:
-        """The weighted outputs as rows_R(N*M), of all edges or of the `chosen` ones."""
+        """The outputs as rows_R(N*M), scaled by `scale_N`, of all edges or the `chosen` ones."""
         images = rectified_BMHW
         last = len(self.convolutions) - 1
         # The mixing weight is the scale of the last batch norm, where it costs no pass of its own.
-        for step, (convolve, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            scale_E = weights_N if step == last else None
-            images = norm(convolve(images, chosen), statistics, chosen=chosen, scale_E=scale_E)
-            images = images if step == last else F.relu(images)
+        for step, (convolution, norm) in enumerate(self._pairs()):
+            images = convolve_and_norm(
+                images, convolution, norm, kernels, statistics,
+                chosen=chosen, scale_N=scale_N if step == last else None,
+            )  # fmt: skip
+            images = images if step == last else F.relu(images, inplace=True)
         return as_rows(images)
 
 
@@ -98,7 +162,9 @@ class StateEdges(nn.Module):
         self.built = {
             name: nodes for name in self.columns if (nodes := self._nodes(name, built_EO))
         }
-        self.pools = [name for name in self.built if name in POOLS]
+        self.pools = nn.ModuleDict(
+            {name: POOLS[name](stride) for name in self.built if name in POOLS}
+        )
         self.pool_norm = BatchNorm(channels, num_edges=len(self.pools))
         self.has_identity = stride == 1 and "skip_connect" in self.built
         self.stacks = nn.ModuleDict(
@@ -114,52 +180,91 @@ class StateEdges(nn.Module):
         column = self.columns[name]
         return [node for node, edge in enumerate(self.edges) if active_EO[edge][column]]
 
-    def forward(self, images_BMHW: Tensor, total: Tensor, mixing: CellMixing) -> Tensor:
+    def forward(
+        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Tensor:
         """`total`, rows_R(N*M) that sum up what N nodes receive, with these edges added."""
-        weights_NO = mixing.weights_EO[self.edges]
-        total = self._add_pools(images_BMHW, total, weights_NO, mixing)
-        total = self._add_identity(images_BMHW, total, weights_NO, mixing)
+        given = total
+        total = self._add_pools(images_BMHW, total, weights, mixing)
+        total = self._add_identity(images_BMHW, total, weights, mixing)
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
             nodes, built = self._nodes(name, mixing.active_EO), self.built[name]
-            weights_N = weights_NO[:, self.columns[name]]
+            scale = weights.scales[name]
             if len(nodes) == len(self.edges):
-                total = total + stack(rectified_BMHW, weights_N, mixing.statistics, None)
+                rows = stack(rectified_BMHW, scale, mixing.kernels, mixing.statistics, None)
+                total = total + rows if total is given else total.add_(rows)
             elif nodes:
                 chosen = None if nodes == built else [built.index(node) for node in nodes]
-                rows = stack(rectified_BMHW, weights_N[nodes], mixing.statistics, chosen)
-                places = torch.eye(len(self.edges), dtype=rows.dtype, device=rows.device)[nodes]
-                total = torch.addmm(total, rows, _per_channel(places, images_BMHW.shape[1]))
+                total = self._add_some(stack, nodes, chosen, rectified_BMHW, total, scale, mixing)
         return total
 
+    def outputs(self, images_BMHW: Tensor, mixing: CellMixing) -> Tensor:
+        """rows_R(Q): everything that these edges can mix, unweighted: pools, the identity, and N
+        outputs of each convolution; `matrix` mixes it."""
+        parts = []
+        if self.pools:
+            pooled = torch.cat([pool(images_BMHW) for pool in self.pools.values()], dim=1)
+            parts.append(as_rows(self.pool_norm(pooled, mixing.statistics)))
+        if self.has_identity:
+            parts.append(as_rows(images_BMHW))
+        rectified_BMHW = F.relu(images_BMHW)
+        for stack in self.stacks.values():
+            parts.append(stack(rectified_BMHW, None, mixing.kernels, mixing.statistics, None))
+        return torch.cat(parts, dim=1)
+
+    def matrix(self, weights: StateMixing) -> Tensor:
+        """(Q, N*M): what `outputs` contribute to the N nodes."""
+        plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
+        rows = [weights.matrices[name] for name in plain]
+        for name in self.stacks:
+            places = weights.scales[name].diag()
+            if len(self.built[name]) < len(self.edges):
+                by_edge = places.view(len(self.edges), -1, len(places))
+                places = by_edge[self.built[name]].flatten(0, 1)
+            rows.append(places)
+        return torch.cat(rows)
+
+    def _add_some(
+        self,
+        stack: nn.Module,
+        nodes: list[int],
+        chosen: list[int] | None,
+        rectified_BMHW: Tensor,
+        total: Tensor,
+        scale_N: Tensor,
+        mixing: CellMixing,
+    ) -> Tensor:
+        """`total` with the convolutions on the edges to `nodes` added."""
+        channels = rectified_BMHW.shape[1]
+        scale_N = scale_N.view(-1, channels)[nodes].flatten()
+        rows = stack(rectified_BMHW, scale_N, mixing.kernels, mixing.statistics, chosen)
+        identity = torch.eye(total.shape[1], dtype=rows.dtype, device=rows.device)
+        places = identity.view(-1, channels, total.shape[1])[nodes].flatten(0, 1)
+        return torch.addmm(total, rows, places)
+
     def _add_pools(
-        self, images_BMHW: Tensor, total: Tensor, weights_NO: Tensor, mixing: CellMixing
+        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
     ) -> Tensor:
         """`total` with the pools added, each computed once for all edges."""
         pools = [name for name in self.pools if self._nodes(name, mixing.active_EO)]
         if not pools:
             return total
-        pooled = torch.cat([POOLS[name](images_BMHW, self.stride) for name in pools], dim=1)
-        chosen = None if pools == self.pools else [self.pools.index(name) for name in pools]
+        pooled = torch.cat([self.pools[name](images_BMHW) for name in pools], dim=1)
+        whole = len(pools) == len(self.pools)
+        chosen = None if whole else [list(self.pools).index(name) for name in pools]
         pooled = self.pool_norm(pooled, mixing.statistics, chosen=chosen)
-        weights_PN = weights_NO[:, [self.columns[name] for name in pools]].T
-        return torch.addmm(total, as_rows(pooled), _per_channel(weights_PN, images_BMHW.shape[1]))
+        matrix = torch.cat([weights.matrices[name] for name in pools])
+        return torch.addmm(total, as_rows(pooled), matrix)
 
     def _add_identity(
-        self, images_BMHW: Tensor, total: Tensor, weights_NO: Tensor, mixing: CellMixing
+        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
     ) -> Tensor:
         """`total` with the input itself added; dropout treats each edge apart."""
         if not self.has_identity or not self._nodes("skip_connect", mixing.active_EO):
             return total
-        rows_RM, channels = as_rows(images_BMHW), images_BMHW.shape[1]
-        weights_N = weights_NO[:, self.columns["skip_connect"]]
+        rows_RM = as_rows(images_BMHW)
         if mixing.skip_dropout == 0 or mixing.statistics != "update":
-            return torch.addmm(total, rows_RM, _per_channel(weights_N[None], channels))
+            return torch.addmm(total, rows_RM, weights.matrices["skip_connect"])
         dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
-        return torch.addcmul(total, dropped, weights_N.repeat_interleave(channels))
-
-
-def _per_channel(weights_SN: Tensor, channels: int) -> Tensor:
-    """The matrix (S*M, N*M) that takes S stacked outputs to N nodes, channel by channel."""
-    identity_MM = torch.eye(channels, dtype=weights_SN.dtype, device=weights_SN.device)
-    return (weights_SN[:, None, :, None] * identity_MM[:, None]).flatten(2).flatten(0, 1)
+        return torch.addcmul(total, dropped, weights.scales["skip_connect"])

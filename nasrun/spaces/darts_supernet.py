@@ -11,8 +11,9 @@ N nodes that a state feeds, R = B*H*W rows, M mixed channels (C / partial_channe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,18 +22,34 @@ from torch import Tensor, nn
 from nasrun.errors import closest, raise_together
 from nasrun.protocols import MixingWeights, Statistics, TaskShape
 from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.darts_edges import OPERATIONS, CellMixing, StateEdges
-from nasrun.spaces.stacked import FactorisedReduce, Pointwise, as_images, as_rows
+from nasrun.spaces.darts_edges import (
+    EDGES_OF_STATE,
+    NUM_EDGES,
+    NUM_NODES,
+    OPERATIONS,
+    CellMixing,
+    StateEdges,
+    edge_index,
+    state_mixings,
+)
+from nasrun.spaces.stacked import (
+    FactorisedReduce,
+    Kernels,
+    Pointwise,
+    Separable,
+    as_images,
+    as_rows,
+    compose,
+    convolve_and_norm,
+)
 from nasrun.spaces.supernet_stems import CifarStem, ImageNetStem
 
-NUM_NODES = 4
-NUM_EDGES = 14  # node i has one edge from each of the states 0 to i + 1
 CELL_TYPES = ("normal", "reduce")
 
-
-def edge_index(node: int, state: int) -> int:
-    """The position of the edge from `state` to `node`: 0 to 13, ordered by node, then state."""
-    return node * (node + 3) // 2 + state
+Mixings = dict[tuple[str, int], CellMixing]
+"""By the type of a cell and its number of mixed channels."""
+Place = tuple[int, int]
+"""The position of a cell, and which of its two inputs."""
 
 
 class Preprocess(nn.Module):
@@ -40,16 +57,15 @@ class Preprocess(nn.Module):
 
     def __init__(self, channels_in: int, channels: int, halve: bool) -> None:
         super().__init__()
-        self.convolve = (
+        self.convolve: Pointwise | FactorisedReduce = (
             FactorisedReduce(1, channels_in, channels)
             if halve
             else Pointwise(channels_in, channels)
         )
         self.norm = BatchNorm(channels)
 
-    def forward(self, images_BCHW: Tensor, statistics: Statistics) -> Tensor:
-        normalised: Tensor = self.norm(self.convolve(images_BCHW), statistics)
-        return normalised
+    def forward(self, images_BCHW: Tensor, kernels: Kernels, statistics: Statistics) -> Tensor:
+        return convolve_and_norm(images_BCHW, self.convolve, self.norm, kernels, statistics)
 
 
 class PartialChannels(nn.Module):
@@ -93,6 +109,15 @@ class PartialChannels(nn.Module):
         return halves[0], halves[1]
 
 
+@dataclass(frozen=True)
+class CellInput:
+    """A state that a cell reads; `outputs_RQ` are its edges' outputs where these are at hand."""
+
+    mixed_BMHW: Tensor
+    bypass_BCHW: Tensor
+    outputs_RQ: Tensor | None = None
+
+
 class Cell(nn.Module):
     """Two input states and four nodes; a node sums the mixtures of all states before it."""
 
@@ -110,29 +135,29 @@ class Cell(nn.Module):
         self.inputs = nn.ModuleList(inputs)
         self.partial = PartialChannels(channels, partial_channels)
         self.states = nn.ModuleList(
-            StateEdges(
-                [edge_index(node, state) for node in range(max(0, state - 1), NUM_NODES)],
-                operations,
-                built_EO,
-                self.partial.mixed,
-                stride if state < 2 else 1,
-            )
-            for state in range(NUM_NODES + 1)
+            StateEdges(edges, operations, built_EO, self.partial.mixed, stride if state < 2 else 1)
+            for state, edges in enumerate(EDGES_OF_STATE)
         )
 
-    def forward(self, before_previous: Tensor, previous: Tensor, mixing: CellMixing) -> Tensor:
-        """Rectified outputs of the two cells before, BCHW; returns the four nodes, B(4*C)HW."""
-        inputs = [
-            preprocess(images, mixing.statistics)
-            for preprocess, images in zip(self.inputs, (before_previous, previous), strict=True)
-        ]
-        states = [self.partial.split(images, self.stride) for images in inputs]
+    def read(self, number: int, images_BCHW: Tensor, mixing: CellMixing) -> CellInput:
+        """The state that input `number` becomes; the images are rectified."""
+        images_BCHW = self.inputs[number](images_BCHW, mixing.kernels, mixing.statistics)
+        return CellInput(*self.partial.split(images_BCHW, self.stride))
+
+    def forward(self, inputs: Sequence[CellInput], mixing: CellMixing) -> Tensor:
+        """The four nodes, B(4*C)HW, from both inputs."""
+        states = [(one.mixed_BMHW, one.bypass_BCHW) for one in inputs]
         bypass_sum = states[0][1]
         batch, _, height, width = bypass_sum.shape
         total = bypass_sum.new_zeros(1, NUM_NODES * self.partial.mixed)
         total = total.expand(batch * height * width, -1)  # rows, the sums of the nodes to come
-        for state, edges in enumerate(self.states):
-            total = edges(states[state][0], total, mixing)
+        for state, edges in enumerate(cast(Iterable[StateEdges], self.states)):
+            weights = mixing.states[state]
+            outputs_RQ = inputs[state].outputs_RQ if state < len(inputs) else None
+            if outputs_RQ is not None:
+                total = torch.addmm(total, outputs_RQ, edges.matrix(weights))
+            else:
+                total = edges(states[state][0], total, weights, mixing)
             if state == 0:
                 continue  # every node needs both inputs
             if mixing.gates_E is None:
@@ -207,6 +232,13 @@ class DartsSupernet(nn.Module):
             before_previous, previous = previous, NUM_NODES * channels
             after_reduction = reduction
         self.classifier = nn.Linear(previous, shape.num_classes)
+        kinds = (Separable, FactorisedReduce, Pointwise)
+        self._convolutions = [part for part in self.modules() if isinstance(part, kinds)]
+
+    def _cells(self) -> list[tuple[int, str, Cell]]:
+        """Position, type and module of each cell."""
+        cells = cast(Iterable[Cell], self.cells)
+        return [(number, self._cell_type(number), cell) for number, cell in enumerate(cells)]
 
     def _cell_type(self, position: int) -> str:
         return "reduce" if position in self.reductions else "normal"
@@ -222,41 +254,98 @@ class DartsSupernet(nn.Module):
     ) -> Tensor:
         """logits_BK. `weights` has weights_EO for "normal" and "reduce", `gates` gates_E, `active`
         active_EO bool, with E = 14; see `nasrun.protocols.Supernet`."""
-        mixings = {
-            cell_type: self._mixing(
-                cell_type,
-                weights[cell_type],
-                None if gates is None else gates[cell_type],
-                None if active is None else active[cell_type],
-                statistics,
-            )
-            for cell_type in {self._cell_type(position) for position in range(len(self.cells))}
-        }
+        mixings = self._mixings(weights, gates, active, statistics, compose(self._convolutions))
+        return self._logits(self._stem(images_BCHW, statistics), mixings, {})
+
+    def each(
+        self,
+        images_BCHW: Tensor,
+        candidates: Iterable[MixingWeights],
+        statistics: Statistics = "batch",
+    ) -> Iterator[Tensor]:
+        """logits_BK of each candidate, as if the supernet were called with one after the other.
+
+        What does not depend on the weights is computed once: the kernels, the stem, all operations
+        on both inputs of the first cell and on the first input of the second.
+        """
+        assert statistics != "update", "each candidate would move the running statistics"
+        kernels, stem = compose(self._convolutions), self._stem(images_BCHW, statistics)
+        shared: dict[tuple[int, int], CellInput] = {}
+        for candidate in candidates:
+            mixings = self._mixings(candidate, None, None, statistics, kernels)
+            if not shared:
+                shared = self._shared(stem, mixings)
+            yield self._logits(stem, mixings, shared)
+
+    def _stem(self, images_BCHW: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         before_previous, previous = self.stem(images_BCHW, statistics)
-        for position, cell in enumerate(self.cells):
-            output = cell(before_previous, previous, mixings[self._cell_type(position)])
+        return before_previous, previous
+
+    def _shared(self, stem: tuple[Tensor, Tensor], mixings: Mixings) -> dict[Place, CellInput]:
+        """The inputs of cells that are outputs of the stem, with the outputs of their edges."""
+        shared = {}
+        for position, cell_type, cell in self._cells()[:2]:
+            mixing = mixings[cell_type, cell.partial.mixed]
+            for number in (0, 1) if position == 0 else (0,):
+                read = cell.read(number, stem[position + number], mixing)
+                edges = cast(StateEdges, cell.states[number])
+                outputs_RQ = edges.outputs(read.mixed_BMHW, mixing)
+                shared[position, number] = replace(read, outputs_RQ=outputs_RQ)
+        return shared
+
+    def _logits(
+        self,
+        stem: tuple[Tensor, Tensor],
+        mixings: Mixings,
+        shared: Mapping[Place, CellInput],
+    ) -> Tensor:
+        """logits_BK; the inputs of the cells that are `shared` are not computed again."""
+        before_previous, previous = stem
+        for position, cell_type, cell in self._cells():
+            mixing = mixings[cell_type, cell.partial.mixed]
+            inputs = [
+                shared.get((position, number)) or cell.read(number, images, mixing)
+                for number, images in enumerate((before_previous, previous))
+            ]
+            output = cell(inputs, mixing)
             before_previous, previous = previous, F.relu(output)  # all that cells do with inputs
         logits_BK: Tensor = self.classifier(output.mean((2, 3)))
         return logits_BK
 
-    def _mixing(
+    def _mixings(
         self,
-        cell_type: str,
-        weights_EO: Tensor,
-        gates_E: Tensor | None,
-        active_EO: Tensor | None,
+        weights: MixingWeights,
+        gates: Mapping[str, Tensor] | None,
+        active: Mapping[str, Tensor] | None,
         statistics: Statistics,
-    ) -> CellMixing:
-        assert weights_EO.shape == (NUM_EDGES, len(self.operations))
-        computed_EO = self.built[cell_type]
-        if active_EO is not None:
-            computed_EO = computed_EO & active_EO.cpu()
-        if gates_E is not None:
-            weights_EO = weights_EO * gates_E[:, None]
-        if not computed_EO.all():
-            weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
-        return CellMixing(weights_EO, gates_E, computed_EO.tolist(), statistics, self.skip_dropout)
+        kernels: Kernels,
+    ) -> Mixings:
+        """One for each kind of cell."""
+        mixings: Mixings = {}
+        for _, cell_type, cell in self._cells():
+            mixed = cell.partial.mixed
+            if (cell_type, mixed) in mixings:
+                continue
+            weights_EO = weights[cell_type]
+            assert weights_EO.shape == (NUM_EDGES, len(self.operations))
+            gates_E = None if gates is None else gates[cell_type]
+            if gates_E is not None:
+                weights_EO = weights_EO * gates_E[:, None]
+            computed_EO = self.built[cell_type]
+            if active is not None:
+                computed_EO = computed_EO & active[cell_type].cpu()
+            if not computed_EO.all():
+                weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
+            mixings[cell_type, mixed] = CellMixing(
+                state_mixings(weights_EO, self.operations, mixed),
+                gates_E,
+                computed_EO.tolist(),
+                kernels,
+                statistics,
+                self.skip_dropout,
+            )
+        return mixings
 
 
 def _check(

@@ -10,7 +10,7 @@ E edges, O operations (5), N edges of one call (or N = E*M output channels of a 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from nasrun.protocols import MixingWeights, Statistics, TaskShape
 from nasrun.spaces.batch_norm import BatchNorm
 from nasrun.spaces.nasbench201 import EDGES, OPERATIONS
-from nasrun.spaces.nasbench201_network import KERNEL_SIZES, Skeleton, average_pool
+from nasrun.spaces.nasbench201_network import KERNEL_SIZES, Skeleton
+from nasrun.spaces.stacked import AveragePool
 
 NUM_NODES = 4
 
@@ -69,7 +70,7 @@ class StackedConvolution(nn.Module):
         chosen = None if edges == self.edges else [self.edges.index(edge) for edge in edges]
         kernels = self.kernels_NMkk if chosen is None else self.of_edge()[chosen].flatten(0, 1)
         stacked = F.conv2d(rectified_BMHW, kernels, padding=kernels.shape[-1] // 2)
-        normalised: Tensor = self.norm(stacked, statistics, chosen=chosen, scale_E=scale_N)
+        normalised: Tensor = self.norm(stacked, statistics, chosen=chosen, scale_N=scale_N)
         return normalised.chunk(len(edges), dim=1)
 
 
@@ -80,6 +81,7 @@ class MixedCell(nn.Module):
         super().__init__()
         self.partial_channels = partial_channels
         self.mixed = channels // partial_channels
+        self.average_pool = AveragePool()
         self.convolutions = nn.ModuleDict()
         for source in range(NUM_NODES - 1):
             for operation, kernel_size in KERNEL_SIZES.items():
@@ -96,7 +98,7 @@ class MixedCell(nn.Module):
         for source in range(NUM_NODES - 1):
             state_BMHW, bypass_BCHW = state_BCHW[:, : self.mixed], state_BCHW[:, self.mixed :]
             self._add_convolutions(state_BMHW, source, statistics, mixing, totals)
-            _add_pool_and_skip(state_BMHW, source, statistics, mixing, totals)
+            self._add_pool_and_skip(state_BMHW, source, statistics, mixing, totals)
             for edge in edges_from(source) if self.partial_channels > 1 else ():
                 gate = 1.0 if mixing.gates_E is None else mixing.gates_E[edge]
                 bypasses[EDGES[edge][1]].append(bypass_BCHW * gate)
@@ -121,34 +123,35 @@ class MixedCell(nn.Module):
             if not edges:
                 continue
             convolve = self.convolutions[f"{operation}_from_{source}"]
-            scale_N = mixing.weights_EO[edges, OPERATIONS.index(operation)]
+            weights_N = mixing.weights_EO[edges, OPERATIONS.index(operation)]
+            scale_N = weights_N.repeat_interleave(self.mixed)
             outputs = convolve(rectified_BMHW, edges, scale_N, statistics)
             for edge, output_BMHW in zip(edges, outputs, strict=True):
                 totals[EDGES[edge][1]].append(output_BMHW)
+
+    def _add_pool_and_skip(
+        self,
+        state_BMHW: Tensor,
+        source: int,
+        statistics: Statistics,
+        mixing: CellMixing,
+        totals: list[list[Tensor]],
+    ) -> None:
+        pooled_edges = mixing.computed(source, "avg_pool_3x3")
+        if pooled_edges:
+            pooled_BMHW = self.average_pool(state_BMHW)
+            for edge in pooled_edges:
+                totals[EDGES[edge][1]].append(pooled_BMHW * mixing.weight(edge, "avg_pool_3x3"))
+        for edge in mixing.computed(source, "skip_connect"):
+            kept_BMHW = state_BMHW
+            if mixing.skip_dropout > 0 and statistics == "update":
+                kept_BMHW = F.dropout(state_BMHW, mixing.skip_dropout)  # another one for each edge
+            totals[EDGES[edge][1]].append(kept_BMHW * mixing.weight(edge, "skip_connect"))
 
     def _join(self, mixed_BMHW: Tensor, bypass_BCHW: Tensor) -> Tensor:
         """Both parts shuffled over `partial_channels` groups (PC-DARTS, section 3.2). The shuffle
         is linear, so it is done once per node, on sums over its edges."""
         return F.channel_shuffle(torch.cat([mixed_BMHW, bypass_BCHW], dim=1), self.partial_channels)
-
-
-def _add_pool_and_skip(
-    state_BMHW: Tensor,
-    source: int,
-    statistics: Statistics,
-    mixing: CellMixing,
-    totals: list[list[Tensor]],
-) -> None:
-    pooled_edges = mixing.computed(source, "avg_pool_3x3")
-    if pooled_edges:
-        pooled_BMHW = average_pool(state_BMHW)
-        for edge in pooled_edges:
-            totals[EDGES[edge][1]].append(pooled_BMHW * mixing.weight(edge, "avg_pool_3x3"))
-    for edge in mixing.computed(source, "skip_connect"):
-        kept_BMHW = state_BMHW
-        if mixing.skip_dropout > 0 and statistics == "update":
-            kept_BMHW = F.dropout(state_BMHW, mixing.skip_dropout)  # another one for each edge
-        totals[EDGES[edge][1]].append(kept_BMHW * mixing.weight(edge, "skip_connect"))
 
 
 class NasBench201Supernet(Skeleton):
@@ -201,3 +204,12 @@ class NasBench201Supernet(Skeleton):
             computed_EO = computed_EO & active["cell"].bool().cpu()
         mixing = CellMixing(weights_EO, gates_E, computed_EO.tolist(), self.skip_dropout)
         return self.logits(images_BCHW, statistics, mixing)
+
+    def each(
+        self,
+        images_BCHW: Tensor,
+        candidates: Iterable[MixingWeights],
+        statistics: Statistics = "batch",
+    ) -> Iterator[Tensor]:
+        """logits_BK of each candidate; little is common to them."""
+        return (self(images_BCHW, weights, statistics=statistics) for weights in candidates)

@@ -6,17 +6,22 @@ and one call computes them all. `chosen` names the edges of a stack that are wan
 all of them, which needs no indexing.
 
 Shapes: B batch, C (or I) input channels, O output channels, H height, W width, E edges,
-K kernel size, R = B*H*W rows. Tensors are channels_last, so that an image is a table of rows.
+S the edges of several stacks, K kernel size, R = B*H*W rows. Tensors are channels_last, so that an
+image is a table of rows.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.protocols import Statistics
+from nasrun.spaces.batch_norm import BatchNorm
 from nasrun.spaces.convolution import convolve
 
 WIDEST_COMPOSED = 16
@@ -45,39 +50,38 @@ def _choose(stack: Tensor, chosen: list[int] | None) -> Tensor:
 
 
 class Separable(nn.Module):
-    """E depthwise convolutions, each followed by a pointwise one: one convolution call.
+    """E depthwise convolutions, each followed by a pointwise one.
 
     Nothing happens between the two, so the pair is exactly one dense convolution, whose kernel is
-    the product of both: kernel[o, i, :, :] = pointwise[o, i] * depthwise[i, :, :].
+    the product of both: see `compose`.
     """
 
     def __init__(
         self, num_edges: int, channels: int, kernel_size: int, stride: int = 1, dilation: int = 1
     ) -> None:
         super().__init__()
-        self.stride, self.dilation = stride, dilation
+        self.channels, self.stride, self.dilation = channels, stride, dilation
         self.depthwise_ECKK = _kernel(
             num_edges, channels, kernel_size, kernel_size, fan_in=kernel_size**2
         )
         self.pointwise_EOI = _kernel(num_edges, channels, channels, fan_in=channels)
 
-    def forward(self, images_BCHW: Tensor, chosen: list[int] | None = None) -> Tensor:
+    def forward(
+        self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
+    ) -> Tensor:
         """The images have C channels, read by every edge, or E*C, a part for each edge."""
-        depthwise_ECKK = _choose(self.depthwise_ECKK, chosen)
+        groups = images_BCHW.shape[1] // self.channels
+        return convolve(images_BCHW, kernel_NIKK, self.stride, self.dilation, groups, bias_N)
+
+    def apart(self, images_BCHW: Tensor, chosen: list[int] | None) -> Tensor:
+        """As two calls, for kernels that are too wide to be composed."""
         pointwise_EOI = _choose(self.pointwise_EOI, chosen)
-        num_edges, channels = pointwise_EOI.shape[:2]
-        if channels > WIDEST_COMPOSED:
-            if images_BCHW.shape[1] == channels:
-                images_BCHW = torch.cat([images_BCHW] * num_edges, dim=1)
-            depthwise = depthwise_ECKK.flatten(0, 1)[:, None]
-            images_BCHW = convolve(
-                images_BCHW, depthwise, self.stride, self.dilation, len(depthwise)
-            )
-            pointwise = pointwise_EOI.flatten(0, 1)[..., None, None]
-            return F.conv2d(images_BCHW, pointwise, groups=num_edges)
-        kernel = (pointwise_EOI[..., None, None] * depthwise_ECKK[:, None]).flatten(0, 1)
-        groups = images_BCHW.shape[1] // channels
-        return convolve(images_BCHW, kernel, self.stride, self.dilation, groups)
+        num_edges = len(pointwise_EOI)
+        if images_BCHW.shape[1] == self.channels:
+            images_BCHW = torch.cat([images_BCHW] * num_edges, dim=1)
+        depthwise = _choose(self.depthwise_ECKK, chosen).flatten(0, 1)[:, None]
+        images_BCHW = convolve(images_BCHW, depthwise, self.stride, self.dilation, len(depthwise))
+        return F.conv2d(images_BCHW, pointwise_EOI.flatten(0, 1)[..., None, None], groups=num_edges)
 
 
 class Pointwise(nn.Module):
@@ -87,8 +91,11 @@ class Pointwise(nn.Module):
         super().__init__()
         self.weight_OI = _kernel(channels_out, channels_in, fan_in=channels_in)
 
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        return as_images(as_rows(images_BCHW) @ self.weight_OI.T, images_BCHW)
+    def forward(
+        self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
+    ) -> Tensor:
+        rows = F.linear(as_rows(images_BCHW), kernel_NIKK.flatten(1), bias_N)
+        return as_images(rows, images_BCHW)
 
 
 class FactorisedReduce(nn.Module):
@@ -102,29 +109,123 @@ class FactorisedReduce(nn.Module):
         super().__init__()
         self.weight_EOI = _kernel(num_edges, channels_out, channels_in, fan_in=channels_in)
 
-    def forward(self, images_BCHW: Tensor, chosen: list[int] | None = None) -> Tensor:
-        weight_EOI = _choose(self.weight_EOI, chosen)
-        upper_left, lower_right = weight_EOI[..., None, None].chunk(2, dim=1)
-        kernel = torch.cat([F.pad(upper_left, (0, 1, 0, 1)), F.pad(lower_right, (1, 0, 1, 0))], 1)
+    def kernel(self) -> Tensor:
+        """kernel_EOIKK"""
+        upper_left, lower_right = self.weight_EOI[..., None, None].chunk(2, dim=1)
+        parts = [F.pad(upper_left, (0, 1, 0, 1)), F.pad(lower_right, (1, 0, 1, 0))]
+        return torch.cat(parts, dim=1)
+
+    def forward(
+        self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
+    ) -> Tensor:
         height, width = images_BCHW.shape[2:]
         if height % 2 or width % 2:
             images_BCHW = F.pad(images_BCHW, (0, width % 2, 0, height % 2))
-        return F.conv2d(images_BCHW, kernel.flatten(0, 1), stride=2)
+        return F.conv2d(images_BCHW, kernel_NIKK, bias_N, stride=2)
 
 
-def average_pool(images_BCHW: Tensor, stride: int) -> Tensor:
+Convolution = Separable | Pointwise | FactorisedReduce
+Kernels = Mapping[Convolution, Tensor]
+"""kernel_EOIKK of convolutions of E edges."""
+
+
+def compose(convolutions: Iterable[Convolution]) -> Kernels:
+    """The kernels of all convolutions but of separable ones that are too wide.
+
+    Of a separable one, kernel[e, o, i, :, :] = pointwise[e, o, i] * depthwise[e, i, :, :]: of all
+    that have one shape in a single product.
+    """
+    kernels: dict[Convolution, Tensor] = {}
+    by_shape = defaultdict(list)
+    for convolution in convolutions:
+        if isinstance(convolution, FactorisedReduce):
+            kernels[convolution] = convolution.kernel()
+        elif isinstance(convolution, Pointwise):
+            kernels[convolution] = convolution.weight_OI[None, ..., None, None]
+        elif convolution.channels <= WIDEST_COMPOSED:
+            by_shape[convolution.depthwise_ECKK.shape[1:]].append(convolution)
+    for alike in by_shape.values():
+        depthwise_SCKK = torch.cat([separable.depthwise_ECKK for separable in alike])
+        pointwise_SOI = torch.cat([separable.pointwise_EOI for separable in alike])
+        composed_SOIKK = pointwise_SOI[..., None, None] * depthwise_SCKK[:, None]
+        parts = torch.split(composed_SOIKK, [len(one.pointwise_EOI) for one in alike])
+        kernels.update(zip(alike, parts, strict=True))
+    return kernels
+
+
+def convolve_and_norm(
+    images_BCHW: Tensor,
+    convolution: Convolution,
+    norm: BatchNorm,
+    kernels: Kernels,
+    statistics: Statistics,
+    *,
+    chosen: list[int] | None = None,
+    scale_N: Tensor | None = None,
+) -> Tensor:
+    """A convolution and its batch norm, of all edges or of the `chosen` ones; see `BatchNorm`.
+
+    Running statistics fold into the kernel, so that batch norm costs no pass over the images.
+    """
+    kernel_EOIKK = kernels.get(convolution)
+    if kernel_EOIKK is None:
+        assert isinstance(convolution, Separable)
+        images_BCHW = convolution.apart(images_BCHW, chosen)
+        return norm(images_BCHW, statistics, chosen=chosen, scale_N=scale_N)
+    kernel_NIKK = _choose(kernel_EOIKK, chosen).flatten(0, 1)
+    if statistics == "running":
+        factor_N, shift_N = norm.factor_and_shift(chosen, scale_N)
+        return convolution(images_BCHW, kernel_NIKK * factor_N[:, None, None, None], shift_N)
+    images_BCHW = convolution(images_BCHW, kernel_NIKK)
+    return norm(images_BCHW, statistics, chosen=chosen, scale_N=scale_N)
+
+
+class AveragePool(nn.Module):
     """3x3 average pooling that leaves the padding out of the average.
 
     As a depthwise convolution: ten times faster than `F.avg_pool2d` for few channels_last channels.
     """
-    channels, height, width = images_BCHW.shape[1:]
-    kernel = images_BCHW.new_ones(channels, 1, 3, 3)
-    sums = F.conv2d(images_BCHW, kernel, stride=stride, padding=1, groups=channels)
-    ones = images_BCHW.new_ones(1, 1, height, width)
-    counts = F.conv2d(ones, kernel[:1], stride=stride, padding=1)
-    return sums / counts
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self._constants: dict[object, tuple[Tensor, Tensor]] = {}
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        kernel, counts_HW = self._of(images_BCHW)
+        channels = images_BCHW.shape[1]
+        return F.conv2d(images_BCHW, kernel, None, self.stride, 1, groups=channels) / counts_HW
+
+    def _of(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """A kernel of ones, and how many pixels each average has; made once for a shape."""
+        channels, *size = images_BCHW.shape[1:]
+        key = (channels, *size, images_BCHW.dtype, images_BCHW.device)
+        if key not in self._constants:
+            kernel = images_BCHW.new_ones(channels, 1, 3, 3)
+            ones = images_BCHW.new_ones(1, 1, *size)
+            counts = F.conv2d(ones, kernel[:1], stride=self.stride, padding=1)
+            self._constants[key] = kernel, counts.to(images_BCHW.dtype)
+        return self._constants[key]
 
 
-def max_pool(images_BCHW: Tensor, stride: int) -> Tensor:
+class MaxPool(nn.Module):
     """3x3 max pooling."""
-    return F.max_pool2d(images_BCHW, 3, stride=stride, padding=1)
+
+    def __init__(self, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            return F.max_pool2d(images_BCHW, 3, stride=self.stride, padding=1)
+        # Ten times faster for few channels_last channels on a CPU; its gradient would be slower.
+        rows_BHWC = images_BCHW.permute(0, 2, 3, 1)
+        padded = F.pad(rows_BHWC, (0, 0, 1, 1, 1, 1), value=-torch.inf)
+        columns = _largest_of_three(padded, 1, self.stride)
+        return _largest_of_three(columns, 2, self.stride).permute(0, 3, 1, 2)
+
+
+def _largest_of_three(values: Tensor, dim: int, stride: int) -> Tensor:
+    """The maximum of each window of 3 neighbours along `dim`."""
+    first, second, third = values.unfold(dim, 3, stride).unbind(-1)
+    return torch.maximum(torch.maximum(first, second), third)

@@ -21,7 +21,7 @@ Shapes: B batch, C channels, E = 3 edges, O = 4 operations, F = 4*C values of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -102,6 +102,15 @@ class ToySupernet(nn.Module):
             gains_E = gains_E * gates["cell"]
         unit_EKF = _unit(self.directions_EKF)
         return torch.einsum("bef,ekf,e->bk", bands(images_BCHW), unit_EKF, gains_E)
+
+    def each(
+        self,
+        images_BCHW: Tensor,
+        candidates: Iterable[MixingWeights],
+        statistics: Statistics = "batch",
+    ) -> Iterator[Tensor]:
+        """logits_BK of each candidate."""
+        return (self(images_BCHW, weights, statistics=statistics) for weights in candidates)
 
 
 class ToyNetwork(nn.Module):

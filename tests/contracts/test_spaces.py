@@ -327,6 +327,22 @@ def test_scoring_leaves_no_trace(relaxed, shape, statistics):
         assert torch.equal(tensor, before[name]), name
 
 
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+def test_each_candidate_equals_a_call(relaxed, shape, statistics):
+    torch.manual_seed(0)
+    supernet = relaxed.supernet(shape)
+    candidates = [
+        mixing_weights(relaxed),
+        relaxed.one_hot(relaxed.sample(np.random.default_rng(0))),
+    ]
+    supernet(inputs(shape), candidates[0])
+    with torch.no_grad():
+        found = list(supernet.each(inputs(shape), iter(candidates), statistics))
+        for logits_BK, weights in zip(found, candidates, strict=True):
+            called = supernet(inputs(shape), weights, statistics=statistics)
+            torch.testing.assert_close(logits_BK, called, rtol=1e-3, atol=1e-4)
+
+
 def test_supernet_and_network_may_be_channels_last(relaxed, shape, rng):
     torch.manual_seed(0)
     genotype, weights = relaxed.sample(rng), mixing_weights(relaxed)

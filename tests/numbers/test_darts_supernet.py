@@ -12,14 +12,20 @@ from torch import Tensor
 from nasrun.errors import UsageError
 from nasrun.protocols import Statistics, TaskShape
 from nasrun.spaces import darts_network, stacked
-from nasrun.spaces.darts_edges import OPERATIONS, CellMixing, StateEdges
+from nasrun.spaces.darts_edges import (
+    EDGES_OF_STATE,
+    OPERATIONS,
+    CellMixing,
+    StateEdges,
+    state_mixings,
+)
 from nasrun.spaces.darts_supernet import (
     NUM_EDGES,
     DartsSupernet,
     PartialChannels,
     edge_index,
 )
-from nasrun.spaces.stacked import FactorisedReduce, Separable
+from nasrun.spaces.stacked import AveragePool, FactorisedReduce, MaxPool, Separable, compose
 from nasrun.spaces.supernet_stems import ImageNetStem
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
@@ -126,6 +132,32 @@ def test_sizes_and_gates(shape: TaskShape, partial: int, cells: int) -> None:
     check_equal(fast, slow, images, weights, "batch", gates=gates)
 
 
+@pytest.mark.parametrize("statistics", ["batch", "running"])
+@pytest.mark.parametrize(("partial", "cells"), [(4, 3), (1, 1)])
+@pytest.mark.parametrize("built", ["all", "some"])
+def test_each_candidate_equals_a_call(
+    statistics: Statistics, partial: int, cells: int, built: str
+) -> None:
+    fast, slow = make(
+        DIGITS, partial=partial, cells=cells, active=masks() if built != "all" else None
+    )
+    images, first = draw(DIGITS, len(WITHOUT_NONE))
+    candidates = [first, draw(DIGITS, len(WITHOUT_NONE))[1]]
+    before = [buffer.clone() for buffer in fast.buffers()]
+    with torch.no_grad():
+        for logits, weights in zip(
+            fast.each(images, candidates, statistics), candidates, strict=True
+        ):
+            torch.testing.assert_close(
+                logits, fast(images, weights, statistics=statistics), **EXACT
+            )
+            if built == "all":
+                torch.testing.assert_close(
+                    logits, slow(images, weights, statistics=statistics), **EXACT
+                )
+    assert all(map(torch.equal, before, fast.buffers()))
+
+
 def masks() -> dict[str, Tensor]:
     """All operations on some edges, none on others, one operation that is nowhere active."""
     generator = torch.Generator().manual_seed(3)
@@ -230,9 +262,10 @@ def test_separate_convolutions_equal_composed_ones(monkeypatch: pytest.MonkeyPat
     torch.manual_seed(0)
     convolve = Separable(3, 4, 5, stride=2, dilation=2).double()
     images = torch.randn(2, 4, 9, 9, dtype=torch.float64)
-    composed = convolve(images, [0, 2])
+    composed = convolve(images, compose([convolve])[convolve][[0, 2]].flatten(0, 1))
     monkeypatch.setattr(stacked, "WIDEST_COMPOSED", 3)
-    torch.testing.assert_close(convolve(images, [0, 2]), composed, **EXACT)
+    assert not compose([convolve])
+    torch.testing.assert_close(convolve.apart(images, [0, 2]), composed, **EXACT)
 
 
 def test_skip_dropout_acts_on_training_only() -> None:
@@ -251,10 +284,11 @@ def test_skip_dropout_acts_on_training_only() -> None:
 
 def test_skip_dropout_keeps_half_and_doubles_it() -> None:
     everything = [[True]] * NUM_EDGES
-    edges = StateEdges([0, 2, 5, 9], ("skip_connect",), everything, 3, stride=1)
-    mixing = CellMixing(torch.full((NUM_EDGES, 1), 10.0), None, everything, "update", 0.5)
+    edges = StateEdges(EDGES_OF_STATE[0], ("skip_connect",), everything, 3, stride=1)
+    states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3)
+    mixing = CellMixing(states, None, everything, {}, "update", 0.5)
     torch.manual_seed(0)
-    rows = edges(torch.ones(2, 3, 16, 16), torch.zeros(512, 12), mixing)
+    rows = edges(torch.ones(2, 3, 16, 16), torch.zeros(512, 12), states[0], mixing)
     assert set(rows.unique().tolist()) == {0.0, 20.0}
     assert rows.mean().item() == pytest.approx(10, abs=0.5)
     assert not torch.equal(rows[:, :3], rows[:, 3:6])  # each edge drops its own elements
@@ -275,3 +309,16 @@ def test_impossible_settings_are_refused(settings: dict[str, object], message: s
     possible = {"shape": DIGITS, "operations": OPERATIONS, "channels": 4, "cells": 3}
     with pytest.raises(UsageError, match=message):
         DartsSupernet(**{**possible, **settings})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(5, 8), (1, 2)])
+def test_pools_equal_those_of_torch(stride: int, size: tuple[int, int]) -> None:
+    """With gradients and without, which are two ways for the maximum."""
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    expected = torch.nn.functional.max_pool2d(images, 3, stride, padding=1)
+    with torch.no_grad():
+        assert torch.equal(MaxPool(stride)(images), expected)
+    assert torch.equal(MaxPool(stride)(images), expected)
+    pooled = torch.nn.functional.avg_pool2d(images, 3, stride, 1, count_include_pad=False)
+    torch.testing.assert_close(AveragePool(stride)(images), pooled, **EXACT)

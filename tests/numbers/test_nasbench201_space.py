@@ -241,7 +241,7 @@ def test_batch_norm_with_a_scale_per_edge(num_edges):
     for dtype in (torch.float32, torch.float64):
         x, scale = images.to(dtype).requires_grad_(), scale_E.to(dtype).requires_grad_()
         if dtype == torch.float32:
-            output = norm(x, "batch", scale_E=scale)
+            output = norm(x, "batch", scale_N=scale.repeat_interleave(3))
         else:
             centred = x - x.mean((0, 2, 3), keepdim=True)
             variance = centred.pow(2).mean((0, 2, 3), keepdim=True)

@@ -145,7 +145,11 @@ class EdgeMajorCell(nn.Module):
         )
 
     def forward(
-        self, before_previous: Tensor, previous: Tensor, weights_EO: Tensor, gates_E: Tensor
+        self,
+        before_previous: Tensor,
+        previous: Tensor,
+        weights_EO: Tensor,
+        gates_E: Tensor | None,
     ) -> Tensor:
         states = [self.preprocess[0](before_previous), self.preprocess[1](previous)]
         edge = 0
@@ -153,7 +157,7 @@ class EdgeMajorCell(nn.Module):
             outputs = []
             for state in range(node + 2):
                 output = self.edges[edge](states[state], weights_EO[edge])
-                outputs.append(gates_E[edge] * output)
+                outputs.append(output if gates_E is None else gates_E[edge] * output)
                 edge += 1
             states.append(sum(outputs[1:], outputs[0]))
         return torch.cat(states[2:], dim=1)
@@ -208,8 +212,8 @@ class EdgeMajorSupernet(nn.Module):
         before_previous = previous = self.stem(images)
         for position, cell in enumerate(self.cells):
             kind = "reduce" if position in self.reductions else "normal"
-            gates_E = torch.ones(14, dtype=images.dtype) if gates is None else gates[kind]
-            output = cell(before_previous, previous, weights[kind], gates_E.to(images.device))
+            gates_E = None if gates is None else gates[kind]
+            output = cell(before_previous, previous, weights[kind], gates_E)
             before_previous, previous = previous, output
         return self.classifier(previous.mean((2, 3)))
 
@@ -279,7 +283,7 @@ def pairs(
             for row, node in enumerate(nodes):
                 target = cell.edges[source.edges[node]].operations[name]
                 if name in source.pools:
-                    pair_norm(target[1], source.pool_norm, source.pools.index(name))
+                    pair_norm(target[1], source.pool_norm, list(source.pools).index(name))
                 elif name in source.stacks:
                     pair_stack(target, source.stacks[name], row)
 
