@@ -7,15 +7,16 @@ the search is over. Shapes: N held-out architectures, L labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from nasrun import plots
 from nasrun.labels import Labels, validation_error
 from nasrun.prediction import Prediction, Ranking
 from nasrun.protocols import ArchGraph, Evaluation, StepReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NUM_EACH_STEP = 500  # held-out architectures behind a step's tau
 NUM_AT_THE_END = 20_000  # and behind the last one's: all the rest of nasbench201
@@ -115,6 +116,8 @@ class Insight:
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
         """What there is to see at the end, each with the name of its file."""
+        from nasrun import plots  # imports matplotlib
+
         if len(self._labels) > 1:
             name = "validation error" if self._evaluator is None else "regret"
             yield "best_so_far", plots.best_so_far(self.best_so_far(), name)

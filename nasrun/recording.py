@@ -6,16 +6,16 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
 
-from nasrun import drawing, plots
 from nasrun.genotype import Genotype
 from nasrun.protocols import Evaluation, MixingWeights
 from nasrun.runs import RunFolder, now
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_SHARE_OF_TIME = 0.1
 
@@ -69,6 +69,8 @@ class RunRecorder:
         self, step: int, weights: MixingWeights, operations: Sequence[str], *, always: bool
     ) -> None:
         """Heat maps; see `_drawing`."""
+        from nasrun import plots  # matplotlib: half a second that the first step need not wait for
+
         with self._drawing(always) as wanted:
             for name, weights_EO in weights.items() if wanted else ():
                 image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
@@ -78,6 +80,8 @@ class RunRecorder:
         """A picture of the cell, when it is not the one that was drawn last; see `_drawing`."""
         with self._drawing(always) as wanted:
             if wanted and genotype != self._last_drawn:
+                from nasrun import drawing
+
                 image = drawing.image(genotype)
                 self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
                 self._last_drawn = genotype
@@ -92,6 +96,10 @@ class RunRecorder:
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """A plot, as `<name>.png` in the folder and as a picture in TensorBoard."""
+        from matplotlib.image import imsave
+
+        from nasrun import plots
+
         image = plots.pixels(figure)
         with self._folder.replacing(f"{name}.png") as path:
             imsave(path, image)

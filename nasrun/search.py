@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from nasrun import build, drawing
+from nasrun import build
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
 from nasrun.genotype import Genotype
@@ -304,5 +304,7 @@ def run_retrain(
 
 
 def write_genotype(folder: RunFolder, genotype: Genotype) -> None:
+    from nasrun import drawing  # imports matplotlib
+
     folder.write_json("genotype.json", genotype.to_json())
     drawing.draw(genotype, folder.path / "cells.svg")

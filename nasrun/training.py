@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nasrun.device import Device
 from nasrun.errors import RunError
+from nasrun.optimisers import SGD
 from nasrun.protocols import Batch, Dataset, Split
 from nasrun.schedule import Shape, make_schedule
 
@@ -112,7 +113,7 @@ class WeightUpdate:
         warmup_epochs: int = 0,
     ) -> None:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        self.optimiser = torch.optim.SGD(
+        self.optimiser = SGD(
             self.parameters,
             lr=learning_rate,
             momentum=momentum,

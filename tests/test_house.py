@@ -23,7 +23,7 @@ ORDER = (
     {"nasbench101_table", "nasbench201_table"},
     {"tables"},
     {"protocols", "help", "build"},
-    {"prediction", "scoring", "schedule", "imagenet16_files"},
+    {"prediction", "scoring", "schedule", "optimisers", "imagenet16_files"},
     {"plots"},
     {"drawing", "report"},
     {"completion", "hydra_errors", "costs", "training", "labels"},

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun.errors import require
+from nasrun.optimisers import Adam
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.protocols import Progress
 
@@ -75,7 +76,7 @@ def pretrain(
     num_features = encoder[f"bias{len(encoder) // 2 - 1}"].shape[-1]
     encoder = trainable(encoder)
     head = trainable(layers([num_features, settings.projection], num_members, generator))
-    optimiser = torch.optim.Adam([*encoder.values(), *head.values()], fused=True)
+    optimiser = Adam([*encoder.values(), *head.values()], fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=settings.num_steps
     )

@@ -27,6 +27,7 @@ from torch.nn import functional
 from nasrun import encoder_cache
 from nasrun.encodings import CODES, Code, CodeName, code_from_state, standardised_ranks
 from nasrun.errors import require
+from nasrun.optimisers import AdamW
 from nasrun.prediction import Prediction, Unlabelled
 from nasrun.predictors.contrastive import Contrast, pretrain
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
@@ -169,7 +170,7 @@ class DCL:
         head = trainable(
             self._layers([self.encoder_widths[-1], *self.head_widths, 1], self.generator)
         )
-        optimiser = torch.optim.AdamW(
+        optimiser = AdamW(
             [
                 {"params": list(encoder.values()), "lr": self.encoder_learning_rate},
                 {"params": list(head.values()), "lr": self.head_learning_rate},

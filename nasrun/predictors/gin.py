@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from nasrun.encodings import standardised_ranks
 from nasrun.errors import require
+from nasrun.optimisers import Adam
 from nasrun.prediction import Prediction, Unlabelled
 from nasrun.protocols import ArchGraph, Progress
 from nasrun.randomness import RandomStreams
@@ -82,7 +83,7 @@ class GIN:
         union = united(graphs, self.operations)
         targets_N = torch.from_numpy(standardised_ranks(values_N)).float()
         network = self._new_network()
-        optimiser = torch.optim.Adam(
+        optimiser = Adam(
             network.parameters(),
             lr=self.learning_rate,
             betas=BETAS,

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from nasrun.encodings import PathBits, standardised_ranks
 from nasrun.errors import require
+from nasrun.optimisers import Adam
 from nasrun.prediction import Prediction, Unlabelled
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.protocols import ArchGraph, Progress
@@ -82,7 +83,7 @@ class PathMLP:
         targets_N = torch.from_numpy(standardised_ranks(values_N)).float()
         widths = [self.code.num_bits, *[self.width] * self.num_layers, 1]
         networks = trainable(layers(widths, self.num_members, self.generator))
-        optimiser = torch.optim.Adam(networks.values(), lr=self.learning_rate, fused=True)
+        optimiser = Adam(networks.values(), lr=self.learning_rate, fused=True)
         for _ in range(self.num_epochs):
             error_MN = (scores(networks, codes_ND) - targets_N).abs()
             optimiser.zero_grad()
