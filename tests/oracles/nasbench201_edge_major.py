@@ -62,17 +62,20 @@ class EdgeMajorCell(nn.Module):
             weights_EO[edge, column] * self.apply_operation(name, edge, images[:, : self.mixed])
             for column, name in enumerate(OPERATIONS)
         )
+        if self.k == 1:
+            return mixed if gate is None else gate * mixed
         joined = torch.cat([mixed, images[:, self.mixed :]], dim=1)
         batch, channels, height, width = joined.shape
         shuffled = joined.view(batch, self.k, channels // self.k, height, width).transpose(1, 2)
-        return gate * shuffled.reshape(joined.shape)
+        joined = shuffled.reshape(joined.shape)
+        return joined if gate is None else gate * joined
 
     def forward(self, images, weights_EO, gates_E):
         states = [images]
         for node in (1, 2, 3):
             states.append(
                 sum(
-                    self.edge(edge, states[source], weights_EO, gates_E[edge])
+                    self.edge(edge, states[source], weights_EO, gates_E and gates_E[edge])
                     for edge, (source, target) in enumerate(EDGES)
                     if target == node
                 )
@@ -105,7 +108,7 @@ class EdgeMajorSupernet(nn.Module):
 
     def forward(self, images, weights, gates=None, statistics="update"):
         self.set_statistics(statistics)
-        gates_E = torch.ones(6, dtype=images.dtype) if gates is None else gates["cell"]
+        gates_E = None if gates is None else list(gates["cell"])
         state = self.stem_norm(self.stem(images))
         for layer in self.layers:
             if isinstance(layer, EdgeMajorCell):
