@@ -14,8 +14,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nasrun.protocols import TaskShape
+from nasrun.spaces.darts_edges import NUM_EDGES
 from nasrun.spaces.darts_edges import OPERATIONS as DARTS_OPERATIONS
-from nasrun.spaces.darts_supernet import NUM_EDGES, DartsSupernet
+from nasrun.spaces.darts_supernet import DartsSupernet
 from nasrun.spaces.nasbench201 import EDGES, OPERATIONS
 from nasrun.spaces.nasbench201_supernet import NasBench201Supernet
 from nasrun.training import SGD

@@ -12,19 +12,17 @@ from torch import Tensor
 from nasrun.errors import UsageError
 from nasrun.protocols import Statistics, TaskShape
 from nasrun.spaces import darts_network, stacked
+from nasrun.spaces.darts_cell import PartialChannels
 from nasrun.spaces.darts_edges import (
     EDGES_OF_STATE,
+    NUM_EDGES,
     OPERATIONS,
     CellMixing,
     StateEdges,
+    edge_index,
     state_mixings,
 )
-from nasrun.spaces.darts_supernet import (
-    NUM_EDGES,
-    DartsSupernet,
-    PartialChannels,
-    edge_index,
-)
+from nasrun.spaces.darts_supernet import DartsSupernet
 from nasrun.spaces.stacked import AveragePool, FactorisedReduce, MaxPool, Separable, compose
 from nasrun.spaces.supernet_stems import ImageNetStem
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs

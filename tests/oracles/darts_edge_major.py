@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.spaces.batch_norm import BatchNorm
+from nasrun.spaces.darts_cell import Preprocess
 from nasrun.spaces.darts_edges import Convolutions, StateEdges
-from nasrun.spaces.darts_supernet import DartsSupernet, Preprocess
+from nasrun.spaces.darts_supernet import DartsSupernet
 from nasrun.spaces.stacked import FactorisedReduce
 
 
