@@ -7,13 +7,15 @@ training them. Shapes: B batch, C channels, H height, W width, K classes, N cand
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nasrun.device import Load
 from nasrun.genotype import Genotype
 from nasrun.protocols import (
     Batch,
@@ -26,7 +28,17 @@ from nasrun.protocols import (
     as_module,
 )
 from nasrun.scoring import Scores
-from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
+from nasrun.training import (
+    BatchStream,
+    LossAndLogits,
+    WeightUpdate,
+    halves,
+    portions,
+    train_epoch,
+)
+
+SIZES = "space.channels or space.cells"
+SCORING = Load("scoring of a candidate", None, f"strategy.fitness_images, {SIZES}")
 
 
 class SupernetScorer:
@@ -34,6 +46,7 @@ class SupernetScorer:
 
     Args:
         streams, progress: `None` takes those of the context.
+        group: of the configuration, to which the settings below belong.
         num_epochs, learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD
             with a cosine schedule, see `training.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
@@ -46,6 +59,7 @@ class SupernetScorer:
         *,
         streams: Streams | None = None,
         progress: Progress | None = None,
+        group: str = "strategy",
         num_epochs: int,
         learning_rate: float,
         learning_rate_min: float,
@@ -63,6 +77,7 @@ class SupernetScorer:
         self._streams = streams
         self._progress = progress or context.progress
         self._batch_size = batch_size or dataset.batch_size
+        self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
@@ -94,26 +109,30 @@ class SupernetScorer:
     ) -> dict[str, float]:
         """Like `weights`, `gates` and `active` are asked for each batch; see `Supernet`."""
         num_batches = self.train_stream.num_batches(self._batch_size)
+        mixture: dict[str, Any] = {}
+
+        def batches() -> Iterator[Batch]:
+            for batch in self.train_stream.one_pass(self._batch_size):
+                if before_batch is not None:
+                    before_batch()
+                mixture["weights"] = self.on_device(weights())
+                mixture["gates"] = None if gates is None else self.on_device(gates())
+                mixture["active"] = None if active is None else active()
+                yield batch
 
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
-            if before_batch is not None:
-                before_batch()
-            logits_BK = self.supernet(
-                images_BCHW,
-                self.on_device(weights()),
-                gates=None if gates is None else self.on_device(gates()),
-                active=None if active is None else active(),
-            )
+            logits_BK = self.supernet(images_BCHW, **mixture)
             return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
 
         with self._streams.global_torch("dropout"):
             return train_epoch(
-                self.train_stream.one_pass(self._batch_size),
+                batches(),
                 forward,
                 self.update,
                 self._device,
                 lambda done, loss: self._progress(done, num_batches, loss=loss),
+                self._load,
             )
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
@@ -159,8 +178,8 @@ class SupernetScorer:
         figures, losses = [], []
         for mixture in mixtures:
             on_device = {name: self.on_device(tensors) for name, tensors in mixture.items()}
-            with self._device.autocast():
-                logits_BK = self.supernet(images_BCHW, **on_device, statistics=statistics).float()
+            logits = partial(self._logits, images_BCHW, {**on_device, "statistics": statistics})
+            logits_BK = self._device.in_parts(SCORING, len(images_BCHW), logits)
             losses.append(functional.cross_entropy(logits_BK, labels_B, reduction="none"))
             loss = functional.cross_entropy(logits_BK, labels_B)
             accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
@@ -170,6 +189,12 @@ class SupernetScorer:
         figures_3N = torch.stack([*loss_and_accuracy_2N, comparison_noise(losses_NB)])
         loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
         return Scores(loss_N, accuracy_N, noise_N if len(losses) > 1 else None)
+
+    def _logits(self, images_BCHW: Tensor, mixture: dict[str, Any], parts: int) -> Tensor:
+        """logits_BK, float32; in parts, batch statistics are those of each part."""
+        with self._device.autocast():
+            parts_BK = [self.supernet(part, **mixture) for part in portions(images_BCHW, parts)]
+        return torch.cat(parts_BK).float()
 
     def on_device(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._device.torch) for name, tensor in tensors.items()}

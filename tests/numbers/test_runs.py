@@ -14,9 +14,7 @@ from nasrun.errors import UsageError
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
 
-
-def nothing() -> None:
-    pass
+SETTINGS = {"seed": 0}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
@@ -84,10 +82,10 @@ def test_checkpoint_round_trip_with_streams(tmp_path) -> None:
     streams.numpy("search").random(4)
     with RunFolder(tmp_path) as folder:
         state = {"work": {"weights": torch.arange(3.0)}, "phase": "search"}
-        Checkpoint(folder, "sig", streams).save(state, nothing, always=True)
+        Checkpoint(folder, SETTINGS, streams).save(state, always=True)
         expected = streams.numpy("search").random()
         fresh = RandomStreams(0)
-        checkpoint = Checkpoint(folder, "sig", fresh)
+        checkpoint = Checkpoint(folder, SETTINGS, fresh)
         loaded = checkpoint.load()
         assert loaded is not None
         checkpoint.restore_streams(loaded)
@@ -97,10 +95,10 @@ def test_checkpoint_round_trip_with_streams(tmp_path) -> None:
 
 def test_a_cut_checkpoint_gives_way_to_the_previous_one(tmp_path) -> None:
     with RunFolder(tmp_path) as folder:
-        checkpoint = Checkpoint(folder, "sig", RandomStreams(0))
+        checkpoint = Checkpoint(folder, SETTINGS, RandomStreams(0))
         assert checkpoint.load() is None
         for step in (1, 2):
-            checkpoint.save({"step": step}, nothing, always=True)
+            checkpoint.save({"step": step}, always=True)
         content = (tmp_path / FILE).read_bytes()
         (tmp_path / FILE).write_bytes(content[: len(content) // 2])
         assert checkpoint.load()["step"] == 1
@@ -110,9 +108,9 @@ def test_a_cut_checkpoint_gives_way_to_the_previous_one(tmp_path) -> None:
 
 def test_a_checkpoint_of_another_configuration_is_refused(tmp_path) -> None:
     with RunFolder(tmp_path) as folder:
-        Checkpoint(folder, "one", RandomStreams(0)).save({}, nothing, always=True)
+        Checkpoint(folder, {"seed": 0}, RandomStreams(0)).save({}, always=True)
         with pytest.raises(UsageError, match="belongs to another configuration"):
-            Checkpoint(folder, "two", RandomStreams(0)).load()
+            Checkpoint(folder, {"seed": 1}, RandomStreams(0)).load()
 
 
 def test_a_hostile_checkpoint_is_not_unpickled(tmp_path) -> None:
@@ -122,18 +120,18 @@ def test_a_hostile_checkpoint_is_not_unpickled(tmp_path) -> None:
 
     with RunFolder(tmp_path) as folder:
         torch.save({"format": 1, "payload": Payload()}, tmp_path / FILE)
-        assert Checkpoint(folder, "sig", RandomStreams(0)).load() is None
+        assert Checkpoint(folder, SETTINGS, RandomStreams(0)).load() is None
         assert not (tmp_path / "owned").exists()
 
 
 def test_saving_is_skipped_only_while_it_would_cost_too_much(tmp_path) -> None:
     with RunFolder(tmp_path) as folder:
-        checkpoint = Checkpoint(folder, "sig", RandomStreams(0))
-        checkpoint.save({"step": 1}, nothing, always=False)
+        checkpoint = Checkpoint(folder, SETTINGS, RandomStreams(0))
+        checkpoint.save({"step": 1}, always=False)
         checkpoint._cost_s = 3600.0
-        checkpoint.save({"step": 2}, nothing, always=False)
+        checkpoint.save({"step": 2}, always=False)
         assert torch.load(tmp_path / FILE, weights_only=True)["step"] == 1
-        checkpoint.save({"step": 3}, nothing, always=True)
+        checkpoint.save({"step": 3}, always=True)
         assert torch.load(tmp_path / FILE, weights_only=True)["step"] == 3
 
 
