@@ -91,11 +91,15 @@ class Checkpoint:
         self._streams.load_state_dict(state["streams"])
 
     def _read(self, name: str) -> dict[str, Any] | None:
+        """`None` for what is broken, or no checkpoint at all."""
         with self._folder.in_words(name):
             content = read_tensors(self._folder.path / name)
-        if content is not None:
-            self._check(name, content)
-        return content
+        if content is None or "format" not in content:
+            return None
+        self._check(name, content)
+        lengths = content.get("append_only")
+        sound = isinstance(lengths, dict) and all(type(one) is int for one in lengths.values())
+        return content if sound else None
 
     def _lost(self, content: Mapping[str, Any]) -> str | None:
         lost = self._folder.shorter_than(content["append_only"])
@@ -121,8 +125,10 @@ class Checkpoint:
                 f"{content.get('format')}, this version reads {FORMAT}): go on with that version, "
                 f"or {anew}"
             )
-        if content["settings"] != self._settings:
-            changes = config.differences(content["settings"], self._settings)
+        settings = content.get("settings")
+        if settings != self._settings:
+            settings = settings if isinstance(settings, dict) else {}
+            changes = config.differences(settings, self._settings)
             raise UsageError(
                 f"{where} belongs to another configuration than .hydra/config.yaml beside it "
                 f"({changes}): put that back as it was, or {anew}"

@@ -18,13 +18,13 @@ import torch
 from nasrun import build, drawing
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig, decisive
-from nasrun.errors import RunError
+from nasrun.errors import RunError, UsageError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
-from nasrun.protocols import MixingWeights, StepReport
+from nasrun.protocols import MixingWeights, StepReport, as_module
 from nasrun.recording import RunRecorder
-from nasrun.retrain import Retraining, measure_network, network_size
+from nasrun.retrain import Retraining, network_size
 from nasrun.runs import RunFolder
 from nasrun.tensor_files import num_bytes, write_tensors
 from nasrun.ui import Display
@@ -150,11 +150,19 @@ def drive(
 
 
 def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
-    """Put everything back where the checkpoint has it."""
-    work.load_state_dict(saved["work"])
-    session.checkpoint.restore_streams(saved)
-    session.parts.update(saved["parts"])
-    return Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
+    """Put everything back where the checkpoint has it; raises `UsageError` where it does not fit,
+    as after a change of the program."""
+    try:
+        work.load_state_dict(saved["work"])
+        session.checkpoint.restore_streams(saved)
+        session.parts.update(saved["parts"])
+        return Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        folder = session.folder.path
+        raise UsageError(
+            f"the checkpoint in {folder} does not fit this version of nasrun ({error!r:.200}): go "
+            f"on with the version that run.json names, or start anew, nasrun search --from {folder}"
+        ) from error
 
 
 @contextmanager
@@ -342,7 +350,9 @@ def bytes_written(
     if wiring.settings.retrain.epochs > 0:
         genotype = genotype or wiring.space.sample(np.random.default_rng(0))
         size = network_size(wiring.settings.retrain)
-        model = 4 * measure_network(wiring, genotype, size)[0]
+        with torch.device("meta"):  # sizes without contents
+            network = wiring.space.network(genotype, wiring.dataset.shape, size)
+        model = num_bytes(as_module(network).state_dict())
     return 3 * max(checkpoint, 2 * model) + model + RECORDS
 
 
