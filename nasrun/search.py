@@ -18,6 +18,7 @@ import torch
 from nasrun import build, drawing
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig, decisive
+from nasrun.device import is_out_of_memory
 from nasrun.errors import RunError, UsageError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
@@ -158,6 +159,8 @@ def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
         session.parts.update(saved["parts"])
         return Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         folder = session.folder.path
         raise UsageError(
             f"the checkpoint in {folder} does not fit this version of nasrun ({error!r:.200}): go "
