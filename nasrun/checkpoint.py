@@ -73,17 +73,21 @@ class Checkpoint:
             content = self._read(name)
             problem = "is broken" if content is None else self._lost(content)
             if content is not None and problem is None:
-                self._go_back(
-                    content["append_only"], problems, f"the run goes on from {name}", tell
-                )
+                self._folder.cut_back(content["append_only"])
+                if problems:
+                    tell(f"{problems[0]}: the run goes on from {name}")
+                    self._folder.remove(FILE)  # the next one would put it in the place of this
                 return content
             problems.append(f"{name} {problem}")
-        if len(problems) == 2:
+        if PREVIOUS in present:
             raise UsageError(
                 f"{self._folder.path} cannot be gone on with: {' and '.join(problems)}; to start "
-                f"from its beginning, delete both and type nasrun resume {self._folder.path}"
+                "from its beginning, delete what it has of these and type nasrun resume "
+                f"{self._folder.path}"
             )
-        self._go_back({}, problems, "the run starts from its beginning", tell)
+        self._folder.cut_back({})
+        if problems:
+            tell(f"{problems[0]}: the run starts from its beginning")
         return None
 
     def restore_streams(self, state: Mapping[str, Any]) -> None:
@@ -92,7 +96,7 @@ class Checkpoint:
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """`None` for what is broken, or no checkpoint at all."""
-        with self._folder.in_words(name):
+        with self._folder.in_words(name, "read"):
             content = read_tensors(self._folder.path / name)
         if content is None or "format" not in content:
             return None
@@ -104,17 +108,6 @@ class Checkpoint:
     def _lost(self, content: Mapping[str, Any]) -> str | None:
         lost = self._folder.shorter_than(content["append_only"])
         return f"has more lines than are left in {' and '.join(lost)}" if lost else None
-
-    def _go_back(
-        self,
-        lengths: Mapping[str, int],
-        problems: list[str],
-        then: str,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._folder.cut_back(lengths)
-        if problems:
-            tell(f"{' and '.join(problems)}: {then}")
 
     def _check(self, name: str, content: Mapping[str, Any]) -> None:
         where = self._folder.path / name

@@ -113,15 +113,19 @@ class RunFolder:
             yield path
 
     @contextlib.contextmanager
-    def in_words(self, name: str) -> Iterator[None]:
+    def in_words(self, name: str, deed: str = "write") -> Iterator[None]:
         """Within the context, a failure of the system becomes a `RunError` about the file."""
         try:
             yield
         except OSError as error:
             raise RunError(
-                f"cannot write {self.path / name}: {error.strerror or error}; when that is mended, "
+                f"cannot {deed} {self.path / name}: {error.strerror or error}; when that is mended, "
                 f"`nasrun resume {self.path}` goes on"
             ) from error
+
+    def remove(self, name: str) -> None:
+        with self.in_words(name):
+            (self.path / name).unlink()
 
     def appended(self, name: str) -> AppendedFile:
         """An append-only file, opened."""

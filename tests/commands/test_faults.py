@@ -245,6 +245,24 @@ def test_a_second_process_in_the_same_folder_says_who_has_it(capsys) -> None:
     search()
 
 
+def test_a_crash_between_the_result_and_the_mark(twin: list[Any], monkeypatch) -> None:
+    class Crash(BaseException):
+        pass
+
+    def crash() -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "update", nth(RunFolder.update, 1, crash))
+        with pytest.raises(Crash):
+            search()
+    assert outcome("run") == twin
+    Path("run/run.json").write_text(json.dumps({**read("run/run.json"), "status": "running"}))
+    main(["resume", "run"])
+    assert read("run/run.json")["status"] == "done"
+    assert outcome("run") == twin
+
+
 # ---------------------------------------------------------------------------- guards
 
 
