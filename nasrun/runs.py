@@ -119,8 +119,8 @@ class RunFolder:
             yield
         except OSError as error:
             raise RunError(
-                f"cannot {deed} {self.path / name}: {error.strerror or error}; when that is mended, "
-                f"`nasrun resume {self.path}` goes on"
+                f"cannot {deed} {self.path / name}: {error.strerror or error}; when that is "
+                f"mended, `nasrun resume {self.path}` goes on"
             ) from error
 
     def remove(self, name: str) -> None:
