@@ -60,6 +60,7 @@ class RunFolder:
         if self._lock is not None:
             with contextlib.suppress(OSError):
                 self._lock.release()
+            self._lock = None
 
     # -- the record of the run
 
