@@ -1,88 +1,138 @@
 """Checkpoints: all that a resumed run needs to become the run that was never interrupted.
 
-Tensors and plain values only, so that reading one unpickles no objects. A new checkpoint replaces
-the old one atomically, and the old one is kept until the next.
+A new checkpoint replaces the old one atomically, when all that it relies on is on the disk, and the
+old one is kept until the next.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-import torch
-
+from nasrun import config
 from nasrun.errors import UsageError
 from nasrun.protocols import Streams
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
+from nasrun.tensor_files import read_tensors, write_tensors
 
-FORMAT = 1
+FORMAT = 2
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 MAX_SHARE_OF_TIME = 0.05
 
 
 class Checkpoint:
     """Saves after a step, unless steps are so short that saving would cost more than 5 % of the
-    time; which steps are saved never changes the result."""
+    time; which steps are saved never changes the result.
 
-    def __init__(self, folder: RunFolder, signature: str, streams: Streams) -> None:
+    Args:
+        settings: `config.decisive` of the run, to tell a checkpoint of another one.
+    """
+
+    def __init__(self, folder: RunFolder, settings: Mapping[str, Any], streams: Streams) -> None:
         assert isinstance(streams, RandomStreams)
         self._folder = folder
-        self._signature = signature
+        self._settings = dict(settings)
         self._streams = streams
         self._cost_s = 0.0
         self._saved_at = float("-inf")
 
-    def save(self, state: dict[str, Any], flush: Callable[[], None], *, always: bool) -> None:
-        """`flush` brings the append-only files to disk before their lengths are noted."""
+    def save(self, state: Mapping[str, Any], *, always: bool) -> None:
+        """Raises `RunError` where the disk takes it not."""
         started = time.monotonic()
         if not always and started - self._saved_at < self._cost_s / MAX_SHARE_OF_TIME:
             return
-        flush()
         content = {
             "format": FORMAT,
-            "signature": self._signature,
+            "settings": self._settings,
             "streams": self._streams.state_dict(),
             "append_only": self._folder.append_only_lengths(),
             **state,
         }
         with self._folder.replacing(FILE, keep_previous=PREVIOUS) as path:
-            torch.save(content, path)
+            write_tensors(path, content)
         self._saved_at = time.monotonic()
         self._cost_s = self._saved_at - started
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any] | None:
         """The state last saved, after the append-only files were cut back to it; `None` when the
-        run has none yet. A checkpoint that was cut by a crash gives way to the previous one.
+        run has none yet, and begins anew. What a crash has broken gives way to the previous one.
+
+        Args:
+            tell: hears of a file that is broken.
 
         Raises:
-            UsageError: the checkpoint belongs to another configuration or format.
+            UsageError: the checkpoint belongs to another configuration or format, or it is broken,
+                and so is the previous one.
         """
-        for name in (FILE, PREVIOUS):
-            path = self._folder.path / name
-            if not path.exists():
-                continue
-            try:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception:  # torch raises many kinds for a broken file
-                continue
-            self._check(path.name, content)
-            self._folder.cut_back(content["append_only"])
-            assert isinstance(content, dict)
-            return content
+        present = [name for name in (FILE, PREVIOUS) if (self._folder.path / name).exists()]
+        problems = list[str]()
+        for name in present:
+            content = self._read(name)
+            problem = "is broken" if content is None else self._lost(content)
+            if content is not None and problem is None:
+                self._folder.cut_back(content["append_only"])
+                if problems:
+                    tell(f"{problems[0]}: the run goes on from {name}")
+                    self._folder.remove(FILE)  # the next one would put it in the place of this
+                return content
+            problems.append(f"{name} {problem}")
+        if PREVIOUS in present:
+            raise UsageError(
+                f"{self._folder.path} cannot be gone on with: {' and '.join(problems)}; to start "
+                "from its beginning, delete what it has of these and type nasrun resume "
+                f"{self._folder.path}"
+            )
         self._folder.cut_back({})
+        if problems:
+            tell(f"{problems[0]}: the run starts from its beginning")
         return None
 
     def restore_streams(self, state: Mapping[str, Any]) -> None:
         """For after all objects that draw at construction were built, as in the first run."""
         self._streams.load_state_dict(state["streams"])
 
-    def _check(self, name: str, content: Any) -> None:
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """`None` for what is broken, or no checkpoint at all."""
+        with self._folder.in_words(name, "read"):
+            content = read_tensors(self._folder.path / name)
+        if content is None or "format" not in content:
+            return None
+        self._check(name, content)
+        lengths = content.get("append_only")
+        sound = isinstance(lengths, dict) and all(type(one) is int for one in lengths.values())
+        return content if sound else None
+
+    def _lost(self, content: Mapping[str, Any]) -> str | None:
+        lost = self._folder.shorter_than(content["append_only"])
+        return f"has more lines than are left in {' and '.join(lost)}" if lost else None
+
+    def _check(self, name: str, content: Mapping[str, Any]) -> None:
         where = self._folder.path / name
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise UsageError(f"{where} was written by another version of nasrun")
-        if content["signature"] != self._signature:
+        anew = f"start a new run, nasrun search --from {self._folder.path}"
+        if content.get("format") != FORMAT:
             raise UsageError(
-                f"{where} belongs to another configuration than .hydra/config.yaml beside it"
+                f"{where} was written by another version of nasrun (its format is "
+                f"{content.get('format')}, this version reads {FORMAT}): go on with that version, "
+                f"or {anew}"
             )
+        settings = content.get("settings")
+        if settings != self._settings:
+            settings = settings if isinstance(settings, dict) else {}
+            changes = config.differences(settings, self._settings)
+            raise UsageError(
+                f"{where} belongs to another configuration than .hydra/config.yaml beside it "
+                f"({changes}): put that back as it was, or {anew}"
+            )
+
+
+def settings_of(folder: Path) -> Mapping[str, Any]:
+    """What the checkpoint of a run says of its configuration; empty where it says nothing."""
+    for name in (FILE, PREVIOUS):
+        content = read_tensors(folder / name) if (folder / name).is_file() else None
+        if content is not None and isinstance(content.get("settings"), dict):
+            settings: dict[str, Any] = content["settings"]
+            return settings
+    return {}

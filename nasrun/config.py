@@ -22,6 +22,7 @@ from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 
 READERS = ("strategy", "evaluator")  # of keys in other groups
+MOST_NAMED = 8  # differences that a message names
 SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
 
 
@@ -85,6 +86,7 @@ class RunConfig:
     device: str
     precision: str
     compile: bool
+    on_oom: str
     name: str | None
     sweep: SweepConfig
 
@@ -185,6 +187,8 @@ def faults(config: RunConfig) -> Iterator[str]:
     yield from _out_of_range(config.seed, "seed", 0, 2**32 - 1)
     if config.precision not in ("auto", "float32", "bfloat16"):
         yield f"precision={config.precision} is not known: use auto, float32 or bfloat16"
+    if config.on_oom not in ("stop", "halve"):
+        yield f"on_oom={config.on_oom} is not known: use stop or halve"
     yield from _retrain_faults(config.retrain)
     if isinstance(config, SearchConfig):
         if config.fitness.similarity not in ("printed", "centred"):
@@ -265,8 +269,25 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
 
 
+def decisive(config: RunConfig) -> dict[str, Any]:
+    """Dotted key and plain value of all that decides the result."""
+    irrelevant = ("name", "sweep.on_error", "on_oom")
+    return {key: value for key, value in leaves(config) if key not in irrelevant}
+
+
 def signature(config: RunConfig) -> str:
     """A checksum of all that decides the result; equal signatures mean the same run."""
-    irrelevant = ("name", "sweep.on_error")
-    relevant = [(key, value) for key, value in leaves(config) if key not in irrelevant]
-    return hashlib.sha256(json.dumps(relevant, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(decisive(config), default=str).encode()).hexdigest()[:16]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """In words, which of the `decisive` settings differ.
+
+    >>> differences({"seed": 0, "a": 1}, {"seed": 2, "a": 1, "b": None})
+    'seed was 0 and is 2, b was not there and is None'
+    """
+    absent = "not there"
+    keys = [key for key in {**old, **new} if old.get(key, absent) != new.get(key, absent)]
+    parts = [f"{key} was {old.get(key, absent)} and is {new.get(key, absent)}" for key in keys]
+    more = [f"and {len(parts) - MOST_NAMED} more"] if len(parts) > MOST_NAMED else []
+    return ", ".join(parts[:MOST_NAMED] + more)

@@ -7,15 +7,48 @@ float32 and channels_last.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from nasrun.errors import UsageError
+from nasrun.errors import OutOfMemory, UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
+OnOom = Literal["stop", "halve"]
+Outcome = TypeVar("Outcome")
+
+LEAST_PART = 2  # images; batch norm needs two
+SAY_OUT_OF_MEMORY = (  # where the kind of the exception does not
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is computed on many images at a time, and the settings that decide how much memory and
+    how steady it is.
+
+    Args:
+        name: for people, and of the parts in a checkpoint.
+        group: of the settings `batch_size` and `learning_rate`, where it has them.
+        sizes: settings of how large the network is.
+    """
+
+    name: str
+    group: str | None
+    sizes: str
+
+    @property
+    def to_lower(self) -> str:
+        return self.sizes if self.group is None else f"{self.group}.batch_size, {self.sizes}"
 
 
 class Device:
@@ -25,13 +58,22 @@ class Device:
         name: `auto` (a GPU when there is one), `cpu`, `cuda` or `cuda:<n>`.
         precision: `auto` (bfloat16 autocast on a GPU, float32 elsewhere), `float32`, `bfloat16`.
         compile_networks: compile each network with `torch.compile` (minutes; for long runs).
+        on_oom: when memory runs out, `stop`, or `halve` what is computed at a time and go on.
+
+    Attributes:
+        parts: name of a load -> in how many parts its batches are computed, where that is not
+            one; belongs into a checkpoint.
 
     Raises:
         UsageError: the device is unknown or not there.
     """
 
-    def __init__(self, name: str, precision: Precision, compile_networks: bool) -> None:
+    def __init__(
+        self, name: str, precision: Precision, compile_networks: bool, on_oom: OnOom = "stop"
+    ) -> None:
         self.torch = _resolve(name)
+        self.parts: dict[str, int] = {}
+        self._on_oom = on_oom
         self.precision = precision
         if precision == "auto":
             self.precision = "bfloat16" if self.torch.type == "cuda" else "float32"
@@ -60,10 +102,46 @@ class Device:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
+    def in_parts(self, load: Load, num_images: int, compute: Callable[[int], Outcome]) -> Outcome:
+        """What `compute` returns when it is told in how many parts to compute `num_images`; with
+        `on_oom=halve` twice as many for as long as memory runs out, from now on.
+
+        Raises:
+            OutOfMemory: and no more can be done about it.
+        """
+        while True:
+            parts = self.parts.get(load.name, 1)
+            try:
+                return compute(parts)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # not above, where the traceback keeps the tensors of the attempt
+            self._release()
+            if self._on_oom == "stop" or num_images // (2 * parts) < LEAST_PART:
+                images = f"{-(-num_images // parts):,} images at a time on {self.torch}"
+                also = ", or type on_oom=halve" if self._on_oom == "stop" else ""
+                raise OutOfMemory(
+                    f"out of memory: the {load.name} takes {images}; lower {load.to_lower}{also}"
+                )
+            self.parts[load.name] = 2 * parts
+
+    def _release(self) -> None:
+        """Give back what the allocator keeps of a failed attempt."""
+        if self.torch.type == "cuda":
+            torch.cuda.empty_cache()
+
     def describe(self) -> str:
         if self.torch.type == "cuda":
             return f"{self.torch} ({torch.cuda.get_device_name(self.torch)})"
         return f"{self.torch} ({torch.get_num_threads()} threads)"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch has a class for it on GPUs only."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in SAY_OUT_OF_MEMORY)
 
 
 def _resolve(name: str) -> torch.device:

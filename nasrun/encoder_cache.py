@@ -13,10 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nasrun.cache_folder import cache_folder
-from nasrun.runs import replacing
+from nasrun.durable import replacing
+from nasrun.tensor_files import read_tensors, write_tensors
 
 
 def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -38,13 +37,8 @@ def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dic
 
 
 def _read(path: Path, recipe: str) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises many kinds for a broken file
-        return None
-    if not isinstance(content, dict) or content.get("recipe") != recipe:
+    content = read_tensors(path) if path.exists() else None
+    if content is None or content.get("recipe") != recipe:
         return None
     outcome: dict[str, Any] = content["outcome"]
     return outcome
@@ -53,4 +47,4 @@ def _read(path: Path, recipe: str) -> dict[str, Any] | None:
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        torch.save(dict(content), temporary)
+        write_tensors(temporary, content)

@@ -19,6 +19,10 @@ class RunError(Exception):
     """The run itself failed; what was computed so far is kept."""
 
 
+class OutOfMemory(RunError):
+    """There is not enough of it; the text says what to lower."""
+
+
 def closest(word: str, choices: Iterable[str]) -> str:
     """A hint for an unknown `word`: the closest matches, or all choices when nothing is close."""
     known = sorted(choices)

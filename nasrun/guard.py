@@ -27,6 +27,17 @@ class Guard:
     said: dict[str, str] = field(default_factory=dict)  # kind -> sentence
     recent: dict[str, list[float]] = field(default_factory=dict)  # of each metric, the last values
 
+    def note_parts(self, before: Mapping[str, int], parts: Mapping[str, int]) -> list[str]:
+        """What was divided into more parts, because memory ran out: load -> number of parts."""
+        changed = {load: count for load, count in parts.items() if before.get(load, 1) != count}
+        new = {
+            f"parts of {load}": f"memory ran out: the {load} goes on in {count} parts of a batch; "
+            "the statistics of batch norm are those of the parts"
+            for load, count in changed.items()
+        }
+        self.said.update(new)
+        return list(new.values())
+
     def look_at(self, report: StepReport, operations: Sequence[str]) -> list[str]:
         """New warnings, one sentence each. `operations` are the columns of the mixing weights."""
         if "weights_step" not in report.metrics:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasrun.durable import AppendedFile
 from nasrun.genotype import Genotype
 from nasrun.protocols import Evaluation, MixingWeights
 from nasrun.runs import RunFolder, now
@@ -23,16 +24,16 @@ MAX_SHARE_OF_TIME = 0.1
 class RunRecorder:
     """Records in a run folder. Use as a context manager; closing twice is harmless.
 
-    TensorBoard is a convenience: when its writer fails (a full disk, a dying thread), the run goes
-    on without it and says so once in the log.
+    TensorBoard is a convenience: when it fails, the run goes on without it and says so once in the
+    log. A failure to write anything else (a full disk) raises a `RunError`.
     """
 
     def __init__(self, folder: RunFolder, log_name: str) -> None:
         self._folder = folder
-        self._files: dict[str, IO[str]] = {}
+        self._files: dict[str, AppendedFile] = {}
         self._log_name = f"{log_name}.log"
-        self._writer: Any = None
-        self._writer_failed = False
+        self._events: Any = None
+        self._events_failed = False
         self._last_drawn: Genotype | None = None
         self._started = time.monotonic()
         self._drawing_s = 0.0
@@ -51,7 +52,7 @@ class RunRecorder:
         line = {name: value if np.isfinite(value) else None for name, value in values.items()}
         self._append("metrics.jsonl", json.dumps({"phase": phase, "step": step, **line}))
         for name, value in values.items():
-            self._tensorboard("add_scalar", f"{phase}/{name}", value, step)
+            self._scalar(step, f"{phase}/{name}", value)
 
     def evaluations(self, step: int, evaluations: Sequence[Evaluation]) -> None:
         for evaluation in evaluations:
@@ -74,7 +75,7 @@ class RunRecorder:
         with self._drawing(always) as wanted:
             for name, weights_EO in weights.items() if wanted else ():
                 image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
-                self._tensorboard("add_image", f"weights/{name}", image, step, dataformats="HWC")
+                self._picture(step, f"weights/{name}", image)
 
     def genotype(self, step: int, name: str, genotype: Genotype, *, always: bool) -> None:
         """A picture of the cell, when it is not the one that was drawn last; see `_drawing`."""
@@ -82,8 +83,7 @@ class RunRecorder:
             if wanted and genotype != self._last_drawn:
                 from nasrun import drawing
 
-                image = drawing.image(genotype)
-                self._tensorboard("add_image", f"cells/{name}", image, step, dataformats="HWC")
+                self._picture(step, f"cells/{name}", drawing.image(genotype))
                 self._last_drawn = genotype
 
     @contextmanager
@@ -103,7 +103,7 @@ class RunRecorder:
         image = plots.pixels(figure)
         with self._folder.replacing(f"{name}.png") as path:
             imsave(path, image)
-        self._tensorboard("add_image", f"plots/{name}", image, step, dataformats="HWC")
+        self._picture(step, f"plots/{name}", image)
 
     def hparams(
         self, settings: Mapping[str, str | float], metrics: Mapping[str, float | None]
@@ -113,50 +113,48 @@ class RunRecorder:
         `SummaryWriter.add_hparams` would make a subfolder, and with it a second run of the row.
         """
         known = {f"final/{name}": value for name, value in metrics.items()}
-
-        def write(writer: Any) -> None:
-            from torch.utils.tensorboard.summary import hparams
-
-            for part in hparams(dict(settings), known):  # type: ignore[no-untyped-call]
-                writer.file_writer.add_summary(part)
-            for name, value in known.items():
-                if value is not None:
-                    writer.add_scalar(name, value, 0)
-
-        self._on_writer(write)
-
-    def flush(self) -> None:
-        for file in self._files.values():
-            file.flush()
-        if self._writer is not None:
-            self._tensorboard("flush")
+        self._tensorboard(None, lambda make: make.hparams(dict(settings), known))
+        for name, value in known.items():
+            if value is not None:
+                self._scalar(0, name, value)
 
     def close(self) -> None:
         for file in self._files.values():
             file.close()
         self._files.clear()
-        if self._writer is not None:
-            self._tensorboard("close")
-            self._writer = None
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
     def _append(self, name: str, line: str) -> None:
         if name not in self._files:
-            self._files[name] = (self._folder.path / name).open("a", encoding="utf-8")
-        self._files[name].write(line + "\n")
-        self._files[name].flush()
+            self._files[name] = self._folder.appended(name)
+        with self._folder.in_words(name):
+            self._files[name].write(f"{line}\n".encode())
 
-    def _tensorboard(self, method: str, *arguments: Any, **keywords: Any) -> None:
-        self._on_writer(lambda writer: getattr(writer, method)(*arguments, **keywords))
+    def _scalar(self, step: int, name: str, value: float) -> None:
+        self._tensorboard(step, lambda make: [make.scalar(name, value)])
 
-    def _on_writer(self, act: Callable[[Any], None]) -> None:
-        if self._writer_failed:
+    def _picture(self, step: int, name: str, image_HWC: np.ndarray) -> None:
+        self._tensorboard(step, lambda make: [make.image(name, image_HWC, dataformats="HWC")])
+
+    def _tensorboard(self, step: int | None, summaries: Callable[[Any], Iterable[Any]]) -> None:
+        """Record what `summaries` makes by means of torch's module of that."""
+        if self._events_failed:
             return
         try:
-            if self._writer is None:
-                from torch.utils.tensorboard import SummaryWriter
+            from torch.utils.tensorboard import summary  # half a second to import
 
-                self._writer = SummaryWriter(str(self._folder.path / "tensorboard"))
-            act(self._writer)
+            if self._events is None:
+                self._events = self._open_events()
+            for one in summaries(summary):
+                self._events.add(one, step)
         except Exception as error:  # whatever it is, it must not end a search
-            self._writer_failed = True
+            self._events_failed = True
             self.log(f"TensorBoard has stopped ({error!r}); metrics.jsonl goes on")
+
+    def _open_events(self) -> Any:
+        from nasrun.event_file import EventFile
+
+        number = len(list((self._folder.path / "tensorboard").glob("*")))
+        return EventFile(self._folder.appended, number)

@@ -16,12 +16,14 @@ from torch.nn import functional
 
 from nasrun.config import RetrainConfig
 from nasrun.costs import measure
+from nasrun.device import Load
 from nasrun.genotype import Genotype
 from nasrun.protocols import Batch, NetworkSize, Split, StepReport, as_module
 from nasrun.schedule import Shape
 from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, predict, train_epoch
 from nasrun.wiring import Wiring
 
+LOAD = Load("retraining", "retrain", "retrain.channels or retrain.cells")
 TOP = 5  # the other accuracy that is usual on ImageNet; with fewer classes it says nothing
 
 
@@ -35,12 +37,7 @@ class Retraining:
         self._wiring = wiring
         self._device = wiring.device
         self.epoch = 0
-        size = NetworkSize(
-            channels=config.channels,
-            cells=config.cells,
-            auxiliary=config.auxiliary_weight > 0,
-            stem=cast(Literal["cifar", "imagenet"] | None, config.stem),
-        )
+        size = network_size(config)
         shape = wiring.dataset.shape
         self.params, self.flops = measure_network(wiring, genotype, size)
         with wiring.streams.global_torch("retrain_network"):
@@ -103,6 +100,7 @@ class Retraining:
                 self.update,
                 self._device,
                 lambda done, loss: self._wiring.progress(done, num_batches, loss=loss),
+                LOAD,
             )
         self.epoch += 1
         if self._validation is not None:
@@ -172,6 +170,15 @@ def top_accuracy(logits_NK: Tensor, labels_N: Tensor, count: int) -> float:
     """The share of images whose class is among the `count` with the largest logits."""
     top_NC = logits_NK.topk(count).indices if count > 1 else logits_NK.argmax(1, keepdim=True)
     return float((top_NC == labels_N[:, None]).any(1).double().mean())
+
+
+def network_size(config: RetrainConfig) -> NetworkSize:
+    return NetworkSize(
+        channels=config.channels,
+        cells=config.cells,
+        auxiliary=config.auxiliary_weight > 0,
+        stem=cast(Literal["cifar", "imagenet"] | None, config.stem),
+    )
 
 
 def measure_network(wiring: Wiring, genotype: Genotype, size: NetworkSize) -> tuple[int, int]:

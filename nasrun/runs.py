@@ -7,21 +7,22 @@ back to the lengths that the last checkpoint noted when a run is resumed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from nasrun import __version__
-from nasrun.errors import UsageError
+from nasrun.durable import UNFINISHED, AppendedFile, replacing, sync
+from nasrun.errors import RunError, UsageError
+from nasrun.folder_lock import FolderLock
 
 RUN_FILE = "run.json"
 APPEND_ONLY = ("*.jsonl", "*.log", "tensorboard/*")
@@ -34,30 +35,32 @@ PACKAGES = (
 class RunFolder:
     """A locked run folder. Use as a context manager; the lock ends with it, or with the process.
 
+    A write that fails (a full disk, a folder that was writable once) raises a `RunError`.
+
     Raises:
         UsageError: another live process works in the folder, or it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
+        self._lock: FolderLock | None = None
 
     def __enter__(self) -> RunFolder:
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("a")
+            while self._lock is None or not self._lock.still_there:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._lock = FolderLock(self.path)
+            for leftover in self.path.glob(f"{UNFINISHED}*"):  # of a process that was killed
+                leftover.unlink()
         except OSError as error:
             raise UsageError(f"cannot write in {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise UsageError(f"{self.path} is in use by another nasrun process") from None
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
-            self._lock.close()
+            with contextlib.suppress(OSError):
+                self._lock.release()
+            self._lock = None
 
     # -- the record of the run
 
@@ -79,61 +82,87 @@ class RunFolder:
     def update(self, **values: Any) -> None:
         self.write_json(RUN_FILE, {**self.read_json(RUN_FILE), **values})
 
+    def require_space(self, num_bytes: int) -> None:
+        """Raise a `UsageError` where the disk has no room for so much; what lies in the folder
+        already counts."""
+        used = sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+        free = shutil.disk_usage(self.path).free
+        if used + free < num_bytes:
+            raise UsageError(
+                f"the run will write about {num_bytes / 1e6:,.0f} MB into {self.path}, and the "
+                f"disk has {free / 1e6:,.0f} MB left: make room, or choose another hydra.run.dir"
+            )
+
     # -- files
 
     def write_json(self, name: str, value: Any) -> None:
+        self.write_text(name, json.dumps(value, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
         with self.replacing(name) as path:
-            path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
 
     def read_json(self, name: str) -> Any:
         return read_json(self.path / name)
 
-    def replacing(
-        self, name: str, keep_previous: str | None = None
-    ) -> contextlib.AbstractContextManager[Path]:
-        """`replacing` in this folder; `keep_previous` names the file that the old one becomes."""
+    @contextlib.contextmanager
+    def replacing(self, name: str, keep_previous: str | None = None) -> Iterator[Path]:
+        """`durable.replacing` in this folder; `keep_previous` names the file that the old one
+        becomes."""
         previous = None if keep_previous is None else self.path / keep_previous
-        return replacing(self.path / name, previous)
+        with self.in_words(name), replacing(self.path / name, previous) as path:
+            yield path
+
+    @contextlib.contextmanager
+    def in_words(self, name: str, deed: str = "write") -> Iterator[None]:
+        """Within the context, a failure of the system becomes a `RunError` about the file."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"cannot {deed} {self.path / name}: {error.strerror or error}; when that is "
+                f"mended, `nasrun resume {self.path}` goes on"
+            ) from error
+
+    def remove(self, name: str) -> None:
+        with self.in_words(name):
+            (self.path / name).unlink()
+
+    def appended(self, name: str) -> AppendedFile:
+        """An append-only file, opened."""
+        with self.in_words(name):
+            (self.path / name).parent.mkdir(exist_ok=True)
+            return AppendedFile(self.path / name)
 
     def append_only_lengths(self) -> dict[str, int]:
-        """Bytes in each append-only file, by its path inside the folder."""
-        return {str(p.relative_to(self.path)): p.stat().st_size for p in self._append_only_files()}
+        """Bytes in each append-only file, by its path inside the folder; all are on the disk."""
+        lengths = {}
+        for path in self._append_only_files():
+            name = str(path.relative_to(self.path))
+            with self.in_words(name):
+                sync(path)
+                lengths[name] = path.stat().st_size
+        return lengths
+
+    def shorter_than(self, lengths: Mapping[str, int]) -> list[str]:
+        """The records of results (`*.jsonl`) that have lost a part of such lengths."""
+        sizes = {path.name: path.stat().st_size for path in self.path.glob("*.jsonl")}
+        known = [name for name in lengths if name.endswith(".jsonl")]
+        return [name for name in known if sizes.get(name, 0) < lengths[name]]
 
     def cut_back(self, lengths: Mapping[str, int]) -> None:
         """Cut the append-only files to `lengths`; files that are not named are removed."""
         for path in list(self._append_only_files()):
-            length = lengths.get(str(path.relative_to(self.path)))
-            if length is None:
-                path.unlink()
-            elif path.stat().st_size > length:
-                os.truncate(path, length)
+            name = str(path.relative_to(self.path))
+            with self.in_words(name):
+                if name not in lengths:
+                    path.unlink()
+                elif path.stat().st_size > lengths[name]:
+                    os.truncate(path, lengths[name])
 
     def _append_only_files(self) -> Iterator[Path]:
         for pattern in APPEND_ONLY:
             yield from sorted(path for path in self.path.glob(pattern) if path.is_file())
-
-
-@contextlib.contextmanager
-def replacing(target: Path, previous: Path | None = None) -> Iterator[Path]:
-    """A temporary path; what is written there replaces `target` at the end, or not at all.
-
-    The old version is moved to `previous`, where that is given.
-    """
-    descriptor, temporary_name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-    )
-    os.close(descriptor)
-    temporary = Path(temporary_name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        if previous is not None and target.exists():
-            target.replace(previous)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -12,20 +12,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from nasrun import build
 from nasrun.checkpoint import Checkpoint
-from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
+from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig, decisive
+from nasrun.device import is_out_of_memory
+from nasrun.errors import RunError, UsageError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
-from nasrun.protocols import MixingWeights, StepReport
+from nasrun.protocols import MixingWeights, StepReport, as_module
 from nasrun.recording import RunRecorder
-from nasrun.retrain import Retraining
+from nasrun.retrain import Retraining, network_size
 from nasrun.runs import RunFolder
+from nasrun.tensor_files import num_bytes, write_tensors
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
+
+RECORDS = 20_000_000  # bytes of logs, metrics and pictures, roughly
 
 
 class Work(Protocol):
@@ -73,6 +79,7 @@ class Session:
     recorder: RunRecorder
     checkpoint: Checkpoint
     display: Display
+    parts: dict[str, int]  # of the device: what does not fit into memory at once
 
     def log(self, text: str) -> None:
         self.recorder.log(text)
@@ -84,10 +91,10 @@ def open_session(
     wiring: Wiring, folder: RunFolder, command: str, display: Display
 ) -> Iterator[Session]:
     """The recorder, checkpoint and display of a run folder, closed in any case."""
-    checkpoint = Checkpoint(folder, wiring.signature, wiring.streams)
+    checkpoint = Checkpoint(folder, decisive(wiring.settings), wiring.streams)
     try:
         with RunRecorder(folder, command) as recorder:
-            yield Session(folder, recorder, checkpoint, display)
+            yield Session(folder, recorder, checkpoint, display, wiring.device.parts)
     finally:
         display.finish()
 
@@ -111,12 +118,11 @@ def drive(
         carried: results of earlier phases, to be kept in the checkpoints of this one.
         operations: labels of the columns of a step's mixing weights.
         insight: adds to the metrics what the work cannot know.
+
+    Raises:
+        RunError: a step has failed, and is named; the checkpoints of those before it are kept.
     """
-    spent = Spent()
-    if saved is not None:
-        work.load_state_dict(saved["work"])
-        session.checkpoint.restore_streams(saved)
-        spent = Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
+    spent = Spent() if saved is None else _restored(work, session, saved)
     session.display.start(phase, work.unit, work.total_steps, spent.steps)
 
     def ended() -> bool:  # not by its budget before the first label
@@ -124,22 +130,50 @@ def drive(
         return work.finished or (can_end and spent.exhausts(budget))
 
     while not ended():
-        started = time.perf_counter()
-        report = work.step()
+        started, parts = time.perf_counter(), dict(session.parts)
+        with _named(f"{phase} {work.unit} {spent.steps + 1}"):
+            report = work.step()
         seconds = time.perf_counter() - started
         _count(spent, report, seconds)
         last = ended()
         if insight is not None:
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
         spent.last = dict(report.metrics)
-        for warning in spent.guard.look_at(report, operations):
+        warnings = spent.guard.note_parts(parts, session.parts)
+        for warning in [*warnings, *spent.guard.look_at(report, operations)]:
             session.log(f"warning: {warning}")
         _record(session, phase, spent, report, seconds, work, operations, last)
         state = {"phase": phase, "work": work.state_dict(), "spent": asdict(spent)}
-        state["carried"] = dict(carried or {})
-        session.checkpoint.save(state, session.recorder.flush, always=last)
+        state |= {"carried": dict(carried or {}), "parts": dict(session.parts)}
+        session.checkpoint.save(state, always=last)
     session.display.finish()
     return spent
+
+
+def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
+    """Put everything back where the checkpoint has it; raises `UsageError` where it does not fit,
+    as after a change of the program."""
+    try:
+        work.load_state_dict(saved["work"])
+        session.checkpoint.restore_streams(saved)
+        session.parts.update(saved["parts"])
+        return Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        folder = session.folder.path
+        raise UsageError(
+            f"the checkpoint in {folder} does not fit this version of nasrun ({error!r:.200}): go "
+            f"on with the version that run.json names, or start anew, nasrun search --from {folder}"
+        ) from error
+
+
+@contextmanager
+def _named(step: str) -> Iterator[None]:
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{step}: {error}") from error
 
 
 def _count(spent: Spent, report: StepReport, seconds: float) -> None:
@@ -198,7 +232,7 @@ def run_search(
     Every part that a checkpoint says is done is not done again. `floors` are the validation
     accuracies of simple methods, for comparison.
     """
-    saved = session.checkpoint.load()
+    saved = session.checkpoint.load(session.log)
     if saved is not None and saved["phase"] == "retrain":
         result = dict(saved["carried"])
     else:
@@ -207,7 +241,7 @@ def run_search(
         if floors:
             result["floor"] = against_floor(result["search_val_accuracy"], floors)
     genotype = Genotype.from_json(result["genotype"])
-    result["retrain"] = run_retrain(wiring, config, session, genotype, result, saved)
+    result |= run_retrain(wiring, config, session, genotype, result, saved)
     session.folder.write_json("result.json", result)
     return result
 
@@ -266,7 +300,7 @@ def run_known(
     wiring: Wiring, config: RetrainCommandConfig, session: Session, genotype: Genotype
 ) -> dict[str, Any]:
     """Retrain an architecture that is known already; returns what `result.json` holds."""
-    saved = session.checkpoint.load()
+    saved = session.checkpoint.load(session.log)
     write_genotype(session.folder, genotype)
     result: dict[str, Any] = {
         "strategy": None,
@@ -280,7 +314,7 @@ def run_known(
         "search_val_accuracy": None,
         "threads": torch.get_num_threads(),
     }
-    result["retrain"] = run_retrain(wiring, config, session, genotype, {}, saved)
+    result |= run_retrain(wiring, config, session, genotype, {}, saved)
     session.folder.write_json("result.json", result)
     return result
 
@@ -292,19 +326,42 @@ def run_retrain(
     genotype: Genotype,
     carried: Mapping[str, Any],
     saved: Mapping[str, Any] | None,
-) -> dict[str, Any] | None:
-    """Train the network of a genotype from scratch and test it once; `None` for zero epochs."""
+) -> dict[str, Any]:
+    """Train the network of a genotype from scratch and test it once: the `retrain` part of the
+    result (`None` for zero epochs), and its `warnings`."""
     if config.retrain.epochs == 0:
-        return None
+        return {"retrain": None}
     training = Retraining(wiring, genotype, config.retrain)
     spent = drive(training, "retrain", session, saved=saved, carried=carried)
     with session.folder.replacing("model.pt") as path:
-        torch.save(training.model_state(), path)
-    return {**training.result(), "seconds": spent.seconds}
+        write_tensors(path, training.model_state())
+    warnings = [*carried.get("warnings", ()), *spent.guard.said.values()]
+    return {"retrain": {**training.result(), "seconds": spent.seconds}, "warnings": warnings}
+
+
+def bytes_written(
+    wiring: Wiring, genotype: Genotype | None = None, state: Mapping[str, Any] | None = None
+) -> int:
+    """About how much a run will write: three checkpoints (the newest is there before the oldest
+    goes), the retrained weights, and its records.
+
+    Args:
+        genotype: what is retrained; `None` takes any one of the space.
+        state: of a search; each weight gets a momentum besides.
+    """
+    checkpoint, model = 2 * num_bytes(state or {}), 0
+    if wiring.settings.retrain.epochs > 0:
+        genotype = genotype or wiring.space.sample(np.random.default_rng(0))
+        size = network_size(wiring.settings.retrain)
+        with torch.device("meta"):  # sizes without contents
+            network = wiring.space.network(genotype, wiring.dataset.shape, size)
+        model = num_bytes(as_module(network).state_dict())
+    return 3 * max(checkpoint, 2 * model) + model + RECORDS
 
 
 def write_genotype(folder: RunFolder, genotype: Genotype) -> None:
     from nasrun import drawing  # imports matplotlib
 
     folder.write_json("genotype.json", genotype.to_json())
-    drawing.draw(genotype, folder.path / "cells.svg")
+    with folder.replacing("cells.svg") as path:
+        drawing.draw(genotype, path)

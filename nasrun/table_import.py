@@ -14,9 +14,9 @@ import numpy as np
 
 from nasrun import imagenet16_files, table_csv, table_nats, table_tfrecord, tables
 from nasrun.benchmark_table import Arrays
+from nasrun.durable import replacing
 from nasrun.errors import UsageError, closest
 from nasrun.protocols import Progress
-from nasrun.runs import replacing
 from nasrun.table_checks import checks
 
 Reader = Callable[[Path, Progress], Arrays]

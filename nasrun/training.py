@@ -8,18 +8,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nasrun.device import Device
+from nasrun.device import LEAST_PART, Device, Load
 from nasrun.errors import RunError
 from nasrun.optimisers import SGD
 from nasrun.protocols import Batch, Dataset, Split
 from nasrun.schedule import Shape, make_schedule
 
+TRAINING = Load("training", None, "the size of the batches or of the network")
+PREDICTION = Load("prediction", None, "the size of the network")
 SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
 
 LossAndLogits: TypeAlias = tuple[Tensor, Tensor]
@@ -129,14 +132,22 @@ class WeightUpdate:
     def learning_rate(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def step(self, loss: Tensor) -> None:
-        """Backward and one update, in place of which a loss that is not finite stops the run."""
-        if not torch.isfinite(loss):
-            raise RunError(f"the training loss is {loss.item()}")
+    def clear(self) -> None:
+        """Forget the gradients."""
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self._gradient_clip > 0:
-            nn.utils.clip_grad_norm_(self.parameters, self._gradient_clip)
+
+    def add(self, loss: Tensor, share: float) -> None:
+        """Add the gradient of the loss of a part of the batch, which is such a share of it."""
+        loss.backward(torch.full_like(loss, share))  # type: ignore[no-untyped-call]
+
+    def step(self, loss: Tensor) -> None:
+        """One update by the gradients, in place of which a loss of the batch, or a gradient, that
+        is not finite stops the run."""
+        limit = self._gradient_clip if self._gradient_clip > 0 else math.inf
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        if not torch.isfinite(loss + norm):  # one question, for which the device is waited for
+            require_finite(loss, "training loss")
+            require_finite(norm, "norm of the gradient")
         self.optimiser.step()
 
     def end_epoch(self) -> None:
@@ -150,41 +161,57 @@ class WeightUpdate:
         self.schedule.load_state_dict(state["schedule"])
 
 
+def portions(tensor: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """A batch in so many parts of like size, or in fewer, so that none is too small."""
+    return tensor.tensor_split(min(parts, max(1, len(tensor) // LEAST_PART)))
+
+
+def require_finite(value: Tensor, name: str) -> None:
+    """Raise a `RunError` unless a scalar is finite."""
+    if not torch.isfinite(value):
+        raise RunError(f"the {name} is {value.item()}")
+
+
 def train_epoch(
     batches: Iterable[Batch],
     forward: Callable[[Batch], LossAndLogits],
     update: WeightUpdate,
     device: Device,
     after_batch: Callable[[int, float], None] | None = None,
+    load: Load = TRAINING,
 ) -> dict[str, float]:
     """One epoch of weight updates.
 
     Args:
         batches: what to train on.
-        forward: the loss and the logits of a batch, under autocast where the device uses it.
+        forward: the loss (a mean over images) and the logits of a batch, under autocast where the
+            device uses it. Where memory runs out and `on_oom=halve`, of a part of a batch: the
+            gradients of the parts add up to that of the batch, though batch norm's statistics are
+            those of the parts.
         after_batch: told now and then how many batches are done and the mean loss so far.
 
     Returns:
         `loss` (mean per image, nats), `accuracy`, `learning_rate`, `images_per_second`.
 
     Raises:
-        RunError: a loss is not finite; the update is not made and the batch is named.
+        RunError: a loss is not finite, or memory has run out; the update is not made and the batch
+            is named.
     """
     started = last_shown = time.perf_counter()
     learning_rate = update.learning_rate
     totals = torch.zeros(2, dtype=torch.float64, device=device.torch)
     num_images = 0
     for number, batch in enumerate(batches, start=1):
-        images, labels_B = batch
-        with device.autocast():
-            loss, logits_BK = forward(batch)
+        size = len(batch[0])
+        gradients = partial(_gradients, batch, forward, update, device)
+        loss, figures = device.in_parts(load, size, gradients)
         try:
             update.step(loss)
         except RunError as error:
-            raise RunError(f"{error} at batch {number} of the epoch") from None
-        correct = (logits_BK.detach().argmax(1) == labels_B).sum()
-        totals += torch.stack([loss.detach().double() * len(images), correct.double()])
-        num_images += len(images)
+            hint = "" if load.group is None else f"; lower {load.group}.learning_rate"
+            raise RunError(f"{error} at batch {number} of the epoch{hint}") from None
+        totals += figures
+        num_images += size
         if after_batch is not None and time.perf_counter() - last_shown > SHOW_EVERY_S:
             after_batch(number, float(totals[0]) / num_images)
             last_shown = time.perf_counter()
@@ -198,6 +225,27 @@ def train_epoch(
     }
 
 
+def _gradients(
+    batch: Batch,
+    forward: Callable[[Batch], LossAndLogits],
+    update: WeightUpdate,
+    device: Device,
+    parts: int,
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch; and, float64, that times its size, and how many logits are right."""
+    update.clear()
+    size = len(batch[0])
+    losses, figures = [], []
+    for images, labels_P in zip(*(portions(tensor, parts) for tensor in batch), strict=True):
+        with device.autocast():
+            loss, logits_PK = forward((images, labels_P))
+        update.add(loss, len(images) / size)
+        correct = (logits_PK.detach().argmax(1) == labels_P).sum()
+        losses.append(loss.detach() * (len(images) / size))
+        figures.append(torch.stack([loss.detach().double() * len(images), correct.double()]))
+    return torch.stack(losses).sum(), torch.stack(figures).sum(dim=0)
+
+
 @torch.no_grad()
 def predict(
     network: Callable[[Tensor], Tensor],
@@ -205,14 +253,20 @@ def predict(
     split: Split,
     device: Device,
     batch_size: int = 512,
+    load: Load = PREDICTION,
 ) -> Tensor:
     """logits_NK (float32, on the CPU) of every image of a split, in order, without augmentation."""
+
+    def logits(raw_BCHW: Tensor, parts: int) -> Tensor:
+        images_BCHW = device.images(dataset.normalise(raw_BCHW))
+        return torch.cat([network(part).float().cpu() for part in portions(images_BCHW, parts)])
+
     order_N = torch.arange(len(split))
-    logits = []
+    found = []
     for raw_BCHW, _ in split.batches(order_N, batch_size, device.torch):
         with device.autocast():
-            logits.append(network(device.images(dataset.normalise(raw_BCHW))).float().cpu())
-    return torch.cat(logits)
+            found.append(device.in_parts(load, len(raw_BCHW), partial(logits, raw_BCHW)))
+    return torch.cat(found)
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:

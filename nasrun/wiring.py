@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 
 from nasrun import build, config
-from nasrun.device import Device
+from nasrun.device import Device, OnOom, Precision
 from nasrun.errors import UsageError, raise_together
 from nasrun.genotype import Genotype
 from nasrun.insight import Insight
@@ -52,7 +52,12 @@ class Wiring:
         self.streams = RandomStreams(settings.seed)
         with _Collector() as collect:
             self._device: Any = collect(
-                lambda: Device(settings.device, settings.precision, settings.compile)  # type: ignore[arg-type]
+                lambda: Device(
+                    settings.device,
+                    cast(Precision, settings.precision),
+                    settings.compile,
+                    cast(OnOom, settings.on_oom),
+                )
             )
             self.space: Any = collect(lambda: build.build(settings.space))
             if self.needs_images:

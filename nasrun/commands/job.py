@@ -6,13 +6,12 @@ marked, told and logged here.
 
 from __future__ import annotations
 
-import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -20,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun import config as configuration
 from nasrun import ui
+from nasrun.commands.interruption import in_words, terminated_as_interrupted
 from nasrun.commands.replay import Source, is_setting, load_config
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.runs import RUN_FILE, RunFolder, now, read_json
@@ -31,11 +31,14 @@ from nasrun.sweeps import Sweep
 class Prepared:
     """A checked run that has not written anything yet.
 
-    `record` goes into `run.json`; `run` does the work in the folder and returns the result.
+    `record` goes into `run.json`; `run` does the work in the folder and returns the result;
+    `settings` are all that decides it; `num_bytes` is about what it will write.
     """
 
     record: Mapping[str, Any]
     run: Callable[[RunFolder], Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    num_bytes: int
 
 
 @dataclass
@@ -96,7 +99,8 @@ class Jobs:
         outcome = Outcome(settings.job.num if swept else 0, folder, overrides)
         try:
             self._require_its_folder(outcome)
-            outcome.result = self._run(config, settings, outcome, swept)
+            with in_words():
+                outcome.result = self._run(config, settings, outcome, swept)
         except Exception as error:
             outcome.error = error
             if swept:
@@ -123,7 +127,8 @@ class Jobs:
             ui.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
         with RunFolder(outcome.folder) as run:
             run.require_new()
-            _write_hydra_folder(outcome.folder, config, settings, outcome.overrides)
+            run.require_space(prepared.num_bytes)
+            _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
             result = supervise(run, prepared.run)
         if swept:
@@ -144,8 +149,8 @@ class Jobs:
         ui.complain(f"job {outcome.number} failed: {error}")
         if not isinstance(error, UsageError | RunError):
             traceback.print_exception(error)
-        # in use: the record is that of another process
-        with suppress(UsageError), RunFolder(outcome.folder) as run:
+        # in use: the record is that of another process; or the disk is full
+        with suppress(UsageError, RunError), RunFolder(outcome.folder) as run:
             if not (run.path / RUN_FILE).exists():
                 run.start(self._record(outcome))
             elif self.sweep is None:
@@ -162,28 +167,32 @@ def supervise(
     """Do the work and mark the folder done, failed or interrupted."""
     with terminated_as_interrupted():
         try:
-            result = work(folder)
+            with in_words():
+                result = work(folder)
+            folder.update(status="done", finished=now())
         except KeyboardInterrupt:
-            folder.update(status="interrupted", finished=now())
+            with suppress(UsageError, RunError):  # unmarked it is gone on with as well
+                folder.update(status="interrupted", finished=now())
             message = f"interrupted; `nasrun resume {_short(folder.path)}` goes on"
             raise KeyboardInterrupt(message) from None
         except BaseException as error:
             mark_failed(folder, error)
             raise
-        folder.update(status="done", finished=now())
         return result
 
 
 def mark_failed(folder: RunFolder, error: BaseException) -> None:
-    """Write into `run.json` and `error.log` why a job failed, unless they say so already."""
+    """Write into `run.json` and `error.log` why a job failed, unless they say so already, or can no
+    longer be written."""
     text = str(error) or repr(error)
-    record = folder.read_json(RUN_FILE)
-    if (record.get("status"), record.get("error")) == ("failed", text):
-        return
-    mistake = isinstance(error, UsageError)
-    folder.update(status="failed", finished=now(), error=text, users_mistake=mistake)
-    with (folder.path / "error.log").open("a", encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
+    with suppress(OSError, UsageError, RunError):
+        record = folder.read_json(RUN_FILE)
+        if (record.get("status"), record.get("error")) == ("failed", text):
+            return
+        mistake = isinstance(error, UsageError)
+        folder.update(status="failed", finished=now(), error=text, users_mistake=mistake)
+        with (folder.path / "error.log").open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
 
 
 def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
@@ -196,13 +205,15 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
     overrides = record.get("overrides")
     if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
-    with RunFolder(path) as folder:
+    with RunFolder(path) as folder, in_words():
         prepared = prepare(load_config(path), overrides)
         if prepared.record["signature"] != record.get("signature"):
             raise UsageError(
                 f"{path}/.hydra/config.yaml is no longer the configuration that the run began "
-                "with: start a new run with nasrun search or retrain"
+                f"with{_changes(path, prepared.settings)}: put it back as it was, or start a new "
+                "run with nasrun search or retrain"
             )
+        folder.require_space(prepared.num_bytes)
         Source(path, record).warn_of_other_data(prepared.record)
         _as_many_threads(record.get("threads"))
         folder.update(status="running", error=None)
@@ -217,40 +228,37 @@ def _as_many_threads(num_threads: object) -> None:
         torch.set_num_threads(num_threads)
 
 
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, with which a scheduler ends a job, is handled like Ctrl-C."""
+def _changes(path: Path, settings: Mapping[str, Any]) -> str:
+    """In brackets, what differs from the settings that the checkpoint has, if there is one."""
+    from nasrun.checkpoint import settings_of  # torch
 
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    recorded = settings_of(path)
+    return f" ({configuration.differences(recorded, settings)})" if recorded else ""
 
 
 def _write_hydra_folder(
-    folder: Path, config: DictConfig, settings: Any, overrides: Sequence[str]
+    run: RunFolder, config: DictConfig, settings: Any, overrides: Sequence[str]
 ) -> None:
     """`.hydra/` as Hydra writes it, with all interpolations resolved. Hydra itself would write it
     before anything was checked, over the record of an earlier run in the same folder."""
-    target = folder / ".hydra"
-    target.mkdir(exist_ok=True)
-    resolved = OmegaConf.create(OmegaConf.to_container(config, resolve=True))
-    OmegaConf.save(resolved, target / "config.yaml")
-    OmegaConf.save(OmegaConf.create({"hydra": settings}), target / "hydra.yaml")
-    OmegaConf.save(OmegaConf.create(list(overrides)), target / "overrides.yaml")
+    contents = {
+        "config": OmegaConf.create(OmegaConf.to_container(config, resolve=True)),
+        "hydra": OmegaConf.create({"hydra": settings}),
+        "overrides": OmegaConf.create(list(overrides)),
+    }
+    (run.path / ".hydra").mkdir(exist_ok=True)
+    for name, content in contents.items():
+        run.write_text(f".hydra/{name}.yaml", OmegaConf.to_yaml(content))
 
 
 def _remove_empty(folder: Path) -> None:
-    """Hydra makes the folder before the job is checked; a refused job leaves nothing behind."""
-    if (folder / RUN_FILE).exists():
+    """Hydra makes the folder before the job is checked; a refused job leaves nothing behind. A
+    folder in which another process is about to begin is left alone."""
+    if not folder.is_dir() or (folder / RUN_FILE).exists():
         return
-    if {path.name for path in folder.glob("*")} <= {".lock"}:
-        with suppress(OSError):
-            (folder / ".lock").unlink(missing_ok=True)
+    with suppress(UsageError, OSError), RunFolder(folder):
+        if {path.name for path in folder.glob("*")} <= {".lock"}:
+            (folder / ".lock").unlink()
             for path in (folder, folder.parent, folder.parent.parent):
                 path.rmdir()
 

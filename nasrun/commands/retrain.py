@@ -37,7 +37,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
     if settings.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
-    from nasrun.search import open_session, run_known
+    from nasrun.search import bytes_written, open_session, run_known
     from nasrun.wiring import Wiring
 
     display = Display(quiet)
@@ -53,7 +53,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
         return result
 
     record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
-    return Prepared(record, run)
+    return Prepared(record, run, configuration.decisive(settings), bytes_written(wiring, genotype))
 
 
 def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:

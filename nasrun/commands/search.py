@@ -24,7 +24,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     settings = configuration.to_typed(config, configuration.SearchConfig)
     # torch is imported from here on, and not for --cfg or completion
     from nasrun import floor
-    from nasrun.search import open_session, run_search
+    from nasrun.search import bytes_written, open_session, run_search
     from nasrun.wiring import Wiring
 
     display = Display(quiet)
@@ -39,4 +39,9 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
             hparams.record(session.recorder, config, overrides, result)
         return result
 
-    return Prepared({"kind": "search", **wiring.record()}, run)
+    return Prepared(
+        {"kind": "search", **wiring.record()},
+        run,
+        configuration.decisive(settings),
+        bytes_written(wiring, state=strategy.state_dict()),
+    )

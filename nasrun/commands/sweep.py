@@ -24,7 +24,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from nasrun import ui
 from nasrun.commands.composing import Composer
-from nasrun.commands.job import Jobs, Outcome, go_on, terminated_as_interrupted
+from nasrun.commands.interruption import terminated_as_interrupted
+from nasrun.commands.job import Jobs, Outcome, go_on
 from nasrun.config import OnError
 from nasrun.errors import RunError, UsageError
 from nasrun.hydra_errors import sentence
@@ -84,7 +85,7 @@ class Sweeper(Plugin):
         with RunFolder(home) as folder, terminated_as_interrupted():
             if self._jobs.resumed is None:
                 sweep.write(folder)
-                OmegaConf.save(self._master, home / "multirun.yaml")
+                folder.write_text("multirun.yaml", OmegaConf.to_yaml(self._master))
             self._jobs.sweep = sweep
             self._work(sweep.jobs)
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from torch.nn import functional
 
-from nasrun.errors import RunError, UsageError, require
+from nasrun.errors import OutOfMemory, RunError, UsageError, require
 from nasrun.evaluators.supernet_scorer import Path, SupernetScorer
 from nasrun.genotype import Genotype
 from nasrun.protocols import DifferentiableSpace, Evaluation, Progress, SearchContext
@@ -75,6 +75,7 @@ class SharedWeights:
         self._supernet = partial(
             SupernetScorer,
             context,
+            group="evaluator",
             num_epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
@@ -121,6 +122,8 @@ class SharedWeights:
         for epoch in range(self.epochs):
             try:
                 one_shot.train_paths(lambda: self.space.sample(rng))
+            except OutOfMemory as error:
+                raise UsageError(str(error)) from None
             except RunError as error:
                 raise UsageError(
                     f"evaluator.learning_rate={self.learning_rate} is too high for the supernet: "

@@ -7,13 +7,15 @@ training them. Shapes: B batch, C channels, H height, W width, K classes, N cand
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nasrun.device import Load
 from nasrun.genotype import Genotype
 from nasrun.protocols import (
     Batch,
@@ -26,7 +28,17 @@ from nasrun.protocols import (
     as_module,
 )
 from nasrun.scoring import Scores
-from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
+from nasrun.training import (
+    BatchStream,
+    LossAndLogits,
+    WeightUpdate,
+    halves,
+    portions,
+    train_epoch,
+)
+
+SIZES = "space.channels or space.cells"
+SCORING = Load("scoring of candidates", None, f"strategy.fitness_images, {SIZES}")
 
 
 class SupernetScorer:
@@ -34,6 +46,7 @@ class SupernetScorer:
 
     Args:
         streams, progress: `None` takes those of the context.
+        group: of the configuration, to which the settings below belong.
         num_epochs, learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD
             with a cosine schedule, see `training.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
@@ -46,6 +59,7 @@ class SupernetScorer:
         *,
         streams: Streams | None = None,
         progress: Progress | None = None,
+        group: str = "strategy",
         num_epochs: int,
         learning_rate: float,
         learning_rate_min: float,
@@ -63,6 +77,7 @@ class SupernetScorer:
         self._streams = streams
         self._progress = progress or context.progress
         self._batch_size = batch_size or dataset.batch_size
+        self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
@@ -94,26 +109,30 @@ class SupernetScorer:
     ) -> dict[str, float]:
         """Like `weights`, `gates` and `active` are asked for each batch; see `Supernet`."""
         num_batches = self.train_stream.num_batches(self._batch_size)
+        mixture: dict[str, Any] = {}
+
+        def batches() -> Iterator[Batch]:
+            for batch in self.train_stream.one_pass(self._batch_size):
+                if before_batch is not None:
+                    before_batch()
+                mixture["weights"] = self.on_device(weights())
+                mixture["gates"] = None if gates is None else self.on_device(gates())
+                mixture["active"] = None if active is None else active()
+                yield batch
 
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
-            if before_batch is not None:
-                before_batch()
-            logits_BK = self.supernet(
-                images_BCHW,
-                self.on_device(weights()),
-                gates=None if gates is None else self.on_device(gates()),
-                active=None if active is None else active(),
-            )
+            logits_BK = self.supernet(images_BCHW, **mixture)
             return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
 
         with self._streams.global_torch("dropout"):
             return train_epoch(
-                self.train_stream.one_pass(self._batch_size),
+                batches(),
                 forward,
                 self.update,
                 self._device,
                 lambda done, loss: self._progress(done, num_batches, loss=loss),
+                self._load,
             )
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
@@ -142,37 +161,49 @@ class SupernetScorer:
         statistics are left alone; those are of the mixture that was trained, and under them the
         loss mostly measures how unlike that mixture a candidate is.
         """
-        on_device = (self.on_device(candidate) for candidate in candidates)
-        images_BCHW = batch[0]
-        logits: Iterable[Tensor]
-        if self._device.compiles:  # a call is compiled, `each` is not
-            logits = (self.supernet(images_BCHW, one, statistics=statistics) for one in on_device)
-        else:
-            logits = self.supernet.each(images_BCHW, on_device, statistics)
+        on_device = [self.on_device(candidate) for candidate in candidates]
+
+        def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
+            if not self._device.compiles:
+                return self.supernet.each(images_BCHW, on_device, statistics)
+            calls = partial(self.supernet, images_BCHW, statistics=statistics)  # are compiled
+            return map(calls, on_device)
+
         return self._scores(logits, batch)
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
         """Like `score`, of single architectures under batch statistics: nothing else is computed,
         which is five times as fast."""
-        paths = (Path.of(self._space, genotype)._asdict() for genotype in genotypes)
-        arguments = ({name: self.on_device(part) for name, part in path.items()} for path in paths)
-        return self._scores(
-            (self.supernet(batch[0], **one, statistics="batch") for one in arguments), batch
-        )
+        paths = [Path.of(self._space, genotype)._asdict() for genotype in genotypes]
+        on_device = [{name: self.on_device(part) for name, part in path.items()} for path in paths]
+
+        def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
+            return (self.supernet(images_BCHW, **path, statistics="batch") for path in on_device)
+
+        return self._scores(logits, batch)
 
     @torch.no_grad()
-    def _scores(self, logits: Iterable[Tensor], batch: Batch) -> Scores:
-        """From the logits_BK of each candidate, which are computed here, one after the other."""
-        labels_B = batch[1]
+    def _scores(self, logits: Callable[[Tensor], Iterable[Tensor]], batch: Batch) -> Scores:
+        """From the logits_BK of each candidate on given images."""
+        images_BCHW, labels_B = batch
+
+        def population(parts: int) -> Tensor:
+            """logits_NBK; in parts, batch statistics are those of each part."""
+            with self._device.autocast():
+                return torch.cat(
+                    [
+                        torch.stack([logits_BK.float() for logits_BK in logits(part)])
+                        for part in portions(images_BCHW, parts)
+                    ],
+                    dim=1,
+                )
+
         figures, losses = [], []
-        with self._device.autocast():
-            for logits_BK in logits:
-                logits_BK = logits_BK.float()
-                losses_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
-                loss = functional.cross_entropy(logits_BK, labels_B)
-                accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
-                losses.append(losses_B)
-                figures.append(torch.stack([loss.double(), accuracy]))
+        for logits_BK in self._device.in_parts(SCORING, len(images_BCHW), population):
+            losses.append(functional.cross_entropy(logits_BK, labels_B, reduction="none"))
+            loss = functional.cross_entropy(logits_BK, labels_B)
+            accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
+            figures.append(torch.stack([loss.double(), accuracy]))
         self.num_scorings += len(losses)
         loss_and_accuracy_2N, losses_NB = torch.stack(figures, dim=1), torch.stack(losses)
         figures_3N = torch.stack([*loss_and_accuracy_2N, comparison_noise(losses_NB)])

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from torch.nn import functional
 
+from nasrun.device import Load
 from nasrun.errors import require
 from nasrun.genotype import Genotype
 from nasrun.protocols import (
@@ -31,6 +32,8 @@ from nasrun.training import (
     predict,
     train_epoch,
 )
+
+LOAD = Load("training of a candidate", "evaluator", "evaluator.channels or evaluator.cells")
 
 
 class TrainEvaluator:
@@ -126,7 +129,7 @@ class TrainEvaluator:
         for epoch in range(1, self.epochs + 1):
             with streams.global_torch("dropout"):
                 metrics = train_epoch(
-                    batches.one_pass(self.batch_size), forward, update, self.device
+                    batches.one_pass(self.batch_size), forward, update, self.device, load=LOAD
                 )
             self.progress(epoch, self.epochs, loss=metrics["loss"])
         return metrics

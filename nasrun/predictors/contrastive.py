@@ -25,6 +25,7 @@ from nasrun.errors import require
 from nasrun.optimisers import Adam
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.protocols import Progress
+from nasrun.training import require_finite
 
 STEPS_PER_REPORT = 20
 
@@ -93,6 +94,7 @@ def pretrain(
         features = functional.relu(multilayer(encoder, codes[rows]))
         z = functional.normalize(multilayer(head, features), dim=-1)
         loss_M = info_nce(z, ids_N[rows], settings.temperature)
+        require_finite(loss_M.sum(), f"loss of the predictor's pre-training in step {step}")
         optimiser.zero_grad()
         torch.autograd.backward(loss_M.sum())
         optimiser.step()

@@ -33,6 +33,7 @@ from nasrun.predictors.contrastive import Contrast, pretrain
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.protocols import ArchGraph, Progress
 from nasrun.randomness import RandomStreams
+from nasrun.training import require_finite
 
 Loss = Literal["ranking", "regression"]
 
@@ -183,6 +184,7 @@ class DCL:
         for epoch in range(self.num_epochs):
             ramp = min(1.0, (epoch + 1) / self.warmup) if self.warmup > 0 else 1.0
             loss = ramp * loss_of(scores(encoder, head, codes_ND)).sum()
+            require_finite(loss, f"loss of the predictor in epoch {epoch + 1}")
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

@@ -29,6 +29,7 @@ from nasrun.optimisers import Adam
 from nasrun.prediction import Prediction, Unlabelled
 from nasrun.protocols import ArchGraph, Progress
 from nasrun.randomness import RandomStreams
+from nasrun.training import require_finite
 
 NUM_LAYERS = 3
 BETAS = (0.0, 0.9)  # of Adam
@@ -91,9 +92,11 @@ class GIN:
             fused=True,  # the tensors are small and many
         )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.num_epochs)
-        for _ in range(self.num_epochs):
+        for epoch in range(1, self.num_epochs + 1):
+            loss = functional.mse_loss(network(union), targets_N)
+            require_finite(loss, f"loss of the predictor in epoch {epoch}")
             optimiser.zero_grad()
-            torch.autograd.backward(functional.mse_loss(network(union), targets_N))
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
         self._network = network.eval()

@@ -28,6 +28,7 @@ from nasrun.prediction import Prediction, Unlabelled
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.protocols import ArchGraph, Progress
 from nasrun.randomness import RandomStreams
+from nasrun.training import require_finite
 
 
 class PathMLP:
@@ -84,10 +85,12 @@ class PathMLP:
         widths = [self.code.num_bits, *[self.width] * self.num_layers, 1]
         networks = trainable(layers(widths, self.num_members, self.generator))
         optimiser = Adam(networks.values(), lr=self.learning_rate, fused=True)
-        for _ in range(self.num_epochs):
+        for epoch in range(1, self.num_epochs + 1):
             error_MN = (scores(networks, codes_ND) - targets_N).abs()
+            loss = error_MN.mean(dim=1).sum()
+            require_finite(loss, f"loss of the predictor in epoch {epoch}")
             optimiser.zero_grad()
-            torch.autograd.backward(error_MN.mean(dim=1).sum())
+            torch.autograd.backward(loss)
             optimiser.step()
         self._networks = fixed(networks)
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nasrun.errors import require
+from nasrun.errors import RunError, require
 from nasrun.genotype import Genotype
 from nasrun.labels import validation_error
 from nasrun.prediction import Prediction, Predictor
@@ -101,7 +101,10 @@ class PredictorGuidedSearch(DiscreteSearch):
         """What the predictor of this round says of architectures of the space."""
         if not genotypes:
             return Prediction(np.zeros(0), np.zeros(0))
-        return self.predictor.score([self.graph(genotype) for genotype in genotypes])
+        prediction = self.predictor.score([self.graph(genotype) for genotype in genotypes])
+        if not np.isfinite(prediction.score_N).all():
+            raise RunError("the predictor's scores are not finite: lower its learning rates")
+        return prediction
 
     def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
         """What the predictor of the last round says, for those who look on; `None` before the

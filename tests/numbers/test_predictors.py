@@ -16,7 +16,7 @@ from torch import nn
 
 from nasrun import build, encoder_cache
 from nasrun.encodings import PathCode, normal_scores, standardised_ranks
-from nasrun.errors import UsageError
+from nasrun.errors import RunError, UsageError
 from nasrun.prediction import Predictor
 from nasrun.predictors.contrastive import info_nce
 from nasrun.predictors.dcl import pair_weights, ranking_loss
@@ -96,6 +96,30 @@ def test_failures_and_ties_are_no_trouble(
     assert np.isfinite(prediction.score_N).all()
     if values[0] != values[1]:
         assert prediction.score_N.argmax() == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "where"),
+    [
+        ("gin", ["learning_rate"], r"predictor in epoch \d+"),
+        ("path_mlp", ["learning_rate"], r"predictor in epoch \d+"),
+        ("dcl_plain", ["encoder_learning_rate", "head_learning_rate"], r"predictor in epoch \d+"),
+        ("dcl", ["contrast_learning_rate"], r"predictor's pre-training in step \d+"),
+    ],
+)
+def test_a_training_that_diverges_stops_at_its_step(
+    name: str, rates: list[str], where: str, space: NasBench201, monkeypatch
+) -> None:
+    monkeypatch.setattr(encoder_cache, "cached", lambda recipe, make: make())
+    graphs, values_N = drawn(space, 12)
+    predictor = made(name, **dict.fromkeys(rates, 1e30))
+
+    def train() -> None:
+        predictor.pretrain(OneEditPairs(space), ignore)
+        predictor.fit(graphs, values_N)
+
+    with pytest.raises(RunError, match=f"the loss of the {where} is nan"):
+        train()
 
 
 # ---------------------------------------------------------------------------- DCL

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import io
+import os
+import socket
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 
 from nasrun.checkpoint import FILE, PREVIOUS, Checkpoint
+from nasrun.durable import AppendedFile
 from nasrun.errors import UsageError
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
+from nasrun.tensor_files import read_tensors
 
-
-def nothing() -> None:
-    pass
+SETTINGS = {"seed": 0}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
@@ -84,10 +90,10 @@ def test_checkpoint_round_trip_with_streams(tmp_path) -> None:
     streams.numpy("search").random(4)
     with RunFolder(tmp_path) as folder:
         state = {"work": {"weights": torch.arange(3.0)}, "phase": "search"}
-        Checkpoint(folder, "sig", streams).save(state, nothing, always=True)
+        Checkpoint(folder, SETTINGS, streams).save(state, always=True)
         expected = streams.numpy("search").random()
         fresh = RandomStreams(0)
-        checkpoint = Checkpoint(folder, "sig", fresh)
+        checkpoint = Checkpoint(folder, SETTINGS, fresh)
         loaded = checkpoint.load()
         assert loaded is not None
         checkpoint.restore_streams(loaded)
@@ -97,10 +103,10 @@ def test_checkpoint_round_trip_with_streams(tmp_path) -> None:
 
 def test_a_cut_checkpoint_gives_way_to_the_previous_one(tmp_path) -> None:
     with RunFolder(tmp_path) as folder:
-        checkpoint = Checkpoint(folder, "sig", RandomStreams(0))
+        checkpoint = Checkpoint(folder, SETTINGS, RandomStreams(0))
         assert checkpoint.load() is None
         for step in (1, 2):
-            checkpoint.save({"step": step}, nothing, always=True)
+            checkpoint.save({"step": step}, always=True)
         content = (tmp_path / FILE).read_bytes()
         (tmp_path / FILE).write_bytes(content[: len(content) // 2])
         assert checkpoint.load()["step"] == 1
@@ -108,11 +114,133 @@ def test_a_cut_checkpoint_gives_way_to_the_previous_one(tmp_path) -> None:
         assert checkpoint.load() is None
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(tmp_path) -> None:
+def saved(folder: RunFolder, *steps: int) -> Checkpoint:
+    """With a line of metrics for each step."""
+    checkpoint = Checkpoint(folder, SETTINGS, RandomStreams(0))
+    for step in steps:
+        with (folder.path / "metrics.jsonl").open("a") as file:
+            file.write(f"step {step}\n")
+        checkpoint.save({"step": step, "work": {"weights": torch.arange(2000.0)}}, always=True)
+    return checkpoint
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(tmp_path) -> None:
+    """torch itself does not look at the checksums that it writes."""
     with RunFolder(tmp_path) as folder:
-        Checkpoint(folder, "one", RandomStreams(0)).save({}, nothing, always=True)
-        with pytest.raises(UsageError, match="belongs to another configuration"):
-            Checkpoint(folder, "two", RandomStreams(0)).load()
+        checkpoint = saved(folder, 1)
+        expected = checkpoint.load()
+        content, rng = (tmp_path / FILE).read_bytes(), np.random.default_rng(0)
+        noticed = 0
+        for place in rng.permutation(len(content))[:300]:
+            altered = bytearray(content)
+            altered[place] ^= 1 << rng.integers(8)
+            (tmp_path / FILE).write_bytes(altered)
+            found = read_tensors(tmp_path / FILE)
+            noticed += found is None
+            assert found is None or str(found) == str(expected)
+        assert noticed > 200  # the others are padding
+
+
+def test_a_broken_checkpoint_is_told(tmp_path) -> None:
+    told: list[str] = []
+    with RunFolder(tmp_path) as folder:
+        checkpoint = saved(folder, 1, 2)
+        (tmp_path / FILE).write_bytes(b"half")
+        assert checkpoint.load(told.append)["step"] == 1
+        assert told == [f"{FILE} is broken: the run goes on from {PREVIOUS}"]
+        assert (tmp_path / "metrics.jsonl").read_text() == "step 1\n"
+        assert checkpoint.load(told.append)["step"] == 1  # and it is no longer in the way
+        checkpoint.save({"step": 2}, always=True)
+        assert read_tensors(tmp_path / PREVIOUS)["step"] == 1
+        (tmp_path / PREVIOUS).unlink()
+        (tmp_path / FILE).write_bytes(b"half")
+        assert checkpoint.load(told.append) is None
+        assert told[1:] == [f"{FILE} is broken: the run starts from its beginning"]
+
+
+def test_two_broken_checkpoints_are_the_users_to_decide(tmp_path) -> None:
+    with RunFolder(tmp_path) as folder:
+        checkpoint = saved(folder, 1, 2)
+        for name in (FILE, PREVIOUS):
+            (tmp_path / name).write_bytes(b"half")
+        with pytest.raises(UsageError, match=rf"{FILE} is broken and {PREVIOUS} is broken; to st"):
+            checkpoint.load()
+        assert (tmp_path / "metrics.jsonl").read_text() == "step 1\nstep 2\n"  # left alone
+
+
+def test_metrics_that_were_cut_take_the_checkpoint_with_them(tmp_path) -> None:
+    told: list[str] = []
+    with RunFolder(tmp_path) as folder:
+        checkpoint = saved(folder, 1, 2)
+        os.truncate(tmp_path / "metrics.jsonl", 10)  # in the middle of the second line
+        assert checkpoint.load(told.append)["step"] == 1
+        assert told[0].startswith(f"{FILE} has more lines than are left in metrics.jsonl: the run")
+        assert (tmp_path / "metrics.jsonl").read_text() == "step 1\n"
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_its_keys(tmp_path) -> None:
+    with RunFolder(tmp_path) as folder:
+        Checkpoint(folder, {"seed": 0, "a": 1, "b": 2}, RandomStreams(0)).save({}, always=True)
+        other = Checkpoint(folder, {"seed": 1, "a": 1, "c": None}, RandomStreams(0))
+        changes = "seed was 0 and is 1, b was 2 and is not there, c was not there and is None"
+        with pytest.raises(UsageError, match=rf"belongs to another configuration .*\({changes}\)"):
+            other.load()
+        content = read_tensors(tmp_path / FILE)
+        torch.save({**content, "format": 1}, tmp_path / FILE)
+        with pytest.raises(UsageError, match="its format is 1, this version reads 2"):
+            other.load()
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path) -> None:
+    (tmp_path / ".new-checkpoint.abcdefgh.pt").write_text("half")
+    with RunFolder(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_a_lock_names_its_holder_while_it_is_held(tmp_path) -> None:
+    with RunFolder(tmp_path):
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()} {socket.gethostname()}\n"
+    assert (tmp_path / ".lock").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("holder", "refusal"),
+    [
+        ("", None),
+        ("999999999 {host}", None),  # no process has this number
+        ("nonsense", None),
+        ("{pid} {host}", r"process, {pid} on {host}: wait for it, or stop it \(kill {pid}\)"),
+        ("7 elsewhere", r"7 on elsewhere: .* if that machine is gone for good, delete .*\.lock"),
+    ],
+)
+def test_where_the_file_system_has_no_locks_the_file_tells(
+    holder: str, refusal: str | None, tmp_path, monkeypatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", no_locks)
+    names = {"pid": os.getppid(), "host": socket.gethostname()}
+    (tmp_path / ".lock").write_text(holder.format(**names))
+    if refusal is None:
+        with RunFolder(tmp_path):
+            pass
+    else:
+        with pytest.raises(UsageError, match=refusal.format(**names)), RunFolder(tmp_path):
+            pass
+
+
+def test_short_writes_are_finished(tmp_path, monkeypatch) -> None:
+    class Stingy(io.FileIO):
+        def write(self, content: bytes) -> int:
+            return super().write(content[:3])
+
+    file = AppendedFile(tmp_path / "log")
+    file.close()
+    file._file = Stingy(tmp_path / "log", "a")
+    file.write(b"a line of the log\n")
+    file.close()
+    assert (tmp_path / "log").read_text() == "a line of the log\n"
 
 
 def test_a_hostile_checkpoint_is_not_unpickled(tmp_path) -> None:
@@ -122,18 +250,18 @@ def test_a_hostile_checkpoint_is_not_unpickled(tmp_path) -> None:
 
     with RunFolder(tmp_path) as folder:
         torch.save({"format": 1, "payload": Payload()}, tmp_path / FILE)
-        assert Checkpoint(folder, "sig", RandomStreams(0)).load() is None
+        assert Checkpoint(folder, SETTINGS, RandomStreams(0)).load() is None
         assert not (tmp_path / "owned").exists()
 
 
 def test_saving_is_skipped_only_while_it_would_cost_too_much(tmp_path) -> None:
     with RunFolder(tmp_path) as folder:
-        checkpoint = Checkpoint(folder, "sig", RandomStreams(0))
-        checkpoint.save({"step": 1}, nothing, always=False)
+        checkpoint = Checkpoint(folder, SETTINGS, RandomStreams(0))
+        checkpoint.save({"step": 1}, always=False)
         checkpoint._cost_s = 3600.0
-        checkpoint.save({"step": 2}, nothing, always=False)
+        checkpoint.save({"step": 2}, always=False)
         assert torch.load(tmp_path / FILE, weights_only=True)["step"] == 1
-        checkpoint.save({"step": 3}, nothing, always=True)
+        checkpoint.save({"step": 3}, always=True)
         assert torch.load(tmp_path / FILE, weights_only=True)["step"] == 3
 
 

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from nasrun.datasets.synthetic import make_synthetic
-from nasrun.device import Device
-from nasrun.errors import RunError, UsageError
-from nasrun.training import BatchStream, WeightUpdate, predict, train_epoch
+from nasrun.device import Device, Load
+from nasrun.errors import OutOfMemory, RunError, UsageError
+from nasrun.training import TRAINING, BatchStream, WeightUpdate, predict, train_epoch
 
 CPU = Device("cpu", "float32", compile_networks=False)
 
@@ -106,6 +106,93 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
     with pytest.raises(RunError, match="the training loss is nan at batch 2 of the epoch"):
         train_epoch(batches, forward, update, CPU)
     assert weight.item() == 0.0  # one update of 1.0 was made, the second was not
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_update() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    update = WeightUpdate(
+        [weight], num_epochs=1, learning_rate=1.0, learning_rate_min=0.0, momentum=0.0,
+        weight_decay=0.0, gradient_clip=5.0,
+    )  # fmt: skip
+    batches = [(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))]
+    load = Load("training", "strategy", "space.channels")
+    message = "the norm of the gradient is inf at batch 1 of the epoch; lower strategy.learning"
+    with pytest.raises(RunError, match=message):  # d sqrt(w) at 0
+        train_epoch(
+            batches, lambda _: (weight.sqrt().sum(), torch.zeros(2, 2)), update, CPU, load=load
+        )
+    assert weight.item() == 0.0
+
+
+OUT_OF_MEMORY = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=range(4))
+def test_with_half_of_the_batch_at_a_time_the_update_is_the_same(dataset, error) -> None:
+    networks = [torch.nn.Linear(16, 3).double() for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    batches = [(x.flatten(1).double(), y) for x, y in stream(dataset).one_pass(10)]
+    found = []
+    for network, most in zip(networks, (10, 3), strict=True):
+        device = Device("cpu", "float32", compile_networks=False, on_oom="halve")
+
+        def forward(batch, network=network, most=most):
+            logits_BK = network(batch[0])
+            if len(batch[0]) > most:
+                raise error
+            return functional.cross_entropy(logits_BK, batch[1]), logits_BK
+
+        update = WeightUpdate(
+            network.parameters(), num_epochs=1, learning_rate=0.5, learning_rate_min=0.1,
+            momentum=0.9, weight_decay=0.01, gradient_clip=0.3,
+        )  # fmt: skip
+        metrics = train_epoch(batches, forward, update, device)
+        found.append((metrics["loss"], metrics["accuracy"]))
+    assert device.parts == {"training": 4}  # 10 images: 3, 3, 2, 2
+    assert found[1] == pytest.approx(found[0], abs=1e-12)
+    for whole, parts in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.allclose(whole, parts, atol=1e-12)
+
+
+def test_what_does_not_fit_by_halves_says_what_to_lower() -> None:
+    load = Load("retraining", "retrain", "retrain.channels or retrain.cells")
+
+    def compute(parts: int) -> None:
+        raise MemoryError
+
+    message = "out of memory: the retraining takes {} images at a time on cpu; lower "
+    message += "retrain.batch_size, retrain.channels or retrain.cells"
+    for on_oom, left, more in (("stop", 16, ", or type on_oom=halve"), ("halve", 2, "")):
+        device = Device("cpu", "float32", compile_networks=False, on_oom=on_oom)
+        with pytest.raises(OutOfMemory) as caught:
+            device.in_parts(load, 16, compute)
+        assert str(caught.value) == message.format(left) + more
+
+
+def test_other_failures_are_not_taken_for_want_of_memory() -> None:
+    def compute(parts: int) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        CPU.in_parts(TRAINING, 16, compute)
+
+
+def test_predictions_in_parts_are_the_same(dataset) -> None:
+    device = Device("cpu", "float32", compile_networks=False, on_oom="halve")
+
+    def network(images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 3:
+            raise MemoryError
+        return images.flatten(1)[:, :3]
+
+    expected_NK = predict(lambda images: images.flatten(1)[:, :3], dataset, dataset.test, CPU)
+    assert torch.equal(predict(network, dataset, dataset.test, device, 5), expected_NK)
+    assert device.parts == {"prediction": 2}
 
 
 def test_predict_keeps_the_order(dataset) -> None:

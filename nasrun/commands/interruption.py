@@ -1,0 +1,59 @@
+"""What can end a run from outside: signals, a full disk, want of memory."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nasrun.errors import RunError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_S = 2.0
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, with which a scheduler ends a job, and SIGHUP, with which a terminal is closed, are
+    handled like Ctrl-C. An impatient second one leaves in peace what the first one does. One that
+    is ignored already (nohup) stays so."""
+    last = float("-inf")
+
+    def interrupt(*_: object) -> None:
+        nonlocal last
+        if time.monotonic() - last > PATIENCE_S:  # Python may have swallowed the one before
+            last = time.monotonic()
+            raise KeyboardInterrupt
+
+    handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, interrupt) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            if last > float("-inf"):  # the process is about to end, and says so
+                signal.signal(number, signal.SIG_IGN)
+            elif signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Within the context, what the system denies becomes a `RunError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody reads what is said: no failure
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise RunError(f"{error.strerror or error}{where}") from error
+    except (MemoryError, RuntimeError) as error:
+        from nasrun.device import is_out_of_memory  # torch
+
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            "out of memory: lower dataset.batch_size, space.channels or space.cells (retrain.* for "
+            "a retraining)"
+        ) from error

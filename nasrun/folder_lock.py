@@ -1,0 +1,83 @@
+"""Who works in a folder: a lock of the kernel's, which ends with the process, however that ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from nasrun.errors import UsageError
+
+HELD = (errno.EAGAIN, errno.EACCES)
+
+
+class FolderLock:
+    """Held from the construction to `release`. The file `.lock` names the process and its machine.
+
+    Some file systems of clusters have no locks; there the file alone must tell, and the word of a
+    process of this machine that is gone counts for nothing.
+
+    Raises:
+        UsageError: a live process holds it.
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".lock"
+        # a lock of this kind is not inherited by the worker processes that decode pictures, which
+        # live on for a while when their parent is killed
+        self._file = self._path.open("a+b", buffering=0)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = self._holder()
+            if error.errno in HELD or (holder is not None and may_live(*holder)):
+                self._file.close()
+                raise UsageError(self._refusal(holder)) from None
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()} {socket.gethostname()}\n".encode())
+
+    @property
+    def still_there(self) -> bool:
+        """Whether the file was removed, with its folder, before the lock was taken."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        try:
+            self._file.truncate(0)
+        finally:
+            self._file.close()
+
+    def _holder(self) -> tuple[int, str] | None:
+        """The process and the machine that the file names."""
+        self._file.seek(0)
+        pid, _, host = self._file.read(300).decode(errors="replace").strip().partition(" ")
+        return (int(pid), host) if pid.isdecimal() and len(pid) < 10 and host else None
+
+    def _refusal(self, holder: tuple[int, str] | None) -> str:
+        folder = self._path.parent
+        if holder is None:
+            return f"{folder} is in use by another nasrun process"
+        pid, host = holder
+        text = f"{folder} is in use by another nasrun process, {pid} on {host}: wait for it, or "
+        if host == socket.gethostname():
+            return f"{text}stop it (kill {pid})"
+        return f"{text}stop it there; if that machine is gone for good, delete {self._path}"
+
+
+def may_live(pid: int, host: str) -> bool:
+    """Of another machine nobody knows."""
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
