@@ -21,9 +21,32 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 READERS = ("strategy", "evaluator")  # of keys in other groups
 SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
 
+# The largest whole number by key, or by the last part of a key; elsewhere it is a million. What a
+# paper uses is a tenth of it at most, and what is just allowed still fits into some machine.
+LARGEST = {
+    "batch_size": 100_000,
+    "cells": 100,
+    "channels": 4_096,
+    "dataset.limit": 10**9,
+    "dataset.num_classes": 100_000,
+    "dataset.num_test": 10**9,
+    "dataset.num_train": 10**9,
+    "dataset.size": 10_000,
+    "depth": 100,
+    "encoder_widths": 10_000,
+    "head_width": 10_000,
+    "head_widths": 10_000,
+    "num_anchors": 10_000,
+    "num_members": 100,
+    "partial_channels": 4_096,
+    "population.size": 10_000,
+    "population_size": 10_000,
+    "width": 10_000,
+}
 
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
@@ -182,6 +205,7 @@ def _build(schema: type, values: Any) -> Any:
 def faults(config: RunConfig) -> Iterator[str]:
     """One sentence for each value that no run can have."""
     yield from _not_finite(config)
+    yield from _too_large(config)
     yield from _out_of_range(config.seed, "seed", 0, 2**32 - 1)
     if config.precision not in ("auto", "float32", "bfloat16"):
         yield f"precision={config.precision} is not known: use auto, float32 or bfloat16"
@@ -199,13 +223,44 @@ def faults(config: RunConfig) -> Iterator[str]:
 def _not_finite(config: RunConfig) -> Iterator[str]:
     wrong = {
         key: value
-        for key, value in leaves(config)
+        for key, value in numbers(config)
         if isinstance(value, float) and not math.isfinite(value)
     }
-    # A strategy repeats the values of other groups; the user typed them there.
-    typed = {key: value for key, value in wrong.items() if not key.startswith("strategy.")}
-    for key, value in (typed or wrong).items():
+    for key, value in _as_typed(wrong).items():
         yield f"{key}={value} is not a finite number"
+
+
+def _too_large(config: RunConfig) -> Iterator[str]:
+    """Whole numbers of plug-ins that would take the machine down before anybody noticed."""
+    wrong = {
+        key: (value, most)
+        for key, value in numbers(config)
+        if key.startswith((*(f"{name}." for name in PLUGINS), "population."))
+        and type(value) is int
+        and abs(value) > (most := largest(key))
+    }
+    for key, (value, most) in _as_typed(wrong).items():
+        text = f"{value:,}" if abs(value) < 10**30 else "a number of many digits"
+        yield f"{key}={text} is too large: it can be at most {most:,}"
+
+
+def largest(key: str) -> int:
+    """The highest whole number that a key of a plug-in can have."""
+    name = key.rpartition(".")[2]
+    return LARGEST.get(key, LARGEST.get(name, 2**32 - 1 if name.endswith("seed") else 10**6))
+
+
+def numbers(config: RunConfig) -> Iterator[tuple[str, int | float]]:
+    """All numbers in a configuration, those in lists too, with their keys."""
+    for key, value in leaves(config):
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, int | float) and not isinstance(item, bool):
+                yield key, item
+
+
+def _as_typed(wrong: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A strategy repeats the values of other groups; the user typed them there."""
+    return {k: value for k, value in wrong.items() if not k.startswith("strategy.")} or wrong
 
 
 def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
@@ -213,7 +268,7 @@ def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
     for name in ("batch_size", "channels", "cells"):
         value = getattr(retrain, name)
         if value is not None:
-            yield from _out_of_range(value, f"retrain.{name}", 1, 10**6)
+            yield from _out_of_range(value, f"retrain.{name}", 1, largest(name))
     if retrain.stem not in (None, "cifar", "imagenet"):
         yield f"retrain.stem={retrain.stem} is not known: use cifar or imagenet"
     if retrain.schedule not in ("cosine", "linear"):

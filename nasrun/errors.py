@@ -44,3 +44,12 @@ def raise_together(problems: Iterable[str]) -> None:
         raise UsageError(texts[0])
     if texts:
         raise UsageError("\n".join([f"{len(texts)} problems:", *(f"- {text}" for text in texts)]))
+
+
+def brief(value: object, most: int = 120) -> str:
+    """A value as part of a sentence: of a long one the beginning."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[:most]}..."

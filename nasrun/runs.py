@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from nasrun import __version__
 from nasrun.errors import UsageError
 
 RUN_FILE = "run.json"
+MAX_TEXT_BYTES = 100_000_000  # of a JSON file; the record of a sweep of 100,000 jobs has 20 MB
 APPEND_ONLY = ("*.jsonl", "*.log", "tensorboard/*")
 PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "scikit-learn", "cma", "hydra-core", "omegaconf",
@@ -43,6 +45,7 @@ class RunFolder:
         self._lock: IO[str] | None = None
 
     def __enter__(self) -> RunFolder:
+        require_own_files(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / ".lock").open("a")
@@ -113,6 +116,16 @@ class RunFolder:
             yield from sorted(path for path in self.path.glob(pattern) if path.is_file())
 
 
+def require_own_files(folder: Path) -> None:
+    """Raise a `UsageError` where a link in a run folder leads out of it: a stranger's folder must
+    not make this program write into, cut or remove files elsewhere."""
+    home = Path(os.path.realpath(folder))
+    for pattern in ("*", ".hydra/*", "tensorboard/*"):
+        for path in folder.glob(pattern):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise UsageError(f"{path} is a link to a place outside of {folder}: remove it")
+
+
 @contextlib.contextmanager
 def replacing(target: Path, previous: Path | None = None) -> Iterator[Path]:
     """A temporary path; what is written there replaces `target` at the end, or not at all.
@@ -136,12 +149,27 @@ def replacing(target: Path, previous: Path | None = None) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file; a `UsageError` names a missing or broken one."""
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
+    """A text file of at most `most` bytes; a `UsageError` names a missing or foreign one."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            # a pipe would be waited for, and a device has no end
+            raise UsageError(f"{path} is not a regular file")
+        if status.st_size > most:
+            raise UsageError(f"{path} has {status.st_size:,} bytes, and at most {most:,} are read")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text") from None
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file; a `UsageError` names a missing or broken one."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}") from None
 

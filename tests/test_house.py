@@ -16,6 +16,8 @@ PLUGINS = ("datasets", "spaces", "strategies", "evaluators", "predictors")
 # A module may import from rooms to its left; plug-ins see other plug-ins only through protocols.
 ORDER = (
     {"errors", "array_pickle"},
+    {"memory", "recorded_config"},
+    {"npz_file"},
     {"genotype", "conf_files", "ui", "layout", "cell_text", "graph_hash", "cache_folder"},
     {"published"},
     {"runs", "randomness", "device", "genotype_source", "config", "summary", "sweeps"},

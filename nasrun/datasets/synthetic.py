@@ -7,6 +7,7 @@ import numpy as np
 from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
+from nasrun.memory import require_memory
 from nasrun.protocols import Dataset
 
 PATCHES = 4  # a pattern is a coarse grid of 4 x 4 grey values, so that it survives a small shift
@@ -48,6 +49,8 @@ def make_synthetic(
     ):
         allowed = f"a whole number of at least {least}"
         require(type(value) is int and value >= least, f"dataset.{key}", value, allowed)
+    values = (num_train + num_test) * channels * size * size  # of which each is a float64 twice
+    require_memory(16 * values, f"dataset.num_train={num_train} and dataset.size={size}")
     require(0 <= noise < float("inf"), "dataset.noise", noise, "a number of at least 0")
     rng = np.random.default_rng(seed)
     coarse_KCPP = rng.normal(128, CONTRAST, (num_classes, channels, PATCHES, PATCHES))
