@@ -7,12 +7,13 @@ the old one atomically, and the old one is kept until the next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, brief
 from nasrun.protocols import Streams
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
@@ -20,6 +21,7 @@ from nasrun.runs import RunFolder
 FORMAT = 1
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 MAX_SHARE_OF_TIME = 0.05
+MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Checkpoint:
@@ -68,11 +70,25 @@ class Checkpoint:
             except Exception:  # torch raises many kinds for a broken file
                 continue
             self._check(path.name, content)
-            self._folder.cut_back(content["append_only"])
+            with self.restoring():
+                self._folder.cut_back(content["append_only"])
             assert isinstance(content, dict)
             return content
         self._folder.cut_back({})
         return None
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Around whatever takes a state over; raises a `UsageError` for one that does not fit,
+        such as one that another program has written."""
+        try:
+            yield
+        except MISFITS as error:
+            reason = brief(" ".join(f"{type(error).__name__}: {error}".split()))
+            raise UsageError(
+                f"{self._folder.path / FILE} does not fit this run ({reason}): start a new run "
+                f"with nasrun search or retrain, --from {self._folder.path}"
+            ) from error
 
     def restore_streams(self, state: Mapping[str, Any]) -> None:
         """For after all objects that draw at construction were built, as in the first run."""
@@ -82,7 +98,7 @@ class Checkpoint:
         where = self._folder.path / name
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UsageError(f"{where} was written by another version of nasrun")
-        if content["signature"] != self._signature:
+        if content.get("signature") != self._signature:
             raise UsageError(
                 f"{where} belongs to another configuration than .hydra/config.yaml beside it"
             )

@@ -180,7 +180,8 @@ def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
-        typed = cast(AnyConfig, _build(schema, OmegaConf.to_container(merged, resolve=True)))
+        values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+        typed = cast(AnyConfig, _build(schema, values))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None

@@ -49,6 +49,10 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
 
     `arguments` are the words of the command line, the command first.
     """
+    if isinstance(error, RecursionError):
+        return "an override or a configuration is nested too deeply"
+    if isinstance(error, ValueError | TypeError) and not isinstance(error, USER_MISTAKES):
+        return f"the configuration cannot be composed: {_first_lines(str(error))}"
     if isinstance(error, InstantiationException) or not isinstance(error, USER_MISTAKES):
         return None
     if isinstance(error, MissingConfigException):

@@ -24,6 +24,7 @@ from nasrun.protocols import MixingWeights, StepReport
 from nasrun.recording import RunRecorder
 from nasrun.retrain import Retraining
 from nasrun.runs import RunFolder
+from nasrun.summary import summary
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
 
@@ -114,9 +115,10 @@ def drive(
     """
     spent = Spent()
     if saved is not None:
-        work.load_state_dict(saved["work"])
-        session.checkpoint.restore_streams(saved)
-        spent = Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
+        with session.checkpoint.restoring():
+            work.load_state_dict(saved["work"])
+            session.checkpoint.restore_streams(saved)
+            spent = Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
     session.display.start(phase, work.unit, work.total_steps, spent.steps)
 
     def ended() -> bool:  # not by its budget before the first label
@@ -199,8 +201,10 @@ def run_search(
     accuracies of simple methods, for comparison.
     """
     saved = session.checkpoint.load()
-    if saved is not None and saved["phase"] == "retrain":
-        result = dict(saved["carried"])
+    if saved is not None and saved.get("phase") == "retrain":
+        with session.checkpoint.restoring():
+            result = dict(saved["carried"])
+            summary(session.folder.path, {**result, "retrain": None})  # has all that it should
     else:
         result = _search(wiring, config, session, saved)
         saved = None

@@ -35,15 +35,19 @@ class Source:
 
     def warn_of_other_data(self, present: Mapping[str, Any]) -> None:
         """Say it where the data are no longer those of the run, unless others were asked for."""
-        was, now = (record.get("data") or {} for record in (self.record, present))
+        was, now = (_mapping(record.get("data")) for record in (self.record, present))
         if any(key.partition(".")[0] in ("dataset", "space", "evaluator") for key in self.replaced):
             return
         for name, what in (("sha256", "images and labels"), ("table_sha256", "benchmark table")):
             if was.get(name) and now.get(name) and was[name] != now[name]:
                 ui.complain(
                     f"warning: the {what} have changed since {self.folder} was run (checksum "
-                    f"{was[name][:12]} then, {now[name][:12]} now); the result will differ"
+                    f"{str(was[name])[:12]} then, {now[name][:12]} now); the result will differ"
                 )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source | None]:

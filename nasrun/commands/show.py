@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> None:
 
 def _accuracies(path: Path) -> Iterator[str]:
     """One line for each accuracy that the run has recorded, in percent."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # which takes a text of any length
         return  # a file, a text, or a run that is not done
     result = read_json(path)
     if not isinstance(result, Mapping):
