@@ -45,6 +45,8 @@ LARGEST = {
     "partial_channels": 4_096,
     "population.size": 10_000,
     "population_size": 10_000,
+    "strategy.num_epochs": 10**18,  # budget.epochs, which has a range of its own
+    "strategy.num_labels": 10**18,
     "width": 10_000,
 }
 
@@ -182,8 +184,8 @@ def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
         merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
         values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
         typed = cast(AnyConfig, _build(schema, values))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
+    except (OmegaConfBaseException, OverflowError) as error:
+        key = getattr(error, "full_key", None) or "the configuration"
         raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
     return typed
 

@@ -35,6 +35,7 @@ USER_MISTAKES = (
     ValidationError,
     yaml.YAMLError,
 )
+BARE = (ValueError, TypeError, OverflowError)  # what escapes Hydra and OmegaConf as it is
 EXTRAS = {"joblib": "parallel"}  # launchers, and what installs them
 TYPES = {
     "Float": "a number",
@@ -51,8 +52,10 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     """
     if isinstance(error, RecursionError):
         return "an override or a configuration is nested too deeply"
-    if isinstance(error, ValueError | TypeError) and not isinstance(error, USER_MISTAKES):
-        return f"the configuration cannot be composed: {_first_lines(str(error))}"
+    if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
+        key = re.search(r"full_key: (\S+)", str(error))
+        where = f"{key[1]}: " if key else "the configuration cannot be composed: "
+        return f"{where}{_first_lines(str(error))}"
     if isinstance(error, InstantiationException) or not isinstance(error, USER_MISTAKES):
         return None
     if isinstance(error, MissingConfigException):

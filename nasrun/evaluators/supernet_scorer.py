@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nasrun.costs import require_room
 from nasrun.genotype import Genotype
 from nasrun.protocols import (
     Batch,
@@ -64,6 +65,9 @@ class SupernetScorer:
         self._progress = progress or context.progress
         self._batch_size = batch_size or dataset.batch_size
         self.num_scorings = 0
+        with torch.device("meta"):
+            shadow = as_module(space.supernet(dataset.shape, **supernet))
+        require_room(shadow, "space.channels, space.cells")
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
         device.place(as_module(self.supernet))
