@@ -113,8 +113,11 @@ def option(node: Mapping[str, Any]) -> str:
 
 
 def target(node: Mapping[str, Any]) -> Any:
-    """The class or function that a checked node names, not called."""
-    return _load(node["_target_"])
+    """The class or function that a node names, not called."""
+    found = _load(node["_target_"])
+    if found is None:
+        raise UsageError(f"_target_={brief(node['_target_'])} does not exist")
+    return found
 
 
 def _targets(node: object) -> Iterator[object]:

@@ -34,4 +34,6 @@ def require_room(network: nn.Module, keys: str) -> None:
     """Raise a `UsageError` where weights, gradients and momenta of a network that was built on the
     meta device do not fit into the memory of this machine; `keys` are those that lower them."""
     num_bytes = 3 * sum(parameter.nbytes for parameter in network.parameters())
-    require_memory(num_bytes, f"the weights of a network of this size ({keys}), and what trains it,")
+    require_memory(
+        num_bytes, f"the weights of a network of this size ({keys}), and what trains it,"
+    )

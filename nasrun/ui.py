@@ -58,7 +58,7 @@ def listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     for position, (heading, rows) in enumerate(sections.items()):
         if position:
             console().print()
-        console().print(Text(heading, style="bold"))
+        console().print(Text(printable(heading), style="bold"))
         table = Table.grid(padding=(0, 2))
         table.add_column(min_width=width + 2, no_wrap=True, style="cyan")
         table.add_column()
