@@ -53,8 +53,8 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     if isinstance(error, RecursionError):
         return "an override or a configuration is nested too deeply"
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
-        key = re.search(r"full_key: (\S+)", str(error))
-        where = f"{key[1]}: " if key else "the configuration cannot be composed: "
+        named = re.search(r"full_key: (\S+)", str(error))
+        where = f"{named[1]}: " if named else "the configuration cannot be composed: "
         return f"{where}{_first_lines(str(error))}"
     if isinstance(error, InstantiationException) or not isinstance(error, USER_MISTAKES):
         return None

@@ -29,6 +29,8 @@ from nasrun.protocols import (
 from nasrun.scoring import Scores
 from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, halves, train_epoch
 
+LARGE = 100_000  # channels squared, times cells: a gigabyte, with gradients and momenta
+
 
 class SupernetScorer:
     """A `Scorer`: the supernet of a space, its optimiser and the two halves of the training set.
@@ -65,9 +67,10 @@ class SupernetScorer:
         self._progress = progress or context.progress
         self._batch_size = batch_size or dataset.batch_size
         self.num_scorings = 0
-        with torch.device("meta"):
-            shadow = as_module(space.supernet(dataset.shape, **supernet))
-        require_room(shadow, "space.channels, space.cells")
+        if _is_large(space, supernet):
+            with torch.device("meta"):
+                shadow = as_module(space.supernet(dataset.shape, **supernet))
+            require_room(shadow, "space.channels, space.cells")
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
         device.place(as_module(self.supernet))
@@ -215,3 +218,10 @@ def comparison_noise(losses_NB: Tensor) -> Tensor:
     sound_N = losses_NB.isfinite().all(dim=1)
     apart_NB = (losses_NB - losses_NB[sound_N].mean(dim=0)).double()
     return apart_NB.std(dim=1) / math.sqrt(losses_NB.shape[1])
+
+
+def _is_large(space: DifferentiableSpace, supernet: Mapping[str, Any]) -> bool:
+    """Whether the supernet might not fit into memory. The first network on the meta device costs
+    two seconds, for imports; the papers' sizes are far below."""
+    channels, cells = (supernet.get(k) or getattr(space, k, 1) for k in ("channels", "cells"))
+    return int(channels) ** 2 * int(cells) > LARGE

@@ -56,7 +56,7 @@ def script(name: str) -> ModuleType:
 
 def test_fuzz(capsys) -> None:
     shares = {"genotypes": 55, "datasets": 35, "tables": 4, "reports": 1, "run folders": 2,
-              "checkpoints": 1, "sweeps": 1, "config folders": 1, "overrides": 1}  # fmt: skip
+              "checkpoints": 2, "config folders": 1, "overrides": 1}  # fmt: skip
     num_faults = script("fuzz").fuzz(200, 7, shares, num_processes=0)
     said = capsys.readouterr().out
     assert num_faults == 0, said
@@ -305,7 +305,8 @@ def test_networks_and_images_must_fit_into_memory(tmp_path, monkeypatch, capsys)
     quick = ["search", "dataset=synthetic", "dataset.size=8"]
     error = refused(capsys, *quick, "dataset.num_train=8000")
     assert "dataset.num_train=8000 and dataset.size=8 would take 0.0 GB of memory" in error
-    error = refused(capsys, *quick, "dataset.num_train=16", "dataset.num_test=16")
+    few = ["dataset.num_train=16", "dataset.num_test=16", "space.channels=256", "space.cells=3"]
+    error = refused(capsys, *quick, *few)
     assert "a network of this size (space.channels, space.cells)" in error
     assert list(tmp_path.iterdir()) == []
 
