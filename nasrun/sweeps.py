@@ -173,14 +173,22 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
 
 
 def _figures(result: Mapping[str, Any]) -> list[str]:
-    retrain, table = (result.get(part) or {} for part in ("retrain", "table"))
-    seconds = result.get("search_seconds")
+    """Of a `result.json` that may have been changed by anybody."""
+    parts = [result.get(part) for part in ("retrain", "table")]
+    retrain, table = (part if isinstance(part, Mapping) else {} for part in parts)
+    params, seconds = _number(retrain, "params"), _number(result, "search_seconds")
     return [
-        _percent(result.get("search_val_accuracy")),
-        _percent((retrain or table).get("test_accuracy")),
-        f"{retrain['params']:,}" if retrain else "-",
+        _percent(_number(result, "search_val_accuracy")),
+        _percent(_number(retrain or table, "test_accuracy")),
+        "-" if params is None else f"{params:,}",
         "-" if seconds is None else f"{seconds:.1f}",
     ]
+
+
+def _number(source: Mapping[str, Any], key: str) -> float | None:
+    value = source.get(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and abs(value) < 1e30 else None
 
 
 def _percent(value: float | None) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nasrun import build, drawing, memory, npz_file, ui
+from nasrun import build, drawing, memory, npz_file, sweeps, ui
 from nasrun.cli import main
 from nasrun.commands.replay import is_setting, load_config
 from nasrun.config import SearchConfig, faults, to_typed
@@ -257,6 +257,25 @@ def test_jobs_of_a_sweep_stay_inside_and_apart(jobs: list[Any], tmp_path: Path) 
     (home / "sweep.json").write_text(json.dumps(record))
     with pytest.raises(UsageError, match="is not the record of a sweep"):
         read_sweep(home)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"retrain": 3},
+        {"retrain": {"params": "x", "test_accuracy": []}},
+        {"table": [1]},
+        {"search_seconds": True, "search_val_accuracy": float("inf")},
+    ],
+    ids=range(4),
+)
+def test_the_table_of_a_sweep_takes_any_result(result: Any, tmp_path: Path, capsys) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "run.json").write_text('{"status": "done"}')
+    (tmp_path / "0" / "result.json").write_text(json.dumps(result))
+    sweeps.show(tmp_path, [sweeps.Job(0, tmp_path / "0", ["seed=0"])])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["0", "-", "-", "-", "-", "done"] in rows
 
 
 def test_a_pipe_is_not_waited_for(tmp_path, monkeypatch, capsys) -> None:
