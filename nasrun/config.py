@@ -130,6 +130,13 @@ class RetrainCommandConfig(RunConfig):
     genotype: str
 
 
+PARTS: Mapping[str, type] = {
+    "budget": BudgetConfig,
+    "fitness": FitnessConfig,
+    "population": PopulationConfig,
+    "retrain": RetrainConfig,
+    "sweep": SweepConfig,
+}
 AnyConfig = TypeVar("AnyConfig", SearchConfig, RetrainCommandConfig)
 
 
@@ -194,11 +201,9 @@ def _build(schema: type, values: Any) -> Any:
     """A dataclass from nested mappings; plug-in nodes stay mappings."""
     if not isinstance(values, Mapping):
         return values
-    types = {"retrain": RetrainConfig, "fitness": FitnessConfig}
-    types |= {"population": PopulationConfig, "budget": BudgetConfig, "sweep": SweepConfig}
     arguments = {
-        item.name: _build(types[item.name], values[item.name])
-        if item.name in types
+        item.name: _build(PARTS[item.name], values[item.name])
+        if item.name in PARTS
         else values[item.name]
         for item in fields(schema)
     }

@@ -187,8 +187,9 @@ def _figures(result: Mapping[str, Any]) -> list[str]:
 
 def _number(source: Mapping[str, Any], key: str) -> float | None:
     value = source.get(key)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and abs(value) < 1e30 else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) < 1e30 else None
 
 
 def _percent(value: float | None) -> str:

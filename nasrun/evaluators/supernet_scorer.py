@@ -223,5 +223,6 @@ def comparison_noise(losses_NB: Tensor) -> Tensor:
 def _is_large(space: DifferentiableSpace, supernet: Mapping[str, Any]) -> bool:
     """Whether the supernet might not fit into memory. The first network on the meta device costs
     two seconds, for imports; the papers' sizes are far below."""
-    channels, cells = (supernet.get(k) or getattr(space, k, 1) for k in ("channels", "cells"))
-    return int(channels) ** 2 * int(cells) > LARGE
+    chosen = {name: value for name, value in supernet.items() if value is not None}
+    channels, cells = (chosen.get(k, getattr(space, k, 1)) for k in ("channels", "cells"))
+    return bool(channels**2 * cells > LARGE)

@@ -63,6 +63,38 @@ def test_fuzz(capsys) -> None:
     assert said.splitlines()[-1].startswith("200 trials, 0 in processes of their own: ")
 
 
+# -- configurations
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problems"),
+    [
+        (
+            ["seed=abc", "budget.epochs=x", "space=nasbench201", "compile=maybe"],
+            ["seed=abc is not a whole number", "budget.epochs=x is not a whole number",
+             "compile=maybe: Value 'maybe' is not a valid bool (type str)"],
+        ),
+        (
+            ["seed=-1", "space.channels=15", "space.partial_channels=4", "device=gpu",
+             "dataset=synthetic", "dataset.batch_size=0", "strategy.xi=far"],
+            ["seed=-1 must be between", "strategy.xi=far must be a number",
+             "device=gpu is not known", "space.channels=15 cannot be divided",
+             "dataset.batch_size=0 is not possible"],
+        ),
+    ],
+    ids=["types", "ranges"],
+)  # fmt: skip
+def test_all_faults_in_one_message(
+    overrides: list[str], problems: list[str], tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, *lines = refused(capsys, "search", *overrides).splitlines()
+    assert first == f"nasrun: {len(problems)} problems:"
+    assert len(lines) == len(problems)
+    for line, problem in zip(lines, problems, strict=True):
+        assert line.startswith(f"- {problem}")
+
+
 # -- targets
 
 
