@@ -286,6 +286,8 @@ def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
         value = getattr(retrain, name)
         if not 0 <= value < 1:
             yield f"retrain.{name}={value} must be in [0, 1)"
+    if retrain.nesterov and retrain.momentum == 0:
+        yield "retrain.nesterov=True needs retrain.momentum above 0"
     for name in ("learning_rate", "learning_rate_min", "weight_decay", "auxiliary_weight"):
         value = getattr(retrain, name)
         if value < 0:

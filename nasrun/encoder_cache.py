@@ -46,8 +46,8 @@ def _read(path: Path, recipe: str) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict) or content.get("recipe") != recipe:
         return None
-    outcome: dict[str, Any] = content["outcome"]
-    return outcome
+    outcome = content.get("outcome")
+    return outcome if isinstance(outcome, dict) else None
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

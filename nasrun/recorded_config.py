@@ -1,4 +1,4 @@
-"""`.hydra/*.yaml` of a run folder, read within bounds: it may come from a stranger.
+"""Configurations of strangers, such as `.hydra/*.yaml` of a run folder, read within bounds.
 
 PyYAML's safe loaders make plain values only. Aliases can make a small file endless, and are
 counted before anybody copies what they stand for.
@@ -34,15 +34,19 @@ def parse(text: str, path: Path) -> Mapping[str, Any]:
     return content
 
 
-def leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted key and value. A list of plain values is one value: its JSON text."""
+def leaves(config: Mapping[str, Any], name: str = "config.yaml") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value. A list of plain values is one value: its JSON text.
+
+    Raises:
+        UsageError: the file of this name is endless, or as good as that.
+    """
     stack: list[tuple[str, int, Any]] = [("", 0, config)]
     visited = 0
     while stack:
         key, depth, value = stack.pop()
         visited += 1
         if visited > MAX_LEAVES or depth > MAX_DEPTH:
-            raise UsageError("config.yaml has too many keys for a configuration")
+            raise UsageError(f"{name} has too many keys for a configuration")
         children: list[tuple[object, Any]] = []
         if isinstance(value, Mapping) and value:
             children = list(value.items())

@@ -59,6 +59,22 @@ class Spent:
     last: Mapping[str, float] | None = None
     guard: Guard = field(default_factory=Guard)
 
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Spent:
+        """Raises what a state of another kind does: TypeError, ValueError, LookupError."""
+        best, last, guard = state["best_accuracy"], state["last"], state["guard"]
+        return cls(
+            steps=int(state["steps"]),
+            evaluations=int(state["evaluations"]),
+            seconds=float(state["seconds"]),
+            best_accuracy=None if best is None else float(best),
+            last=None if last is None else {str(key): float(last[key]) for key in last},
+            guard=Guard(
+                {str(key): str(text) for key, text in guard["said"].items()},
+                {str(key): list(map(float, values)) for key, values in guard["recent"].items()},
+            ),
+        )
+
     def exhausts(self, budget: BudgetConfig | None) -> bool:
         if budget is None:
             return False
@@ -118,7 +134,7 @@ def drive(
         with session.checkpoint.restoring():
             work.load_state_dict(saved["work"])
             session.checkpoint.restore_streams(saved)
-            spent = Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
+            spent = Spent.restored(saved["spent"])
     session.display.start(phase, work.unit, work.total_steps, spent.steps)
 
     def ended() -> bool:  # not by its budget before the first label

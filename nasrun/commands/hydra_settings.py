@@ -7,8 +7,9 @@ where runs are written and what is swept, and nothing else of Hydra. What the us
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -16,9 +17,12 @@ from hydra.core.default_element import ResultDefault
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
+from nasrun import recorded_config
 from nasrun.conf_files import conf_dir
 from nasrun.config import leaves
 from nasrun.errors import UsageError
+from nasrun.recorded_config import MAX_CONFIG_BYTES
+from nasrun.runs import read_text
 
 FREE = ("job.name", "run.dir", "sweep.dir", "sweep.subdir")
 AS_OURS = {  # what a copy of our own conf/ says
@@ -48,6 +52,27 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         ConfigLoaderImpl._load_single_config = original  # type: ignore[method-assign]
+
+
+def require_bounded(words: Sequence[str]) -> None:
+    """Raise a `UsageError` where a file in the folder of a `--config-` flag is so large, or by its
+    aliases so endless, that Hydra would not come to an end with it."""
+    for word in words:
+        flag, _, folder = word.partition("=")
+        if flag in ("--config-dir", "--config-path"):
+            for pattern in ("*.yaml", "*/*.yaml", "*/*/*.yaml"):
+                for path in Path(folder).glob(pattern):
+                    _require_bounded(path)
+
+
+def _require_bounded(path: Path) -> None:
+    text = read_text(path, MAX_CONFIG_BYTES)
+    try:
+        content = recorded_config.parse(text, path)
+    except UsageError:
+        return  # Hydra says it better, if it has to read this file at all
+    for _ in recorded_config.leaves(content, str(path)):
+        pass
 
 
 def require_modest(loaded: ConfigResult) -> None:

@@ -56,6 +56,7 @@ def _run(jobs: Jobs) -> None:
     logging.getLogger("hydra").setLevel(logging.WARNING)
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=jobs.kind)
     sys.argv = [sys.argv[0], *jobs.arguments]
+    hydra_settings.require_bounded(jobs.arguments)
     try:
         with hydra_settings.guarded():
             main(jobs)()

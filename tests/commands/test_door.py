@@ -30,6 +30,10 @@ from tests.compose import composed, node
 ROOT = Path(__file__).parents[2]
 OPENS = "{_target_: builtins.open, file: owned, mode: w}"  # what hostile configurations try to run
 
+ENDLESS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{y}: &{y} [{','.join([f'*{x}'] * 9)}]\n" for x, y in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
 
 def refused(capsys, *arguments: str) -> str:
     """The sentence on standard error, with exit code 2."""
@@ -176,6 +180,14 @@ def test_a_config_dir_says_nothing_of_hydra(
     assert {path.name for path in Path().iterdir()} == {"theirs"}
 
 
+def test_an_endless_file_in_a_config_dir_is_refused(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("theirs/experiment").mkdir(parents=True)
+    Path("theirs/experiment/theirs.yaml").write_text(ENDLESS)
+    error = refused(capsys, "search", "-cd", "theirs", "experiment=theirs")
+    assert error == "nasrun: theirs/experiment/theirs.yaml has too many keys for a configuration\n"
+
+
 def test_a_config_dir_says_where_runs_go_and_what_is_swept(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine/experiment").mkdir(parents=True)
@@ -223,9 +235,7 @@ def test_what_a_record_may_set(override: object, expected: bool) -> None:
         ("seed: ${oc.env:HOME}", "seed refers to something else"),
         ("a: {b: '${seed}'}", "a.b refers to something else"),
         ("!!python/object/apply:os.system ['touch owned']", "not valid YAML"),
-        ("a: &a [x,x,x,x,x,x,x,x,x]\n"
-         + "".join(f"{y}: &{y} [{','.join([f'*{x}'] * 9)}]\n"
-                   for x, y in zip("abcdefgh", "bcdefghi", strict=True)), "too many keys"),
+        (ENDLESS, "too many keys"),
         ("a: " + "[" * 5_000, "not valid YAML"),
         ("a: " + "{b: " * 100 + "1" + "}" * 100, "too many keys"),
         ("[1]", "is not a configuration"),
