@@ -7,12 +7,14 @@ old one is kept until the next.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nasrun import config
-from nasrun.errors import UsageError
+from nasrun.device import is_out_of_memory
+from nasrun.errors import UsageError, brief
 from nasrun.protocols import Streams
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
@@ -21,6 +23,7 @@ from nasrun.tensor_files import read_tensors, write_tensors
 FORMAT = 2
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
 MAX_SHARE_OF_TIME = 0.05
+MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Checkpoint:
@@ -89,6 +92,22 @@ class Checkpoint:
         if problems:
             tell(f"{problems[0]}: the run starts from its beginning")
         return None
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Around whatever takes a state over; raises a `UsageError` for one that does not fit,
+        such as one that another program has written."""
+        try:
+            yield
+        except MISFITS as error:
+            if is_out_of_memory(error):
+                raise
+            reason = brief(" ".join(f"{type(error).__name__}: {error}".split()))
+            raise UsageError(
+                f"{self._folder.path / FILE} does not fit this run, or not this version of "
+                f"nasrun ({reason}): go on with the version that run.json names, or start a new "
+                f"run with nasrun search or retrain, --from {self._folder.path}"
+            ) from error
 
     def restore_streams(self, state: Mapping[str, Any]) -> None:
         """For after all objects that draw at construction were built, as in the first run."""

@@ -21,10 +21,35 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 READERS = ("strategy", "evaluator")  # of keys in other groups
 MOST_NAMED = 8  # differences that a message names
 SCHEMAS = {"search_schema": "SearchConfig", "retrain_schema": "RetrainCommandConfig"}
 
+# The largest whole number by key, or by the last part of a key; elsewhere it is a million. What a
+# paper uses is a tenth of it at most, and what is just allowed still fits into some machine.
+LARGEST = {
+    "batch_size": 100_000,
+    "cells": 100,
+    "channels": 4_096,
+    "dataset.limit": 10**9,
+    "dataset.num_classes": 100_000,
+    "dataset.num_test": 10**9,
+    "dataset.num_train": 10**9,
+    "dataset.size": 10_000,
+    "depth": 100,
+    "encoder_widths": 10_000,
+    "head_width": 10_000,
+    "head_widths": 10_000,
+    "num_anchors": 10_000,
+    "num_members": 100,
+    "partial_channels": 4_096,
+    "population.size": 10_000,
+    "population_size": 10_000,
+    "strategy.num_epochs": 10**18,  # budget.epochs, which has a range of its own
+    "strategy.num_labels": 10**18,
+    "width": 10_000,
+}
 
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
@@ -107,6 +132,13 @@ class RetrainCommandConfig(RunConfig):
     genotype: str
 
 
+PARTS: Mapping[str, type] = {
+    "budget": BudgetConfig,
+    "fitness": FitnessConfig,
+    "population": PopulationConfig,
+    "retrain": RetrainConfig,
+    "sweep": SweepConfig,
+}
 AnyConfig = TypeVar("AnyConfig", SearchConfig, RetrainCommandConfig)
 
 
@@ -159,9 +191,10 @@ def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
-        typed = cast(AnyConfig, _build(schema, OmegaConf.to_container(merged, resolve=True)))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
+        values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+        typed = cast(AnyConfig, _build(schema, values))
+    except (OmegaConfBaseException, OverflowError) as error:
+        key = getattr(error, "full_key", None) or "the configuration"
         raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
     return typed
 
@@ -170,11 +203,9 @@ def _build(schema: type, values: Any) -> Any:
     """A dataclass from nested mappings; plug-in nodes stay mappings."""
     if not isinstance(values, Mapping):
         return values
-    types = {"retrain": RetrainConfig, "fitness": FitnessConfig}
-    types |= {"population": PopulationConfig, "budget": BudgetConfig, "sweep": SweepConfig}
     arguments = {
-        item.name: _build(types[item.name], values[item.name])
-        if item.name in types
+        item.name: _build(PARTS[item.name], values[item.name])
+        if item.name in PARTS
         else values[item.name]
         for item in fields(schema)
     }
@@ -184,6 +215,7 @@ def _build(schema: type, values: Any) -> Any:
 def faults(config: RunConfig) -> Iterator[str]:
     """One sentence for each value that no run can have."""
     yield from _not_finite(config)
+    yield from _too_large(config)
     yield from _out_of_range(config.seed, "seed", 0, 2**32 - 1)
     if config.precision not in ("auto", "float32", "bfloat16"):
         yield f"precision={config.precision} is not known: use auto, float32 or bfloat16"
@@ -203,13 +235,44 @@ def faults(config: RunConfig) -> Iterator[str]:
 def _not_finite(config: RunConfig) -> Iterator[str]:
     wrong = {
         key: value
-        for key, value in leaves(config)
+        for key, value in numbers(config)
         if isinstance(value, float) and not math.isfinite(value)
     }
-    # A strategy repeats the values of other groups; the user typed them there.
-    typed = {key: value for key, value in wrong.items() if not key.startswith("strategy.")}
-    for key, value in (typed or wrong).items():
+    for key, value in _as_typed(wrong).items():
         yield f"{key}={value} is not a finite number"
+
+
+def _too_large(config: RunConfig) -> Iterator[str]:
+    """Whole numbers of plug-ins that would take the machine down before anybody noticed."""
+    wrong = {
+        key: (value, most)
+        for key, value in numbers(config)
+        if key.startswith((*(f"{name}." for name in PLUGINS), "population."))
+        and type(value) is int
+        and abs(value) > (most := largest(key))
+    }
+    for key, (value, most) in _as_typed(wrong).items():
+        text = f"{value:,}" if abs(value) < 10**30 else "a number of many digits"
+        yield f"{key}={text} is too large: it can be at most {most:,}"
+
+
+def largest(key: str) -> int:
+    """The highest whole number that a key of a plug-in can have."""
+    name = key.rpartition(".")[2]
+    return LARGEST.get(key, LARGEST.get(name, 2**32 - 1 if name.endswith("seed") else 10**6))
+
+
+def numbers(config: RunConfig) -> Iterator[tuple[str, int | float]]:
+    """All numbers in a configuration, those in lists too, with their keys."""
+    for key, value in leaves(config):
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, int | float) and not isinstance(item, bool):
+                yield key, item
+
+
+def _as_typed(wrong: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A strategy repeats the values of other groups; the user typed them there."""
+    return {k: value for k, value in wrong.items() if not k.startswith("strategy.")} or wrong
 
 
 def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
@@ -217,7 +280,7 @@ def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
     for name in ("batch_size", "channels", "cells"):
         value = getattr(retrain, name)
         if value is not None:
-            yield from _out_of_range(value, f"retrain.{name}", 1, 10**6)
+            yield from _out_of_range(value, f"retrain.{name}", 1, largest(name))
     if retrain.stem not in (None, "cifar", "imagenet"):
         yield f"retrain.stem={retrain.stem} is not known: use cifar or imagenet"
     if retrain.schedule not in ("cosine", "linear"):
@@ -227,6 +290,8 @@ def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
         value = getattr(retrain, name)
         if not 0 <= value < 1:
             yield f"retrain.{name}={value} must be in [0, 1)"
+    if retrain.nesterov and retrain.momentum == 0:
+        yield "retrain.nesterov=True needs retrain.momentum above 0"
     for name in ("learning_rate", "learning_rate_min", "weight_decay", "auxiliary_weight"):
         value = getattr(retrain, name)
         if value < 0:

@@ -6,8 +6,10 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nasrun.memory import require_memory
 from nasrun.protocols import as_module
 
 if TYPE_CHECKING:
@@ -26,3 +28,12 @@ def measure(network: Network, shape: TaskShape) -> tuple[int, int]:
     with counter, torch.no_grad():
         shadow(torch.empty(1, shape.channels, *shape.size, device="meta"))
     return parameters, counter.get_total_flops() // 2  # the counter has two per multiply-add
+
+
+def require_room(network: nn.Module, keys: str) -> None:
+    """Raise a `UsageError` where weights, gradients and momenta of a network that was built on the
+    meta device do not fit into the memory of this machine; `keys` are those that lower them."""
+    num_bytes = 3 * sum(parameter.nbytes for parameter in network.parameters())
+    require_memory(
+        num_bytes, f"the weights of a network of this size ({keys}), and what trains it,"
+    )

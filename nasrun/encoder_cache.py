@@ -40,8 +40,8 @@ def _read(path: Path, recipe: str) -> dict[str, Any] | None:
     content = read_tensors(path) if path.exists() else None
     if content is None or content.get("recipe") != recipe:
         return None
-    outcome: dict[str, Any] = content["outcome"]
-    return outcome
+    outcome = content.get("outcome")
+    return outcome if isinstance(outcome, dict) else None
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

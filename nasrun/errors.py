@@ -43,8 +43,23 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
 
 def raise_together(problems: Iterable[str]) -> None:
     """Raise all `problems` as one `UsageError`; do nothing when there are none."""
+    text = together(problems)
+    if text:
+        raise UsageError(text)
+
+
+def together(problems: Iterable[str]) -> str:
+    """All problems, each once, as one message."""
     texts = list(dict.fromkeys(problems))
-    if len(texts) == 1:
-        raise UsageError(texts[0])
-    if texts:
-        raise UsageError("\n".join([f"{len(texts)} problems:", *(f"- {text}" for text in texts)]))
+    if len(texts) <= 1:
+        return "".join(texts)
+    return "\n".join([f"{len(texts)} problems:", *(f"- {text}" for text in texts)])
+
+
+def brief(value: object, most: int = 120) -> str:
+    """A value as part of a sentence: of a long one the beginning."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[:most]}..."

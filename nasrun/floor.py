@@ -69,5 +69,8 @@ def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> di
             ):
                 session.log(f"floor: {name}")
                 result = run_search(wiring, wiring.search_settings, session)
-        accuracies[name] = float(result["search_val_accuracy"])
+        try:
+            accuracies[name] = float(result["search_val_accuracy"])
+        except (LookupError, TypeError, ValueError):
+            raise UsageError(f"{path}/result.json is not the result of a search") from None
     return accuracies

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, brief
 
 MAX_TEXT_LENGTH = 100_000  # no genotype is longer; a parser must not be fed gigabytes
+MAX_CELLS, MAX_NODES, MAX_EDGES, MAX_NAME = 100, 200, 2_000, 100  # of a genotype, cell, cell, name
 
 DARTS_NODES = ("c_{k-2}", "c_{k-1}", "0", "1", "2", "3", "c_{k}")
 NASBENCH201_NODES = ("in", "1", "2", "out")
@@ -47,8 +48,9 @@ class Cell:
         for edge in self.edges:
             if not 0 <= edge.source < edge.target < len(self.nodes):
                 raise UsageError(
-                    f"cell '{self.name}' has an edge {edge.source} -> {edge.target}: edges go from "
-                    f"a lower to a higher node, and nodes are 0 to {len(self.nodes) - 1}"
+                    f"cell '{self.name}' has an edge {brief(edge.source)} -> {brief(edge.target)}: "
+                    f"edges go from a lower to a higher node, and nodes are 0 to "
+                    f"{len(self.nodes) - 1}"
                 )
 
     def edges_into(self, node: int) -> tuple[Edge, ...]:
@@ -89,12 +91,17 @@ class Genotype:
         cells = value.get("cells")
         if not isinstance(cells, Mapping) or not cells:
             raise UsageError('the "cells" of a genotype are an object: name -> nodes and edges')
+        if len(cells) > MAX_CELLS or len(value["space"]) > MAX_NAME:
+            raise UsageError(
+                f"a genotype has at most {MAX_CELLS} cells and {MAX_NAME} letters in the name of "
+                f"its space, not {len(cells):,} and {len(value['space']):,}"
+            )
         return cls(value["space"], tuple(_cell_from_json(name, cells[name]) for name in cells))
 
 
 def _cell_from_json(name: object, value: object) -> Cell:
     problem = (
-        f"cell '{name}' is not understood: it needs \"nodes\", a list of names, and "
+        f"cell '{str(name)[:MAX_NAME]}' needs \"nodes\", a list of names, and "
         '"edges", a list of [operation, source, target]'
     )
     if not isinstance(name, str) or not isinstance(value, Mapping):
@@ -104,6 +111,13 @@ def _cell_from_json(name: object, value: object) -> Cell:
         raise UsageError(problem)
     if not isinstance(edges, list) or not all(_is_edge(edge) for edge in edges):
         raise UsageError(problem)
+    if len(nodes) > MAX_NODES or len(edges) > MAX_EDGES:
+        raise UsageError(
+            f"cell '{name[:MAX_NAME]}' has {len(nodes):,} nodes and {len(edges):,} edges; at most "
+            f"{MAX_NODES} and {MAX_EDGES:,} are possible"
+        )
+    if max(map(len, [name, *nodes, *(edge[0] for edge in edges)])) > MAX_NAME:
+        raise UsageError(f"cell '{name[:MAX_NAME]}' has a name of more than {MAX_NAME} letters")
     return Cell(name, tuple(nodes), tuple(Edge(*edge) for edge in edges))
 
 
@@ -128,7 +142,7 @@ def parse(text: str) -> Genotype:
     if text.startswith("{"):
         try:
             return Genotype.from_json(json.loads(text))
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"the genotype is not valid JSON: {error}") from None
     if text.startswith("|"):
         return _from_nasbench201_text(text)
@@ -232,7 +246,7 @@ def darts_genotype(
                 or not isinstance(pair[0], str)
                 or not isinstance(pair[1], int)
             ):
-                raise UsageError(f"cell '{name}': {pair!r} is not an (operation, input) pair")
+                raise UsageError(f"cell '{name}': {brief(pair)} is not an (operation, input) pair")
             edges.append(Edge(pair[0], pair[1], 2 + position // 2))
         states = (2, 3, 4, 5) if concat is None else concat[name]
         if not isinstance(states, list | tuple) or not all(

@@ -7,7 +7,8 @@ type instead. Messages are those of hydra-core 1.3.8 and omegaconf 2.3.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 import yaml
 from hydra.errors import (
@@ -16,16 +17,19 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
+from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationResolutionError,
     MissingMandatoryValue,
+    OmegaConfBaseException,
     ValidationError,
 )
 
 from nasrun import conf_files
-from nasrun.errors import closest
+from nasrun.config import PARTS, RunConfig
+from nasrun.errors import closest, together
 from nasrun.help import COMMANDS
 
 USER_MISTAKES = (
@@ -35,6 +39,7 @@ USER_MISTAKES = (
     ValidationError,
     yaml.YAMLError,
 )
+BARE = (ValueError, TypeError, OverflowError)  # what escapes Hydra and OmegaConf as it is
 EXTRAS = {"joblib": "parallel"}  # launchers, and what installs them
 TYPES = {
     "Float": "a number",
@@ -49,6 +54,12 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
 
     `arguments` are the words of the command line, the command first.
     """
+    if isinstance(error, RecursionError):
+        return "an override or a configuration is nested too deeply"
+    if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
+        named = re.search(r"full_key: (\S+)", str(error))
+        where = f"{named[1]}: " if named else "the configuration cannot be composed: "
+        return f"{where}{_first_lines(str(error))}"
     if isinstance(error, InstantiationException) or not isinstance(error, USER_MISTAKES):
         return None
     if isinstance(error, MissingConfigException):
@@ -69,7 +80,8 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     cause = error.__cause__ or error
     merging = re.match(r"Error merging override (.*)", text)
     if isinstance(cause, ValidationError | ConfigKeyError | ConfigAttributeError):
-        return _wrong_value(merging[1] if merging else "", cause)
+        first = _wrong_value(merging[1] if merging else "", cause)
+        return together([first, *_wrong_types(arguments[1:])])
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
     if ambiguous:
         key, _, value = ambiguous[1].partition("=")
@@ -122,6 +134,23 @@ def _wrong_value(override: str, cause: Exception) -> str:
         shown = override or f"{key}={typed[1]}"
         return f"{shown} is not {TYPES.get(typed[2], typed[2])}"
     return f"{override or key}: {text}"
+
+
+def _wrong_types(words: Sequence[str]) -> Iterator[str]:
+    """One sentence for each override that gives a fixed part a value of another type; Hydra stops
+    at the first."""
+    for word in words:
+        key, _, text = word.partition("=")
+        part, _, name = key.rpartition(".")
+        schema = PARTS.get(part) if part else RunConfig
+        if schema is None or name not in (item.name for item in fields(schema)):
+            continue
+        try:
+            OmegaConf.update(OmegaConf.structured(schema), name, yaml.safe_load(text))
+        except ValidationError as error:
+            yield _wrong_value(word, error)
+        except (OmegaConfBaseException, yaml.YAMLError):
+            continue
 
 
 def _first_lines(text: str) -> str:

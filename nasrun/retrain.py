@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun.config import RetrainConfig
-from nasrun.costs import measure
+from nasrun.costs import measure, require_room
 from nasrun.device import Load
 from nasrun.genotype import Genotype
 from nasrun.protocols import Batch, NetworkSize, Split, StepReport, as_module
@@ -186,4 +186,5 @@ def measure_network(wiring: Wiring, genotype: Genotype, size: NetworkSize) -> tu
     plain = NetworkSize(channels=size.channels, cells=size.cells, stem=size.stem)
     with torch.device("meta"):
         network = wiring.space.network(genotype, wiring.dataset.shape, plain)
+    require_room(as_module(network), "retrain.channels, retrain.cells")
     return measure(network, wiring.dataset.shape)

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from nasrun.errors import RunError, UsageError
 from nasrun.folder_lock import FolderLock
 
 RUN_FILE = "run.json"
+MAX_TEXT_BYTES = 100_000_000  # of a JSON file; the record of a sweep of 100,000 jobs has 20 MB
 APPEND_ONLY = ("*.jsonl", "*.log", "tensorboard/*")
 PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "scikit-learn", "cma", "hydra-core", "omegaconf",
@@ -46,6 +48,7 @@ class RunFolder:
         self._lock: FolderLock | None = None
 
     def __enter__(self) -> RunFolder:
+        require_own_files(self.path)
         try:
             while self._lock is None or not self._lock.still_there:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -165,12 +168,37 @@ class RunFolder:
             yield from sorted(path for path in self.path.glob(pattern) if path.is_file())
 
 
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file; a `UsageError` names a missing or broken one."""
+def require_own_files(folder: Path) -> None:
+    """Raise a `UsageError` where a link in a run folder leads out of it: a stranger's folder must
+    not make this program write into, cut or remove files elsewhere."""
+    home = Path(os.path.realpath(folder))
+    for pattern in ("*", ".hydra/*", "tensorboard/*"):
+        for path in folder.glob(pattern):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise UsageError(f"{path} is a link to a place outside of {folder}: remove it")
+
+
+def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
+    """A text file of at most `most` bytes; a `UsageError` names a missing or foreign one."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            # a pipe would be waited for, and a device has no end
+            raise UsageError(f"{path} is not a regular file")
+        if status.st_size > most:
+            raise UsageError(f"{path} has {status.st_size:,} bytes, and at most {most:,} are read")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text") from None
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file; a `UsageError` names a missing or broken one."""
+    text = read_text(path)
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}") from None
 

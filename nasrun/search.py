@@ -18,8 +18,7 @@ import torch
 from nasrun import build
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig, decisive
-from nasrun.device import is_out_of_memory
-from nasrun.errors import RunError, UsageError
+from nasrun.errors import RunError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
@@ -27,6 +26,7 @@ from nasrun.protocols import MixingWeights, StepReport, as_module
 from nasrun.recording import RunRecorder
 from nasrun.retrain import Retraining, network_size
 from nasrun.runs import RunFolder
+from nasrun.summary import summary
 from nasrun.tensor_files import num_bytes, write_tensors
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
@@ -63,6 +63,22 @@ class Spent:
     best_accuracy: float | None = None
     last: Mapping[str, float] | None = None
     guard: Guard = field(default_factory=Guard)
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Spent:
+        """Raises what a state of another kind does: TypeError, ValueError, LookupError."""
+        best, last, guard = state["best_accuracy"], state["last"], state["guard"]
+        return cls(
+            steps=int(state["steps"]),
+            evaluations=int(state["evaluations"]),
+            seconds=float(state["seconds"]),
+            best_accuracy=None if best is None else float(best),
+            last=None if last is None else {str(key): float(last[key]) for key in last},
+            guard=Guard(
+                {str(key): str(text) for key, text in guard["said"].items()},
+                {str(key): list(map(float, values)) for key, values in guard["recent"].items()},
+            ),
+        )
 
     def exhausts(self, budget: BudgetConfig | None) -> bool:
         if budget is None:
@@ -151,21 +167,12 @@ def drive(
 
 
 def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
-    """Put everything back where the checkpoint has it; raises `UsageError` where it does not fit,
-    as after a change of the program."""
-    try:
+    """Put everything back where the checkpoint has it."""
+    with session.checkpoint.restoring():
         work.load_state_dict(saved["work"])
         session.checkpoint.restore_streams(saved)
-        session.parts.update(saved["parts"])
-        return Spent(**{**saved["spent"], "guard": Guard(**saved["spent"]["guard"])})
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        if is_out_of_memory(error):
-            raise
-        folder = session.folder.path
-        raise UsageError(
-            f"the checkpoint in {folder} does not fit this version of nasrun ({error!r:.200}): go "
-            f"on with the version that run.json names, or start anew, nasrun search --from {folder}"
-        ) from error
+        session.parts.update({str(load): int(count) for load, count in saved["parts"].items()})
+        return Spent.restored(saved["spent"])
 
 
 @contextmanager
@@ -233,8 +240,10 @@ def run_search(
     accuracies of simple methods, for comparison.
     """
     saved = session.checkpoint.load(session.log)
-    if saved is not None and saved["phase"] == "retrain":
-        result = dict(saved["carried"])
+    if saved is not None and saved.get("phase") == "retrain":
+        with session.checkpoint.restoring():
+            result = dict(saved["carried"])
+            summary(session.folder.path, {**result, "retrain": None})  # has all that it should
     else:
         result = _search(wiring, config, session, saved)
         saved = None

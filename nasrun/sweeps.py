@@ -6,8 +6,9 @@ that was resumed end with the same table.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -108,11 +109,11 @@ def read_sweep(home: Path) -> Sweep:
     record = read_json(home / SWEEP_FILE)
     try:
         jobs = [
-            Job(int(job["number"]), home / _inside(job["folder"]), _texts(job["overrides"]))
+            Job(_whole(job["number"]), _inside(home, job["folder"]), _texts(job["overrides"]))
             for job in record["jobs"]
         ]
         kind, command = str(record["kind"]), str(record["command"])
-        if not jobs:
+        if not jobs or any(len({*each}) < len(jobs) for each in _identities(jobs)):
             raise ValueError
         return Sweep(home, kind, command, _texts(record["arguments"]), jobs)
     except (KeyError, TypeError, ValueError):
@@ -125,12 +126,25 @@ def _texts(value: Any) -> list[str]:
     return value
 
 
-def _inside(name: str) -> str:
-    """A record may come from a stranger, and must not name a folder elsewhere."""
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 10**9:
+        raise ValueError
+    return value
+
+
+def _identities(jobs: Sequence[Job]) -> tuple[Iterable[int], Iterable[Path]]:
+    """What no two jobs of a sweep have in common."""
+    return (job.number for job in jobs), (job.folder for job in jobs)
+
+
+def _inside(home: Path, name: str) -> Path:
+    """A record may come from a stranger, and must name no folder elsewhere, nor a link to one."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError
-    return name
+    if not Path(os.path.realpath(home / name)).is_relative_to(os.path.realpath(home)):
+        raise ValueError
+    return home / name
 
 
 def show(home: Path, jobs: Sequence[Job]) -> None:
@@ -159,14 +173,23 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
 
 
 def _figures(result: Mapping[str, Any]) -> list[str]:
-    retrain, table = (result.get(part) or {} for part in ("retrain", "table"))
-    seconds = result.get("search_seconds")
+    """Of a `result.json` that may have been changed by anybody."""
+    parts = [result.get(part) for part in ("retrain", "table")]
+    retrain, table = (part if isinstance(part, Mapping) else {} for part in parts)
+    params, seconds = _number(retrain, "params"), _number(result, "search_seconds")
     return [
-        _percent(result.get("search_val_accuracy")),
-        _percent((retrain or table).get("test_accuracy")),
-        f"{retrain['params']:,}" if retrain else "-",
+        _percent(_number(result, "search_val_accuracy")),
+        _percent(_number(retrain or table, "test_accuracy")),
+        "-" if params is None else f"{params:,}",
         "-" if seconds is None else f"{seconds:.1f}",
     ]
+
+
+def _number(source: Mapping[str, Any], key: str) -> float | None:
+    value = source.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) < 1e30 else None
 
 
 def _percent(value: float | None) -> str:

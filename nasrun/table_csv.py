@@ -21,10 +21,12 @@ from nasrun.benchmark_table import Arrays
 from nasrun.errors import UsageError, closest
 from nasrun.genotype import Genotype
 from nasrun.help import CSV_LAYOUTS
-from nasrun.nasbench101_table import NUM_IMAGES, Graph
+from nasrun.nasbench101_table import NUM_IMAGES, Graph, NasBench101Table
 from nasrun.nasbench201_table import EDGES, NasBench201Table
 from nasrun.protocols import Progress
 from nasrun.ui import tracked
+
+MAX_ROWS = max(NasBench101Table.num_rows, NasBench201Table.num_rows)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def read(space: str, path: Path, progress: Progress) -> Arrays:
     values: dict[str, list[float]] = {name: [] for name, _ in columns}
     for line, row in rows:
         try:
+            if len(cells) == MAX_ROWS:
+                raise UsageError(f"a table has at most {MAX_ROWS:,} rows")
             if len(row) != len(header):
                 raise UsageError(f"it has {len(row)} fields, and the header {len(header)}")
             cells.append(layout.parse([row[place] for place in places]))

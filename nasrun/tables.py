@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
+import textwrap
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from nasrun import npz_file
 from nasrun.benchmark_table import Arrays, Table
 from nasrun.cache_folder import cache_folder
 from nasrun.errors import UsageError
@@ -104,9 +104,7 @@ def space_of(arrays: Arrays) -> str | None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz file; raises `UsageError` where it is none, or holds objects."""
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it has another format, or was cut off")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{path} is not a table, an .npz file of arrays: {error}") from None
+        return npz_file.read_all(path)
+    except npz_file.UNREADABLE as error:
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200)
+        raise UsageError(f"{path} is not a table, an .npz file of arrays: {reason}") from None

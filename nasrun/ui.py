@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nasrun.cell_text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 Item = TypeVar("Item")
+MAX_COMPLAINT = 800  # characters of a line; a file may have a name or a value of any length
 
 
 @functools.cache
@@ -23,14 +26,24 @@ def console(stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Write lines to standard output, as they are."""
-    sys.stdout.write(f"{text}\n")
+    """Write lines to standard output."""
+    sys.stdout.write(f"{_tame(text)}\n")
 
 
 def complain(text: str) -> None:
     """Write a message about a mistake or a failure to standard error."""
     sys.stdout.flush()  # what was said before stands before it
-    sys.stderr.write(f"nasrun: {text}\n")
+    sys.stderr.write(f"nasrun: {_tame(text, MAX_COMPLAINT)}\n")
+
+
+def _tame(text: str, most: int | None = None) -> str:
+    """Lines that a terminal only shows: names in files of strangers may hold control characters,
+    which it would obey. Of a line longer than `most` the middle is left out."""
+    lines = [printable(line.expandtabs()) for line in text.split("\n")]
+    if most is not None:
+        lines = [line if len(line) <= most else f"{line[: most - 160]} ... {line[-150:]}"
+                 for line in lines]  # fmt: skip
+    return "\n".join(lines)
 
 
 def listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
@@ -45,12 +58,12 @@ def listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     for position, (heading, rows) in enumerate(sections.items()):
         if position:
             console().print()
-        console().print(Text(heading, style="bold"))
+        console().print(Text(printable(heading), style="bold"))
         table = Table.grid(padding=(0, 2))
         table.add_column(min_width=width + 2, no_wrap=True, style="cyan")
         table.add_column()
         for name, gloss in rows:
-            table.add_row(Text(f"  {name}"), Text(gloss))
+            table.add_row(Text(f"  {printable(name)}"), Text(printable(gloss)))
         console().print(table)
 
 
@@ -75,12 +88,13 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    heading = Text(_tame(title)) if title else None  # a `str` would be read as markup
+    drawn = Table(title=heading, box=box.SIMPLE_HEAD, title_justify="left")
     for position, column in enumerate(columns):
         justify: Any = "left" if position < text_columns else "right"
-        drawn.add_column(column, justify=justify, overflow="fold")
+        drawn.add_column(Text(printable(column)), justify=justify, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     console().print(drawn)
 
 
@@ -175,7 +189,7 @@ class Display:
 
     def message(self, text: str) -> None:
         if not self._quiet:
-            console().print(text, markup=False, soft_wrap=True)
+            console().print(_tame(text), markup=False, soft_wrap=True)
 
     def finish(self) -> None:
         if self._bars is not None:

@@ -6,6 +6,7 @@ they are first touched.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
@@ -48,20 +49,20 @@ class Wiring:
         problems = list(config.faults(settings))
         for name, node in nodes.items():
             problems += build.faults(node, name)
-        raise_together(problems)
-        self.streams = RandomStreams(settings.seed)
-        with _Collector() as collect:
+        with _Collector(problems) as collect:
             self._device: Any = collect(
+                "device",
                 lambda: Device(
                     settings.device,
                     cast(Precision, settings.precision),
                     settings.compile,
                     cast(OnOom, settings.on_oom),
-                )
+                ),
             )
-            self.space: Any = collect(lambda: build.build(settings.space))
-            if self.needs_images:
-                collect(lambda: self.dataset)
+            self.space: Any = collect("space", lambda: build.build(settings.space))
+            if collect("evaluator", lambda: self.needs_images):
+                collect("dataset", lambda: self.dataset)
+        self.streams = RandomStreams(settings.seed)
 
     @property
     def device(self) -> Device:
@@ -166,14 +167,18 @@ class Wiring:
 
 
 class _Collector:
-    """Calls several constructors and raises their `UsageError`s together."""
+    """Calls several constructors and raises their `UsageError`s together, with `problems` that
+    were found before. What has problems already is not constructed."""
 
-    def __enter__(self) -> Callable[[Callable[[], Any]], Any]:
-        self._problems: list[str] = []
+    def __init__(self, problems: list[str]) -> None:
+        self._problems = problems
 
-        def collect(construct: Callable[[], Any]) -> Any:
+    def __enter__(self) -> Callable[[str, Callable[[], Any]], Any]:
+        faulty = {re.match(r"\w*", problem)[0] for problem in self._problems}  # type: ignore[index]
+
+        def collect(name: str, construct: Callable[[], Any]) -> Any:
             try:
-                return construct()
+                return None if name in faulty else construct()
             except UsageError as error:
                 self._problems.append(str(error))
                 return None

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from nasrun.commands.hydra_settings import guarded
 from nasrun.config import register_resolvers
 
 WHOLE = r"(0|[1-9]\d*)"  # to Hydra's grammar, 007 is a text
@@ -27,7 +28,7 @@ class Composer:
     """A `ConfigLoader`, as far as a launcher uses one."""
 
     def __init__(self, loader: ConfigLoader) -> None:
-        self._compose = loader.load_sweep_config
+        self._loader = loader
         self._composed: dict[tuple[str, ...], tuple[list[str], DictConfig]] = {}
 
     def check(self, master_config: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
@@ -52,6 +53,10 @@ class Composer:
             OmegaConf.update(config, key, _value(text))
             _note(config, old, new)
         return config
+
+    def _compose(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        with guarded():  # in a worker process nobody else does it
+            return self._loader.load_sweep_config(master_config, sweep_overrides)
 
     def _like(
         self, master_config: DictConfig, overrides: Sequence[str]

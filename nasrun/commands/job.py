@@ -224,7 +224,7 @@ def _as_many_threads(num_threads: object) -> None:
     """As many as the run began with, or its sums would be rounded in another order."""
     import torch
 
-    if isinstance(num_threads, int) and 1 <= num_threads <= 4096:
+    if type(num_threads) is int and 1 <= num_threads <= 4096:
         torch.set_num_threads(num_threads)
 
 

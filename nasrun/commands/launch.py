@@ -11,6 +11,7 @@ import hydra
 
 from nasrun import config as configuration
 from nasrun import sweeps
+from nasrun.commands import hydra_settings
 from nasrun.commands.job import Jobs, Outcome, Prepare
 from nasrun.commands.replay import is_setting, replayed
 from nasrun.conf_files import conf_dir
@@ -45,8 +46,9 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
 def _is_replayed(word: str) -> bool:
     """A record may come from a stranger: of Hydra's own settings only those of folders count, and
     what `--from` stands for is recorded itself."""
-    foreign = word.startswith("--from=") or word.lstrip("+~").startswith("hydra")
-    return not foreign or word.startswith("hydra.sweep.")
+    if word.startswith("-"):
+        return not word.startswith("--from=")
+    return is_setting(word) or word.startswith("hydra.sweep.")
 
 
 def _run(jobs: Jobs) -> None:
@@ -54,8 +56,10 @@ def _run(jobs: Jobs) -> None:
     logging.getLogger("hydra").setLevel(logging.WARNING)
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=jobs.kind)
     sys.argv = [sys.argv[0], *jobs.arguments]
+    hydra_settings.require_bounded(jobs.arguments)
     try:
-        main(jobs)()
+        with hydra_settings.guarded():
+            main(jobs)()
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from nasrun import config as configuration
 from nasrun import ui
 from nasrun.errors import UsageError
 from nasrun.hydra_flags import in_quotes
-from nasrun.runs import RUN_FILE, read_json
+from nasrun.recorded_config import MAX_CONFIG_BYTES, leaves, parse
+from nasrun.runs import RUN_FILE, read_json, read_text
 from nasrun.sweeps import SWEEP_FILE
 
 FLAG = "--from="
+UNREADABLE = (UsageError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -31,15 +35,19 @@ class Source:
 
     def warn_of_other_data(self, present: Mapping[str, Any]) -> None:
         """Say it where the data are no longer those of the run, unless others were asked for."""
-        was, now = (record.get("data") or {} for record in (self.record, present))
+        was, now = (_mapping(record.get("data")) for record in (self.record, present))
         if any(key.partition(".")[0] in ("dataset", "space", "evaluator") for key in self.replaced):
             return
         for name, what in (("sha256", "images and labels"), ("table_sha256", "benchmark table")):
             if was.get(name) and now.get(name) and was[name] != now[name]:
                 ui.complain(
                     f"warning: the {what} have changed since {self.folder} was run (checksum "
-                    f"{was[name][:12]} then, {now[name][:12]} now); the result will differ"
+                    f"{str(was[name])[:12]} then, {now[name][:12]} now); the result will differ"
                 )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source | None]:
@@ -93,8 +101,13 @@ def _record(folder: Path, command: str) -> Mapping[str, Any]:
 
 
 def is_setting(override: object) -> bool:
-    """Flags, and settings of Hydra itself, are never recorded; a stranger's file may have them."""
-    return isinstance(override, str) and not override.lstrip("+~").startswith(("-", "hydra"))
+    """Flags, and settings of Hydra itself, are never recorded; a stranger's file may have them.
+    There are several ways to name one: `+hydra/callbacks=x`, `dataset@hydra.callbacks=x`.
+    """
+    if not isinstance(override, str) or override.startswith("-"):
+        return False
+    words = re.split(r"[\s+~@./:]+", override.partition("=")[0])
+    return "hydra" not in words
 
 
 def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> list[str]:
@@ -129,12 +142,20 @@ def _literal(value: Any) -> str:
 
 
 def load_config(folder: Path) -> DictConfig:
-    """The configuration recorded with a run."""
+    """The configuration recorded with a run. It was resolved when it was written, so that nothing
+    in it refers to another key, to the environment or to a resolver.
+
+    Raises:
+        UsageError: it cannot be read, or is none that was recorded.
+    """
     file = folder / ".hydra" / "config.yaml"
-    configuration.register_resolvers()
     try:
-        config = OmegaConf.load(file)
-    except (OSError, yaml.YAMLError, ValueError) as error:
+        text = read_text(file, MAX_CONFIG_BYTES)
+        for key, value in leaves(parse(text, file)):
+            if "${" in f"{key}{value}":
+                raise UsageError(f"{key} refers to something else")
+        config = OmegaConf.create(text)  # knows 1e-05 as a number, which YAML 1.1 does not
+    except UNREADABLE as error:
         raise UsageError(f"cannot read the configuration {file}: {error}") from None
     if not isinstance(config, DictConfig):
         raise UsageError(f"{file} is not the configuration of a run")

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
 def _resume_run(path: Path) -> None:
     """Go on with one run. A finished run is left as it is."""
     record = read_json(path / RUN_FILE)
-    if not isinstance(record, dict) or record.get("kind") not in PREPARE:
+    if not isinstance(record, dict) or str(record.get("kind")) not in PREPARE:
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
     if record.get("status") == "done":
         ui.say(f"{path} is finished already; nothing to do")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun import conf_files
 from nasrun import config as configuration
 from nasrun.commands import hparams
 from nasrun.commands.job import Prepared
 from nasrun.commands.launch import launch
-from nasrun.conf_files import conf_dir
 from nasrun.errors import UsageError
 from nasrun.genotype import Genotype
 from nasrun.runs import RunFolder
@@ -62,10 +61,10 @@ def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:
         return config
     if genotype is None:
         raise UsageError("genotype=random needs a space: add space=darts or space=nasbench201")
-    path = Path(conf_dir()) / "space" / f"{genotype.space}.yaml"
-    if not path.is_file():
+    known = [option.name for option in conf_files.options("space", conf_files.conf_dir())]
+    if genotype.space not in known:  # it may come from a stranger, and name a file elsewhere
         raise UsageError(f"the genotype is of the space '{genotype.space}', which does not exist")
     with_node = config.copy()
     OmegaConf.set_struct(with_node, False)
-    with_node.space = OmegaConf.load(path)
+    with_node.space = OmegaConf.load(conf_files.conf_dir() / "space" / f"{genotype.space}.yaml")
     return with_node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from nasrun import cell_text, ui
 from nasrun.errors import UsageError
 from nasrun.genotype_source import resolve
 from nasrun.help import argument_parser
+from nasrun.runs import read_json
 
 
 def main(arguments: list[str]) -> None:
@@ -35,12 +36,9 @@ def main(arguments: list[str]) -> None:
 
 def _accuracies(path: Path) -> Iterator[str]:
     """One line for each accuracy that the run has recorded, in percent."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.isfile(path):  # which takes a text of any length
         return  # a file, a text, or a run that is not done
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+    result = read_json(path)
     if not isinstance(result, Mapping):
         raise UsageError(f"{path} is not the result of a run")
     retrain, table = _node(result, "retrain"), _node(result, "table")
@@ -52,7 +50,7 @@ def _accuracies(path: Path) -> Iterator[str]:
         "table, test accuracy": table.get("test_accuracy"),
     }
     for name, value in figures.items():
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and 0 <= value <= 1:
             yield f"{name}: {100 * value:.2f} %"
 
 

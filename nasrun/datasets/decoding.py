@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nasrun.datasets.pictures import UNREADABLE, centre, unreadable
+from nasrun.datasets.pictures import UNREADABLE, centre, load, unreadable
 from nasrun.errors import UsageError, require
 from nasrun.protocols import Batch
 
@@ -56,7 +56,6 @@ class Framing:
         """pixels_CHW, uint8: a random part of the picture (Szegedy et al., CVPR 2015) in random
         colours. The seed decides, and not the process that decodes."""
         from torchvision import transforms
-        from torchvision.datasets.folder import pil_loader
 
         vary = transforms.Compose(
             [
@@ -67,7 +66,7 @@ class Framing:
         )
         with torch.random.fork_rng(devices=[]):  # torchvision draws globally and takes no generator
             torch.default_generator.manual_seed(seed)
-            pixels_CHW: Tensor = vary(pil_loader(file))
+            pixels_CHW: Tensor = vary(load(file))
             return pixels_CHW
 
 

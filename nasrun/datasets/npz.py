@@ -5,40 +5,25 @@ Shapes: N images, C channels, H height, W width.
 
 from __future__ import annotations
 
-import math
 import textwrap
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
+from nasrun import npz_file
 from nasrun.datasets import checks
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import UsageError, raise_together, require
+from nasrun.memory import shortage
 from nasrun.protocols import Dataset
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 LAYOUTS = ("auto", "channels_last", "channels_first")
 MAX_CHANNELS = 4  # an axis so short is taken for the channels (grey, RGB, RGB and one more)
-MAX_DEFLATE = 1032  # deflate packs at most so many bytes into one (zlib, Technical Details)
-
-# What opening a cut, damaged, encrypted or hostile file can end in.
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    MemoryError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def load_npz(
@@ -93,42 +78,27 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """
     arrays, problems = {}, []
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise FileNotFoundError
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            members = npz_file.members(archive)
             missing = [name for name in NAMES if name not in members]
             if missing:
-                has = ", ".join(members) or "nothing"
+                has = textwrap.shorten(", ".join(members), 120, placeholder=" ...") or "nothing"
                 problems.append(f"there is no {' and no '.join(missing)} in it (it has {has})")
+            sizes = (members[name].file_size for name in NAMES if name in members)
+            if (lacking := shortage(sum(sizes))) is not None:
+                return {}, [f"its arrays would take {lacking}"]
             for name in NAMES:
                 if name in members:
                     try:
-                        arrays[name] = _read_member(archive, members[name])
-                    except UNREADABLE as error:
+                        arrays[name] = npz_file.read_member(archive, members[name])
+                    except npz_file.UNREADABLE as error:
                         reason = textwrap.shorten(str(error) or type(error).__name__, 120)
                         problems.append(f"{name} cannot be read ({reason})")
-    except UNREADABLE as error:
+    except npz_file.UNREADABLE as error:
         raise UsageError(f"dataset.file={path}: {_explain(path, error)}") from None
     return arrays, problems
-
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array. Its header is believed only when the member is as long as it says, so that a
-    header that claims 100 GB allocates nothing."""
-    with archive.open(info) as stream:
-        version = npy.read_magic(stream)
-        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-        if version not in read_header:
-            raise ValueError(f"it is in version {version} of the npy format; 1.0 and 2.0 are read")
-        shape, _, dtype = read_header[version](stream)
-        if dtype.hasobject:
-            raise ValueError("it holds pickled Python objects, which are never loaded")
-        claimed = math.prod(shape) * dtype.itemsize
-        present = info.file_size - stream.tell()
-        packed = info.compress_size * MAX_DEFLATE + stream.tell()
-        if claimed != present or min(shape, default=0) < 0 or present > packed:
-            raise ValueError(f"its header claims {claimed:,} bytes, which are not there")
-    with archive.open(info) as stream:
-        return npy.read_array(stream, allow_pickle=False)
 
 
 def _explain(path: Path, error: Exception) -> str:
@@ -137,6 +107,8 @@ def _explain(path: Path, error: Exception) -> str:
         return "this is a folder, not an .npz file (for pictures in folders: dataset=imagefolder)"
     if not path.exists():
         return "there is no such file"
+    if not path.is_file():
+        return "this is not a regular file"
     if isinstance(error, OSError):
         return f"it cannot be read ({error.strerror or error})"
     with path.open("rb") as stream:

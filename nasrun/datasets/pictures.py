@@ -5,6 +5,7 @@ Shapes: C channels, H height, W width.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from PIL import Image
 from nasrun.errors import UsageError, raise_together
 
 Pictures = list[tuple[str, int]]  # (file, label)
+
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whose endings torchvision looks for
 
 # What Pillow raises for a bad file.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -56,11 +59,23 @@ def centre(file: str, scaled: int, size: int) -> np.ndarray:
     Raises:
         UNREADABLE: one of these.
     """
-    from torchvision.datasets.folder import pil_loader
     from torchvision.transforms import functional
 
-    picture = functional.resize(pil_loader(file), [scaled])
+    picture = functional.resize(load(file), [scaled])
     return np.asarray(functional.center_crop(picture, [size])).transpose(2, 0, 1)
+
+
+def load(file: str) -> Image.Image:
+    """A picture in RGB, of the formats that are only data: PostScript, which Pillow knows by its
+    content whatever a file is called, is a program.
+
+    Raises:
+        UNREADABLE: one of these.
+    """
+    if not os.path.isfile(file):  # a pipe would be waited for
+        raise OSError("it is not a file")
+    with Image.open(file, formats=FORMATS) as picture:
+        return picture.convert("RGB")
 
 
 def unreadable(root: Path, file: str, error: Exception) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nasrun.datasets.arrays import ArrayDataset, Arrays
+from nasrun.datasets.arrays import CHUNK, ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
+from nasrun.memory import require_memory
 from nasrun.protocols import Dataset
 
 PATCHES = 4  # a pattern is a coarse grid of 4 x 4 grey values, so that it survives a small shift
@@ -48,6 +49,8 @@ def make_synthetic(
     ):
         allowed = f"a whole number of at least {least}"
         require(type(value) is int and value >= least, f"dataset.{key}", value, allowed)
+    num_bytes = 2 * (num_train + num_test) * channels * size**2  # a dataset.limit makes a copy
+    require_memory(num_bytes, f"dataset.num_train={num_train} and dataset.size={size}")
     require(0 <= noise < float("inf"), "dataset.noise", noise, "a number of at least 0")
     rng = np.random.default_rng(seed)
     coarse_KCPP = rng.normal(128, CONTRAST, (num_classes, channels, PATCHES, PATCHES))
@@ -68,6 +71,9 @@ def _draw(
     num_images: int, patterns_KCHW: np.ndarray, noise: float, rng: np.random.Generator
 ) -> Arrays:
     labels_N = np.arange(num_images) % len(patterns_KCHW)
-    clean_NCHW = patterns_KCHW[labels_N]
-    noisy_NCHW = clean_NCHW + noise * rng.normal(size=clean_NCHW.shape)
-    return noisy_NCHW.round().clip(0, 255).astype(np.uint8), labels_N
+    images_NCHW = np.empty((num_images, *patterns_KCHW.shape[1:]), dtype=np.uint8)
+    for start in range(0, num_images, CHUNK):
+        clean_BCHW = patterns_KCHW[labels_N[start : start + CHUNK]]
+        noisy_BCHW = clean_BCHW + noise * rng.normal(size=clean_BCHW.shape)
+        images_NCHW[start : start + CHUNK] = noisy_BCHW.round().clip(0, 255)
+    return images_NCHW, labels_N

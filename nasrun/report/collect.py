@@ -6,7 +6,6 @@ to be there, to be whole, or to be of the right type.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -16,20 +15,15 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nasrun.cell_text import printable
 from nasrun.errors import UsageError
-from nasrun.runs import RUN_FILE, read_json
+from nasrun.recorded_config import MAX_CONFIG_BYTES, leaves, parse
+from nasrun.runs import RUN_FILE, read_json, read_text
 
-MAX_CONFIG_BYTES, MAX_LEAVES = 1_000_000, 10_000  # of a configuration; real ones have 100 leaves
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
 SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
 NUMBERS = (float, int)
 TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
-
-# libyaml's loader is ten times faster, where PyYAML was built with it.
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,8 @@ class Run:
     def choices(self) -> Mapping[str, str]:
         """The option of each group; read only where the overrides do not tell."""
         try:
-            content = _load_yaml(self.folder / ".hydra" / "hydra.yaml")
+            path = self.folder / ".hydra" / "hydra.yaml"
+            content = parse(read_text(path, MAX_CONFIG_BYTES), path)
             found = content["hydra"]["runtime"]["choices"]
             return {str(key): str(value) for key, value in found.items() if value is not None}
         except (UsageError, LookupError, TypeError, AttributeError):
@@ -205,7 +200,7 @@ def read(folder: Path) -> Run | LeftOut:
         if status != "done":
             return _unfinished(folder, record, status)
         result = _mapping(folder / "result.json")
-        text = _text(folder / ".hydra" / "config.yaml")
+        text = read_text(folder / ".hydra" / "config.yaml", MAX_CONFIG_BYTES)
         config = _flat(text)
     except UsageError as error:
         return LeftOut(folder, "damaged", shown(str(error).replace(f"{folder}/", "")))
@@ -232,17 +227,6 @@ def _mapping(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise UsageError(f"{path} is too large for a configuration")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text") from None
-
-
 def _flat(text: str) -> dict[str, Any]:
     """A configuration by dotted keys. The jobs of a sweep differ in little but the seed, so that
     each text is parsed once for all seeds."""
@@ -254,46 +238,4 @@ def _flat(text: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _flat_leaves(text: str) -> Mapping[str, Any]:
-    return dict(_leaves(_parse_yaml(text, Path(".hydra/config.yaml"))))
-
-
-def _parse_yaml(text: str, path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.load(text, LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"{path} is not valid YAML: {first}") from None
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{path} is not a configuration")
-    return content
-
-
-def _load_yaml(path: Path) -> Mapping[str, Any]:
-    return _parse_yaml(_text(path), path)
-
-
-def _leaves(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted key and value. A list of plain values is one value: its JSON text."""
-    stack: list[tuple[str, Any]] = [("", config)]
-    visited = 0
-    while stack:
-        key, value = stack.pop()
-        visited += 1
-        if visited > MAX_LEAVES:  # aliases can make a small file endless
-            raise UsageError("config.yaml has too many keys for a configuration")
-        children: list[tuple[object, Any]] = []
-        if isinstance(value, Mapping) and value:
-            children = list(value.items())
-        elif isinstance(value, list) and any(isinstance(v, list | Mapping) for v in value):
-            children = list(enumerate(value))
-        if children:
-            prefix = f"{key}." if key else ""
-            stack += [(f"{prefix}{name}", child) for name, child in reversed(children)]
-        elif value != "???":  # OmegaConf's word for a value that was not given
-            yield key, _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return json.dumps(value, default=str)
+    return dict(leaves(parse(text, Path(".hydra/config.yaml"))))

@@ -6,6 +6,7 @@ Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,10 +98,13 @@ def read_history(run: Run) -> History:
 
 def _lines(run: Run, name: str) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a missing file is an empty one."""
-    try:
-        content = (run.folder / name).read_bytes()
-    except FileNotFoundError:
+    path = run.folder / name
+    if not path.exists():
         return []
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "it is not a file")
+        content = path.read_bytes()
     except OSError as error:
         run.notes.append(f"{name} cannot be read: {error.strerror}")
         return []

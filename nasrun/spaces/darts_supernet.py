@@ -81,7 +81,7 @@ class DartsSupernet(nn.Module):
         self.operations = tuple(operations)
         self.skip_dropout = skip_dropout
         self.reductions = {cells // 3, 2 * cells // 3}
-        everything = torch.ones(NUM_EDGES, len(operations), dtype=torch.bool)
+        everything = torch.ones(NUM_EDGES, len(operations), dtype=torch.bool, device="cpu")
         self.built = {
             cell_type: (everything if active is None else active[cell_type].bool().cpu())
             for cell_type in CELL_TYPES

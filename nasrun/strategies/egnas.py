@@ -151,6 +151,10 @@ class EGNAS:
         require(fitness_images >= 2, "strategy.fitness_images", fitness_images, "at least 2")
         enough = selection_images == 0 or selection_images >= 2
         require(enough, "strategy.selection_images", selection_images, "0, or at least 2")
+        require(batch_size is None or batch_size >= 1, "strategy.batch_size", batch_size, ">= 1")
+        require(learning_rate > 0, "strategy.learning_rate", learning_rate, "above 0")
+        require(0 <= momentum < 1, "strategy.momentum", momentum, "in [0, 1)")
+        require(weight_decay >= 0, "strategy.weight_decay", weight_decay, "at least 0")
         self.num_epochs = num_epochs
         self.num_warmup = round(warmup * num_epochs)
         self.weights = weights
