@@ -16,7 +16,7 @@ import torch
 
 from nasrun import build, drawing
 from nasrun.checkpoint import Checkpoint
-from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig
+from nasrun.config import BudgetConfig, RunConfig, SearchConfig
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
@@ -263,9 +263,14 @@ def against_floor(accuracy: float, floors: Mapping[str, float]) -> dict[str, Any
 
 
 def run_known(
-    wiring: Wiring, config: RetrainCommandConfig, session: Session, genotype: Genotype
+    wiring: Wiring,
+    config: RunConfig,
+    session: Session,
+    genotype: Genotype,
+    budget: BudgetConfig | None = None,
 ) -> dict[str, Any]:
-    """Retrain an architecture that is known already; returns what `result.json` holds."""
+    """Retrain an architecture that is known already, within the budget, where there is one;
+    returns what `result.json` holds."""
     saved = session.checkpoint.load()
     write_genotype(session.folder, genotype)
     result: dict[str, Any] = {
@@ -280,7 +285,7 @@ def run_known(
         "search_val_accuracy": None,
         "threads": torch.get_num_threads(),
     }
-    result["retrain"] = run_retrain(wiring, config, session, genotype, {}, saved)
+    result["retrain"] = run_retrain(wiring, config, session, genotype, {}, saved, budget)
     session.folder.write_json("result.json", result)
     return result
 
@@ -292,12 +297,13 @@ def run_retrain(
     genotype: Genotype,
     carried: Mapping[str, Any],
     saved: Mapping[str, Any] | None,
+    budget: BudgetConfig | None = None,
 ) -> dict[str, Any] | None:
     """Train the network of a genotype from scratch and test it once; `None` for zero epochs."""
     if config.retrain.epochs == 0:
         return None
     training = Retraining(wiring, genotype, config.retrain)
-    spent = drive(training, "retrain", session, saved=saved, carried=carried)
+    spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
     with session.folder.replacing("model.pt") as path:
         torch.save(training.model_state(), path)
     return {**training.result(), "seconds": spent.seconds}

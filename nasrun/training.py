@@ -24,6 +24,9 @@ SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
 LossAndLogits: TypeAlias = tuple[Tensor, Tensor]
 """(the loss to minimise, a scalar; logits_BK, for the accuracy)"""
 
+LogitsAndLabels: TypeAlias = tuple[Tensor, Tensor]
+"""(logits_NK, float32; labels_N, int64), both on the CPU."""
+
 
 class BatchStream:
     """Endless random batches of a split: shuffled, augmented, normalised, on the device.
@@ -204,14 +207,15 @@ def predict(
     split: Split,
     device: Device,
     batch_size: int = 512,
-) -> Tensor:
-    """logits_NK (float32, on the CPU) of every image of a split, in order, without augmentation."""
+) -> LogitsAndLabels:
+    """Of every image of a split, in order, without augmentation."""
     order_N = torch.arange(len(split))
-    logits = []
-    for raw_BCHW, _ in split.batches(order_N, batch_size, device.torch):
+    logits, labels = [], []
+    for raw_BCHW, labels_B in split.batches(order_N, batch_size, device.torch):
         with device.autocast():
             logits.append(network(device.images(dataset.normalise(raw_BCHW))).float().cpu())
-    return torch.cat(logits)
+        labels.append(labels_B.cpu())
+    return torch.cat(logits), torch.cat(labels)
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:

@@ -6,8 +6,9 @@ they are first touched.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -45,18 +46,16 @@ class Wiring:
         nodes = {name: getattr(settings, name) for name in PLUGINS if hasattr(settings, name)}
         if nodes.get("predictor") is None:
             nodes.pop("predictor", None)  # most strategies use none
-        problems = list(config.faults(settings))
-        for name, node in nodes.items():
-            problems += build.faults(node, name)
-        raise_together(problems)
-        self.streams = RandomStreams(settings.seed)
-        with _Collector() as collect:
+        faults = {name: list(build.faults(node, name)) for name, node in nodes.items()}
+        with _Collector(config.faults(settings), *faults.values()) as collect:
             self._device: Any = collect(
                 lambda: Device(settings.device, settings.precision, settings.compile)  # type: ignore[arg-type]
             )
-            self.space: Any = collect(lambda: build.build(settings.space))
-            if self.needs_images:
+            if not faults["space"]:
+                self.space: Any = collect(lambda: build.build(settings.space))
+            if not faults["dataset"] and not faults.get("evaluator") and self.needs_images:
                 collect(lambda: self.dataset)
+        self.streams = RandomStreams(settings.seed)
 
     @property
     def device(self) -> Device:
@@ -161,11 +160,13 @@ class Wiring:
 
 
 class _Collector:
-    """Calls several constructors and raises their `UsageError`s together."""
+    """Calls several constructors and raises their `UsageError`s together, after what is known to be
+    wrong already."""
+
+    def __init__(self, *known: Iterable[str]) -> None:
+        self._problems = list(chain(*known))
 
     def __enter__(self) -> Callable[[Callable[[], Any]], Any]:
-        self._problems: list[str] = []
-
         def collect(construct: Callable[[], Any]) -> Any:
             try:
                 return construct()

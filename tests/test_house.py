@@ -35,6 +35,7 @@ ORDER = (
     {"retrain"},
     {"search"},
     {"floor"},
+    {"rehearsal"},
     {"commands"},
     {"cli"},
     {"__main__"},

@@ -49,13 +49,25 @@ def _is_replayed(word: str) -> bool:
     return not foreign or word.startswith("hydra.sweep.")
 
 
-def _run(jobs: Jobs) -> None:
+def run_under_hydra(jobs: Jobs) -> None:
+    """Compose the job, or those of a sweep, and call `jobs` for each."""
     configuration.register()
     logging.getLogger("hydra").setLevel(logging.WARNING)
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=jobs.kind)
     sys.argv = [sys.argv[0], *jobs.arguments]
     try:
         main(jobs)()
+    except OSError as error:  # a job's own are told in its outcome
+        where = error.filename or "the run folder"
+        raise UsageError(
+            f"cannot write in {where}: {error.strerror}; choose another hydra.run.dir or "
+            "hydra.sweep.dir"
+        ) from None
+
+
+def _run(jobs: Jobs) -> None:
+    try:
+        run_under_hydra(jobs)
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise

@@ -109,7 +109,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
 
 
 def test_predict_keeps_the_order(dataset) -> None:
-    logits_NK = predict(lambda images: images.flatten(1)[:, :3], dataset, dataset.test, CPU, 5)
+    network = lambda images: images.flatten(1)[:, :3]  # noqa: E731
+    logits_NK, labels_N = predict(network, dataset, dataset.test, CPU, 5)
+    assert torch.equal(labels_N, dataset.test.labels_N)
     raw, _ = next(dataset.test.batches(torch.arange(12), 12, torch.device("cpu")))
     assert torch.allclose(logits_NK, dataset.normalise(raw).flatten(1)[:, :3])
 
