@@ -111,10 +111,10 @@ COMMANDS = {
         "try every phase of a run once; forecast time, memory and disk",
         "nasrun check [flags] [overrides]",
         (
-            ("nasrun check", "of nasrun search with the same words"),
+            ("nasrun check", "a search"),
             ("nasrun check experiment=egnas_cifar10 dataset.root=data", ""),
-            ("nasrun check -m strategy=egnas,dclenas seed=0,1", "each job of a sweep"),
-            ("nasrun check genotype=darts_v2 retrain=darts600", "of nasrun retrain"),
+            ("nasrun check -m strategy=egnas,dclenas seed=0,1", "a sweep"),
+            ("nasrun check genotype=darts_v2 retrain=darts600", "a retraining"),
         ),
         "Takes what nasrun search takes and, with genotype=..., what nasrun retrain takes. "
         "Composes and validates all, looks through the data, does a real step of each phase of "

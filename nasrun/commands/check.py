@@ -1,7 +1,7 @@
 """`nasrun check`: what `nasrun search` or `retrain` would do with the same words, in miniature.
 
 All that is wrong is told in one message. Of a sweep every job is built; of jobs that differ only in
-the seed and in numbers with a point, such as fitness.zeta, the first is rehearsed.
+the seed and the weights of the fitness, the first is rehearsed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun import conf_files, ui
 from nasrun import config as configuration
 from nasrun.commands import hparams, retrain, search
-from nasrun.commands.composing import kind
 from nasrun.commands.job import Jobs, Outcome, terminated_as_interrupted
 from nasrun.commands.launch import run_under_hydra
 from nasrun.commands.replay import Source, replayed
 from nasrun.errors import UsageError, raise_together, sentences
 from nasrun.hydra_errors import sentence
 from nasrun.hydra_flags import in_quotes
+from nasrun.rehearsal.forecast import Forecast, disk_faults, duration
 from nasrun.runs import RunFolder
 
 SHORT_EPOCHS = 10  # of a search without labels: each of its phases has a share of the epochs
+NO_MATTER = ("seed=", "fitness.zeta=", "fitness.eta=")  # to what a job takes
 MOST_NAMED = 5  # jobs of a sweep that share a problem
 PREPARE = {"search": search.prepare, "retrain": retrain.prepare}
 HOW = (
@@ -90,10 +91,10 @@ def uncomposable(command: str, words: Sequence[str]) -> tuple[list[str], list[st
 
 @dataclass
 class Checked:
-    """Jobs of one shape, of which the first was rehearsed; without rows where not all is well."""
+    """Jobs of one shape, of which the first was rehearsed; no forecast where not all is well."""
 
-    overrides: Sequence[str]
-    rows: Sequence[tuple[str, str, str]]
+    first: Outcome
+    forecast: Forecast | None
     num_jobs: int = 1
 
 
@@ -121,17 +122,14 @@ class Checks(Jobs):
         first = self._checked.get(alike)
         if swept and first is None:
             ui.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
-        rows = self._check(config, outcome, only_build=first is not None)
+        forecast = self._check(config, outcome, only_build=first is not None)
         if first is not None:
             first.num_jobs += 1
         else:
-            self._checked[alike] = Checked(outcome.overrides, rows)
+            self._checked[alike] = Checked(outcome, forecast)
         return {}
 
-    def _check(
-        self, config: DictConfig, outcome: Outcome, *, only_build: bool
-    ) -> list[tuple[str, str, str]]:
-        """The forecast."""
+    def _check(self, config: DictConfig, outcome: Outcome, *, only_build: bool) -> Forecast | None:
         genotype = None
         schema: Any = configuration.SearchConfig
         if self.kind == "retrain":
@@ -143,36 +141,32 @@ class Checks(Jobs):
         def record(session: Any, result: Mapping[str, Any]) -> None:
             hparams.record(session.recorder, config, outcome.overrides, result)
 
-        # torch is imported from here on
-        from nasrun.rehearsal.forecast import Forecast, disk_faults
-        from nasrun.rehearsal.run import Rehearsal
+        from nasrun.rehearsal.run import Rehearsal  # with torch, which --cfg does without
 
         with self._scratch(outcome) as folder:
             rehearsal = Rehearsal(typed, short, genotype, folder, record)
-            forecast = rehearsal.prepare() if only_build else rehearsal.run()
+            forecast = None
+            if only_build:
+                rehearsal.prepare()
+            else:
+                forecast = rehearsal.run()
         self._note(outcome, rehearsal.problems)
-        if not isinstance(forecast, Forecast):
-            return []
-        place = self._place(outcome)
-        self._note(outcome, disk_faults(place, forecast.disk_bytes))
-        return list(forecast.rows(place))
+        return forecast
 
     @contextmanager
     def _scratch(self, outcome: Outcome) -> Iterator[Path]:
         """A folder on the disk of the run, in its own folder where that can be."""
-        place = outcome.folder
+        place, before = outcome.folder, {*outcome.folder.iterdir()}
         try:
-            with RunFolder(outcome.folder) as run:
+            with RunFolder(place) as run:
                 run.require_new()
         except UsageError as error:
             self._note(outcome, [str(error)])
             place = self._home
+        for path in {*outcome.folder.iterdir()} - before:
+            path.unlink()
         with tempfile.TemporaryDirectory(dir=place, prefix="check-") as folder:
             yield Path(folder)
-
-    def _place(self, outcome: Outcome) -> Path:
-        """Where the run would write; the folder of a sweep is made by the sweep alone."""
-        return Path.cwd() if self._swept else outcome.folder
 
     def give_up(self, outcome: Outcome, error: Exception) -> None:
         """What is wrong with a job is told at the end."""
@@ -188,19 +182,38 @@ class Checks(Jobs):
                 self._note(outcome, sentences(outcome.error))
             elif outcome.error is not None:
                 raise outcome.error
+        found = list(self._forecasts())
+        num_bytes = sum(forecast.disk_bytes * number for _, forecast, number in found)
+        for first, *_ in found[:1]:
+            self._note(first, disk_faults(self._place(first), num_bytes))
         return [
             f"{problem} ({jobs([*numbers])})" if self._swept else problem
             for problem, numbers in self._problems.items()
         ]
 
     def show(self) -> None:
-        for one in self._checked.values():
-            title = f"\neverything works: {' '.join(one.overrides)}"
-            if one.num_jobs > 1:
-                title += f" (and {one.num_jobs - 1} jobs like it)"
-            ui.table(title.removesuffix(": "), ["", "forecast", ""], one.rows, text_columns=3)
-        if self._checked:
+        """The forecasts; to be called where nothing is wrong."""
+        num_jobs, seconds = 0, 0.0
+        for first, forecast, number in self._forecasts():
+            title = " ".join(["\neverything works", *first.overrides])
+            title += f", and {number - 1} more like it" * (number > 1)
+            rows = list(forecast.rows(self._place(first)))
+            ui.table(title, ["", "forecast", ""], rows, text_columns=3)
+            num_jobs, seconds = num_jobs + number, seconds + number * forecast.seconds
+        if num_jobs > 1:
+            ui.say(f"\n{num_jobs} jobs, one after the other: {duration(seconds)}")
+        if num_jobs > 0:
             ui.say("\n" + "\n".join(textwrap.wrap(HOW, 100)))
+
+    def _forecasts(self) -> Iterator[tuple[Outcome, Forecast, int]]:
+        """Of the first job of each shape, and how many jobs there are of it."""
+        for one in self._checked.values():
+            if one.forecast is not None:
+                yield one.first, one.forecast, one.num_jobs
+
+    def _place(self, outcome: Outcome) -> Path:
+        """Where the run would write; the folder of a sweep is made by the sweep alone."""
+        return Path.cwd() if self._swept else outcome.folder
 
 
 def shortened(config: DictConfig) -> DictConfig:
@@ -214,17 +227,12 @@ def shortened(config: DictConfig) -> DictConfig:
 
 
 def shape(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Equal for jobs that take the same time and work or fail alike.
+    """Equal for jobs that take the same time, and work or fail alike.
 
     >>> shape(["seed=3", "fitness.zeta=0.4", "population.size=8"])
-    ('fitness.zeta=<number>', 'population.size=8')
+    ('population.size=8',)
     """
-    kinds = [(override, kind(override)) for override in overrides]
-    return tuple(
-        alike if alike.endswith("<number>") else override
-        for override, alike in kinds
-        if not override.startswith("seed=")
-    )
+    return tuple(override for override in overrides if not override.startswith(NO_MATTER))
 
 
 def jobs(numbers: Sequence[int]) -> str:

@@ -116,6 +116,8 @@ def disk_faults(folder: Path, num_bytes: int) -> Iterator[str]:
 
 
 def free_disk(folder: Path) -> int:
+    """In a folder, which need not be there yet."""
+    folder = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(folder).free
 
 

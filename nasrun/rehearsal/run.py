@@ -11,26 +11,25 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+import torch
 
-from nasrun import build, floor
+from nasrun import floor
 from nasrun.config import BudgetConfig, RunConfig, SearchConfig
 from nasrun.errors import RunError, UsageError
 from nasrun.genotype import Genotype
 from nasrun.insight import BuysLabels, Ranks
-from nasrun.protocols import Dataset, Evaluation, OneShot
+from nasrun.protocols import Evaluation
 from nasrun.rehearsal import data, failures, memory
-from nasrun.rehearsal.clock import Clock, Memory, remembered_labels, remembered_scores
+from nasrun.rehearsal.clock import Clock, Memory
 from nasrun.rehearsal.forecast import Forecast, Part, disk_bytes, size
+from nasrun.rehearsal.wiring import ShortWiring, Watch
 from nasrun.retrain import measure_network, network_size, require_possible
 from nasrun.runs import RunFolder
-from nasrun.scoring import Scorer
 from nasrun.search import Session, open_session, run_known, run_search
-from nasrun.ui import Display, console
 from nasrun.wiring import Wiring
 
 T = TypeVar("T")
@@ -38,58 +37,11 @@ T = TypeVar("T")
 SEARCH_S, RETRAIN_S = 60.0, 10.0  # of real time, but for the step in which it is over
 TRAINING_COPIES = 3  # of each weight: itself, its gradient, its momentum
 NUM_RANKED = 8
-LOSSES = ("loss", "train_loss")  # of a step
 TOO_HIGH = 10.0  # times the loss of guessing: no training that works is so bad after a few batches
 
 Result = Mapping[str, Any]
 Record = Callable[[Session, Result], None]
 """Writes into the run folder what only the command knows."""
-
-
-class ShortWiring(Wiring):
-    """Leaves out what `Clock` counts."""
-
-    def __init__(self, settings: RunConfig, clock: Clock, labels: Memory[Evaluation]) -> None:
-        self._clock, self._labels = clock, labels
-        super().__init__(settings)
-
-    @cached_property
-    def dataset(self) -> Dataset:
-        whole: Dataset = build.build(self.settings.dataset)
-        return data.ShortDataset(whole, self._clock)
-
-    @cached_property
-    def raw_evaluator(self) -> Any:
-        evaluator = build.build(self.search_settings.evaluator, self)
-        if hasattr(evaluator, "evaluate"):
-            # the first label of a supernet is its training, which each search pays for
-            known = Memory(self._clock) if isinstance(evaluator, OneShot) else self._labels
-            evaluator.evaluate = remembered_labels(known, evaluator.evaluate)
-        return evaluator
-
-    def scorer(self, **settings: Any) -> Scorer:
-        scorer: Any = super().scorer(**settings)
-        scorer.score = remembered_scores(Memory(self._clock), scorer)
-        return cast(Scorer, scorer)
-
-
-class Watch(Display):
-    """Keeps what the steps of a piece of work took; shows progress on a terminal only."""
-
-    def __init__(self, clock: Clock, part: Part) -> None:
-        super().__init__(quiet=not console().is_terminal)
-        self._clock, self._part = clock, part
-
-    def start(self, phase: str, unit: str, total: int | None, done: int) -> None:
-        super().start(phase, unit, total, done)
-        self._part.unit, self._part.num_steps = unit, total
-
-    def step(self, number: int, metrics: Mapping[str, float], best: float | None) -> str:
-        self._part.real_s += metrics["seconds"]
-        self._part.steps_s.append(metrics["seconds"] + self._clock.take())
-        self._part.losses += [metrics[name] for name in LOSSES if name in metrics]
-        self._clock.num_steps += 1
-        return super().step(number, metrics, best)
 
 
 class Rehearsal:
@@ -143,20 +95,23 @@ class Rehearsal:
 
     def run(self) -> Forecast | None:
         """Every phase. A phase that fails does not keep the next one from being tried."""
+        on_cpu = self._settings.device == "cpu" or not torch.cuda.is_available()
+        with memory.limited(memory.available() if on_cpu else None):
+            return self._run()
+
+    def _run(self) -> Forecast | None:
         wiring = self.prepare()
         if wiring is None:
             return None
         if wiring.needs_images:
             self._attempt("the data", lambda: self._look_through(wiring))
-        on_cpu = wiring.device.torch.type == "cpu"
-        with memory.limited(memory.available() if on_cpu else None):
-            genotype = self._genotype
-            if "strategy" in vars(wiring):
-                genotype = self._attempt("the search", lambda: self._search(wiring))
-            if genotype is None:
-                genotype = wiring.space.sample(np.random.default_rng(0))
-            if self._settings.retrain.epochs > 0:
-                self._attempt("the retraining", lambda: self._retrain(wiring, genotype))
+        genotype = self._genotype
+        if "strategy" in vars(wiring):
+            genotype = self._attempt("the search", lambda: self._search(wiring))
+        if genotype is None:
+            genotype = wiring.space.sample(np.random.default_rng(0))
+        if self._settings.retrain.epochs > 0:
+            self._attempt("the retraining", lambda: self._retrain(wiring, genotype))
         return self._forecast(wiring)
 
     def _look_through(self, wiring: ShortWiring) -> None:
@@ -238,10 +193,10 @@ class Rehearsal:
         return memory.available() if on_cpu else wiring.device.free_memory()
 
     def _twice(
-        self, part: Part, name: str, wiring: Wiring, work: Callable[[Session], Result]
+        self, part: Part, name: str, wiring: ShortWiring, work: Callable[[Session], Result]
     ) -> Result:
-        """Do a piece of work in a folder of its own, then as a resumed run would: from its last
-        checkpoint, to the same result."""
+        """Do a piece of work in a folder of its own, then as a resumed run would: with new objects
+        from its last checkpoint, to the same result."""
         started = time.perf_counter()
         self._parts.append(part)
         with RunFolder(self._folder / name) as folder:
@@ -250,6 +205,7 @@ class Rehearsal:
                 self._record(session, result)
             self._rest_s += time.perf_counter() - started - part.real_s + self._clock.take()
             self._weigh(part, folder)
+            wiring.restart()
             with open_session(wiring, folder, name, Watch(self._clock, Part(name))) as session:
                 again = work(session)
         self._require_learning(wiring, part)

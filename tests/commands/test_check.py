@@ -18,6 +18,7 @@ from tests.commands.pictures import without_pictures
 QUICK = ["space=toy", "budget=smoke", "retrain=smoke"]
 SMALL = [*QUICK, "dataset=synthetic", "dataset.num_train=64", "dataset.batch_size=16",
          "retrain.batch_size=16"]  # fmt: skip
+RETRAIN = ["genotype=random", "space=toy", "retrain=smoke"]
 LABELS = [*SMALL, "strategy=random", "evaluator.epochs=1"]
 Disk = namedtuple("Disk", ["total", "used", "free"])
 
@@ -77,9 +78,8 @@ def broken_test_picture(_: pytest.MonkeyPatch) -> list[str]:
     root = made_images.imagenet(Path("pictures"), classes=2, train=8, val=3)
     last = sorted(root.glob("val/*/*.JPEG"))[-1]
     last.write_bytes(last.read_bytes()[:200])
-    size = ["dataset.image_size=16", "dataset.workers=0", "dataset.search_train=0.5"]
-    return [*QUICK, "dataset=imagenet", "dataset.root=pictures", *size,
-            "dataset.search_validation=0.5", "dataset.batch_size=4"]  # fmt: skip
+    words = ["dataset=imagenet", "dataset.root=pictures", "dataset.image_size=16"]
+    return [*RETRAIN, *words, "dataset.workers=0", "dataset.batch_size=4"]
 
 
 def nothing_to_hold_out(_: pytest.MonkeyPatch) -> list[str]:
@@ -105,7 +105,8 @@ def diverging_predictor(_: pytest.MonkeyPatch) -> list[str]:
 
 def huge_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(memory, "available", lambda: 10**9)
-    return [*SMALL, "space=nasbench201", "space.channels=4", "retrain.channels=4096"]
+    words = ["dataset=synthetic", "retrain.channels=4096", "retrain.cells=1"]
+    return ["genotype=random", "space=nasbench201", *words]
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -126,7 +127,7 @@ MISTAKES: list[tuple[Callable[[pytest.MonkeyPatch], list[str]], list[str]]] = [
     (diverging_retraining, ["the retraining", "loss is", "lower retrain.learning_rate"]),
     (diverging_labels, ["the search", "loss is", "lower evaluator.learning_rate"]),
     (diverging_predictor, ["scores of the predictor", "lower predictor.", "head_learning_rate"]),
-    (huge_network, ["parameters", "lower retrain.batch_size or retrain.channels"]),
+    (huge_network, ["parameters", "and 953.7 MB are free", "retrain.channels or retrain.cells"]),
     (full_disk, ["disk space", "9.8 kB are free", "hydra.run.dir"]),
     (unwritable_folder, ["cannot write in", "file/run", "hydra.run.dir"]),
 ]  # fmt: skip
@@ -145,11 +146,10 @@ def test_a_prepared_mistake_is_found(
 
 def test_all_mistakes_are_told_at_once(capsys) -> None:
     Path("file").write_text("")
-    words = ["space=toy", "fitness.zetta=1", "seed=-1", "population.size=1", "strategy.xi=abc"]
-    words += ["dataset=npz", "dataset.file=nowhere.npz", "budget.evaluations=3", "retrain.stem=x"]
-    told = found(capsys, *words, "hydra.run.dir=file/run")
-    keys = ["fitness.zetta", "cannot write", "budget.evaluations=3", "seed=-1", "retrain.stem=x",
-            "strategy.xi=abc", "nowhere.npz"]  # fmt: skip
+    words = ["fitness.zetta=1", "strategy.xi=abc", "dataset=npz", "budget.evaluations=3"]
+    told = found(capsys, *words, "retrain.stem=x", "hydra.run.dir=file/run")
+    keys = ["fitness.zetta", "cannot write", "budget.evaluations=3", "retrain.stem=x",
+            "strategy.xi=abc", "dataset.file=null"]  # fmt: skip
     assert [any(key in problem for problem in told) for key in keys] == [True] * len(keys)
     assert len(told) == len(keys)
 
@@ -157,3 +157,54 @@ def test_all_mistakes_are_told_at_once(capsys) -> None:
 def test_search_and_retraining_are_looked_at_each(capsys) -> None:
     told = found(capsys, *SMALL, "strategy.learning_rate=1e30", "retrain.learning_rate=1e30")
     assert ["the search" in told[0], "the retraining" in told[1], len(told)] == [True, True, 2]
+
+
+# ---------------------------------------------------------------------------- what works
+
+
+def figures(told: str) -> dict[str, str]:
+    """The first word of each line of a forecast, and the rest."""
+    return {line.split("  ")[0]: line.partition("  ")[2].strip() for line in told.splitlines()}
+
+
+def test_a_run_that_works_has_a_forecast(capsys) -> None:
+    told = figures(checked(capsys, *SMALL, "budget.epochs=30"))
+    assert "everything works space=toy" in " ".join(told)
+    assert told["search"].endswith("30 epochs, of which 10 were rehearsed")
+    assert told["retraining"].endswith("2 epochs, of which 2 were rehearsed")
+    assert {"together", "memory", "disk"} <= {*told}
+    assert "one label" not in told
+
+
+def test_labels_and_floors_are_part_of_it(capsys) -> None:
+    told = figures(checked(capsys, *LABELS, "floor=true", "retrain=none"))
+    assert told["search"].endswith("4 childs, of which 4 were rehearsed")
+    assert {"floor ridge_evolution", "floor gp_evolution", "floor local_search"} <= {*told}
+    assert "retraining" not in told
+
+
+def test_a_retraining_alone(capsys) -> None:
+    told = figures(checked(capsys, *RETRAIN, "dataset=synthetic", "retrain.validation=0.25"))
+    assert "search" not in told
+    assert told["retraining"].endswith("2 epochs, of which 2 were rehearsed")
+
+
+def test_of_a_sweep_each_shape_is_rehearsed_once(capsys) -> None:
+    words = [*SMALL, "retrain=none", "seed=0,1", "fitness.zeta=0.4,1.0", "population.size=2,4"]
+    told = checked(capsys, "-m", *words)
+    assert told.count("everything works") == 2
+    assert told.count("and 3 more like it") == 2
+    assert "8 jobs, one after the other: " in told
+
+
+def test_a_mistake_in_some_jobs_of_a_sweep(capsys) -> None:
+    (problem,) = found(capsys, "-m", *SMALL, "retrain=none", "seed=0,1", "population.size=1,2")
+    assert "population.size=1 is not possible" in problem
+    assert problem.endswith("(jobs 0, 2)")
+
+
+def test_a_folder_that_holds_a_run(capsys) -> None:
+    Path("run").mkdir()
+    Path("run/run.json").write_text("{}")
+    (problem,) = found(capsys, *RETRAIN, "dataset=synthetic", "hydra.run.dir=run")
+    assert "run holds a run already" in problem
