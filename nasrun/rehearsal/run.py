@@ -216,13 +216,14 @@ class Rehearsal:
     def _require_learning(self, wiring: Wiring, part: Part) -> None:
         """A loss can also become absurd without ceasing to be a number."""
         labels = [answer for answer in self._labels.answers if isinstance(answer, Evaluation)]
-        losses = part.losses[-1:] + [label.details.get("train_loss", 0.0) for label in labels]
-        if wiring.needs_images and losses:
-            guessing = math.log(wiring.dataset.shape.num_classes)
-            if min(losses) > TOO_HIGH * guessing:
-                raise RunError(
-                    f"the training loss is {min(losses):.3g}, where guessing has {guessing:.2f}"
-                )
+        losses = part.losses[-1:] or [
+            label.details["train_loss"] for label in labels if "train_loss" in label.details
+        ]
+        if not losses:
+            return  # nothing was trained
+        least, guessing = min(losses), math.log(wiring.dataset.shape.num_classes)
+        if least > TOO_HIGH * guessing:
+            raise RunError(f"the training loss is {least:.3g}, where guessing has {guessing:.2f}")
 
     def _weigh(self, part: Part, folder: RunFolder) -> None:
         """The sizes of the files of a piece of work."""

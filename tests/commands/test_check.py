@@ -208,3 +208,21 @@ def test_a_folder_that_holds_a_run(capsys) -> None:
     Path("run/run.json").write_text("{}")
     (problem,) = found(capsys, *RETRAIN, "dataset=synthetic", "hydra.run.dir=run")
     assert "run holds a run already" in problem
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([*SMALL, "retrain.validation=0.01"], "retrain.validation=0.01 is not possible"),
+        ([*RETRAIN, "dataset=synthetic", "retrain.validation=0.999"], "retrain.validation=0.999"),
+        ([*SMALL, "hydra.run.dir=/proc/run"], "cannot write in /proc/run"),
+        ([*QUICK, "seed=-1", "dataset=npz"], "2 problems:\n- seed=-1 must be"),
+    ],
+    ids=range(4),
+)
+def test_what_can_be_seen_at_the_door_is(words: list[str], sentence: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["retrain" if "genotype=random" in words else "search", *words])
+    assert stopped.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert not Path("outputs").exists()
