@@ -28,7 +28,7 @@ from nasrun.hydra_flags import in_quotes
 from nasrun.rehearsal.forecast import Forecast, disk_faults, duration
 from nasrun.runs import RunFolder
 
-SHORT_EPOCHS = 10  # of a search without labels: each of its phases has a share of the epochs
+SHORT_EPOCHS = 3  # those of budget=smoke, in which each phase of a search has its share
 NO_MATTER = ("seed=", "fitness.zeta=", "fitness.eta=")  # to what a job takes
 MOST_NAMED = 5  # jobs of a sweep that share a problem
 PREPARE = {"search": search.prepare, "retrain": retrain.prepare}

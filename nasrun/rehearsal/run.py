@@ -35,6 +35,7 @@ from nasrun.wiring import Wiring
 T = TypeVar("T")
 
 SEARCH_S, RETRAIN_S = 60.0, 10.0  # of real time, but for the step in which it is over
+FEW_STEPS = 3  # that are all made, whatever time they take
 TRAINING_COPIES = 3  # of each weight: itself, its gradient, its momentum
 NUM_RANKED = 8
 TOO_HIGH = 10.0  # times the loss of guessing: no training that works is so bad after a few batches
@@ -132,7 +133,8 @@ class Rehearsal:
             settings = wiring.search_settings
             if total is not None and wiring.strategy.total_steps is not None:
                 part.stretch = total / wiring.strategy.total_steps
-        budget = replace(settings.budget, seconds=min(SEARCH_S, part.limit_s))
+        few = (wiring.strategy.total_steps or math.inf) <= FEW_STEPS  # each of them another phase
+        budget = replace(settings.budget, seconds=None if few else SEARCH_S)
         cut = replace(settings, budget=budget, retrain=replace(settings.retrain, epochs=0))
         result = self._twice(
             part, "search", wiring, lambda session: run_search(wiring, cut, session, floors)

@@ -170,7 +170,7 @@ def figures(told: str) -> dict[str, str]:
 def test_a_run_that_works_has_a_forecast(capsys) -> None:
     told = figures(checked(capsys, *SMALL, "budget.epochs=30"))
     assert "everything works space=toy" in " ".join(told)
-    assert told["search"].endswith("30 epochs, of which 10 were rehearsed")
+    assert told["search"].endswith("30 epochs, of which 3 were rehearsed")
     assert told["retraining"].endswith("2 epochs, of which 2 were rehearsed")
     assert {"together", "memory", "disk"} <= {*told}
     assert "one label" not in told
