@@ -195,8 +195,8 @@ class Checks(Jobs):
         """The forecasts; to be called where nothing is wrong."""
         num_jobs, seconds = 0, 0.0
         for first, forecast, number in self._forecasts():
-            title = " ".join(["\neverything works", *first.overrides])
-            title += f", and {number - 1} more like it" * (number > 1)
+            title = "\neverything works" + f": {' '.join(first.overrides)}" * bool(first.overrides)
+            title += f" (and {number - 1} more like it)" * (number > 1)
             rows = list(forecast.rows(self._place(first)))
             ui.table(title, ["", "forecast", ""], rows, text_columns=3)
             num_jobs, seconds = num_jobs + number, seconds + number * forecast.seconds

@@ -59,7 +59,8 @@ class Part:
     @property
     def steps(self) -> str:
         total = "unknown" if self.num_steps is None else f"{round(self.num_steps * self.stretch):,}"
-        return f"{total} {self.unit}s, of which {len(self.steps_s)} were rehearsed"
+        units = "children" if self.unit == "child" else f"{self.unit}s"
+        return f"{total} {units}, of which {len(self.steps_s)} were rehearsed"
 
 
 @dataclass(frozen=True)

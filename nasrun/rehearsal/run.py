@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from nasrun import floor
+from nasrun.checkpoint import FILE
 from nasrun.config import BudgetConfig, RunConfig, SearchConfig
 from nasrun.errors import RunError, UsageError
 from nasrun.genotype import Genotype
@@ -231,7 +232,7 @@ class Rehearsal:
         """The sizes of the files of a piece of work."""
         sizes = {path: path.stat().st_size for path in folder.path.rglob("*") if path.is_file()}
         part.growing_bytes = sum(folder.append_only_lengths().values())
-        part.checkpoint_bytes = sizes[folder.path / "checkpoint.pt"]
+        part.checkpoint_bytes = sizes[folder.path / FILE]
         others = sum(sizes[path] for path in sizes if not path.name.startswith("checkpoint."))
         self._other_bytes += others - part.growing_bytes
 

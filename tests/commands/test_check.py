@@ -169,7 +169,7 @@ def figures(told: str) -> dict[str, str]:
 
 def test_a_run_that_works_has_a_forecast(capsys) -> None:
     told = figures(checked(capsys, *SMALL, "budget.epochs=30"))
-    assert "everything works space=toy" in " ".join(told)
+    assert "everything works: space=toy" in " ".join(told)
     assert told["search"].endswith("30 epochs, of which 3 were rehearsed")
     assert told["retraining"].endswith("2 epochs, of which 2 were rehearsed")
     assert {"together", "memory", "disk"} <= {*told}
@@ -178,7 +178,7 @@ def test_a_run_that_works_has_a_forecast(capsys) -> None:
 
 def test_labels_and_floors_are_part_of_it(capsys) -> None:
     told = figures(checked(capsys, *LABELS, "floor=true", "retrain=none"))
-    assert told["search"].endswith("4 childs, of which 4 were rehearsed")
+    assert told["search"].endswith("4 children, of which 4 were rehearsed")
     assert {"floor ridge_evolution", "floor gp_evolution", "floor local_search"} <= {*told}
     assert "retraining" not in told
 
