@@ -58,9 +58,10 @@ def run_under_hydra(jobs: Jobs) -> None:
     try:
         main(jobs)()
     except OSError as error:  # a job's own are told in its outcome
-        where = error.filename or "the run folder"
+        if error.errno is None:
+            raise  # a mistake in the configuration, which Hydra makes an OSError too
         raise UsageError(
-            f"cannot write in {where}: {error.strerror}; choose another hydra.run.dir or "
+            f"cannot write in {error.filename}: {error.strerror}; choose another hydra.run.dir or "
             "hydra.sweep.dir"
         ) from None
 
