@@ -131,6 +131,20 @@ class Device:
         if self.torch.type == "cuda":
             torch.cuda.empty_cache()
 
+    def peak_memory(self) -> int | None:
+        """The most bytes of a GPU's memory that this process has had; `None` on a CPU."""
+        if self.torch.type == "cpu":
+            return None
+        return torch.cuda.max_memory_reserved(self.torch)
+
+    def free_memory(self) -> int | None:
+        """Bytes of a GPU's memory that networks could still take; `None` on a CPU."""
+        if self.torch.type == "cpu":
+            return None
+        reserved = torch.cuda.memory_reserved(self.torch)
+        free, _ = torch.cuda.mem_get_info(self.torch)
+        return free + reserved - torch.cuda.memory_allocated(self.torch)
+
     def describe(self) -> str:
         if self.torch.type == "cuda":
             return f"{self.torch} ({torch.cuda.get_device_name(self.torch)})"

@@ -41,6 +41,12 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
         raise UsageError(f"{key}={value} is not possible: it must be {allowed}")
 
 
+def sentences(error: UsageError) -> list[str]:
+    """Each problem of `raise_together` by itself."""
+    first, *others = str(error).split("\n- ")
+    return others or [first]
+
+
 def raise_together(problems: Iterable[str]) -> None:
     """Raise all `problems` as one `UsageError`; do nothing when there are none."""
     text = together(problems)

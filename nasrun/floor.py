@@ -6,7 +6,7 @@ evaluator, budget and seed, and nothing is retrained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from nasrun import build
@@ -21,8 +21,13 @@ from nasrun.wiring import Wiring
 FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
 
 
-def wirings(settings: SearchConfig, strategy: object, display: Display) -> dict[str, Wiring]:
+def wirings(
+    settings: SearchConfig, strategy: object, make: Callable[[SearchConfig], Wiring]
+) -> dict[str, Wiring]:
     """The floors of a search, built and checked: all but the search's own strategy.
+
+    Args:
+        make: from the configuration of a floor to its wiring.
 
     Raises:
         UsageError: the search buys no labels, or as many as fit into a time.
@@ -50,7 +55,7 @@ def wirings(settings: SearchConfig, strategy: object, display: Display) -> dict[
             retrain=replace(settings.retrain, epochs=0),
             floor=False,
         )
-        floors[name] = Wiring(own, display.progress)
+        floors[name] = make(own)
         floors[name].strategy  # noqa: B018 - built now, so that its mistakes are found now
     return floors
 

@@ -107,6 +107,24 @@ COMMANDS = {
             "retrain.drop_path",
         ),
     ),
+    "check": CommandHelp(
+        "try every phase of a run once; forecast time, memory and disk",
+        "nasrun check [flags] [overrides]",
+        (
+            ("nasrun check", "a search"),
+            ("nasrun check experiment=egnas_cifar10 dataset.root=data", ""),
+            ("nasrun check -m strategy=egnas,dclenas seed=0,1", "a sweep"),
+            ("nasrun check genotype=darts_v2 retrain=darts600", "a retraining"),
+        ),
+        "Takes what nasrun search takes and, with genotype=..., what nasrun retrain takes. "
+        "Composes and validates all, looks through the data, does a real step of each phase of "
+        "search and retraining, writes and reads checkpoints, and tells all that is wrong in one "
+        "message (exit code 2). Otherwise it forecasts what the run will take on this machine. "
+        "Nothing is left behind but a predictor's pre-trained encoder in the cache, where the run "
+        "finds it.",
+        "search",
+        ("seed", "device", "space.channels", "space.cells", "budget.epochs", "retrain.epochs"),
+    ),
     "resume": CommandHelp(
         "go on with an interrupted run or sweep",
         "nasrun resume FOLDER",

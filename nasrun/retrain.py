@@ -6,6 +6,7 @@ Shapes: B batch, C channels, H height, W width, K classes, N images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
@@ -17,10 +18,18 @@ from torch.nn import functional
 from nasrun.config import RetrainConfig
 from nasrun.costs import measure, require_room
 from nasrun.device import Load
+from nasrun.errors import require
 from nasrun.genotype import Genotype
 from nasrun.protocols import Batch, NetworkSize, Split, StepReport, as_module
 from nasrun.schedule import Shape
-from nasrun.training import BatchStream, LossAndLogits, WeightUpdate, predict, train_epoch
+from nasrun.training import (
+    BatchStream,
+    LogitsAndLabels,
+    LossAndLogits,
+    WeightUpdate,
+    predict,
+    train_epoch,
+)
 from nasrun.wiring import Wiring
 
 LOAD = Load("retraining", "retrain", "retrain.channels or retrain.cells")
@@ -120,20 +129,18 @@ class Retraining:
             logits_BK.float(), labels_B, label_smoothing=self.config.label_smoothing
         )
 
-    def _predict(self, split: Split) -> Tensor:
-        """logits_NK"""
+    def _predict(self, split: Split) -> LogitsAndLabels:
         as_module(self.network).eval()
         return predict(self.network, self._wiring.dataset, split, self._device)
 
     def _accuracy(self, split: Split) -> float:
-        return top_accuracy(self._predict(split), split.labels_N, 1)
+        return top_accuracy(*self._predict(split), 1)
 
     def result(self) -> dict[str, Any]:
         """The `retrain` part of `result.json`, without the seconds. The only look at test data."""
         from sklearn.metrics import f1_score
 
-        test = self._wiring.dataset.test
-        logits_NK, labels_N = self._predict(test), test.labels_N
+        logits_NK, labels_N = self._predict(self._wiring.dataset.test)
         predicted_N = logits_NK.argmax(1).numpy()
         f1 = f1_score(labels_N.numpy(), predicted_N, average="macro", zero_division=0)
         result: dict[str, Any] = {
@@ -170,6 +177,19 @@ def top_accuracy(logits_NK: Tensor, labels_N: Tensor, count: int) -> float:
     """The share of images whose class is among the `count` with the largest logits."""
     top_NC = logits_NK.topk(count).indices if count > 1 else logits_NK.argmax(1, keepdim=True)
     return float((top_NC == labels_N[:, None]).any(1).double().mean())
+
+
+def require_possible(config: RetrainConfig, train: Split) -> None:
+    """Raise a `UsageError` unless as much as is held out can be held out."""
+    counts_K = np.unique(train.labels_N.numpy(), return_counts=True)[1]
+    num_classes, num_images = len(counts_K), len(train)
+    num_held_out = math.ceil(config.validation * num_images)
+    enough = num_classes <= num_held_out <= num_images - num_classes and min(counts_K) >= 2
+    allowed = (
+        f"0, or hold out at least one image of each of the {num_classes} classes, and leave one "
+        f"(of {num_images} images, and {min(counts_K)} of the smallest class)"
+    )
+    require(config.validation == 0 or enough, "retrain.validation", config.validation, allowed)
 
 
 def network_size(config: RetrainConfig) -> NetworkSize:

@@ -17,7 +17,7 @@ import torch
 
 from nasrun import build
 from nasrun.checkpoint import Checkpoint
-from nasrun.config import BudgetConfig, RetrainCommandConfig, RunConfig, SearchConfig, decisive
+from nasrun.config import BudgetConfig, RunConfig, SearchConfig, decisive
 from nasrun.errors import RunError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
@@ -306,9 +306,14 @@ def against_floor(accuracy: float, floors: Mapping[str, float]) -> dict[str, Any
 
 
 def run_known(
-    wiring: Wiring, config: RetrainCommandConfig, session: Session, genotype: Genotype
+    wiring: Wiring,
+    config: RunConfig,
+    session: Session,
+    genotype: Genotype,
+    budget: BudgetConfig | None = None,
 ) -> dict[str, Any]:
-    """Retrain an architecture that is known already; returns what `result.json` holds."""
+    """Retrain an architecture that is known already, within the budget, where there is one;
+    returns what `result.json` holds."""
     saved = session.checkpoint.load(session.log)
     write_genotype(session.folder, genotype)
     result: dict[str, Any] = {
@@ -323,7 +328,7 @@ def run_known(
         "search_val_accuracy": None,
         "threads": torch.get_num_threads(),
     }
-    result |= run_retrain(wiring, config, session, genotype, {}, saved)
+    result |= run_retrain(wiring, config, session, genotype, {}, saved, budget)
     session.folder.write_json("result.json", result)
     return result
 
@@ -335,13 +340,14 @@ def run_retrain(
     genotype: Genotype,
     carried: Mapping[str, Any],
     saved: Mapping[str, Any] | None,
+    budget: BudgetConfig | None = None,
 ) -> dict[str, Any]:
     """Train the network of a genotype from scratch and test it once: the `retrain` part of the
     result (`None` for zero epochs), and its `warnings`."""
     if config.retrain.epochs == 0:
         return {"retrain": None}
     training = Retraining(wiring, genotype, config.retrain)
-    spent = drive(training, "retrain", session, saved=saved, carried=carried)
+    spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
     with session.folder.replacing("model.pt") as path:
         write_tensors(path, training.model_state())
     warnings = [*carried.get("warnings", ()), *spent.guard.said.values()]

@@ -28,6 +28,9 @@ SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
 LossAndLogits: TypeAlias = tuple[Tensor, Tensor]
 """(the loss to minimise, a scalar; logits_BK, for the accuracy)"""
 
+LogitsAndLabels: TypeAlias = tuple[Tensor, Tensor]
+"""(logits_NK, float32; labels_N, int64), both on the CPU."""
+
 
 class BatchStream:
     """Endless random batches of a split: shuffled, augmented, normalised, on the device.
@@ -166,10 +169,11 @@ def portions(tensor: Tensor, parts: int) -> tuple[Tensor, ...]:
     return tensor.tensor_split(min(parts, max(1, len(tensor) // LEAST_PART)))
 
 
-def require_finite(value: Tensor, name: str) -> None:
-    """Raise a `RunError` unless a scalar is finite."""
+def require_finite(value: Tensor, name: str, to_lower: str = "") -> None:
+    """Raise a `RunError` unless a scalar is finite; `to_lower` are the settings that may help."""
     if not torch.isfinite(value):
-        raise RunError(f"the {name} is {value.item()}")
+        advice = f": lower {to_lower}" if to_lower else ""
+        raise RunError(f"the {name} is {value.item()}{advice}")
 
 
 def train_epoch(
@@ -254,19 +258,20 @@ def predict(
     device: Device,
     batch_size: int = 512,
     load: Load = PREDICTION,
-) -> Tensor:
-    """logits_NK (float32, on the CPU) of every image of a split, in order, without augmentation."""
+) -> LogitsAndLabels:
+    """Of every image of a split, in order, without augmentation."""
 
     def logits(raw_BCHW: Tensor, parts: int) -> Tensor:
         images_BCHW = device.images(dataset.normalise(raw_BCHW))
         return torch.cat([network(part).float().cpu() for part in portions(images_BCHW, parts)])
 
     order_N = torch.arange(len(split))
-    found = []
-    for raw_BCHW, _ in split.batches(order_N, batch_size, device.torch):
+    found, labels = [], []
+    for raw_BCHW, labels_B in split.batches(order_N, batch_size, device.torch):
         with device.autocast():
             found.append(device.in_parts(load, len(raw_BCHW), partial(logits, raw_BCHW)))
-    return torch.cat(found)
+        labels.append(labels_B.cpu())
+    return torch.cat(found), torch.cat(labels)
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:

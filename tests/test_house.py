@@ -38,6 +38,7 @@ ORDER = (
     {"retrain"},
     {"search"},
     {"floor"},
+    {"rehearsal"},
     {"commands"},
     {"cli"},
     {"__main__"},

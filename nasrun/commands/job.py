@@ -7,7 +7,7 @@ marked, told and logged here.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,11 +113,7 @@ class Jobs:
     def _run(
         self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool
     ) -> Mapping[str, Any]:
-        if "strategy" in config:
-            # what an earlier run has set for another strategy need not be read by this one
-            kept = self._source.kept if self._source else ()
-            typed = [override for override in outcome.overrides if override not in kept]
-            raise_together(configuration.unread_overrides(config, typed))
+        raise_together(self._unread(config, outcome))
         # the progress of jobs that run at once would mingle
         quiet = settings.runtime.choices["hydra/launcher"] != "basic"
         prepared = self.prepare(config, outcome.overrides, quiet=quiet)
@@ -136,6 +132,14 @@ class Jobs:
         else:
             ui.say(summary(_short(outcome.folder), result))
         return result
+
+    def _unread(self, config: DictConfig, outcome: Outcome) -> Iterator[str]:
+        """What was typed and has no effect. What an earlier run has set for another strategy need
+        not be read by this one."""
+        if "strategy" in config:
+            kept = self._source.kept if self._source else ()
+            typed = [override for override in outcome.overrides if override not in kept]
+            yield from configuration.unread_overrides(config, typed)
 
     def _require_its_folder(self, outcome: Outcome) -> None:
         """A sweep may be resumed from a stranger's record, which could send Hydra elsewhere."""

@@ -51,7 +51,8 @@ def _is_replayed(word: str) -> bool:
     return is_setting(word) or word.startswith("hydra.sweep.")
 
 
-def _run(jobs: Jobs) -> None:
+def run_under_hydra(jobs: Jobs) -> None:
+    """Compose the job, or those of a sweep, and call `jobs` for each."""
     configuration.register()
     logging.getLogger("hydra").setLevel(logging.WARNING)
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=jobs.kind)
@@ -60,6 +61,18 @@ def _run(jobs: Jobs) -> None:
     try:
         with hydra_settings.guarded():
             main(jobs)()
+    except OSError as error:  # a job's own are told in its outcome
+        if error.errno is None:
+            raise  # a mistake in the configuration, which Hydra makes an OSError too
+        raise UsageError(
+            f"cannot write in {error.filename}: {error.strerror}; choose another hydra.run.dir or "
+            "hydra.sweep.dir"
+        ) from None
+
+
+def _run(jobs: Jobs) -> None:
+    try:
+        run_under_hydra(jobs)
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise

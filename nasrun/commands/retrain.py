@@ -24,18 +24,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
-    from nasrun.genotype_source import resolve
-
-    if OmegaConf.is_missing(config, "genotype"):
-        raise UsageError(
-            "retrain needs an architecture: nasrun retrain genotype=<run folder, file or text>"
-        )
-    text = str(config.genotype)
-    genotype = None if text == "random" else resolve(text)
-    config = with_space(config, genotype)
+    genotype, config = resolved(config)
     settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
-    if settings.retrain.epochs == 0:
-        raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
+    from nasrun import retrain
     from nasrun.search import bytes_written, open_session, run_known
     from nasrun.wiring import Wiring
 
@@ -44,6 +35,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     if genotype is None:
         genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
     wiring.space.validate(genotype)
+    retrain.require_possible(settings.retrain, wiring.dataset.train)
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
         with open_session(wiring, folder, "retrain", display) as session:
@@ -53,6 +45,21 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
 
     record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
     return Prepared(record, run, configuration.decisive(settings), bytes_written(wiring, genotype))
+
+
+def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
+    """The genotype, `None` for a random one, and the configuration with its space."""
+    from nasrun.genotype_source import resolve
+
+    if OmegaConf.is_missing(config, "genotype"):
+        raise UsageError(
+            "retrain needs an architecture: nasrun retrain genotype=<run folder, file or text>"
+        )
+    if config.retrain.epochs == 0:
+        raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
+    text = str(config.genotype)
+    genotype = None if text == "random" else resolve(text)
+    return genotype, with_space(config, genotype)
 
 
 def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:

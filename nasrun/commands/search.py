@@ -23,14 +23,20 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     """Everything that can be wrong is found here, before a file is written."""
     settings = configuration.to_typed(config, configuration.SearchConfig)
     # torch is imported from here on, and not for --cfg or completion
-    from nasrun import floor
+    from nasrun import floor, retrain
     from nasrun.search import bytes_written, open_session, run_search
     from nasrun.wiring import Wiring
 
     display = Display(quiet)
     wiring = Wiring(settings, display.progress)
     strategy = wiring.strategy  # built now, so that its mistakes are found now
-    floors = floor.wirings(settings, strategy, display) if settings.floor else {}
+    if settings.retrain.epochs > 0:
+        retrain.require_possible(settings.retrain, wiring.dataset.train)
+
+    def make(own: configuration.SearchConfig) -> Wiring:
+        return Wiring(own, display.progress)
+
+    floors = floor.wirings(settings, strategy, make) if settings.floor else {}
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
         accuracies = floor.run(floors, folder, display)

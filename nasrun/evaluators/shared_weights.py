@@ -149,14 +149,13 @@ class SharedWeights:
             statistics="batch",
         )
         num_batches = math.ceil(len(validation) / MAX_BATCH)
-        logits_NK = predict(
+        logits_NK, labels_N = predict(
             network,
             self._context.dataset,
             validation,
             self._context.device,
             batch_size=math.ceil(len(validation) / num_batches),
         )
-        labels_N = validation.labels_N
         one_shot.num_scorings += 1
         loss = float(functional.cross_entropy(logits_NK, labels_N))
         return float((logits_NK.argmax(1) != labels_N).double().mean()), {"val_loss": loss}

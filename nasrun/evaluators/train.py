@@ -136,5 +136,5 @@ class TrainEvaluator:
 
     def _accuracy(self, network: Network) -> float:
         as_module(network).eval()
-        logits_NK = predict(network, self.dataset, self.validation_half, self.device)
-        return float((logits_NK.argmax(1) == self.validation_half.labels_N).double().mean())
+        logits_NK, labels_N = predict(network, self.dataset, self.validation_half, self.device)
+        return float((logits_NK.argmax(1) == labels_N).double().mean())

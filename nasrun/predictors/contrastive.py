@@ -94,7 +94,8 @@ def pretrain(
         features = functional.relu(multilayer(encoder, codes[rows]))
         z = functional.normalize(multilayer(head, features), dim=-1)
         loss_M = info_nce(z, ids_N[rows], settings.temperature)
-        require_finite(loss_M.sum(), f"loss of the predictor's pre-training in step {step}")
+        name = f"loss of the predictor's pre-training in step {step}"
+        require_finite(loss_M.sum(), name, "predictor.contrast_learning_rate")
         optimiser.zero_grad()
         torch.autograd.backward(loss_M.sum())
         optimiser.step()

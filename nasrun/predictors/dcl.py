@@ -36,6 +36,7 @@ from nasrun.randomness import RandomStreams
 from nasrun.training import require_finite
 
 Loss = Literal["ranking", "regression"]
+RATES = "predictor.encoder_learning_rate or predictor.head_learning_rate"
 
 NUM_AT_ONCE = 1024  # architectures; their features stay in the cache of the processor
 
@@ -184,7 +185,7 @@ class DCL:
         for epoch in range(self.num_epochs):
             ramp = min(1.0, (epoch + 1) / self.warmup) if self.warmup > 0 else 1.0
             loss = ramp * loss_of(scores(encoder, head, codes_ND)).sum()
-            require_finite(loss, f"loss of the predictor in epoch {epoch + 1}")
+            require_finite(loss, f"loss of the predictor in epoch {epoch + 1}", RATES)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

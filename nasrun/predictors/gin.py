@@ -94,7 +94,9 @@ class GIN:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.num_epochs)
         for epoch in range(1, self.num_epochs + 1):
             loss = functional.mse_loss(network(union), targets_N)
-            require_finite(loss, f"loss of the predictor in epoch {epoch}")
+            require_finite(
+                loss, f"loss of the predictor in epoch {epoch}", "predictor.learning_rate"
+            )
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

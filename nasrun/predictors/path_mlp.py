@@ -88,7 +88,9 @@ class PathMLP:
         for epoch in range(1, self.num_epochs + 1):
             error_MN = (scores(networks, codes_ND) - targets_N).abs()
             loss = error_MN.mean(dim=1).sum()
-            require_finite(loss, f"loss of the predictor in epoch {epoch}")
+            require_finite(
+                loss, f"loss of the predictor in epoch {epoch}", "predictor.learning_rate"
+            )
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

@@ -35,11 +35,15 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nasrun ", ["search ", "retrain ", "resume ", "report ", "show ", "data ", "list "]),
+        (
+            "nasrun ",
+            ["search ", "retrain ", "check ", "resume ", "report ", "show ", "data ", "list "],
+        ),
         ("nasrun se", ["search "]),
         ("nasrun --v", ["--version "]),
         ("nasrun unknown ", []),
         ("nasrun search f", ["fitness=", "fitness."]),
+        ("nasrun check f", ["fitness=", "fitness."]),
         ("nasrun search space=", ["space=darts ", "space=toy "]),
         ("nasrun search seed=1 space=t", ["space=toy "]),
         ("nasrun search fitness.ze", ["fitness.zeta="]),

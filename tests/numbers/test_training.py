@@ -190,13 +190,16 @@ def test_predictions_in_parts_are_the_same(dataset) -> None:
             raise MemoryError
         return images.flatten(1)[:, :3]
 
-    expected_NK = predict(lambda images: images.flatten(1)[:, :3], dataset, dataset.test, CPU)
-    assert torch.equal(predict(network, dataset, dataset.test, device, 5), expected_NK)
+    expected_NK, _ = predict(lambda images: images.flatten(1)[:, :3], dataset, dataset.test, CPU)
+    found_NK, _ = predict(network, dataset, dataset.test, device, 5)
+    assert torch.equal(found_NK, expected_NK)
     assert device.parts == {"prediction": 2}
 
 
 def test_predict_keeps_the_order(dataset) -> None:
-    logits_NK = predict(lambda images: images.flatten(1)[:, :3], dataset, dataset.test, CPU, 5)
+    network = lambda images: images.flatten(1)[:, :3]  # noqa: E731
+    logits_NK, labels_N = predict(network, dataset, dataset.test, CPU, 5)
+    assert torch.equal(labels_N, dataset.test.labels_N)
     raw, _ = next(dataset.test.batches(torch.arange(12), 12, torch.device("cpu")))
     assert torch.allclose(logits_NK, dataset.normalise(raw).flatten(1)[:, :3])
 
