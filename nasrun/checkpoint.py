@@ -83,6 +83,8 @@ class Checkpoint:
         such as one that another program has written."""
         try:
             yield
+        except torch.OutOfMemoryError:  # no fault of the state
+            raise
         except MISFITS as error:
             reason = brief(" ".join(f"{type(error).__name__}: {error}".split()))
             raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shlex
 import sys
@@ -15,9 +16,12 @@ from nasrun.commands import hydra_settings
 from nasrun.commands.job import Jobs, Outcome, Prepare
 from nasrun.commands.replay import is_setting, replayed
 from nasrun.conf_files import conf_dir
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, brief
 from nasrun.hydra_flags import flags_first, in_quotes
 from nasrun.sweeps import SWEEP_FILE, Sweep
+
+# What is wrong with a path that the user has chosen, and not with the disk.
+USERS_PATH = (errno.EACCES, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
 def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
@@ -60,6 +64,11 @@ def _run(jobs: Jobs) -> None:
     try:
         with hydra_settings.guarded():
             main(jobs)()
+    except OSError as error:  # of Hydra, which makes the folder of a run and looks for options
+        if error.errno not in USERS_PATH:
+            raise
+        name = brief(str(error.filename))
+        raise UsageError(f"{name} cannot be used: {error.strerror}") from None
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise
