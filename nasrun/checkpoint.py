@@ -101,7 +101,7 @@ class Checkpoint:
             yield
         except MISFITS as error:
             if is_out_of_memory(error):
-                raise
+                raise  # no fault of the state
             reason = brief(" ".join(f"{type(error).__name__}: {error}".split()))
             raise UsageError(
                 f"{self._folder.path / FILE} does not fit this run, or not this version of "

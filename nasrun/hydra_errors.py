@@ -143,7 +143,8 @@ def _wrong_types(words: Sequence[str]) -> Iterator[str]:
         key, _, text = word.partition("=")
         part, _, name = key.rpartition(".")
         schema = PARTS.get(part) if part else RunConfig
-        if schema is None or name not in (item.name for item in fields(schema)):
+        chosen_or_swept = key in PARTS or "," in text
+        if chosen_or_swept or schema is None or name not in (item.name for item in fields(schema)):
             continue
         try:
             OmegaConf.update(OmegaConf.structured(schema), name, yaml.safe_load(text))

@@ -2,9 +2,23 @@
 They have a cache folder of their own: what they find there, they made."""
 
 import os
+import signal
 import tempfile
+from collections.abc import Iterator
+
+import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and in subprocesses
 
 _cache = tempfile.TemporaryDirectory(prefix="nasrun-cache-")  # kept until the process ends
 os.environ["XDG_CACHE_HOME"] = _cache.name
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A run that was interrupted ignores further signals, since its process ends; ours goes on."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

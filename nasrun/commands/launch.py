@@ -15,7 +15,7 @@ from nasrun.commands import hydra_settings
 from nasrun.commands.job import Jobs, Outcome, Prepare
 from nasrun.commands.replay import is_setting, replayed
 from nasrun.conf_files import conf_dir
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, brief
 from nasrun.hydra_flags import flags_first, in_quotes
 from nasrun.sweeps import SWEEP_FILE, Sweep
 
@@ -61,13 +61,12 @@ def run_under_hydra(jobs: Jobs) -> None:
     try:
         with hydra_settings.guarded():
             main(jobs)()
-    except OSError as error:  # a job's own are told in its outcome
+    except OSError as error:  # of Hydra, which makes the folder of a run and looks for options
         if error.errno is None:
             raise  # a mistake in the configuration, which Hydra makes an OSError too
-        raise UsageError(
-            f"cannot write in {error.filename}: {error.strerror}; choose another hydra.run.dir or "
-            "hydra.sweep.dir"
-        ) from None
+        name = brief(str(error.filename))
+        advice = "; choose another hydra.run.dir or hydra.sweep.dir, or another word"
+        raise UsageError(f"{name} cannot be used: {error.strerror}{advice}") from None
 
 
 def _run(jobs: Jobs) -> None:

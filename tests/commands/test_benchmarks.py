@@ -11,7 +11,7 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SMALL = ["--channels", "4", "--cells", "1", "--batch", "4", "--size", "8", "--repeats", "1"]
-SUPERNET = {"train_step_ratio", "forward_ratio", "operator_calls_ratio", "memory_ratio"}
+SUPERNET = {"train_step_ratio", "forward_ratio", "operator_calls_ratio"}
 POPULATION = {"population_ratio", "population_ratio_running"}
 
 

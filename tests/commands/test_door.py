@@ -99,6 +99,22 @@ def test_all_faults_in_one_message(
         assert line.startswith(f"- {problem}")
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (f"space={'x' * 5_000}", "xxx... cannot be used: File name too long"),
+        (f"hydra.run.dir={'x' * 300}", "xxx... cannot be used: File name too long"),
+        ("hydra.run.dir=file", "file cannot be used: File exists"),
+        ("hydra.run.dir=file/x", "x cannot be used: Not a directory"),
+    ],
+    ids=range(4),
+)
+def test_paths_that_cannot_be(override: str, message: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    assert message in refused(capsys, "search", override)
+
+
 # -- targets
 
 

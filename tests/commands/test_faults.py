@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,16 +31,10 @@ QUICK += ["strategy.num_starts=1", "population.size=2", "dataset.batch_size=16"]
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> Iterator[None]:
+def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     without_pictures(monkeypatch)
     monkeypatch.setattr(checkpoint, "MAX_SHARE_OF_TIME", float("inf"))  # one after each step
-    handlers = {
-        one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    yield
-    for one, handler in handlers.items():
-        signal.signal(one, handler)
 
 
 def search(*overrides: str, folder: str = "run") -> None:
