@@ -175,6 +175,13 @@ class StateEdges(nn.Module):
             }
         )
 
+        everywhere = all(len(nodes) == len(edges) for nodes in self.built.values())
+        self.dilated = {
+            name: cast(Separable, cast(Convolutions, stack).convolutions[0])
+            for name, stack in self.stacks.items()
+            if name.startswith("dil_conv") and everywhere
+        }
+
     def _nodes(self, name: str, active_EO: list[list[bool]]) -> list[int]:
         """Which of the N edges have the operation."""
         column = self.columns[name]
@@ -184,6 +191,8 @@ class StateEdges(nn.Module):
         self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
     ) -> Tensor:
         """`total`, rows_R(N*M) that sum up what N nodes receive, with these edges added."""
+        if self._can_fold(mixing):
+            return self._add_folded(images_BMHW, total, weights, mixing)
         given = total
         total = self._add_pools(images_BMHW, total, weights, mixing)
         total = self._add_identity(images_BMHW, total, weights, mixing)
@@ -198,6 +207,49 @@ class StateEdges(nn.Module):
                 chosen = None if nodes == built else [built.index(node) for node in nodes]
                 total = self._add_some(stack, nodes, chosen, rectified_BMHW, total, scale, mixing)
         return total
+
+    def _can_fold(self, mixing: CellMixing) -> bool:
+        """Whether running statistics are used, and all that there is on all edges."""
+        whole = all(all(mixing.active_EO[edge]) for edge in self.edges)
+        return (
+            mixing.statistics == "running"
+            and whole
+            and bool(self.pools)
+            and bool(self.dilated)
+            and all(convolution in mixing.kernels for convolution in self.dilated.values())
+        )
+
+    def _add_folded(
+        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Tensor:
+        """The same in fewer calls: with running statistics all but ReLU and the maximum is linear.
+
+        Pools and the identity are one product; the dilated convolutions, whose taps coincide, are
+        one convolution, and its bias is that of the pools besides.
+        """
+        factor_P, shift_P = self.pool_norm.factor_and_shift()
+        matrix = torch.cat([weights.matrices[name] for name in self.pools])
+        rows, bias_N = [pool(images_BMHW) for pool in self.pools.values()], shift_P @ matrix
+        matrix = factor_P[:, None] * matrix
+        if self.has_identity:
+            rows.append(images_BMHW)
+            matrix = torch.cat([matrix, weights.matrices["skip_connect"]])
+        total = torch.addmm(total, as_rows(torch.cat(rows, dim=1)), matrix)
+        rectified_BMHW = F.relu(images_BMHW)
+        for name, stack in self.stacks.items():
+            if name not in self.dilated:
+                scale_N = weights.scales[name]
+                total = total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
+        kernels = []
+        for name, convolution in self.dilated.items():
+            norm = cast(BatchNorm, cast(Convolutions, self.stacks[name]).norms[0])
+            factor_N, shift_N = norm.factor_and_shift(scale_N=weights.scales[name])
+            kernel_NIKK = mixing.kernels[convolution].flatten(0, 1)
+            kernels.append(kernel_NIKK * factor_N[:, None, None, None])
+            bias_N = bias_N + shift_N
+        largest = max(kernel.shape[-1] for kernel in kernels)
+        padded = [F.pad(kernel, [(largest - kernel.shape[-1]) // 2] * 4) for kernel in kernels]
+        return total.add_(as_rows(convolution(rectified_BMHW, torch.stack(padded).sum(0), bias_N)))
 
     def outputs(self, images_BMHW: Tensor, mixing: CellMixing) -> Tensor:
         """rows_R(Q): everything that these edges can mix, unweighted: pools, the identity, and N
