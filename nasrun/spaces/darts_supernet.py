@@ -179,14 +179,14 @@ class DartsSupernet(nn.Module):
         """logits_BK; the inputs of the cells that are `shared` are not computed again."""
         before_previous, previous = stem
         for position, cell_type, cell in self._cells():
-            if position > 0:  # all that cells do with their inputs is to rectify them
-                before_previous, previous = previous, F.relu(output, inplace=True)
             mixing = mixings[cell_type, cell.partial.mixed]
             inputs = [
                 shared.get((position, number)) or cell.read(number, images, mixing)
                 for number, images in enumerate((before_previous, previous))
             ]
             output = cell(inputs, mixing)
+            if position < len(self.cells) - 1:  # all that cells do with their inputs is to rectify
+                before_previous, previous = previous, F.relu(output, inplace=True)
         logits_BK: Tensor = self.classifier(output.mean((2, 3)))
         return logits_BK
 
