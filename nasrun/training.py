@@ -141,7 +141,8 @@ class WeightUpdate:
 
     def add(self, loss: Tensor, share: float) -> None:
         """Add the gradient of the loss of a part of the batch, which is such a share of it."""
-        loss.backward(torch.full_like(loss, share))  # type: ignore[no-untyped-call]
+        # not backward(share): a gradient that is given makes torch import sympy, for a second
+        (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
 
     def step(self, loss: Tensor) -> None:
         """One update by the gradients, in place of which a loss of the batch, or a gradient, that

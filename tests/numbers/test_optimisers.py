@@ -44,10 +44,12 @@ from nasrun.training import WeightUpdate
 parameter = torch.nn.Parameter(torch.ones(2))
 update = WeightUpdate([parameter], num_epochs=2, learning_rate=0.1, learning_rate_min=0.0,
                       momentum=0.9, weight_decay=0.0, gradient_clip=1.0)
-update.step(parameter.square().sum())
+loss = parameter.square().sum()
+update.add(loss, 0.5)
+update.step(loss)
 update.end_epoch()
 update.load_state_dict(update.state_dict())
-for name in ("torch._dynamo", "matplotlib", "sklearn", "torchvision", "cma"):
+for name in ("torch._dynamo", "sympy", "matplotlib", "sklearn", "torchvision", "cma"):
     assert name not in sys.modules, name
 """
     subprocess.run([sys.executable, "-c", program], check=True)
