@@ -12,6 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasrun.memory import require_memory
 from nasrun.protocols import as_module
 
+LARGE = 100_000  # channels squared, times cells: a gigabyte, with gradients and momenta
+
 if TYPE_CHECKING:
     from nasrun.protocols import Network, TaskShape
 
@@ -28,6 +30,14 @@ def measure(network: Network, shape: TaskShape) -> tuple[int, int]:
     with counter, torch.no_grad():
         shadow(torch.empty(1, shape.channels, *shape.size, device="meta"))
     return parameters, counter.get_total_flops() // 2  # the counter has two per multiply-add
+
+
+def is_large(space: object, channels: int | None, cells: int | None) -> bool:
+    """Whether a network might not fit into memory; `None` is the space's own size. To build one on
+    the meta device costs a second or two, for imports; the papers' sizes are far below."""
+    channels = getattr(space, "channels", 1) if channels is None else channels
+    cells = getattr(space, "cells", 1) if cells is None else cells
+    return bool(channels**2 * cells > LARGE)
 
 
 def require_room(network: nn.Module, keys: str) -> None:

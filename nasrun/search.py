@@ -18,6 +18,7 @@ import torch
 from nasrun import build
 from nasrun.checkpoint import Checkpoint
 from nasrun.config import BudgetConfig, RunConfig, SearchConfig, decisive
+from nasrun.costs import is_large
 from nasrun.errors import RunError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
@@ -368,7 +369,9 @@ def bytes_written(
     if wiring.settings.retrain.epochs > 0:
         genotype = genotype or wiring.space.sample(np.random.default_rng(0))
         size = network_size(wiring.settings.retrain)
-        with torch.device("meta"):  # sizes without contents
+        # Sizes without contents, but for small ones: the meta device takes a second to import.
+        place = "meta" if is_large(wiring.space, size.channels, size.cells) else "cpu"
+        with torch.random.fork_rng(devices=[]), torch.device(place):
             network = wiring.space.network(genotype, wiring.dataset.shape, size)
         model = num_bytes(as_module(network).state_dict())
     return 3 * max(checkpoint, 2 * model) + model + RECORDS

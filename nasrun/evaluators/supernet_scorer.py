@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun.costs import require_room
+from nasrun.costs import is_large, require_room
 from nasrun.device import Load
 from nasrun.genotype import Genotype
 from nasrun.protocols import (
@@ -40,8 +40,6 @@ from nasrun.training import (
 
 SIZES = "space.channels or space.cells"
 SCORING = Load("scoring of candidates", None, f"strategy.fitness_images, {SIZES}")
-
-LARGE = 100_000  # channels squared, times cells: a gigabyte, with gradients and momenta
 
 
 class SupernetScorer:
@@ -82,7 +80,7 @@ class SupernetScorer:
         self._batch_size = batch_size or dataset.batch_size
         self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
-        if _is_large(space, supernet):
+        if is_large(space, supernet.get("channels"), supernet.get("cells")):
             with torch.device("meta"):
                 shadow = as_module(space.supernet(dataset.shape, **supernet))
             require_room(shadow, "space.channels, space.cells")
@@ -257,11 +255,3 @@ def comparison_noise(losses_NB: Tensor) -> Tensor:
     sound_N = losses_NB.isfinite().all(dim=1)
     apart_NB = (losses_NB - losses_NB[sound_N].mean(dim=0)).double()
     return apart_NB.std(dim=1) / math.sqrt(losses_NB.shape[1])
-
-
-def _is_large(space: DifferentiableSpace, supernet: Mapping[str, Any]) -> bool:
-    """Whether the supernet might not fit into memory. The first network on the meta device costs
-    two seconds, for imports; the papers' sizes are far below."""
-    chosen = {name: value for name, value in supernet.items() if value is not None}
-    channels, cells = (chosen.get(k, getattr(space, k, 1)) for k in ("channels", "cells"))
-    return bool(channels**2 * cells > LARGE)
