@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from nasrun import __version__, completion, conf_files, help, ui
-from nasrun.errors import RunError, UsageError, closest
+from nasrun.errors import RunError, UsageError, closest, is_of_hydra
 from nasrun.hydra_flags import flags_first
 
 HELP_FLAGS = ("-h", "--help")
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:
-        if not _is_of_hydra(error):
+        if not is_of_hydra(error):
             raise
         from nasrun.hydra_errors import sentence
 
@@ -48,17 +48,6 @@ def main(argv: list[str] | None = None) -> None:
         if message is None:
             raise
         _exit(2, message)
-
-
-def _is_of_hydra(error: Exception) -> bool:
-    """Whether Hydra raised it, or one of its libraries: most of what they raise is the user's
-    mistake, and some of it are plain `ValueError`s."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    packages = {name.partition(".")[0] for name in (type(error).__module__, where)}
-    return bool(packages & {"hydra", "omegaconf", "yaml", "antlr4"})
 
 
 def _exit(code: int, message: str) -> None:

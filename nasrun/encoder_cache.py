@@ -37,7 +37,9 @@ def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dic
 
 
 def _read(path: Path, recipe: str) -> dict[str, Any] | None:
-    content = read_tensors(path) if path.exists() else None
+    content = None
+    with suppress(OSError):  # without a readable cache the run goes on
+        content = read_tensors(path) if path.exists() else None
     if content is None or content.get("recipe") != recipe:
         return None
     outcome = content.get("outcome")

@@ -69,3 +69,14 @@ def brief(value: object, most: int = 120) -> str:
     except ValueError:  # a whole number of more digits than Python writes
         text = "a number of thousands of digits"
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def is_of_hydra(error: Exception) -> bool:
+    """Whether Hydra raised it, or one of its libraries: most of what they raise is the user's
+    mistake, and some of it are plain `ValueError`s."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    packages = {name.partition(".")[0] for name in (type(error).__module__, where)}
+    return bool(packages & {"hydra", "omegaconf", "yaml", "antlr4"})

@@ -65,6 +65,7 @@ COMMANDS = {
             "seed",
             "device",
             "precision",
+            "on_oom",
             "name",
             "sweep.on_error",
             "dataset.limit",

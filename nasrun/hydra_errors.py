@@ -29,7 +29,7 @@ from omegaconf.errors import (
 
 from nasrun import conf_files
 from nasrun.config import PARTS, RunConfig
-from nasrun.errors import closest, together
+from nasrun.errors import closest, is_of_hydra, together
 from nasrun.help import COMMANDS
 
 USER_MISTAKES = (
@@ -54,6 +54,8 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
 
     `arguments` are the words of the command line, the command first.
     """
+    if isinstance(error, (RecursionError, *BARE)) and not is_of_hydra(error):
+        return None
     if isinstance(error, RecursionError):
         return "an override or a configuration is nested too deeply"
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):

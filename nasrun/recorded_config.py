@@ -19,13 +19,28 @@ MAX_CONFIG_BYTES, MAX_LEAVES = 1_000_000, 10_000  # real ones have 100 leaves
 MAX_DEPTH = 50
 
 # libyaml's loader is ten times faster, where PyYAML was built with it.
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+FASTEST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MERGE = "tag:yaml.org,2002:merge"
+
+
+class Endless(UsageError):
+    """A small file that would become a large configuration."""
+
+
+class Loader(FASTEST):  # type: ignore[misc]
+    """Without merge keys (`<<`), which copy what they name, each time and before it is counted."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if any(key.tag == MERGE for key, _ in node.value):
+            raise Endless("merge keys (<<) are not read in a configuration from elsewhere")
 
 
 def parse(text: str, path: Path) -> Mapping[str, Any]:
     """Raises `UsageError`, which names `path`, for what is no mapping in YAML."""
     try:
-        content = yaml.load(text, LOADER)
+        content = yaml.load(text, Loader)
+    except Endless as error:
+        raise Endless(f"{path}: {error}") from None
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(f"{path} is not valid YAML: {first}") from None

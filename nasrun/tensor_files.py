@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from zipfile import ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from torch import Tensor
@@ -47,7 +47,8 @@ def read_tensors(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         try:
             # torch writes a checksum of each part, and does not look at it when it reads
-            if ZipFile(file).testzip() is not None:
+            archive = ZipFile(file)
+            if not _is_modest(archive, path.stat().st_size) or archive.testzip() is not None:
                 return None
             file.seek(0)
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -56,6 +57,13 @@ def read_tensors(path: Path) -> dict[str, Any] | None:
         except Exception:  # zipfile and torch raise many kinds for a broken file
             return None
     return content if isinstance(content, dict) else None
+
+
+def _is_modest(archive: ZipFile, num_bytes: int) -> bool:
+    """Whether the parts are stored, as torch does it: a packed one could be endless."""
+    parts = archive.infolist()
+    stored = all(part.compress_type == ZIP_STORED for part in parts)
+    return stored and sum(part.file_size for part in parts) <= num_bytes
 
 
 def num_bytes(state: object) -> int:

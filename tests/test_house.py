@@ -126,7 +126,7 @@ NEEDED = {  # keyword and what it must say; `None`: its loader is one of SAFE_LO
     "np.load": ("allow_pickle", False),
     "npy.read_array": ("allow_pickle", False),
 }
-SAFE_LOADERS = {"LOADER", "yaml.BaseLoader", "yaml.SafeLoader"}  # LOADER: CSafeLoader, SafeLoader
+SAFE_LOADERS = {"Loader", "yaml.BaseLoader", "yaml.SafeLoader"}  # Loader: of recorded_config
 
 
 def unsafe_calls(tree: ast.AST) -> Iterator[str]:

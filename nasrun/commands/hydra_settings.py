@@ -7,6 +7,7 @@ where runs are written and what is swept, and nothing else of Hydra. What the us
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,10 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from nasrun import recorded_config
+from nasrun.commands.replay import is_setting
 from nasrun.conf_files import conf_dir
 from nasrun.config import leaves
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, brief
 from nasrun.recorded_config import MAX_CONFIG_BYTES
 from nasrun.runs import read_text
 
@@ -31,6 +33,7 @@ AS_OURS = {  # what a copy of our own conf/ says
     "sweeper.params": None,
 }
 SWEPT = "sweeper.params."
+SWEPT_KEY = re.compile(r"[A-Za-z]\w*([./][A-Za-z]\w*)*", re.ASCII)
 
 
 @contextmanager
@@ -43,6 +46,7 @@ def guarded() -> Iterator[None]:
     original = ConfigLoaderImpl._load_single_config
 
     def load(self: ConfigLoaderImpl, default: ResultDefault, repo: Any) -> ConfigResult:
+        _require_inside(default.config_path or "")
         result = original(self, default, repo)
         require_modest(result)
         return result
@@ -69,6 +73,8 @@ def _require_bounded(path: Path) -> None:
     text = read_text(path, MAX_CONFIG_BYTES)
     try:
         content = recorded_config.parse(text, path)
+    except recorded_config.Endless:
+        raise
     except UsageError:
         return  # Hydra says it better, if it has to read this file at all
     for _ in recorded_config.leaves(content, str(path)):
@@ -95,6 +101,16 @@ def require_modest(loaded: ConfigResult) -> None:
             )
 
 
+def _require_inside(path: str) -> None:
+    """Raise a `UsageError` for an option that leads out of the folders of configurations: a record
+    could name a file of a stranger so, which would count as ours."""
+    if ".." in path.split("/") or path.startswith("/"):
+        raise UsageError(
+            f"{brief(path)} leads out of the folders of configurations: name an option of a group, "
+            "and the folder that has it with --config-dir"
+        )
+
+
 def _is_trusted(source: str) -> bool:
     """Our own folder, the packages that Hydra comes in, and the types that we register."""
     ours = f"file://{conf_dir()}"
@@ -106,6 +122,8 @@ def _may_say(key: str, value: Any) -> bool:
         return True
     if key.startswith(SWEPT):
         # An interpolation could become a node, of which Hydra would make an object.
+        # It is parsed as an override, so its key must be one that a record may have, too.
         is_plain = isinstance(value, str | int | float) and "${" not in str(value)
-        return is_plain and not key.rpartition(".")[2].startswith("_")
+        swept = key.removeprefix(SWEPT)
+        return is_plain and is_setting(swept) and bool(SWEPT_KEY.fullmatch(swept))
     return key in FREE

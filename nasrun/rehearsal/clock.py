@@ -120,7 +120,7 @@ def remembered_scores(memory: Memory[tuple[float, float, float]], scorer: Any) -
         if not memory.suffices:
             memory.note(ask)
             if scores is None:
-                memory.draw()  # raises what the call raised
+                raised(memory.answers[-1])
         else:
             drawn = np.array([memory.draw() for _ in candidates])
             scorer.num_scorings += len(candidates)

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from nasrun.config import RunConfig, leaves
-from nasrun.errors import RunError, UsageError, sentences
+from nasrun.errors import OutOfMemory, RunError, UsageError, sentences
 
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate")
 SIZES = ("batch_size", "channels", "cells")
@@ -25,6 +25,8 @@ def told(what: str, error: Exception, settings: RunConfig) -> list[str]:
     if isinstance(error, UsageError):
         return sentences(error)
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OutOfMemory):
+        return [f"{what} fails: {text}"]
     if isinstance(error, MemoryError) or any(words in text.lower() for words in NO_MEMORY):
         return [f"{what} needs more memory than there is: lower {keys(what, settings, SIZES)}"]
     if isinstance(error, RunError):

@@ -216,7 +216,7 @@ class MaxPool(nn.Module):
         self.stride = stride
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not images_BCHW.is_cpu:
             return F.max_pool2d(images_BCHW, 3, stride=self.stride, padding=1)
         # Ten times faster for few channels_last channels on a CPU; its gradient would be slower.
         rows_BHWC = images_BCHW.permute(0, 2, 3, 1)

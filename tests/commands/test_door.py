@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import io
+import itertools
 import json
 import os
 import zipfile
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nasrun import build, drawing, memory, npz_file, sweeps, ui
+from nasrun import build, conf_files, drawing, memory, npz_file, recorded_config, sweeps, ui
 from nasrun.cli import main
 from nasrun.commands.replay import is_setting, load_config
 from nasrun.config import SearchConfig, faults, to_typed
@@ -25,6 +26,7 @@ from nasrun.errors import UsageError
 from nasrun.genotype import Cell, Edge, Genotype, parse
 from nasrun.runs import RunFolder
 from nasrun.sweeps import read_sweep
+from nasrun.tensor_files import read_tensors, write_tensors
 from tests.compose import composed, node
 
 ROOT = Path(__file__).parents[2]
@@ -477,3 +479,51 @@ def test_pictures_escape_names(tmp_path: Path) -> None:
     assert not [e for e in elements if e.tag.rpartition("}")[2] in ("script", "img", "image")]
     assert not [key for e in elements for key in e.attrib if key.startswith("on")]
     assert names[0] in [e.text for e in elements]  # shown as a text
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "{'+hydra.job.env_set.NAME': '\"1\"'}",
+        "{'+hydra.job_logging': '{version: 1}'}",
+        "{'+hydra/callbacks': 'x'}",
+        "{'dataset@hydra.callbacks': 'npz'}",
+    ],
+)
+def test_what_a_foreign_file_sweeps_is_no_setting_of_hydra(
+    params: str, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs = Path("theirs/experiment/theirs.yaml")
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text(f"# @package _global_\nhydra:\n  sweeper:\n    params: {params}\n")
+    message = refused(capsys, "search", "-m", "--config-dir", "theirs", "experiment=theirs")
+    assert "a configuration from elsewhere may not" in message
+
+
+def test_an_option_does_not_lead_out_of_the_folders(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("evil.yaml").write_text("# @package _global_\nhydra:\n  callbacks: {}\n")
+    away = os.path.relpath(tmp_path, conf_files.conf_dir() / "experiment")
+    assert "leads out of the folders" in refused(capsys, "search", f"experiment={away}/evil")
+
+
+def test_merge_keys_are_refused_before_they_multiply(tmp_path) -> None:
+    lines = ["a: &a {x: 1}"]
+    for one, next_one in itertools.pairwise("abcdefghij"):
+        copies = ", ".join([f"*{one}"] * 10)
+        lines.append(f"{next_one}: &{next_one} {{<<: [{copies}], {next_one}{next_one}: 1}}")
+    with pytest.raises(UsageError, match="merge keys"):
+        recorded_config.parse("\n".join(lines), tmp_path / "config.yaml")
+
+
+def test_packed_tensors_are_not_unpacked(tmp_path) -> None:
+    write_tensors(tmp_path / "stored.pt", {"step": 1})
+    with (
+        zipfile.ZipFile(tmp_path / "stored.pt") as stored,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+    assert read_tensors(tmp_path / "stored.pt") == {"step": 1}
+    assert read_tensors(tmp_path / "packed.pt") is None
