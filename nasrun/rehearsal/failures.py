@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
 from nasrun.config import RunConfig, leaves
+from nasrun.device import is_out_of_memory
 from nasrun.errors import OutOfMemory, RunError, UsageError, sentences
 
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cannot allocate")
 SIZES = ("batch_size", "channels", "cells")
 GROUPS = {
     "the search": ("dataset", "space", "strategy", "evaluator", "predictor"),
@@ -27,7 +28,7 @@ def told(what: str, error: Exception, settings: RunConfig) -> list[str]:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OutOfMemory):
         return [f"{what} fails: {text}"]
-    if isinstance(error, MemoryError) or any(words in text.lower() for words in NO_MEMORY):
+    if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return [f"{what} needs more memory than there is: lower {keys(what, settings, SIZES)}"]
     if isinstance(error, RunError):
         if "loss is" in text and "lower" not in text:

@@ -174,7 +174,7 @@ class StateEdges(nn.Module):
                 if name not in POOLS and not (name == "skip_connect" and self.has_identity)
             }
         )
-
+        # Of these a pass with running statistics makes one; see `_add_folded`.
         everywhere = all(len(nodes) == len(edges) for nodes in self.built.values())
         self.dilated = {
             name: cast(Separable, cast(Convolutions, stack).convolutions[0])
