@@ -15,6 +15,7 @@ from typing import Any
 from nasrun import config
 from nasrun.device import is_out_of_memory
 from nasrun.errors import UsageError, brief
+from nasrun.process_group import ALONE, Alone
 from nasrun.protocols import Streams
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
@@ -32,10 +33,18 @@ class Checkpoint:
 
     Args:
         settings: `config.decisive` of the run, to tell a checkpoint of another one.
+        group: of processes; the first one writes and reads.
     """
 
-    def __init__(self, folder: RunFolder, settings: Mapping[str, Any], streams: Streams) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        settings: Mapping[str, Any],
+        streams: Streams,
+        group: Alone = ALONE,
+    ) -> None:
         assert isinstance(streams, RandomStreams)
+        self._group = group
         self._folder = folder
         self._settings = dict(settings)
         self._streams = streams
@@ -45,6 +54,8 @@ class Checkpoint:
     def save(self, state: Mapping[str, Any], *, always: bool) -> None:
         """Raises `RunError` where the disk takes it not."""
         started = time.monotonic()
+        if not self._group.is_first:
+            return
         if not always and started - self._saved_at < self._cost_s / MAX_SHARE_OF_TIME:
             return
         content = {
@@ -70,6 +81,9 @@ class Checkpoint:
             UsageError: the checkpoint belongs to another configuration or format, or it is broken,
                 and so is the previous one.
         """
+        return self._group.of_first(lambda: self._load(tell))
+
+    def _load(self, tell: Callable[[str], None]) -> dict[str, Any] | None:
         present = [name for name in (FILE, PREVIOUS) if (self._folder.path / name).exists()]
         problems = list[str]()
         for name in present:

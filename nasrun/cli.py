@@ -10,19 +10,29 @@ import contextlib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
-from nasrun import __version__, completion, conf_files, help, ui
-from nasrun.errors import RunError, UsageError, closest, is_of_hydra
+from nasrun import __version__, completion, conf_files, help, torchrun, ui
+from nasrun.errors import LostProcess, RunError, UsageError, closest, is_of_hydra
 from nasrun.hydra_flags import flags_first
 
 HELP_FLAGS = ("-h", "--help")
+OF_MANY = ("search", "retrain", "resume")  # what torchrun can start
+PATIENCE_S = 5.0
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run `nasrun` with the given arguments (default: those of the process).
+    """Run `nasrun` with the given arguments (default: those of the process); see `_main`."""
+    with contextlib.ExitStack() as stack:
+        if torchrun.rank() > 0:  # the first process speaks for all
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        _main(argv)
 
-    Returns after success and raises `SystemExit` with the exit code otherwise; a fault of ours
+
+def _main(argv: list[str] | None) -> None:
+    """Returns after success and raises `SystemExit` with the exit code otherwise; a fault of ours
     escapes as it is, and Python shows its traceback and exits with 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -32,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     except UsageError as error:
         _exit(2, str(error))
     except RunError as error:
-        _exit(1, str(error))
+        _exit(1, str(error), at_once=isinstance(error, LostProcess))
     except KeyboardInterrupt as error:
         _exit(130, str(error) or "interrupted")
     except BrokenPipeError:
@@ -50,7 +60,13 @@ def main(argv: list[str] | None = None) -> None:
         _exit(2, message)
 
 
-def _exit(code: int, message: str) -> None:
+def _exit(code: int, message: str, *, at_once: bool = False) -> None:
+    if torchrun.rank() > 0:
+        # Where the first process has failed too, torchrun ends this one before it repeats that.
+        time.sleep(0 if at_once else PATIENCE_S)
+        if code == 130:
+            raise SystemExit(code)
+        message = f"process {torchrun.rank()}: {message}"
     ui.complain(message)
     raise SystemExit(code)
 
@@ -73,6 +89,8 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if any(word in HELP_FLAGS for word in arguments):
         ui.say(help.page(name, conf_files.conf_dir()))
         return
+    if torchrun.num_processes() > 1 and name not in OF_MANY:
+        raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")
     ordered = flags_first(arguments) if command.config else list(arguments)
     module = importlib.import_module(f"nasrun.commands.{name}")
     with _full_errors():

@@ -112,6 +112,7 @@ class RunConfig:
     precision: str
     compile: bool
     on_oom: str
+    sync_batch_norm: bool
     name: str | None
     sweep: SweepConfig
 

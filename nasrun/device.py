@@ -7,6 +7,7 @@ float32 and channels_last.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nasrun import torchrun
 from nasrun.errors import OutOfMemory, UsageError
+from nasrun.process_group import ALONE, Alone
+from nasrun.synchronised_norm import synchronise
 
 Precision = Literal["auto", "float32", "bfloat16"]
 OnOom = Literal["stop", "halve"]
@@ -59,6 +63,9 @@ class Device:
         precision: `auto` (bfloat16 autocast on a GPU, float32 elsewhere), `float32`, `bfloat16`.
         compile_networks: compile each network with `torch.compile` (minutes; for long runs).
         on_oom: when memory runs out, `stop`, or `halve` what is computed at a time and go on.
+        group: the processes that share the work.
+        sync_batch_norm: batch norm in training by the batch of the group, not by this process's
+            share of it.
 
     Attributes:
         parts: name of a load -> in how many parts its batches are computed, where that is not
@@ -69,16 +76,30 @@ class Device:
     """
 
     def __init__(
-        self, name: str, precision: Precision, compile_networks: bool, on_oom: OnOom = "stop"
+        self,
+        name: str,
+        precision: Precision,
+        compile_networks: bool,
+        on_oom: OnOom = "stop",
+        group: Alone = ALONE,
+        sync_batch_norm: bool = True,
     ) -> None:
-        self.torch = _resolve(name)
+        self.torch = _resolve(name) if group.size == 1 else _resolve_of_many(name)
+        self.group = group
         self.parts: dict[str, int] = {}
+        self._sync_batch_norm = sync_batch_norm
+        if group.size > 1 and on_oom == "halve":
+            raise UsageError(
+                "on_oom=halve is not possible with torchrun, whose processes would no longer do "
+                "the same: lower the batch sizes, or leave it out"
+            )
         self._on_oom = on_oom
         self.precision = precision
         if precision == "auto":
             self.precision = "bfloat16" if self.torch.type == "cuda" else "float32"
         self.compiles = compile_networks
         if self.torch.type == "cuda":
+            torch.cuda.set_device(self.torch)
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
 
@@ -86,6 +107,19 @@ class Device:
         if self.precision == "bfloat16":
             return torch.autocast(self.torch.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
+
+    @property
+    def alone(self) -> Device:
+        """The same for work that this process does not share with others."""
+        own = copy.copy(self)
+        own.group = ALONE
+        return own
+
+    def parallel(self, network: nn.Module, *, changing: bool = False) -> nn.Module:
+        """See `process_group`; for the forward passes of its training alone."""
+        if self.group.size > 1 and self._sync_batch_norm:
+            synchronise(network, self.group)
+        return self.group.parallel(network, changing=changing)
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device in the memory layout that convolutions like best."""
@@ -174,3 +208,22 @@ def _resolve(name: str) -> torch.device:
         if (device.index or 0) >= count:
             raise UsageError(f"device={name}, but the GPUs here are cuda:0 to cuda:{count - 1}")
     return device
+
+
+def _resolve_of_many(name: str) -> torch.device:
+    """The device of one of several processes: a GPU of its own, or the CPU."""
+    device = _resolve(name)
+    if device.type == "cpu":
+        return device
+    if ":" in name:
+        raise UsageError(
+            f"device={name} is not possible with torchrun, which gives each process another GPU: "
+            "use device=cuda, or leave it out"
+        )
+    gpus, processes = torch.cuda.device_count(), torchrun.num_local_processes()
+    if processes > gpus:
+        raise UsageError(
+            f"torchrun has started {processes} processes here, and there are {gpus} GPUs: use "
+            f"--nproc-per-node={gpus}, or device=cpu"
+        )
+    return torch.device("cuda", torchrun.local_rank())

@@ -49,6 +49,14 @@ class TaskShape:
     num_classes: int
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which images of a batch these are, where several processes share it."""
+
+    rows: range
+    batch_size: int  # of the whole
+
+
 class Split(Protocol):
     """Labelled raw inputs (uint8 or float32), before augmentation and normalisation."""
 
@@ -80,9 +88,16 @@ class Dataset(Protocol):
     def test(self) -> Split:
         """Looked at once, at the very end."""
 
-    def augment(self, raw_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
+    def augment(
+        self,
+        raw_BCHW: Tensor,
+        generator: torch.Generator,
+        cutout: bool,
+        share: Share | None = None,
+    ) -> Tensor:
         """Random crops, flips and cutout that suit this data; same shape and dtype. `generator`
-        lives on the CPU; `cutout` is the recipe's choice, its length the dataset's."""
+        lives on the CPU; `cutout` is the recipe's choice, its length the dataset's. Of a share,
+        the draws are those that these images have in the whole batch."""
 
     def normalise(self, raw_BCHW: Tensor) -> Tensor:
         """float32, zero mean and unit deviation per channel over the training set."""
@@ -308,9 +323,10 @@ class Streams(Protocol):
     def derived(self, name: str) -> Streams:
         """Streams of their own, from the seed and `name` alone: fresh each time, never saved."""
 
-    def global_torch(self, name: str) -> AbstractContextManager[None]:
+    def global_torch(self, name: str, rank: int = 0) -> AbstractContextManager[None]:
         """Within the context, torch's global generator is seeded from the stream (weights are
-        initialised and dropout draws from it); afterwards it is as it was."""
+        initialised and dropout draws from it), for each rank otherwise; afterwards it is as it
+        was."""
 
 
 class SearchContext(Protocol):

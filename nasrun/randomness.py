@@ -48,15 +48,16 @@ class RandomStreams:
         return RandomStreams(int(self._sequence(name).generate_state(1, np.uint64)[0]))
 
     @contextmanager
-    def global_torch(self, name: str) -> Iterator[None]:
+    def global_torch(self, name: str, rank: int = 0) -> Iterator[None]:
         """Seed torch's global generator from the stream `name`, and restore it afterwards.
+        Processes of different rank get other draws, and their streams stay alike.
 
         Weight initialisation and dropout inside modules draw globally and take no generator; this
         is the one place where they are given theirs.
         """
         seed = int(torch.randint(2**62, (1,), generator=self.torch(name)))
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(seed + rank)
             yield
 
     def _sequence(self, name: str) -> np.random.SeedSequence:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nasrun.config import RetrainConfig
@@ -20,7 +20,7 @@ from nasrun.costs import measure, require_room
 from nasrun.device import Load
 from nasrun.errors import require
 from nasrun.genotype import Genotype
-from nasrun.protocols import Batch, NetworkSize, Split, StepReport, as_module
+from nasrun.protocols import Batch, Network, NetworkSize, Split, StepReport, as_module
 from nasrun.schedule import Shape
 from nasrun.training import (
     BatchStream,
@@ -52,6 +52,7 @@ class Retraining:
         with wiring.streams.global_torch("retrain_network"):
             self.network = wiring.space.network(genotype, shape, size)
         self._device.place(as_module(self.network))
+        self._parallel = self._device.parallel(_WithAuxiliary(self.network))
         self.update = WeightUpdate(
             as_module(self.network).parameters(),
             num_epochs=config.epochs,
@@ -102,7 +103,7 @@ class Retraining:
         self.network.drop_path = self.config.drop_path * self.epoch / self.config.epochs
         as_module(self.network).train()
         num_batches = self.stream.num_batches(self._batch_size)
-        with self._wiring.streams.global_torch("dropout"):
+        with self._wiring.streams.global_torch("dropout", self._device.group.rank):
             metrics = train_epoch(
                 self.stream.one_pass(self._batch_size),
                 self._forward,
@@ -110,7 +111,9 @@ class Retraining:
                 self._device,
                 lambda done, loss: self._wiring.progress(done, num_batches, loss=loss),
                 LOAD,
+                self.stream.size_of_batch(self._batch_size),
             )
+        self._device.group.copy_of_first(list(as_module(self.network).buffers()))
         self.epoch += 1
         if self._validation is not None:
             metrics["val_accuracy"] = self._accuracy(self._validation)
@@ -118,7 +121,7 @@ class Retraining:
 
     def _forward(self, batch: Batch) -> LossAndLogits:
         images_BCHW, labels_B = batch
-        logits_BK, auxiliary_BK = self.network.with_auxiliary(images_BCHW)
+        logits_BK, auxiliary_BK = self._parallel(images_BCHW)
         loss = self._loss(logits_BK, labels_B)
         if auxiliary_BK is not None:
             loss = loss + self.config.auxiliary_weight * self._loss(auxiliary_BK, labels_B)
@@ -171,6 +174,19 @@ class Retraining:
         as_module(self.network).load_state_dict(state["network"])
         self.update.load_state_dict(state["update"])
         self.stream.load_state_dict(state["stream"])
+
+
+class _WithAuxiliary(nn.Module):
+    """What is computed in training, as a module of its own for those that wrap one."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = as_module(network)
+        self._compute = network.with_auxiliary
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """logits_BK, and those of the auxiliary head, if there is one."""
+        return self._compute(images_BCHW)
 
 
 def top_accuracy(logits_NK: Tensor, labels_N: Tensor, count: int) -> float:

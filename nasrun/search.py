@@ -23,6 +23,7 @@ from nasrun.errors import RunError
 from nasrun.genotype import Genotype
 from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
+from nasrun.process_group import Alone
 from nasrun.protocols import MixingWeights, StepReport, as_module
 from nasrun.recording import RunRecorder
 from nasrun.retrain import Retraining, network_size
@@ -97,6 +98,7 @@ class Session:
     checkpoint: Checkpoint
     display: Display
     parts: dict[str, int]  # of the device: what does not fit into memory at once
+    group: Alone  # of the processes that do this run together
 
     def log(self, text: str) -> None:
         self.recorder.log(text)
@@ -108,10 +110,11 @@ def open_session(
     wiring: Wiring, folder: RunFolder, command: str, display: Display
 ) -> Iterator[Session]:
     """The recorder, checkpoint and display of a run folder, closed in any case."""
-    checkpoint = Checkpoint(folder, decisive(wiring.settings), wiring.streams)
+    device = wiring.device
+    checkpoint = Checkpoint(folder, decisive(wiring.settings), wiring.streams, device.group)
     try:
         with RunRecorder(folder, command) as recorder:
-            yield Session(folder, recorder, checkpoint, display, wiring.device.parts)
+            yield Session(folder, recorder, checkpoint, display, device.parts, device.group)
     finally:
         display.finish()
 
@@ -150,7 +153,7 @@ def drive(
         started, parts = time.perf_counter(), dict(session.parts)
         with _named(f"{phase} {work.unit} {spent.steps + 1}"):
             report = work.step()
-        seconds = time.perf_counter() - started
+        seconds = _agreed(report, time.perf_counter() - started, session.group)
         _count(spent, report, seconds)
         last = ended()
         if insight is not None:
@@ -172,8 +175,28 @@ def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
     with session.checkpoint.restoring():
         work.load_state_dict(saved["work"])
         session.checkpoint.restore_streams(saved)
-        session.parts.update({str(load): int(count) for load, count in saved["parts"].items()})
+        if session.group.size == 1:  # the share of one process of several is smaller anyway
+            parts = {str(load): int(count) for load, count in saved["parts"].items()}
+            session.parts.update(parts)
         return Spent.restored(saved["spent"])
+
+
+def _agreed(report: StepReport, seconds: float, group: Alone) -> float:
+    """The seconds of the first process, which end a search in all of them at the same step.
+
+    Raises:
+        RunError: the processes have not come to the same result.
+    """
+    mixture = (report.weights or {}).values()
+    weights = [weight for rows_EO in mixture for weight in rows_EO.flatten().tolist()]
+    found = [report.incumbent, *(evaluation.genotype for evaluation in report.evaluations)]
+    reports = group.collect((seconds, found, weights))
+    first_s, *first = reports[0]
+    for rank, (_, *own) in enumerate(reports):
+        same = own[0] == first[0] and np.allclose(own[1], first[1], atol=1e-3)
+        if not same:
+            raise RunError(f"process {rank} and process 0 have come to different results")
+    return first_s
 
 
 @contextmanager

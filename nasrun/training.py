@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from nasrun.device import LEAST_PART, Device, Load
-from nasrun.errors import RunError
+from nasrun.errors import RunError, UsageError
 from nasrun.optimisers import SGD
-from nasrun.protocols import Batch, Dataset, Split
+from nasrun.process_group import ALONE
+from nasrun.protocols import Batch, Dataset, Share, Split
 from nasrun.schedule import Shape, make_schedule
 
 TRAINING = Load("training", None, "the size of the batches or of the network")
@@ -63,12 +64,25 @@ class BatchStream:
     def num_batches(self, batch_size: int) -> int:
         return max(1, len(self.split) // batch_size)
 
+    def size_of_batch(self, batch_size: int) -> int:
+        """What is left of a batch size where there are few images."""
+        return min(batch_size, len(self.split))
+
     def one_pass(self, batch_size: int) -> Iterator[Batch]:
         """Every image once in a new order; an incomplete last batch is left out, since batch
-        norm needs batches of like size (which images are left out differs from pass to pass)."""
+        norm needs batches of like size (which images are left out differs from pass to pass).
+        Of each batch, the share of this process."""
         order_N = self._shuffle()
-        used = self.num_batches(batch_size) * batch_size
-        yield from self._load(order_N[:used], batch_size)
+        num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
+        rows = self._device.group.share(size)
+        if len(rows) < LEAST_PART:
+            raise UsageError(
+                f"{self._device.group.size} processes cannot share a batch of {size} images: each "
+                f"needs {LEAST_PART}; start fewer with torchrun, or take larger batches"
+            )
+        order_TB = order_N[: num_batches * size].view(num_batches, size)
+        share_M = order_TB[:, rows.start : rows.stop].flatten()
+        yield from self._load(share_M, len(rows), Share(rows, size))
 
     def take(self, num_images: int) -> Batch:
         """The next images, of one pass after the other; at most the whole split."""
@@ -78,18 +92,18 @@ class BatchStream:
             self._position = 0
         order = self._order_N[self._position : self._position + num_images]
         self._position += num_images
-        return next(self._load(order, num_images))
+        return next(self._load(order, num_images, None))
 
     def _shuffle(self) -> Tensor:
         return torch.randperm(len(self.split), generator=self._generator)
 
-    def _load(self, order_M: Tensor, batch_size: int) -> Iterator[Batch]:
+    def _load(self, order_M: Tensor, batch_size: int, share: Share | None) -> Iterator[Batch]:
         batches = self.split.batches(
             order_M, batch_size, self._device.torch, self._generator if self._augment else None
         )
         for raw_BCHW, labels_B in batches:
             if self._augment:
-                raw_BCHW = self.dataset.augment(raw_BCHW, self._generator, self._cutout)
+                raw_BCHW = self.dataset.augment(raw_BCHW, self._generator, self._cutout, share)
             yield self._device.images(self.dataset.normalise(raw_BCHW)), labels_B
 
     def state_dict(self) -> dict[str, Any]:
@@ -184,6 +198,7 @@ def train_epoch(
     device: Device,
     after_batch: Callable[[int, float], None] | None = None,
     load: Load = TRAINING,
+    batch_size: int | None = None,
 ) -> dict[str, float]:
     """One epoch of weight updates.
 
@@ -193,7 +208,9 @@ def train_epoch(
             device uses it. Where memory runs out and `on_oom=halve`, of a part of a batch: the
             gradients of the parts add up to that of the batch, though batch norm's statistics are
             those of the parts.
-        after_batch: told now and then how many batches are done and the mean loss so far.
+        after_batch: told now and then how many batches are done and the mean loss so far (of this
+            process).
+        batch_size: images of a batch of the whole group; `None` where a process has all of it.
 
     Returns:
         `loss` (mean per image, nats), `accuracy`, `learning_rate`, `images_per_second`.
@@ -208,10 +225,10 @@ def train_epoch(
     num_images = 0
     for number, batch in enumerate(batches, start=1):
         size = len(batch[0])
-        gradients = partial(_gradients, batch, forward, update, device)
+        gradients = partial(_gradients, batch, forward, update, device, batch_size or size)
         loss, figures = device.in_parts(load, size, gradients)
         try:
-            update.step(loss)
+            update.step(device.group.sum(loss))
         except RunError as error:
             hint = "" if load.group is None else f"; lower {load.group}.learning_rate"
             raise RunError(f"{error} at batch {number} of the epoch{hint}") from None
@@ -221,7 +238,8 @@ def train_epoch(
             after_batch(number, float(totals[0]) / num_images)
             last_shown = time.perf_counter()
     update.end_epoch()
-    loss_sum, num_correct = totals.tolist()
+    counts = totals.new_tensor([num_images])
+    loss_sum, num_correct, num_images = device.group.sum(torch.cat([totals, counts])).tolist()
     return {
         "loss": loss_sum / num_images,
         "accuracy": num_correct / num_images,
@@ -235,18 +253,20 @@ def _gradients(
     forward: Callable[[Batch], LossAndLogits],
     update: WeightUpdate,
     device: Device,
+    batch_size: int,
     parts: int,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch; and, float64, that times its size, and how many logits are right."""
+    """The loss of a batch, or what this process's share adds to it; and, float64, the sum of the
+    losses of its images, and how many logits are right."""
     update.clear()
-    size = len(batch[0])
     losses, figures = [], []
     for images, labels_P in zip(*(portions(tensor, parts) for tensor in batch), strict=True):
         with device.autocast():
             loss, logits_PK = forward((images, labels_P))
-        update.add(loss, len(images) / size)
+        share = len(images) / batch_size
+        update.add(loss, share * device.group.size)  # the gradients of a group are averaged
         correct = (logits_PK.detach().argmax(1) == labels_P).sum()
-        losses.append(loss.detach() * (len(images) / size))
+        losses.append(loss.detach() * share)
         figures.append(torch.stack([loss.detach().double() * len(images), correct.double()]))
     return torch.stack(losses).sum(), torch.stack(figures).sum(dim=0)
 
@@ -260,19 +280,21 @@ def predict(
     batch_size: int = 512,
     load: Load = PREDICTION,
 ) -> LogitsAndLabels:
-    """Of every image of a split, in order, without augmentation."""
+    """Of every image of a split, in order, without augmentation. Each process of a group predicts
+    its share, and has the logits of all."""
 
     def logits(raw_BCHW: Tensor, parts: int) -> Tensor:
         images_BCHW = device.images(dataset.normalise(raw_BCHW))
         return torch.cat([network(part).float().cpu() for part in portions(images_BCHW, parts)])
 
-    order_N = torch.arange(len(split))
+    group = device.group if len(split) >= device.group.size else ALONE
+    order_M = torch.tensor(group.share(len(split)))
     found, labels = [], []
-    for raw_BCHW, labels_B in split.batches(order_N, batch_size, device.torch):
+    for raw_BCHW, labels_B in split.batches(order_M, batch_size, device.torch):
         with device.autocast():
             found.append(device.in_parts(load, len(raw_BCHW), partial(logits, raw_BCHW)))
         labels.append(labels_B.cpu())
-    return torch.cat(found), torch.cat(labels)
+    return group.gather(torch.cat(found)), group.gather(torch.cat(labels))
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:

@@ -19,6 +19,7 @@ from nasrun.errors import UsageError, raise_together
 from nasrun.genotype import Genotype
 from nasrun.insight import Insight
 from nasrun.labels import Labels
+from nasrun.process_group import ALONE, Alone
 from nasrun.protocols import Dataset, LooksUp, OneShot, Strategy
 from nasrun.randomness import RandomStreams
 from nasrun.scoring import MakesScorers, Scorer
@@ -33,13 +34,17 @@ class Wiring:
     Args:
         settings: a typed configuration.
         show_progress: told of work inside a step (done, total, figures).
+        group: of processes that do the run together.
 
     Raises:
         UsageError: everything that is wrong with the configuration, in one message.
     """
 
     def __init__(
-        self, settings: config.RunConfig, show_progress: Callable[..., None] | None = None
+        self,
+        settings: config.RunConfig,
+        show_progress: Callable[..., None] | None = None,
+        group: Alone = ALONE,
     ) -> None:
         self.settings = settings
         self._show_progress = show_progress
@@ -57,6 +62,8 @@ class Wiring:
                     cast(Precision, settings.precision),
                     settings.compile,
                     cast(OnOom, settings.on_oom),
+                    group,
+                    settings.sync_batch_norm,
                 ),
             )
             self.space: Any = collect("space", lambda: build.build(settings.space))
@@ -105,6 +112,7 @@ class Wiring:
             "device": self.device.describe(),
             "precision": self.device.precision,
             "threads": torch.get_num_threads(),
+            "processes": self.device.group.size,
             "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
         }
 

@@ -16,7 +16,9 @@ PLUGINS = ("datasets", "spaces", "strategies", "evaluators", "predictors")
 
 # A module may import from rooms to its left; plug-ins see other plug-ins only through protocols.
 ORDER = (
-    {"errors", "array_pickle", "durable", "tensor_files"},
+    {"errors", "array_pickle", "durable", "tensor_files", "torchrun"},
+    {"process_group"},
+    {"synchronised_norm"},
     {"memory", "recorded_config", "folder_lock", "event_file"},
     {"npz_file"},
     {"genotype", "conf_files", "ui", "layout", "cell_text", "graph_hash", "cache_folder"},

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nasrun.errors import RunError
+from nasrun.errors import LostProcess, RunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 2.0
@@ -49,8 +49,14 @@ def in_words() -> Iterator[None]:
         where = f": {error.filename}" if error.filename else ""
         raise RunError(f"{error.strerror or error}{where}") from error
     except (MemoryError, RuntimeError) as error:
-        from nasrun.device import is_out_of_memory  # torch
+        from nasrun import process_group  # torch
+        from nasrun.device import is_out_of_memory
 
+        if process_group.is_lost(error):
+            raise LostProcess(
+                "another process of this run has ended, and so does this one; with any number of "
+                "processes, nasrun resume goes on from the last checkpoint"
+            ) from error
         if not is_out_of_memory(error):
             raise
         raise RunError(

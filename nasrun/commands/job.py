@@ -6,19 +6,20 @@ marked, told and logged here.
 
 from __future__ import annotations
 
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun import config as configuration
-from nasrun import ui
+from nasrun import torchrun, ui
 from nasrun.commands.interruption import in_words, terminated_as_interrupted
 from nasrun.commands.replay import Source, is_setting, load_config
 from nasrun.errors import RunError, UsageError, raise_together
@@ -26,19 +27,24 @@ from nasrun.runs import RUN_FILE, RunFolder, now, read_json
 from nasrun.summary import summary
 from nasrun.sweeps import Sweep
 
+if TYPE_CHECKING:
+    from nasrun.process_group import Alone
+
 
 @dataclass
 class Prepared:
     """A checked run that has not written anything yet.
 
     `record` goes into `run.json`; `run` does the work in the folder and returns the result;
-    `settings` are all that decides it; `num_bytes` is about what it will write.
+    `settings` are all that decides it; `num_bytes` is about what it will write; `group` are the
+    processes that do it together.
     """
 
     record: Mapping[str, Any]
     run: Callable[[RunFolder], Mapping[str, Any]]
     settings: Mapping[str, Any]
     num_bytes: int
+    group: Alone
 
 
 @dataclass
@@ -126,7 +132,7 @@ class Jobs:
             run.require_space(prepared.num_bytes)
             _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
-            result = supervise(run, prepared.run)
+            result = supervise(run, prepared)
         if swept:
             ui.say(f"job {outcome.number} is done")
         else:
@@ -165,14 +171,13 @@ class Jobs:
         return {"command": self.command, "kind": self.kind, "overrides": list(outcome.overrides)}
 
 
-def supervise(
-    folder: RunFolder, work: Callable[[RunFolder], Mapping[str, Any]]
-) -> Mapping[str, Any]:
+def supervise(folder: RunFolder, prepared: Prepared) -> Mapping[str, Any]:
     """Do the work and mark the folder done, failed or interrupted."""
     with terminated_as_interrupted():
         try:
             with in_words():
-                result = work(folder)
+                _require_alike(prepared)
+                result = prepared.run(folder)
             folder.update(status="done", finished=now())
         except KeyboardInterrupt:
             with suppress(UsageError, RunError):  # unmarked it is gone on with as well
@@ -183,6 +188,14 @@ def supervise(
             mark_failed(folder, error)
             raise
         return result
+
+
+def _require_alike(prepared: Prepared) -> None:
+    """Raise a `RunError` unless all processes do the same on the same."""
+    from nasrun.process_group import require_same  # torch
+
+    for name in ("signature", "data"):
+        require_same(prepared.group, name, prepared.record[name])
 
 
 def mark_failed(folder: RunFolder, error: BaseException) -> None:
@@ -209,7 +222,7 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
     overrides = record.get("overrides")
     if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
-    with RunFolder(path) as folder, in_words():
+    with _workplace(path) as folder, in_words():
         prepared = prepare(load_config(path), overrides)
         if prepared.record["signature"] != record.get("signature"):
             raise UsageError(
@@ -219,9 +232,23 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
             )
         folder.require_space(prepared.num_bytes)
         Source(path, record).warn_of_other_data(prepared.record)
-        _as_many_threads(record.get("threads"))
+        if record.get("processes", 1) == prepared.group.size:
+            _as_many_threads(record.get("threads"))
         folder.update(status="running", error=None)
-        return supervise(folder, prepared.run)
+        return supervise(folder, prepared)
+
+
+@contextmanager
+def _workplace(path: Path) -> Iterator[RunFolder]:
+    """The folder of a run that has begun. Only the first process of several works in it; another
+    one has a copy of the record, in a place that does not last."""
+    if torchrun.rank() == 0:
+        with RunFolder(path) as folder:
+            yield folder
+    else:
+        with torchrun.place_of_follower() as place, RunFolder(place) as folder:
+            shutil.copy(path / RUN_FILE, place)
+            yield folder
 
 
 def _as_many_threads(num_threads: object) -> None:

@@ -6,11 +6,12 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import hydra
 
 from nasrun import config as configuration
-from nasrun import sweeps
+from nasrun import sweeps, torchrun
 from nasrun.commands import hydra_settings
 from nasrun.commands.job import Jobs, Outcome, Prepare
 from nasrun.commands.replay import is_setting, replayed
@@ -19,10 +20,17 @@ from nasrun.errors import UsageError, brief
 from nasrun.hydra_flags import flags_first, in_quotes
 from nasrun.sweeps import SWEEP_FILE, Sweep
 
+NO_SWEEP = (
+    "torchrun shares one run out over its processes, and this is a sweep: leave torchrun out and "
+    "choose a hydra/launcher, or start the runs one by one"
+)
+
 
 def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     """Raises what a single job raised; a sweep prints its table and exits with 1 when a job failed,
     2 when all failures are the user's mistakes."""
+    if torchrun.num_processes() > 1 and not {"-m", "--multirun"}.isdisjoint(arguments):
+        raise UsageError(NO_SWEEP)
     words, source = replayed(command, arguments)
     line = shlex.join(["nasrun", command, *arguments])
     _run(Jobs(command, prepare, line, words, source, None))
@@ -32,6 +40,8 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
     """Run the jobs of a recorded sweep that are not done, and end as `launch` does."""
     if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
+    if torchrun.num_processes() > 1:
+        raise UsageError(NO_SWEEP)
     words = [word for word in flags_first(sweep.arguments) if _is_replayed(word)]
     configs = [word for word in words if word.startswith("--config-")]
     if configs:  # a folder of theirs could name anything as a callback of Hydra, which would run it
@@ -53,11 +63,20 @@ def _is_replayed(word: str) -> bool:
 
 def run_under_hydra(jobs: Jobs) -> None:
     """Compose the job, or those of a sweep, and call `jobs` for each."""
+    with ExitStack() as stack:
+        words = list(jobs.arguments)
+        if torchrun.rank() > 0:
+            place = stack.enter_context(torchrun.place_of_follower())
+            words.append(f"hydra.run.dir={in_quotes(str(place))}")
+        _run_under_hydra(jobs, words)
+
+
+def _run_under_hydra(jobs: Jobs, words: Sequence[str]) -> None:
     configuration.register()
     logging.getLogger("hydra").setLevel(logging.WARNING)
     main = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=jobs.kind)
-    sys.argv = [sys.argv[0], *jobs.arguments]
-    hydra_settings.require_bounded(jobs.arguments)
+    sys.argv = [sys.argv[0], *words]
+    hydra_settings.require_bounded(words)
     try:
         with hydra_settings.guarded():
             main(jobs)()

@@ -26,12 +26,13 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     """Everything that can be wrong is found here, before a file is written."""
     genotype, config = resolved(config)
     settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
-    from nasrun import retrain
+    from nasrun import process_group, retrain
     from nasrun.search import bytes_written, open_session, run_known
     from nasrun.wiring import Wiring
 
     display = Display(quiet)
-    wiring = Wiring(settings, display.progress)
+    group = process_group.join(settings.device)
+    wiring = Wiring(settings, display.progress, group)
     if genotype is None:
         genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
     wiring.space.validate(genotype)
@@ -44,7 +45,8 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
         return result
 
     record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
-    return Prepared(record, run, configuration.decisive(settings), bytes_written(wiring, genotype))
+    decisive = configuration.decisive(settings)
+    return Prepared(record, run, decisive, bytes_written(wiring, genotype), group)
 
 
 def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:

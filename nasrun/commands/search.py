@@ -23,12 +23,13 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     """Everything that can be wrong is found here, before a file is written."""
     settings = configuration.to_typed(config, configuration.SearchConfig)
     # torch is imported from here on, and not for --cfg or completion
-    from nasrun import floor, retrain
+    from nasrun import floor, process_group, retrain
     from nasrun.search import bytes_written, open_session, run_search
     from nasrun.wiring import Wiring
 
     display = Display(quiet)
-    wiring = Wiring(settings, display.progress)
+    group = process_group.join(settings.device)
+    wiring = Wiring(settings, display.progress, group)
     strategy = wiring.strategy  # built now, so that its mistakes are found now
     if settings.retrain.epochs > 0:
         retrain.require_possible(settings.retrain, wiring.dataset.train)
@@ -39,7 +40,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     floors = floor.wirings(settings, strategy, make) if settings.floor else {}
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
-        accuracies = floor.run(floors, folder, display)
+        accuracies = group.of_first(lambda: floor.run(floors, folder, display))
         with open_session(wiring, folder, "search", display) as session:
             result = run_search(wiring, settings, session, accuracies)
             hparams.record(session.recorder, config, overrides, result)
@@ -50,4 +51,5 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
         run,
         configuration.decisive(settings),
         bytes_written(wiring, state=strategy.state_dict()),
+        group,
     )

@@ -39,12 +39,13 @@ class Augmentation:
             require(type(value) is int and value >= 0, f"dataset.{key}", value, "0 or more pixels")
         require(type(self.flip) is bool, "dataset.flip", self.flip, "true or false")
 
-    def draw(self, images_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
+    def draw(
+        self, num_images: int, size: tuple[int, int], generator: torch.Generator, cutout: bool
+    ) -> Tensor:
         """draws_5B, int64: top and left of the crop, mirrored or not, row and column of the centre
         of the cutout. Drawn on the CPU, so that a seed means the same on every device."""
-        num_images, _, height, width = images_BCHW.shape
         limits = [2 * self.crop_padding + 1] * 2 + [2 if self.flip else 1]
-        limits += [height, width] if cutout else []
+        limits += [*size] if cutout else []
         draws = [torch.randint(limit, (num_images,), generator=generator) for limit in limits]
         return torch.stack(draws)
 

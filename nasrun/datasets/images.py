@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
-from nasrun.protocols import TaskShape
+from nasrun.protocols import Share, TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
 """(mean_C, deviation_C) of the raw values over the training set."""
@@ -69,13 +69,22 @@ class ImageDataset:
         self._deviation = Resident(torch.tensor(deviations)[:, None, None])
         self._fill = Resident((mean_C.round() if dtype == torch.uint8 else mean_C).to(dtype))
 
-    def augment(self, raw_BCHW: Tensor, generator: torch.Generator, cutout: bool) -> Tensor:
+    def augment(
+        self,
+        raw_BCHW: Tensor,
+        generator: torch.Generator,
+        cutout: bool,
+        share: Share | None = None,
+    ) -> Tensor:
         """Crops, flips and cutout; same shape, dtype and device. `generator` is on the CPU.
 
         Cutout writes the channel means: zero after normalisation, as in DARTS, where it follows
         the normalisation (in uint8 only to the nearest raw value).
         """
-        draws_5B = self._augmentation.draw(raw_BCHW, generator, cutout)
+        share = share or Share(range(len(raw_BCHW)), len(raw_BCHW))
+        size = (raw_BCHW.shape[2], raw_BCHW.shape[3])
+        draws_5B = self._augmentation.draw(share.batch_size, size, generator, cutout)
+        draws_5B = draws_5B[:, share.rows.start : share.rows.stop]
         fill_C = self._fill.on(raw_BCHW.device) if cutout else None
         return self._augmentation.apply(raw_BCHW, draws_5B, fill_C)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Module, functional
 
 from nasrun.costs import is_large, require_room
 from nasrun.device import Load
@@ -96,6 +96,7 @@ class SupernetScorer:
             weight_decay=weight_decay,
             gradient_clip=gradient_clip,
         )
+        self._parallel: Module | None = None  # for the updates; made with the first one
         train, validation = halves(dataset.train, streams.numpy("halves"))
         self.train_stream = BatchStream(
             dataset, train, device, streams.torch("train"), augment=True
@@ -115,6 +116,10 @@ class SupernetScorer:
         """Like `weights`, `gates` and `active` are asked for each batch; see `Supernet`."""
         num_batches = self.train_stream.num_batches(self._batch_size)
         mixture: dict[str, Any] = {}
+        if self._parallel is None:
+            network = as_module(self.supernet)
+            self._parallel = self._device.parallel(network, changing=active is not None)
+        supernet = self._parallel
 
         def batches() -> Iterator[Batch]:
             for batch in self.train_stream.one_pass(self._batch_size):
@@ -127,18 +132,21 @@ class SupernetScorer:
 
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
-            logits_BK = self.supernet(images_BCHW, **mixture)
+            logits_BK = supernet(images_BCHW, **mixture)
             return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
 
-        with self._streams.global_torch("dropout"):
-            return train_epoch(
+        with self._streams.global_torch("dropout", self._device.group.rank):
+            metrics = train_epoch(
                 batches(),
                 forward,
                 self.update,
                 self._device,
                 lambda done, loss: self._progress(done, num_batches, loss=loss),
                 self._load,
+                self.train_stream.size_of_batch(self._batch_size),
             )
+        self._device.group.copy_of_first(list(as_module(self.supernet).buffers()))
+        return metrics
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
         path: Path
@@ -166,7 +174,7 @@ class SupernetScorer:
         statistics are left alone; those are of the mixture that was trained, and under them the
         loss mostly measures how unlike that mixture a candidate is.
         """
-        on_device = [self.on_device(candidate) for candidate in candidates]
+        on_device = [self.on_device(candidates[n]) for n in self._share(candidates)]
 
         def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
             if not self._device.compiles:
@@ -174,22 +182,29 @@ class SupernetScorer:
             calls = partial(self.supernet, images_BCHW, statistics=statistics)  # are compiled
             return map(calls, on_device)
 
-        return self._scores(logits, batch)
+        return self._scores(logits, len(on_device), batch)
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
         """Like `score`, of single architectures under batch statistics: nothing else is computed,
         which is five times as fast."""
-        paths = [Path.of(self._space, genotype)._asdict() for genotype in genotypes]
+        chosen = [genotypes[n] for n in self._share(genotypes)]
+        paths = [Path.of(self._space, genotype)._asdict() for genotype in chosen]
         on_device = [{name: self.on_device(part) for name, part in path.items()} for path in paths]
 
         def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
             return (self.supernet(images_BCHW, **path, statistics="batch") for path in on_device)
 
-        return self._scores(logits, batch)
+        return self._scores(logits, len(on_device), batch)
+
+    def _share(self, candidates: Sequence[object]) -> range:
+        """Which of them this process scores."""
+        return self._device.group.share(len(candidates))
 
     @torch.no_grad()
-    def _scores(self, logits: Callable[[Tensor], Iterable[Tensor]], batch: Batch) -> Scores:
-        """From the logits_BK of each candidate on given images."""
+    def _scores(
+        self, logits: Callable[[Tensor], Iterable[Tensor]], num_candidates: int, batch: Batch
+    ) -> Scores:
+        """From the logits_BK of each candidate of this process on given images."""
         images_BCHW, labels_B = batch
 
         def population(parts: int) -> Tensor:
@@ -203,17 +218,21 @@ class SupernetScorer:
                     dim=1,
                 )
 
-        figures, losses = [], []
-        for logits_BK in self._device.in_parts(SCORING, len(images_BCHW), population):
-            losses.append(functional.cross_entropy(logits_BK, labels_B, reduction="none"))
-            loss = functional.cross_entropy(logits_BK, labels_B)
-            accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
-            figures.append(torch.stack([loss.double(), accuracy]))
-        self.num_scorings += len(losses)
-        loss_and_accuracy_2N, losses_NB = torch.stack(figures, dim=1), torch.stack(losses)
-        figures_3N = torch.stack([*loss_and_accuracy_2N, comparison_noise(losses_NB)])
+        device, group = self._device, self._device.group
+        figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
+        losses = [torch.empty(0, len(labels_B), device=device.torch)]
+        if num_candidates > 0:  # of this process, which may have none
+            for logits_BK in device.in_parts(SCORING, len(images_BCHW), population):
+                each_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
+                loss = functional.cross_entropy(logits_BK, labels_B)
+                accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
+                losses.append(each_B[None])
+                figures.append(torch.stack([loss.double(), accuracy])[None])
+        figures_N2, losses_NB = group.gather(torch.cat(figures)), group.gather(torch.cat(losses))
+        self.num_scorings += len(losses_NB)
+        figures_3N = torch.stack([*figures_N2.T, comparison_noise(losses_NB)])
         loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
-        return Scores(loss_N, accuracy_N, noise_N if len(losses) > 1 else None)
+        return Scores(loss_N, accuracy_N, noise_N if len(losses_NB) > 1 else None)
 
     def on_device(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self._device.torch) for name, tensor in tensors.items()}

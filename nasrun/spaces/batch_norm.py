@@ -7,6 +7,8 @@ Shapes: B batch, C channels, E edges whose channels are stacked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +36,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var_EC", torch.ones(num_edges, channels))
         self.weight_EC = nn.Parameter(torch.ones(num_edges, channels)) if affine else None
         self.bias_EC = nn.Parameter(torch.zeros(num_edges, channels)) if affine else None
+        # may be replaced by one that takes the statistics of a batch from several processes
+        self.normalise_update: Callable[..., Tensor] = F.batch_norm
 
     def forward(
         self,
@@ -58,7 +62,8 @@ class BatchNorm(nn.Module):
             assert self.weight_EC is None, "an affine batch norm has a scale already"
             scale = scale_N.to(mean_EC.dtype)
         batch_only = statistics == "batch"
-        normalised_BCHW = F.batch_norm(
+        normalise = self.normalise_update if statistics == "update" else F.batch_norm
+        normalised_BCHW = normalise(
             images_BCHW,
             None if batch_only else mean_EC.view(-1),
             None if batch_only else variance_EC.view(-1),

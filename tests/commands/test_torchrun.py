@@ -1,0 +1,115 @@
+"""One run by two processes: as by one, and what happens when one of them is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasrun.cli import main
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "nasrun"]
+SEARCH = ["search", "dataset.limit=100", "dataset.batch_size=25", "population=small", "device=cpu"]
+SMALL = [*SEARCH, "space=nasbench201", "space.channels=4", "space.cells=1", "retrain=smoke"]
+REPOSITORY = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": REPOSITORY}
+    return subprocess.Popen(
+        [*TORCHRUN, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment,
+    )  # fmt: skip
+
+
+def two(*words: str) -> tuple[int, str]:
+    """Exit code and what was said."""
+    process = start(*words)
+    said = "".join(process.communicate())
+    return process.returncode, said
+
+
+def read(folder: str, name: str) -> Any:
+    return json.loads(Path(folder, name).read_text())
+
+
+def metrics(folder: str) -> list[dict[str, Any]]:
+    lines = Path(folder, "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if "second" not in key}
+        for line in lines
+    ]
+
+
+def require_alike(folder: str, other: str) -> None:
+    for found, wanted in zip(metrics(folder), metrics(other), strict=True):
+        numbers = {key: value for key, value in wanted.items() if isinstance(value, int | float)}
+        # float32, and differences of losses
+        assert {key: found[key] for key in numbers} == pytest.approx(numbers, rel=2e-3, abs=1e-3)
+    assert read(folder, "genotype.json") == read(other, "genotype.json")
+    results = [read(name, "result.json") for name in (folder, other)]
+    assert results[0]["search_val_accuracy"] == results[1]["search_val_accuracy"]
+    assert results[0]["retrain"]["test_accuracy"] == results[1]["retrain"]["test_accuracy"]
+
+
+def test_two_processes_search_and_retrain_as_one() -> None:
+    code, said = two(*SMALL, "budget=smoke", "hydra.run.dir=two")
+    assert code == 0, said
+    assert said.count("search epoch 3/3") == 1  # only one of them speaks
+    main([*SMALL, "budget=smoke", "hydra.run.dir=one"])
+    require_alike("two", "one")
+    assert read("two", "run.json")["processes"] == 2
+    assert sorted(path.name for path in Path().iterdir()) == ["one", "two"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["darts", "nasbench201"])
+def test_two_processes_search_as_one_at_smoke_size(space: str) -> None:
+    words = [*SEARCH, f"space={space}", "budget=smoke", "retrain=smoke"]
+    code, said = two(*words, "hydra.run.dir=two")
+    assert code == 0, said
+    main([*words, "hydra.run.dir=one"])
+    require_alike("two", "one")
+
+
+def test_a_lost_process_ends_the_run_which_one_process_goes_on_with() -> None:
+    words = [*SMALL, "budget.epochs=12", "retrain=none"]
+    process = start(*words, "hydra.run.dir=two")
+    while not Path("two/checkpoint.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    workers = [
+        int(status.parent.name)
+        for status in Path("/proc").glob("[0-9]*/status")
+        if f"PPid:\t{process.pid}\n" in status.read_text()
+    ]
+    for worker in workers:
+        if b"\0RANK=1\0" in Path(f"/proc/{worker}/environ").read_bytes():
+            os.kill(worker, signal.SIGKILL)
+    said = "".join(process.communicate(timeout=60))
+    assert process.returncode == 1
+    assert "nasrun resume" in said
+    assert read("two", "run.json")["status"] in ("failed", "interrupted")
+    assert len(metrics("two")) < 12
+    main(["resume", "two"])
+    assert read("two", "run.json")["status"] == "done"
+    assert [line["step"] for line in metrics("two")] == [*range(1, 13)]
+
+
+def test_what_torchrun_cannot_share_is_refused() -> None:
+    code, said = two("search", "-m", "seed=0,1")
+    assert code == 1
+    assert said.count("nasrun: torchrun shares one run out over its processes") == 1
+    assert not Path("outputs").exists()

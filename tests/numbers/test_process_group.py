@@ -1,0 +1,234 @@
+"""Two processes do what one does, in float64 and to twelve digits; this file is what they run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nasrun import process_group
+from nasrun.build import build
+from nasrun.config import SearchConfig, to_typed
+from nasrun.device import Device
+from nasrun.errors import RunError, UsageError
+from nasrun.process_group import ALONE, Alone
+from nasrun.protocols import MixingWeights, TaskShape, as_module
+from nasrun.synchronised_norm import batch_norm
+from nasrun.training import BatchStream, WeightUpdate, predict, train_epoch
+from nasrun.wiring import Wiring
+from tests.compose import composed
+
+BATCH, CLASSES = 9, 4  # does not divide by two
+SUPERNETS = ("darts", "nasbench201")
+
+
+def normalised(group: Alone) -> dict[str, Tensor]:
+    """What `batch_norm` gives for a batch of nine, and its gradients."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(BATCH, 3, 4, 5, generator=generator, dtype=torch.float64)
+    factors = torch.randn(BATCH, 3, 4, 5, generator=generator, dtype=torch.float64)
+    rows = group.share(BATCH)
+    own = images[rows.start : rows.stop].requires_grad_()
+    weight, bias = (
+        torch.randn(3, generator=generator, dtype=torch.float64).requires_grad_() for _ in "wb"
+    )
+    mean, variance = torch.zeros(3).double(), torch.ones(3).double()
+    if group.size == 1:
+        found = F.batch_norm(own, mean, variance, weight, bias, training=True)
+    else:
+        found = batch_norm(group, own, mean, variance, weight, bias)
+    (found * factors[rows.start : rows.stop]).sum().backward()
+    gradients = [tensor.grad for tensor in (own, weight, bias)]
+    return {
+        "images": group.gather(found.detach()),
+        "of images": group.gather(gradients[0]),
+        "of weight": group.sum(gradients[1]),
+        "of bias": group.sum(gradients[2]),
+        "mean": mean,
+        "variance": variance,
+    }
+
+
+def trained(space_name: str, group: Alone) -> dict[str, Tensor]:
+    """The supernet after four updates, and their loss."""
+    device = Device("cpu", "float32", compile_networks=False, group=group)
+    words = [f"space={space_name}", "space.channels=4", "space.cells=2"]
+    space = build(to_typed(composed(words), SearchConfig).space)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        supernet = as_module(space.supernet(TaskShape(3, (8, 8), CLASSES))).double()
+    device.place(supernet)
+    parallel = device.parallel(supernet)
+    generator = torch.Generator().manual_seed(1)
+    mixture = {
+        name: torch.rand(shape, generator=generator).double()
+        for name, shape in space.alpha_shapes.items()
+    }
+    rows = group.share(BATCH)
+    batches = []
+    for _ in range(4):
+        images = torch.randn(BATCH, 3, 8, 8, generator=generator, dtype=torch.float64)
+        labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+        batches.append((images[rows.start : rows.stop], labels[rows.start : rows.stop]))
+    update = WeightUpdate(
+        supernet.parameters(),
+        num_epochs=2,
+        learning_rate=0.1,
+        learning_rate_min=0.0,
+        momentum=0.9,
+        weight_decay=1e-3,
+        gradient_clip=5.0,
+    )
+
+    def forward(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        logits = parallel(batch[0], weights=mixture)
+        return F.cross_entropy(logits, batch[1]), logits
+
+    metrics = train_epoch(batches, forward, update, device, batch_size=BATCH)
+    figures = torch.tensor([metrics["loss"], metrics["accuracy"]], dtype=torch.float64)
+    return {**supernet.state_dict(), "loss and accuracy": figures}
+
+
+def searched(group: Alone) -> dict[str, Any]:
+    """Batches with their augmentation, scores of three candidates, predictions."""
+    words = ["space=toy", "dataset=synthetic", "dataset.num_train=80", "dataset.crop_padding=2"]
+    wiring = Wiring(to_typed(composed(words), SearchConfig), group=group)
+    scorer = wiring.strategy.scorer
+    stream = BatchStream(
+        wiring.dataset,
+        wiring.dataset.train,
+        wiring.device,
+        wiring.streams.torch("test"),
+        augment=True,
+        cutout=True,
+    )
+    batches = list(stream.one_pass(BATCH))
+    candidates: list[MixingWeights] = [
+        {
+            name: torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+            for name, shape in wiring.space.alpha_shapes.items()
+        }
+        for seed in range(3)
+    ]
+    scores = scorer.score(candidates, scorer.draw_batch(16))
+    own = scorer.score(candidates[:1], scorer.draw_batch(16))  # the other one has none
+    network = wiring.space.network(
+        wiring.space.discretise(candidates[0]), wiring.dataset.shape, build_size()
+    )
+    torch.manual_seed(0)
+    for parameter in as_module(network).parameters():
+        torch.nn.init.normal_(parameter)
+    logits, labels = predict(
+        as_module(network).eval(), wiring.dataset, wiring.dataset.test, wiring.device, 7
+    )
+    return {
+        "images": [group.gather(images.contiguous()) for images, _ in batches],
+        "labels": [group.gather(labels) for _, labels in batches],
+        "loss": torch.from_numpy(scores.loss_N),
+        "accuracy": torch.from_numpy(scores.accuracy_N),
+        "noise": torch.from_numpy(scores.noise_N),
+        "own": torch.from_numpy(own.loss_N),
+        "scorings": scorer.num_scorings,
+        "logits": logits,
+        "predicted labels": labels,
+    }
+
+
+def build_size() -> Any:
+    from nasrun.protocols import NetworkSize
+
+    return NetworkSize(channels=4, cells=1)
+
+
+def everything(group: Alone) -> dict[str, Any]:
+    return {
+        "normalised": normalised(group),
+        **{name: trained(name, group) for name in SUPERNETS},
+        "searched": searched(group),
+    }
+
+
+def exchanges(group: Alone) -> dict[str, Any]:
+    """Of the group itself."""
+    tensors = [torch.full((2,), float(group.rank))]
+    group.copy_of_first(tensors)
+    try:
+        process_group.require_same(group, "data", {"sha256": str(group.rank)})
+    except RunError as error:
+        apart = str(error)
+    try:
+        Device("cpu", "float32", compile_networks=False, on_oom="halve", group=group)
+    except UsageError as error:
+        halves = str(error)
+    return {
+        "shares": group.collect(list(group.share(5))),
+        "gathered": group.gather(torch.arange(group.rank + 1)),
+        "sum": group.sum(torch.tensor(1.5)),
+        "first": group.of_first(lambda: f"made by {group.rank}"),
+        "copied": tensors[0],
+        "apart": apart,
+        "halves": halves,
+    }
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> dict[str, Any]:
+    """What two processes find."""
+    folder = tmp_path_factory.mktemp("group")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    here = Path(__file__)
+    environment = os.environ | {"PYTHONPATH": str(here.parents[2])}
+    subprocess.run([*torchrun, here, str(folder / "found.pt")], env=environment, check=True)
+    found: dict[str, Any] = torch.load(folder / "found.pt", weights_only=True)
+    return found
+
+
+def test_two_processes_exchange(two) -> None:
+    found = two["exchanges"]
+    assert found["shares"] == [[0, 1, 2], [3, 4]]
+    assert found["gathered"].tolist() == [0, 0, 1]
+    assert found["sum"] == 3
+    assert found["first"] == "made by 0"
+    assert found["copied"].tolist() == [0, 0]
+    assert "the data of process 1 is another one than that of process 0" in found["apart"]
+    assert "on_oom=halve is not possible with torchrun" in found["halves"]
+
+
+@pytest.mark.parametrize("name", ["normalised", *SUPERNETS])
+def test_two_processes_train_as_one(two, name: str) -> None:
+    expected = normalised(ALONE) if name == "normalised" else trained(name, ALONE)
+    assert two[name].keys() == expected.keys()
+    for key in expected:
+        torch.testing.assert_close(two[name][key], expected[key], rtol=1e-10, atol=1e-12)
+
+
+def test_two_processes_see_and_score_as_one(two) -> None:
+    expected = searched(ALONE)
+    for key in ("images", "labels"):
+        for found, wanted in zip(two["searched"][key], expected[key], strict=True):
+            assert found.equal(wanted)
+    for key in ("loss", "accuracy", "noise", "own", "logits", "predicted labels"):
+        torch.testing.assert_close(two["searched"][key], expected[key])
+    assert two["searched"]["scorings"] == expected["scorings"] == 4
+
+
+def test_shares() -> None:
+    class Third(Alone):
+        rank, size = 2, 3
+
+    assert [list(Third().share(total)) for total in (2, 3, 8)] == [[], [2], [6, 7]]
+    assert list(ALONE.share(3)) == [0, 1, 2]
+
+
+if __name__ == "__main__":
+    group = process_group.join("cpu")
+    found = {**everything(group), "exchanges": exchanges(group)}
+    if group.is_first:
+        torch.save(found, sys.argv[1])
