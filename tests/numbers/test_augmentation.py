@@ -45,7 +45,7 @@ def test_equals_the_oracle(
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(1, 256, (20, 2, 6, 9), generator=generator).to(dtype)
     augmentation = Augmentation(padding, flip, length)
-    draws = augmentation.draw(images, generator, cutout)
+    draws = augmentation.draw(len(images), images.shape[2:], generator, cutout)
     fill = [100.0, 7.0] if cutout else None
     result = augmentation.apply(images, draws, None if fill is None else torch.tensor(fill))
     expected = torch.stack(
@@ -71,7 +71,8 @@ def test_a_crop_by_hand() -> None:
 
 def test_draws_are_uniform() -> None:
     images = torch.zeros(20_000, 1, 8, 4)
-    draws = Augmentation(2, True, 4).draw(images, torch.Generator().manual_seed(0), cutout=True)
+    generator = torch.Generator().manual_seed(0)
+    draws = Augmentation(2, True, 4).draw(len(images), images.shape[2:], generator, cutout=True)
     for row, limit in zip(draws, (5, 5, 2, 8, 4), strict=True):
         shares = torch.bincount(row, minlength=limit) / len(row)
         assert len(shares) == limit
