@@ -206,10 +206,11 @@ LabelAnswer = tuple[Evaluation, dict[str, int]]
 
 
 def labeller(
-    settings: config.SearchConfig, devices: list[str], number: int
+    settings: config.SearchConfig, devices: list[str], number: int, num_threads: int
 ) -> Callable[[LabelTask], LabelAnswer]:
     """What a worker process answers with, see `SearchContext.workers`: the evaluator of the run,
     which trains in the process itself. Seeds are the run's, so labels are too."""
+    torch.set_num_threads(num_threads)
     device = devices[number % len(devices)]
     evaluator = {**settings.evaluator, "workers": 1}
     wiring = Wiring(replace(settings, device=device, evaluator=evaluator))

@@ -21,15 +21,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-import torch
-
 from nasrun import ui
 from nasrun.errors import RunError
 
 ATTEMPTS = 2  # that a task has, whose worker dies
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # that are this process's to handle
 
-Make = Callable[[int], Callable[[Any], Any]]
+Make = Callable[[int, int], Callable[[Any], Any]]
 
 
 class Died(RunError):
@@ -47,8 +45,8 @@ class Workers:
     """Up to `count` processes. Tasks and answers are plain values.
 
     Args:
-        make: called in each process with its number, from 0: returns what answers a task there.
-            A function of a module, or a `partial` of one.
+        make: called in each process with its number, from 0, and of how many threads it may make
+            use: returns what answers a task there. A function of a module, or a `partial` of one.
     """
 
     def __init__(self, make: Make, count: int) -> None:
@@ -59,6 +57,8 @@ class Workers:
     @property
     def threads(self) -> int:
         """Of each process: a fair share."""
+        import torch
+
         return max(1, torch.get_num_threads() // self.count)
 
     def answers(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -104,7 +104,7 @@ class Workers:
             if worker is None or not worker.process.is_alive():
                 worker = self._start(number)
             worker.task = waiting.popleft()
-            with suppress(OSError):  # it has died just now, which is heard next
+            with suppress(OSError):  # it has died just now, which is heard later
                 worker.connection.send(tasks[worker.task])
 
     def _heard(self) -> Iterator[tuple[_Worker, Any]]:
@@ -128,14 +128,14 @@ class Workers:
     def _start(self, number: int) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
-            target=_work,
-            args=(theirs, self._make, number, self.threads),
-            name=f"nasrun worker {number}",
+            target=_work, args=(theirs,), name=f"nasrun worker {number}"
         )
         with _signals_blocked():  # for as long as the new process does not handle them
             process.start()
             worker = self._workers[number] = _Worker(process, ours)
         theirs.close()
+        with suppress(OSError):  # it has died already, which is heard later
+            ours.send((self._make, number, self.threads))
         return worker
 
     def _end(self, worker: _Worker) -> None:
@@ -163,19 +163,19 @@ def _cause(exit_code: int | None) -> str:
     return f"exit code {exit_code}"
 
 
-def _work(connection: Connection[Any, Any], make: Make, number: int, num_threads: int) -> None:
+def _work(connection: Connection[Any, Any]) -> None:
     """The life of a worker: answer tasks, or send what was raised, until the run needs no more."""
     for one in (signal.SIGINT, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(num_threads)
     answer: Callable[[Any], Any] | None = None
     with suppress(EOFError):
+        make, number, num_threads = connection.recv()  # imports what it is made of
         while True:
             task = connection.recv()
             try:
-                answer = answer or make(number)
+                answer = answer or make(number, num_threads)
                 reply = answer(task)
             except Exception as error:  # whatever it is, the run deals with it
                 error.add_note(f"In a worker process:\n{traceback.format_exc()}")
