@@ -112,14 +112,15 @@ class TrainEvaluator:
         if self.at_once == 1:
             return [attempted(self._evaluate, one, len(self.objectives)) for one in genotypes]
         labels: dict[int, Evaluation] = {}
-        tasks = [(genotype, dict(self.device.parts)) for genotype in genotypes]
+        known = self.device.parts
+        tasks = [(genotype, known) for genotype in genotypes]
         self.progress(0, len(tasks))
         for place, answer in self._workers.answers(tasks):
             if isinstance(answer, Died):
                 labels[place] = failed(genotypes[place], str(answer), 0.0, len(self.objectives))
             else:
                 labels[place], parts = answer
-                self.device.parts.update(parts)  # what one has learnt of its memory
+                known |= {load: max(parts[load], known.get(load, 1)) for load in parts}
             self.progress(len(labels), len(tasks))
         return [labels[place] for place in range(len(tasks))]
 

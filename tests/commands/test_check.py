@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections import namedtuple
 from collections.abc import Callable
@@ -181,6 +182,13 @@ def test_labels_and_floors_are_part_of_it(capsys) -> None:
     assert told["search"].endswith("4 children, of which 4 were rehearsed")
     assert {"floor ridge_evolution", "floor gp_evolution", "floor local_search"} <= {*told}
     assert "retraining" not in told
+
+
+def test_candidates_of_workers_are_rehearsed_here(capsys) -> None:
+    told = figures(checked(capsys, *LABELS, "evaluator.workers=2", "retrain=none"))
+    assert told["search"].endswith("4 children, of which 4 were rehearsed")
+    assert "with 2 workers, " in told["memory"]
+    assert multiprocessing.active_children() == []
 
 
 def test_a_retraining_alone(capsys) -> None:
