@@ -1,31 +1,39 @@
 """Worker processes: each answers one task at a time, and the death of one costs a second attempt.
 
-They are fresh Python processes (spawned: a process that has computed on several threads must not be
-forked), started when they are first needed. They share the threads of this process, leave Ctrl-C
-to it, and end with it, however it ends.
+They are fresh Python processes (one that has computed on several threads must not be forked), which
+start when they are first needed, share the threads of this process, leave Ctrl-C to it, and end
+with it, however it ends. `multiprocessing` would start them too, but not in a process that joblib
+has started, and it runs the main module again in each.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from nasrun import ui
 from nasrun.errors import RunError
 
 ATTEMPTS = 2  # that a task has, whose worker dies
+PATIENCE_S = 10.0  # with one that says no more, until it has ended
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # that are this process's to handle
+
+PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from nasrun.workers import work; work(int(sys.argv[1]))"
+)
 
 Make = Callable[[int, int], Callable[[Any], Any]]
 
@@ -36,7 +44,7 @@ class Died(RunError):
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
+    process: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
     task: int | None = None  # the place of the one that it works on
 
@@ -101,7 +109,7 @@ class Workers:
         for number, worker in enumerate(self._workers):
             if not waiting or (worker is not None and worker.task is not None):
                 continue
-            if worker is None or not worker.process.is_alive():
+            if worker is None or worker.process.poll() is not None:
                 worker = self._start(number)
             worker.task = waiting.popleft()
             with suppress(OSError):  # it has died just now, which is heard later
@@ -110,30 +118,29 @@ class Workers:
     def _heard(self) -> Iterator[tuple[_Worker, Any]]:
         """Wait for those that work; those that have answered or died, and with what."""
         busy = [one for one in self._workers if one is not None and one.task is not None]
-        ready = wait([end for one in busy for end in (one.connection, one.process.sentinel)])
+        ready = wait([one.connection for one in busy])
         for worker in busy:
-            if worker.connection not in ready and worker.process.sentinel not in ready:
+            if worker.connection not in ready:
                 continue
-            try:  # what it said before it died, if anything
-                answered = worker.connection.poll()
-                answer = worker.connection.recv() if answered else None
+            try:
+                answer = worker.connection.recv()
             except (EOFError, OSError):
-                answered = False
-            if not answered:
-                worker.process.join()
-                answer = Died(_cause(worker.process.exitcode))
+                with suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(PATIENCE_S)
+                answer = Died(_cause(worker.process.returncode))
                 self._end(worker)
             yield worker, answer
 
     def _start(self, number: int) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(theirs,), name=f"nasrun worker {number}"
-        )
-        with _signals_blocked():  # for as long as the new process does not handle them
-            process.start()
+        place = str(theirs.fileno())
+        with theirs, _signals_blocked():  # for as long as the new process does not handle them
+            process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, place, *sys.path],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
             worker = self._workers[number] = _Worker(process, ours)
-        theirs.close()
         with suppress(OSError):  # it has died already, which is heard later
             ours.send((self._make, number, self.threads))
         return worker
@@ -142,13 +149,12 @@ class Workers:
         self._workers[self._workers.index(worker)] = None
         worker.connection.close()
         worker.process.kill()  # it has nothing to save
-        worker.process.join()
+        worker.process.wait()
 
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Within the context new processes begin without them, and this one gets them afterwards."""
-    resource_tracker.ensure_running()  # or the first process would start it, which unblocks them
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -163,14 +169,19 @@ def _cause(exit_code: int | None) -> str:
     return f"exit code {exit_code}"
 
 
-def _work(connection: Connection[Any, Any]) -> None:
-    """The life of a worker: answer tasks, or send what was raised, until the run needs no more."""
+def work(place: int) -> None:
+    """The life of a worker: answer tasks, or send what was raised, until the run needs no more.
+
+    Args:
+        place: the file descriptor of the connection with it.
+    """
+    connection: Connection[Any, Any] = Connection(place)
     for one in (signal.SIGINT, signal.SIGHUP):
         signal.signal(one, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_run, args=(place,), daemon=True).start()
     answer: Callable[[Any], Any] | None = None
-    with suppress(EOFError):
+    with suppress(EOFError, ConnectionError):
         make, number, num_threads = connection.recv()  # imports what it is made of
         while True:
             task = connection.recv()
@@ -183,8 +194,9 @@ def _work(connection: Connection[Any, Any]) -> None:
             connection.send(reply)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _end_with_run(place: int) -> None:
+    """Wait until nobody is at the other end."""
+    other_end = select.poll()
+    other_end.register(place, 0)  # which is told of in any case
+    other_end.poll()
     os._exit(1)
