@@ -39,6 +39,7 @@ LARGEST = {
     "dataset.size": 10_000,
     "depth": 100,
     "encoder_widths": 10_000,
+    "evaluator.workers": 1_000,
     "head_width": 10_000,
     "head_widths": 10_000,
     "num_anchors": 10_000,
@@ -337,7 +338,7 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
 
 def decisive(config: RunConfig) -> dict[str, Any]:
     """Dotted key and plain value of all that decides the result."""
-    irrelevant = ("name", "sweep.on_error", "on_oom")
+    irrelevant = ("name", "sweep.on_error", "on_oom", "evaluator.workers")
     return {key: value for key, value in leaves(config) if key not in irrelevant}
 
 

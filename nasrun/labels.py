@@ -16,7 +16,7 @@ import numpy as np
 
 from nasrun.errors import RunError, require
 from nasrun.genotype import Genotype
-from nasrun.protocols import Evaluation, Evaluator, OneShot, SearchSpace, StepReport
+from nasrun.protocols import AtOnce, Evaluation, Evaluator, OneShot, SearchSpace, StepReport
 
 MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
 
@@ -25,7 +25,8 @@ FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
 
 
 class Labels:
-    """The labels of one run, bought one after the other from an evaluator.
+    """The labels of one run, bought from an evaluator: all that is new in one request at once from
+    one that is `AtOnce`, and else one after the other.
 
     Args:
         budget: how many labels can be bought, at most.
@@ -35,7 +36,8 @@ class Labels:
         self.budget = budget
         self._evaluator = evaluator
         self._canonical = space.canonical
-        self._known: dict[str, Evaluation] = {}  # by canonical form, in the order of buying
+        self._known: dict[str, Evaluation] = {}  # by canonical form, in the order of asking
+        self._ahead: list[Evaluation] = []  # bought before they were asked for, see `evaluate_next`
         self._num_reported = 0
         self._exhausted = False
 
@@ -54,7 +56,7 @@ class Labels:
 
     @property
     def labels(self) -> tuple[Evaluation, ...]:
-        """The ledger: every label in the order in which it was bought."""
+        """The ledger: every label in the order in which it was asked for."""
         return tuple(self._known.values())
 
     @property
@@ -71,18 +73,20 @@ class Labels:
     ) -> list[Evaluation]:
         """The labels of the genotypes, in their order; without those that the budget denies.
 
-        A label is bought for one genotype at a time, so that one failure costs one label.
-        `predicted` are scores, higher is better, that a predictor gave them: they are kept beside
-        the labels, under `predicted`.
+        A failure costs one label. `predicted` are scores, higher is better, that a predictor gave
+        them: they are kept beside the labels, under `predicted`.
         """
         keys = [self._canonical(genotype) for genotype in genotypes]
-        for i, (key, genotype) in enumerate(zip(keys, genotypes, strict=True)):
-            if key not in self._known and self.remaining > 0:
-                label = self._buy(genotype)
-                if predicted is not None:
-                    details = {**label.details, "predicted": float(predicted[i])}
-                    label = replace(label, details=details)
-                self._known[key] = label
+        new: dict[str, int] = {}  # to the place of the first that asks for it
+        for place, key in enumerate(keys):
+            if key not in self._known and len(new) < self.remaining:
+                new.setdefault(key, place)
+        bought = self._buy([genotypes[place] for place in new.values()])
+        for (key, place), label in zip(new.items(), bought, strict=True):
+            if predicted is not None:
+                details = {**label.details, "predicted": float(predicted[place])}
+                label = replace(label, details=details)
+            self._known[key] = label
         return [
             replace(self._known[key], genotype=genotype)
             for key, genotype in zip(keys, genotypes, strict=True)
@@ -96,6 +100,20 @@ class Labels:
         found = self.draw_new(wanted, *sources)
         self._exhausted = len(found) < wanted
         return self.evaluate(found)
+
+    def evaluate_next(self, source: Callable[[], Genotype], most: int) -> list[Evaluation]:
+        """As `evaluate_new(1, source)`, where the next `most` draws of the source depend on no
+        label: as many of them as the evaluator works on at once are drawn and bought together, and
+        wait for the next calls, outside of the ledger."""
+        if self.remaining == 0:
+            return []
+        if not self._ahead:
+            at_once = self._evaluator.at_once if isinstance(self._evaluator, AtOnce) else 1
+            self._ahead = self._buy(self.draw_new(min(most, at_once, self.remaining), source))
+        self._exhausted = not self._ahead
+        asked, self._ahead = self._ahead[:1], self._ahead[1:]
+        self._known |= {self._canonical(label.genotype): label for label in asked}
+        return asked
 
     def draw_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Genotype]:
         """Up to `count` genotypes that have no label and are not isomorphic; none is labelled.
@@ -115,18 +133,15 @@ class Labels:
                     found[key] = genotype
         return list(found.values())
 
-    def _buy(self, genotype: Genotype) -> Evaluation:
-        started = time.perf_counter()
-        try:
-            (evaluation,) = self._evaluator.evaluate([genotype])
-        except FAILURES as failure:
-            cost_s, error = time.perf_counter() - started, str(failure) or repr(failure)
-        else:
-            if np.isfinite(evaluation.values).all():
-                return evaluation
-            cost_s, error = evaluation.cost_s, f"its values are {evaluation.values}"
-        values = (float("inf"),) * len(self._evaluator.objectives)
-        return Evaluation(genotype, values, cost_s, error=error)
+    def _buy(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        evaluator = self._evaluator
+        if isinstance(evaluator, AtOnce):
+            return evaluator.evaluate(genotypes) if genotypes else []
+        num_values = len(evaluator.objectives)
+        return [
+            attempted(lambda one: evaluator.evaluate([one])[0], genotype, num_values)
+            for genotype in genotypes
+        ]
 
     def best(self) -> Evaluation:
         """The lowest validation error, the first among equals.
@@ -164,40 +179,68 @@ class Labels:
     def state_dict(self) -> dict[str, Any]:
         """Restored, it is the cache that saves a resumed run paying twice. Plain values only, and
         what the evaluator has itself."""
-        labels = [
-            {
-                "canonical": key,
-                "genotype": json.dumps(evaluation.genotype.to_json()),
-                "values": list(evaluation.values),
-                "cost_s": evaluation.cost_s,
-                "details": dict(evaluation.details),
-                "error": evaluation.error,
-            }
-            for key, evaluation in self._known.items()
-        ]
         evaluator = self._evaluator
         return {
-            "labels": labels,
+            "labels": [_plain(key, label) for key, label in self._known.items()],
+            "ahead": [_plain(self._canonical(one.genotype), one) for one in self._ahead],
             "num_reported": self._num_reported,
             "exhausted": self._exhausted,
             "evaluator": evaluator.state_dict() if isinstance(evaluator, OneShot) else {},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._known = {
-            label["canonical"]: Evaluation(
-                Genotype.from_json(json.loads(label["genotype"])),
-                tuple(label["values"]),
-                label["cost_s"],
-                label["details"],
-                label["error"],
-            )
-            for label in state["labels"]
-        }
+        self._known = {label["canonical"]: _evaluation(label) for label in state["labels"]}
+        self._ahead = [_evaluation(label) for label in state["ahead"]]
         self._num_reported = state["num_reported"]
         self._exhausted = state["exhausted"]
         if isinstance(self._evaluator, OneShot):
             self._evaluator.load_state_dict(state["evaluator"])
+
+
+def attempted(
+    evaluate: Callable[[Genotype], Evaluation], genotype: Genotype, num_values: int
+) -> Evaluation:
+    """What `evaluate` returns; a failed one where it dies of one of `FAILURES`, or its values are
+    not finite.
+
+    Args:
+        num_values: how many objectives there are.
+    """
+    started = time.perf_counter()
+    try:
+        evaluation = evaluate(genotype)
+    except FAILURES as failure:
+        cost_s, error = time.perf_counter() - started, str(failure) or repr(failure)
+    else:
+        if np.isfinite(evaluation.values).all():
+            return evaluation
+        cost_s, error = evaluation.cost_s, f"its values are {evaluation.values}"
+    return failed(genotype, error, cost_s, num_values)
+
+
+def failed(genotype: Genotype, error: str, cost_s: float, num_values: int) -> Evaluation:
+    return Evaluation(genotype, (float("inf"),) * num_values, cost_s, error=error)
+
+
+def _plain(canonical: str, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "canonical": canonical,
+        "genotype": json.dumps(evaluation.genotype.to_json()),
+        "values": list(evaluation.values),
+        "cost_s": evaluation.cost_s,
+        "details": dict(evaluation.details),
+        "error": evaluation.error,
+    }
+
+
+def _evaluation(plain: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(
+        Genotype.from_json(json.loads(plain["genotype"])),
+        tuple(plain["values"]),
+        plain["cost_s"],
+        plain["details"],
+        plain["error"],
+    )
 
 
 def validation_error(evaluation: Evaluation) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nasrun.device import Device
     from nasrun.labels import Labels
     from nasrun.scoring import Scorer
+    from nasrun.workers import Workers
 
 MixingWeights: TypeAlias = "Mapping[str, Tensor]"
 """Cell type -> weights_EO, float32: how much each operation contributes to each edge."""
@@ -271,13 +272,23 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Genotypes in, objectives out. `Labels` wraps one with the cache, the count and the budget,
-    and makes a record of a training that fails with one of `labels.FAILURES`."""
+    """Genotypes in, objectives out. `Labels` wraps one with the cache, the count and the budget; it
+    asks for one genotype at a time, and makes a record of a training that fails with one of
+    `labels.FAILURES`. One that can do more is `AtOnce`."""
 
     objectives: tuple[str, ...]
     needs_images: ClassVar[bool]  # whether it trains on the dataset
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]: ...
+
+
+@runtime_checkable
+class AtOnce(Evaluator, Protocol):
+    """An evaluator that is given all that is new in one call, such as a population, and works on
+    `at_once` of them side by side. The evaluations are in the order of the genotypes, whatever was
+    finished first; a training that fails with one of `labels.FAILURES` is one with an error."""
+
+    at_once: int
 
 
 class LooksUp(Evaluator, Protocol):
@@ -354,6 +365,12 @@ class SearchContext(Protocol):
     @property
     def evaluator(self) -> Labels:
         """True evaluations, counted, cached and within `budget.evaluations`."""
+
+    def workers(self, count: int | None) -> Workers:
+        """Processes with an evaluator of their own each, to train candidates in: `None` takes one
+        per GPU, or else per CPU core. They start with the first task, and end with the search. A
+        task is a genotype and `device.parts`; the answer is its evaluation and what these became.
+        """
 
     def scorer(self, **settings: Any) -> Scorer:
         """A fresh one from `evaluator=`; the settings are those of `SupernetScorer`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -285,15 +285,16 @@ def _search(
     strategy = wiring.strategy
     operations = tuple(getattr(wiring.space, "operations", ()))
     insight = wiring.insight
-    spent = drive(
-        strategy,
-        "search",
-        session,
-        saved=saved,
-        budget=config.budget,
-        operations=operations,
-        insight=insight,
-    )
+    with closing(wiring):  # its worker processes
+        spent = drive(
+            strategy,
+            "search",
+            session,
+            saved=saved,
+            budget=config.budget,
+            operations=operations,
+            insight=insight,
+        )
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
     front = [wiring.space.pruned(genotype) for genotype in strategy.best()]

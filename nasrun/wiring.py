@@ -6,9 +6,11 @@ they are first touched.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any, cast
 
 import torch
@@ -20,9 +22,10 @@ from nasrun.genotype import Genotype
 from nasrun.insight import Insight
 from nasrun.labels import Labels
 from nasrun.process_group import ALONE, Alone
-from nasrun.protocols import Dataset, LooksUp, OneShot, Strategy
+from nasrun.protocols import Dataset, Evaluation, LooksUp, OneShot, Strategy
 from nasrun.randomness import RandomStreams
 from nasrun.scoring import MakesScorers, Scorer
+from nasrun.workers import Workers
 
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
@@ -48,6 +51,7 @@ class Wiring:
     ) -> None:
         self.settings = settings
         self._show_progress = show_progress
+        self._workers: Workers | None = None
         nodes = {name: getattr(settings, name) for name in PLUGINS if hasattr(settings, name)}
         if nodes.get("predictor") is None:
             nodes.pop("predictor", None)  # most strategies use none
@@ -113,6 +117,7 @@ class Wiring:
             "precision": self.device.precision,
             "threads": torch.get_num_threads(),
             "processes": self.device.group.size,
+            **self._workers_record(),
             "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
         }
 
@@ -148,6 +153,36 @@ class Wiring:
         self._require_evaluator_for("scorer", "alphas")
         return cast(MakesScorers, self.raw_evaluator).scorer(**settings)
 
+    def workers(self, count: int | None) -> Workers:
+        devices = self._devices()
+        if count is None:
+            on_cpu = self.device.torch.type == "cpu"
+            count = len(os.sched_getaffinity(0)) if on_cpu else len(devices)
+        self._workers = Workers(partial(labeller, self.search_settings, devices), count)
+        return self._workers
+
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        if self._workers is not None:
+            self._workers.close()
+
+    def _devices(self) -> list[str]:
+        """What the workers take in turn: all GPUs, unless the user has chosen one."""
+        device = str(self.device.torch)
+        if device == "cuda":
+            return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        return [device]
+
+    @property
+    def num_workers(self) -> int:
+        """Processes besides this one; 0 where it trains candidates itself, or none are trained."""
+        return 0 if self._workers is None or self._workers.count == 1 else self._workers.count
+
+    def _workers_record(self) -> dict[str, int]:
+        if self._workers is None or self.num_workers == 0:
+            return {}
+        return {"evaluator_workers": self.num_workers, "worker_threads": self._workers.threads}
+
     @cached_property
     def insight(self) -> Insight:
         return Insight(self.strategy, self.raw_evaluator)
@@ -172,6 +207,29 @@ class Wiring:
                 f"evaluator={chosen} does not suit strategy={strategy}, which works on "
                 f"{works_on}: leave evaluator out"
             )
+
+
+LabelTask = tuple[Genotype, dict[str, int]]
+LabelAnswer = tuple[Evaluation, dict[str, int]]
+
+
+def labeller(
+    settings: config.SearchConfig, devices: list[str], number: int, num_threads: int
+) -> Callable[[LabelTask], LabelAnswer]:
+    """What a worker process answers with, see `SearchContext.workers`: the evaluator of the run,
+    which trains in the process itself. Seeds are the run's, so labels are too."""
+    torch.set_num_threads(num_threads)
+    device = devices[number % len(devices)]
+    evaluator = {**settings.evaluator, "workers": 1}
+    wiring = Wiring(replace(settings, device=device, evaluator=evaluator))
+
+    def answer(task: LabelTask) -> LabelAnswer:
+        genotype, parts = task
+        wiring.device.parts.update(parts)
+        (evaluation,) = wiring.raw_evaluator.evaluate([genotype])
+        return evaluation, wiring.device.parts
+
+    return answer
 
 
 class _Collector:

@@ -31,7 +31,7 @@ ORDER = (
     {"prediction", "scoring", "schedule", "optimisers", "imagenet16_files"},
     {"plots"},
     {"drawing", "report"},
-    {"completion", "hydra_errors", "costs", "training", "labels"},
+    {"completion", "hydra_errors", "costs", "training", "labels", "workers"},
     {"encodings", "unlabelled", "encoder_cache"},
     {"table_csv", "table_nats", "table_tfrecord"},
     set(PLUGINS),

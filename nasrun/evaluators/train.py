@@ -15,6 +15,7 @@ from torch.nn import functional
 from nasrun.device import Load
 from nasrun.errors import require
 from nasrun.genotype import Genotype
+from nasrun.labels import attempted, failed
 from nasrun.protocols import (
     Batch,
     Evaluation,
@@ -32,17 +33,21 @@ from nasrun.training import (
     predict,
     train_epoch,
 )
+from nasrun.workers import Died
 
 LOAD = Load("training of a candidate", "evaluator", "evaluator.channels or evaluator.cells")
 
 
 class TrainEvaluator:
-    """An `Evaluator`: trains on one half of the training set and validates on the other.
+    """An `AtOnce` evaluator: trains on one half of the training set and validates on the other.
 
     All draws of a training come from the run's seed and the canonical form of the architecture, so
-    that its label does not depend on what was evaluated before.
+    that its label does not depend on what was evaluated before, nor where. Processes of a group
+    share the candidates.
 
     Args:
+        workers: processes that train one candidate each; 1 trains them here, one after the other,
+            and `None` takes as many as there are GPUs, or else CPU cores.
         epochs: of each training.
         channels, cells: size of the networks; `None` takes the space's own search size.
         batch_size: images per update; `None` takes the dataset's.
@@ -60,6 +65,7 @@ class TrainEvaluator:
         self,
         context: SearchContext,
         *,
+        workers: int | None,
         epochs: int,
         channels: int | None,
         cells: int | None,
@@ -70,12 +76,21 @@ class TrainEvaluator:
         weight_decay: float,
         gradient_clip: float,
     ) -> None:
+        require(
+            workers is None or workers >= 1, "evaluator.workers", workers, "at least 1, or null"
+        )
         require(epochs >= 1, "evaluator.epochs", epochs, "at least 1")
         for name, size in (("channels", channels), ("cells", cells), ("batch_size", batch_size)):
             require(size is None or size >= 1, f"evaluator.{name}", size, "at least 1, or null")
         require(learning_rate > 0, "evaluator.learning_rate", learning_rate, "above 0")
         require(0 <= momentum < 1, "evaluator.momentum", momentum, "in [0, 1)")
         require(weight_decay >= 0, "evaluator.weight_decay", weight_decay, "at least 0")
+        self._workers = context.workers(workers)
+        self._group = context.device.group
+        allowed = "1 with torchrun, whose processes share the candidates"
+        alone = self._workers.count == 1 or self._group.size == 1
+        require(alone, "evaluator.workers", workers, allowed)
+        self.at_once = self._workers.count * self._group.size
         self.epochs = epochs
         self.size = NetworkSize(channels=channels, cells=cells)
         self.batch_size = batch_size or context.dataset.batch_size
@@ -90,7 +105,7 @@ class TrainEvaluator:
         )
         self.space = context.space
         self.dataset = context.dataset
-        self.device = context.device
+        self.device = context.device.alone
         self.streams = context.streams
         self.progress = context.progress
         self.train_half, self.validation_half = halves(
@@ -98,8 +113,23 @@ class TrainEvaluator:
         )
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """One training after the other; raises `RunError` where a loss is not finite."""
-        return [self._evaluate(genotype) for genotype in genotypes]
+        """In their order. One that fails, or whose worker process dies twice, has an error."""
+        if self._workers.count == 1:
+            share = [genotypes[place] for place in self._group.share(len(genotypes))]
+            own = [attempted(self._evaluate, one, len(self.objectives)) for one in share]
+            return [label for labels in self._group.collect(own) for label in labels]
+        labels: dict[int, Evaluation] = {}
+        known = self.device.parts
+        tasks = [(genotype, known) for genotype in genotypes]
+        self.progress(0, len(tasks))
+        for place, answer in self._workers.answers(tasks):
+            if isinstance(answer, Died):
+                labels[place] = failed(genotypes[place], str(answer), 0.0, len(self.objectives))
+            else:
+                labels[place], parts = answer
+                known |= {load: max(parts[load], known.get(load, 1)) for load in parts}
+            self.progress(len(labels), len(tasks))
+        return [labels[place] for place in range(len(tasks))]
 
     def _evaluate(self, genotype: Genotype) -> Evaluation:
         started = time.perf_counter()

@@ -70,8 +70,9 @@ class Forecast:
     Args:
         rest_s: building, pictures, the test.
         label_s: of a true evaluation.
-        memory_bytes: at its highest.
-        device_bytes: the same, of a GPU.
+        memory_bytes: at its highest, of all processes.
+        device_bytes: the same of a GPU, of one process.
+        num_workers: processes besides the first, in which candidates are trained.
     """
 
     parts: tuple[Part, ...]
@@ -79,6 +80,7 @@ class Forecast:
     label_s: float | None
     memory_bytes: int
     device_bytes: int | None
+    num_workers: int
     disk_bytes: int
 
     @property
@@ -94,9 +96,11 @@ class Forecast:
         yield "the rest", duration(self.rest_s), "building, pictures, test"
         yield "together", duration(self.seconds), ""
         there = memory.available()
-        yield "memory", size(self.memory_bytes), "" if there is None else f"{size(there)} more free"
+        workers = f"with {self.num_workers} workers" if self.num_workers > 0 else ""
+        free = "" if there is None else f"{size(there)} more free"
+        yield "memory", size(self.memory_bytes), ", ".join(filter(None, [workers, free]))
         if self.device_bytes is not None:
-            yield "GPU memory", size(self.device_bytes), ""
+            yield "GPU memory", size(self.device_bytes), "for each worker" if workers else ""
         yield "disk", size(self.disk_bytes), f"{size(free_disk(folder))} free"
 
 

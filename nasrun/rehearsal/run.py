@@ -241,8 +241,9 @@ class Rehearsal:
             parts=tuple(self._parts),
             rest_s=self._rest_s,
             label_s=self._labels.cost_s if self._labels.costs_s else None,
-            memory_bytes=memory.peak(),
+            memory_bytes=memory.peak() * (1 + wiring.num_workers),
             device_bytes=wiring.device.peak_memory(),
+            num_workers=wiring.num_workers,
             disk_bytes=disk_bytes(self._parts, self._other_bytes),
         )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
+import torch
+
 from nasrun import build
 from nasrun.config import RunConfig
+from nasrun.genotype import Genotype
 from nasrun.protocols import Dataset, Evaluation, OneShot
 from nasrun.randomness import RandomStreams
 from nasrun.rehearsal.clock import Clock, Memory, remembered_labels, remembered_scores
@@ -48,8 +51,29 @@ class ShortWiring(Wiring):
         if hasattr(evaluator, "evaluate"):
             # the first label of a supernet is its training, which each search pays for
             known = Memory(self._clock) if isinstance(evaluator, OneShot) else self._labels
-            evaluator.evaluate = remembered_labels(known, evaluator.evaluate)
+            at_once = getattr(evaluator, "at_once", 1)
+            evaluate = evaluator.evaluate if at_once == 1 else self._as_in_a_worker()
+            evaluator.evaluate = remembered_labels(known, evaluate, at_once)
         return evaluator
+
+    def _as_in_a_worker(self) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
+        """Here, where data are short and the clock is, with the threads of a worker."""
+        workers = self._workers
+        assert workers is not None
+        num_threads = workers.threads
+        evaluator = build.build({**self.search_settings.evaluator, "workers": 1}, self)
+        self._workers = workers  # of the run
+
+        def evaluate(genotypes: Sequence[Genotype]) -> list[Evaluation]:
+            before = torch.get_num_threads()
+            torch.set_num_threads(num_threads)
+            try:
+                labels: list[Evaluation] = evaluator.evaluate(genotypes)
+                return labels
+            finally:
+                torch.set_num_threads(before)
+
+        return evaluate
 
     def scorer(self, **settings: Any) -> Scorer:
         scorer: Any = super().scorer(**settings)

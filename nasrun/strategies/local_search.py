@@ -45,7 +45,7 @@ class LocalSearch(DiscreteSearch):
         num_before = len(self.labels)
         while len(self.labels) == num_before and not self.finished:
             if num_before < self.num_initial:
-                self.labels.evaluate_new(1, self.sample)
+                self.labels.evaluate_next(self.sample, most=self.num_initial - num_before)
             elif not self.population:
                 self.move_to(min(self.labels.labels, key=validation_error))
             elif self.untried:

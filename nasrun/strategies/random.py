@@ -27,5 +27,5 @@ class RandomSearch(DiscreteSearch):
         super().__init__(context, num_labels)
 
     def step(self) -> StepReport:
-        self.labels.evaluate_new(1, self.sample)
+        self.labels.evaluate_next(self.sample, most=self.labels.remaining)
         return self.labels.report()

@@ -43,9 +43,11 @@ class RegularizedEvolution(DiscreteSearch):
 
     def step(self) -> StepReport:
         """One child, or one member of the first population."""
-        growing = len(self.population) < self.population_size
-        sources = (self.sample,) if growing else (self.child, self.sample)
-        self.population += self.labels.evaluate_new(1, *sources)
+        num_missing = self.population_size - len(self.population)
+        if num_missing > 0:
+            self.population += self.labels.evaluate_next(self.sample, most=num_missing)
+        else:
+            self.population += self.labels.evaluate_new(1, self.child, self.sample)
         self.population = self.population[-self.population_size :]
         return self.labels.report()
 

@@ -183,6 +183,13 @@ def test_labels_and_floors_are_part_of_it(capsys) -> None:
     assert "retraining" not in told
 
 
+def test_candidates_of_workers_are_rehearsed_here(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("nasrun.workers.Workers.answers", None)  # nobody starts any
+    told = figures(checked(capsys, *LABELS, "evaluator.workers=2", "retrain=none"))
+    assert told["search"].endswith("4 children, of which 4 were rehearsed")
+    assert "with 2 workers, " in told["memory"]
+
+
 def test_a_retraining_alone(capsys) -> None:
     told = figures(checked(capsys, *RETRAIN, "dataset=synthetic", "retrain.validation=0.25"))
     assert "search" not in told

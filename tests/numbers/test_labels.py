@@ -10,7 +10,7 @@ import torch
 
 from nasrun.errors import RunError, UsageError
 from nasrun.genotype import parse
-from nasrun.labels import MAX_MISSES, Labels
+from nasrun.labels import MAX_MISSES, Labels, failed
 from nasrun.protocols import Evaluation
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.toy import Toy
@@ -191,3 +191,56 @@ def test_a_restored_ledger_pays_nothing_twice(tmp_path) -> None:
     assert evaluator.asked == []
     restored.evaluate(cells(0, 2))
     assert evaluator.asked == [(0, 0, 0)]  # the one label that was left
+
+
+class Together(Scripted):
+    """An evaluator that takes all at once, of which three are worked on side by side."""
+
+    at_once = 3
+
+    def evaluate(self, genotypes):
+        self.asked.append([self.space.encode(genotype)[-1] for genotype in genotypes])
+        return [self.one(genotype) for genotype in genotypes]
+
+    def one(self, genotype):
+        error = self.outcomes[self.space.encode(genotype)]
+        if error == math.inf:
+            return failed(genotype, "killed", 0.5, 1)
+        return Evaluation(genotype, (error,), 2.0)
+
+
+def test_all_that_is_new_is_bought_in_one_call() -> None:
+    evaluator = Together({**ERRORS, (0, 0, 1): math.inf})
+    labels = Labels(evaluator, TOY, budget=3)
+    found = labels.evaluate(cells(0, 1, 0, 2, 3, 1), predicted=[9, 8, 7, 6, 5, 4])
+    assert evaluator.asked == [[0, 1, 2]]  # each once, and what the budget allows
+    assert [e.values[0] for e in found] == [0.5, math.inf, 0.5, 0.25, math.inf]
+    assert [e.error for e in labels.labels] == [None, "killed", None]
+    assert [e.details["predicted"] for e in labels.labels] == [9, 8, 6]
+    assert labels.evaluate(cells(2, 3)) == labels.evaluate(cells(2))
+    assert evaluator.asked == [[0, 1, 2]]
+
+
+def test_what_comes_next_is_bought_ahead_and_counts_when_it_is_asked_for() -> None:
+    evaluator = Together()
+    labels = Labels(evaluator, TOY, budget=4)
+    drawn = iter(cells(2, 0, 2, 1, 3, 3))
+    (first,) = labels.evaluate_next(lambda: next(drawn), most=9)
+    assert (first.genotype, len(labels), labels.remaining) == (cells(2)[0], 1, 3)
+    assert evaluator.asked == [[2, 0, 1]]
+    assert labels.report().evaluations == (first,)
+    restored = Labels(Scripted(), TOY, budget=4)  # what was paid for is not paid again
+    restored.load_state_dict(labels.state_dict())
+    for ledger in (labels, restored):
+        found = [ledger.evaluate_next(lambda: cells(3)[0], most=2) for _ in range(4)]
+        assert [[e.genotype for e in some] for some in found] == [cells(0), cells(1), cells(3), []]
+        assert [e.values for e in ledger.labels] == [(0.25,), (0.5,), (0.25,), (0.75,)]
+        assert ledger.finished
+    assert evaluator.asked == [[2, 0, 1], [3]]
+
+
+def test_a_source_that_is_spent_ends_the_search() -> None:
+    labels = Labels(Together(), TOY, budget=9)
+    found = [labels.evaluate_next(lambda: cells(1)[0], most=9) for _ in range(2)]
+    assert [len(some) for some in found] == [1, 0]
+    assert labels.finished

@@ -93,6 +93,19 @@ def test_labels_are_real_until_enough_is_known(watch: Watch) -> None:
     assert watch.now == 13.0
 
 
+def test_labels_at_once_take_the_time_of_their_rounds(watch: Watch) -> None:
+    counted = Clock()
+
+    def evaluate(genotypes):
+        watch.now += 7.0
+        return [Evaluation(genotypes[0], (0.25,), 1.0)]
+
+    label = remembered_labels(Memory(counted), evaluate, at_once=2)
+    assert len(label([GENOTYPE] * 5)) == 5
+    assert watch.now == 14.0  # 21 s were left out
+    assert watch.now + counted.skipped_s == pytest.approx(3 * 7.0)
+
+
 def test_after_the_first_step_less_is_enough(watch: Watch) -> None:
     counted = Clock()
     answers = [Evaluation(GENOTYPE, (0.5,), 1.0)] * 2
