@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from nasrun import build
 from nasrun.config import SearchConfig, compose, to_typed
+from nasrun.drive import open_session
 from nasrun.errors import UsageError
 from nasrun.insight import BuysLabels
 from nasrun.runs import RunFolder, read_json
-from nasrun.search import open_session, run_search
+from nasrun.search import run_search
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
 

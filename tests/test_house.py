@@ -38,6 +38,7 @@ ORDER = (
     {"insight", "guard", "table_checks"},
     {"checkpoint", "recording", "wiring", "table_import"},
     {"retrain"},
+    {"drive"},
     {"search"},
     {"floor"},
     {"rehearsal"},

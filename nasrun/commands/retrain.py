@@ -27,7 +27,8 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     genotype, config = resolved(config)
     settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
     from nasrun import process_group, retrain
-    from nasrun.search import bytes_written, open_session, run_known
+    from nasrun.drive import open_session
+    from nasrun.search import bytes_written, run_known
     from nasrun.wiring import Wiring
 
     display = Display(quiet)

@@ -24,7 +24,8 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     settings = configuration.to_typed(config, configuration.SearchConfig)
     # torch is imported from here on, and not for --cfg or completion
     from nasrun import floor, process_group, retrain
-    from nasrun.search import bytes_written, open_session, run_search
+    from nasrun.drive import open_session
+    from nasrun.search import bytes_written, run_search
     from nasrun.wiring import Wiring
 
     display = Display(quiet)

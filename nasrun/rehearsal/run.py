@@ -20,6 +20,7 @@ import torch
 from nasrun import floor
 from nasrun.checkpoint import FILE
 from nasrun.config import BudgetConfig, RunConfig, SearchConfig
+from nasrun.drive import Session, open_session
 from nasrun.errors import RunError, UsageError
 from nasrun.genotype import Genotype
 from nasrun.insight import BuysLabels, Ranks
@@ -30,7 +31,7 @@ from nasrun.rehearsal.forecast import Forecast, Part, disk_bytes, size
 from nasrun.rehearsal.wiring import ShortWiring, Watch
 from nasrun.retrain import measure_network, network_size, require_possible
 from nasrun.runs import RunFolder
-from nasrun.search import Session, open_session, run_known, run_search
+from nasrun.search import run_known, run_search
 from nasrun.wiring import Wiring
 
 T = TypeVar("T")

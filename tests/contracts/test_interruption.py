@@ -13,9 +13,10 @@ import pytest
 from nasrun import checkpoint, encoder_cache
 from nasrun.conf_files import conf_dir
 from nasrun.config import SearchConfig, to_typed
+from nasrun.drive import open_session
 from nasrun.labels import Labels
 from nasrun.runs import RunFolder
-from nasrun.search import open_session, run_search
+from nasrun.search import run_search
 from nasrun.training import WeightUpdate
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
