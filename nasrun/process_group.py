@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import datetime
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +23,14 @@ T = TypeVar("T")
 
 PATIENCE = datetime.timedelta(hours=2)  # one may do what the others wait for; a lost one is noticed
 SAY_LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which images of a batch these are, where several processes share it."""
+
+    rows: range
+    batch_size: int  # of the whole
 
 
 class Alone:

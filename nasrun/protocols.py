@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from nasrun.device import Device
     from nasrun.labels import Labels
+    from nasrun.process_group import Share
     from nasrun.scoring import Scorer
     from nasrun.workers import Workers
 
@@ -48,14 +49,6 @@ class TaskShape:
     channels: int
     size: tuple[int, ...]  # (H, W) for images, (L,) for signals
     num_classes: int
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which images of a batch these are, where several processes share it."""
-
-    rows: range
-    batch_size: int  # of the whole
 
 
 class Split(Protocol):

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from nasrun.device import LEAST_PART, Device, Load
 from nasrun.errors import RunError, UsageError
 from nasrun.optimisers import SGD
-from nasrun.process_group import ALONE
-from nasrun.protocols import Batch, Dataset, Share, Split
+from nasrun.process_group import ALONE, Share
+from nasrun.protocols import Batch, Dataset, Split
 from nasrun.schedule import Shape, make_schedule
 
 TRAINING = Load("training", None, "the size of the batches or of the network")

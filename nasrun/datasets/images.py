@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
-from nasrun.protocols import Share, TaskShape
+from nasrun.process_group import Share
+from nasrun.protocols import TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
 """(mean_C, deviation_C) of the raw values over the training set."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from nasrun.config import SearchConfig, to_typed
 from nasrun.device import Device
 from nasrun.errors import RunError, UsageError
 from nasrun.process_group import ALONE, Alone
-from nasrun.protocols import MixingWeights, TaskShape, as_module
+from nasrun.protocols import MixingWeights, NetworkSize, TaskShape, as_module
 from nasrun.synchronised_norm import batch_norm
 from nasrun.training import BatchStream, WeightUpdate, predict, train_epoch
 from nasrun.wiring import Wiring
@@ -120,7 +121,9 @@ def searched(group: Alone) -> dict[str, Any]:
     scores = scorer.score(candidates, scorer.draw_batch(16))
     own = scorer.score(candidates[:1], scorer.draw_batch(16))  # the other one has none
     network = wiring.space.network(
-        wiring.space.discretise(candidates[0]), wiring.dataset.shape, build_size()
+        wiring.space.discretise(candidates[0]),
+        wiring.dataset.shape,
+        NetworkSize(channels=4, cells=1),
     )
     torch.manual_seed(0)
     for parameter in as_module(network).parameters():
@@ -141,10 +144,15 @@ def searched(group: Alone) -> dict[str, Any]:
     }
 
 
-def build_size() -> Any:
-    from nasrun.protocols import NetworkSize
-
-    return NetworkSize(channels=4, cells=1)
+def labelled(group: Alone) -> list[float]:
+    """The errors of three networks that were trained."""
+    words = ["space=toy", "dataset=synthetic", "dataset.num_train=80", "strategy=random"]
+    wiring = Wiring(
+        to_typed(composed([*words, "evaluator=train", "evaluator.epochs=1"]), SearchConfig),
+        group=group,
+    )
+    genotypes = [wiring.space.sample(np.random.default_rng(seed)) for seed in range(3)]
+    return [label.values[0] for label in wiring.raw_evaluator.evaluate(genotypes)]
 
 
 def everything(group: Alone) -> dict[str, Any]:
@@ -152,6 +160,7 @@ def everything(group: Alone) -> dict[str, Any]:
         "normalised": normalised(group),
         **{name: trained(name, group) for name in SUPERNETS},
         "searched": searched(group),
+        "labelled": labelled(group),
     }
 
 
@@ -217,6 +226,10 @@ def test_two_processes_see_and_score_as_one(two) -> None:
     for key in ("loss", "accuracy", "noise", "own", "logits", "predicted labels"):
         torch.testing.assert_close(two["searched"][key], expected[key])
     assert two["searched"]["scorings"] == expected["scorings"] == 4
+
+
+def test_two_processes_label_as_one(two) -> None:
+    assert two["labelled"] == labelled(ALONE)
 
 
 def test_shares() -> None:
