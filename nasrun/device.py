@@ -99,7 +99,6 @@ class Device:
             self.precision = "bfloat16" if self.torch.type == "cuda" else "float32"
         self.compiles = compile_networks
         if self.torch.type == "cuda":
-            torch.cuda.set_device(self.torch)
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
 
@@ -226,4 +225,6 @@ def _resolve_of_many(name: str) -> torch.device:
             f"torchrun has started {processes} processes here, and there are {gpus} GPUs: use "
             f"--nproc-per-node={gpus}, or device=cpu"
         )
-    return torch.device("cuda", torchrun.local_rank())
+    device = torch.device("cuda", torchrun.local_rank())
+    torch.cuda.set_device(device)  # NCCL asks for it
+    return device
