@@ -154,11 +154,11 @@ class Wiring:
         return cast(MakesScorers, self.raw_evaluator).scorer(**settings)
 
     def workers(self, count: int | None) -> Workers:
-        devices = self._devices()
+        gpus = self._gpus()
         if count is None:
             on_cpu = self.device.torch.type == "cpu"
-            count = len(os.sched_getaffinity(0)) if on_cpu else len(devices)
-        self._workers = Workers(partial(labeller, self.search_settings, devices), count)
+            count = len(os.sched_getaffinity(0)) if on_cpu else max(1, len(gpus))
+        self._workers = Workers(partial(labeller, self.search_settings, gpus), count)
         return self._workers
 
     def close(self) -> None:
@@ -166,12 +166,16 @@ class Wiring:
         if self._workers is not None:
             self._workers.close()
 
-    def _devices(self) -> list[str]:
-        """What the workers take in turn: all GPUs, unless the user has chosen one."""
-        device = str(self.device.torch)
-        if device == "cuda":
-            return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
-        return [device]
+    def _gpus(self) -> list[str]:
+        """What the workers take in turn, as CUDA_VISIBLE_DEVICES names them; empty where the run is
+        on the CPU, or on the one GPU that the user has chosen."""
+        if str(self.device.torch) != "cuda":
+            return []
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        count = torch.cuda.device_count()
+        return (
+            [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+        )
 
     @property
     def num_workers(self) -> int:
@@ -214,14 +218,14 @@ LabelAnswer = tuple[Evaluation, dict[str, int]]
 
 
 def labeller(
-    settings: config.SearchConfig, devices: list[str], number: int, num_threads: int
+    settings: config.SearchConfig, gpus: list[str], number: int, num_threads: int
 ) -> Callable[[LabelTask], LabelAnswer]:
     """What a worker process answers with, see `SearchContext.workers`: the evaluator of the run,
     which trains in the process itself. Seeds are the run's, so labels are too."""
     torch.set_num_threads(num_threads)
-    device = devices[number % len(devices)]
-    evaluator = {**settings.evaluator, "workers": 1}
-    wiring = Wiring(replace(settings, device=device, evaluator=evaluator))
+    if gpus:  # it sees no other, so that nothing is placed on one by default
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    wiring = Wiring(replace(settings, evaluator={**settings.evaluator, "workers": 1}))
 
     def answer(task: LabelTask) -> LabelAnswer:
         genotype, parts = task

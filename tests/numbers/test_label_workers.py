@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Backwards:
     """In the place of `Workers`: finishes the last task first, here."""
 
     def __init__(self, wiring: Wiring, dies: Sequence[int] = ()) -> None:
-        self.answer = labeller(wiring.search_settings, ["cpu"], 0, 1)
+        self.answer = labeller(wiring.search_settings, [], 0, 1)
         self.dies = dies
 
     def answers(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -119,10 +120,15 @@ def test_how_many_and_where(monkeypatch) -> None:
     wiring = wired("strategy=random", "evaluator.workers=null")
     assert (wiring.evaluator.budget, wiring.num_workers) == (4, 6)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+    assert wiring._gpus() == []
     wiring.device.torch = "cuda"  # as far as its name goes
-    assert wiring._devices() == ["cuda:0", "cuda:1", "cuda:2"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert wiring._gpus() == ["0", "1", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-8a,5")
+    labeller(wiring.search_settings, wiring._gpus(), 4, 1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-8a"
     wiring.device.torch = "cuda:1"
-    assert wiring._devices() == ["cuda:1"]
+    assert wiring._gpus() == []
     with pytest.raises(UsageError, match=r"evaluator.workers=0 is not possible.*1, or null"):
         wired("strategy=random", "evaluator.workers=0").strategy  # noqa: B018 - built
     too_many = settings_of("strategy=random", "evaluator.workers=1001")
