@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from nasrun import __version__, completion, conf_files, help, torchrun, ui
-from nasrun.errors import LostProcess, RunError, UsageError, closest, is_of_hydra
+from nasrun.errors import RunError, UsageError, closest, is_of_hydra
 from nasrun.hydra_flags import flags_first
 
 HELP_FLAGS = ("-h", "--help")
@@ -23,26 +23,20 @@ PATIENCE_S = 5.0
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run `nasrun` with the given arguments (default: those of the process); see `_main`."""
-    with contextlib.ExitStack() as stack:
-        if torchrun.rank() > 0:  # the first process speaks for all
-            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
-            stack.enter_context(contextlib.redirect_stdout(nowhere))
-        _main(argv)
+    """Run `nasrun` with the given arguments (default: those of the process).
 
-
-def _main(argv: list[str] | None) -> None:
-    """Returns after success and raises `SystemExit` with the exit code otherwise; a fault of ours
+    Returns after success and raises `SystemExit` with the exit code otherwise; a fault of ours
     escapes as it is, and Python shows its traceback and exits with 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        _dispatch(arguments)
+        with _only_the_first_speaks():
+            _dispatch(arguments)
         sys.stdout.flush()  # a reader that went away (`| head`) is noticed here, not at exit
     except UsageError as error:
         _exit(2, str(error))
     except RunError as error:
-        _exit(1, str(error), at_once=isinstance(error, LostProcess))
+        _exit(1, str(error))
     except KeyboardInterrupt as error:
         _exit(130, str(error) or "interrupted")
     except BrokenPipeError:
@@ -60,10 +54,21 @@ def _main(argv: list[str] | None) -> None:
         _exit(2, message)
 
 
-def _exit(code: int, message: str, *, at_once: bool = False) -> None:
+@contextlib.contextmanager
+def _only_the_first_speaks() -> Iterator[None]:
+    """Of the processes that torchrun has started; how one ends, each says itself."""
+    with contextlib.ExitStack() as stack:
+        if torchrun.rank() > 0:
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+def _exit(code: int, message: str) -> None:
     if torchrun.rank() > 0:
         # Where the first process has failed too, torchrun ends this one before it repeats that.
-        time.sleep(0 if at_once else PATIENCE_S)
+        time.sleep(PATIENCE_S)
         if code == 130:
             raise SystemExit(code)
         message = f"process {torchrun.rank()}: {message}"

@@ -22,7 +22,7 @@ from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
 from nasrun.process_group import Alone
 from nasrun.protocols import MixingWeights, StepReport
-from nasrun.recording import RunRecorder
+from nasrun.recording import RunRecorder, recorder_of
 from nasrun.runs import RunFolder
 from nasrun.ui import Display
 from nasrun.wiring import Wiring
@@ -105,7 +105,7 @@ def open_session(
     device = wiring.device
     checkpoint = Checkpoint(folder, decisive(wiring.settings), wiring.streams, device.group)
     try:
-        with RunRecorder(folder, command) as recorder:
+        with recorder_of(folder, command, device.group) as recorder:
             yield Session(folder, recorder, checkpoint, display, device.parts, device.group)
     finally:
         display.finish()
@@ -181,7 +181,8 @@ def _agreed(report: StepReport, seconds: float, group: Alone) -> float:
     """
     mixture = (report.weights or {}).values()
     weights = [weight for rows_EO in mixture for weight in rows_EO.flatten().tolist()]
-    found = [report.incumbent, *(evaluation.genotype for evaluation in report.evaluations)]
+    labels = [(label.genotype, label.error is None) for label in report.evaluations]
+    found = [report.incumbent, labels, len(weights)]
     reports = group.collect((seconds, found, weights))
     first_s, *first = reports[0]
     for rank, (_, *own) in enumerate(reports):

@@ -19,10 +19,6 @@ class RunError(Exception):
     """The run itself failed; what was computed so far is kept."""
 
 
-class LostProcess(RunError):
-    """Another process of a group has ended."""
-
-
 class OutOfMemory(RunError):
     """There is not enough of it; the text says what to lower."""
 

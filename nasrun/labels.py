@@ -16,6 +16,7 @@ import numpy as np
 
 from nasrun.errors import RunError, require
 from nasrun.genotype import Genotype
+from nasrun.process_group import is_lost
 from nasrun.protocols import AtOnce, Evaluation, Evaluator, OneShot, SearchSpace, StepReport
 
 MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
@@ -210,6 +211,8 @@ def attempted(
     try:
         evaluation = evaluate(genotype)
     except FAILURES as failure:
+        if is_lost(failure):
+            raise
         cost_s, error = time.perf_counter() - started, str(failure) or repr(failure)
     else:
         if np.isfinite(evaluation.values).all():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import datetime
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -21,8 +22,9 @@ from nasrun.errors import RunError
 
 T = TypeVar("T")
 
-PATIENCE = datetime.timedelta(hours=2)  # one may do what the others wait for; a lost one is noticed
-SAY_LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe")
+# One may train for days what the others wait for. A lost one is noticed by its connection.
+PATIENCE = datetime.timedelta(days=30)
+SAY_LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe")
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,20 @@ class Alone:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def share(self, total: int) -> range:
-        """Which of `total` things in a row are this process's: as many as any other's, or one
-        more; none where there are fewer things than processes."""
+    def share(self, total: int, rank: int | None = None) -> range:
+        """Which of `total` things in a row are this process's, or another one's: as many as any
+        other's, or one more; none where there are fewer things than processes."""
+        rank = self.rank if rank is None else rank
         each, more = divmod(total, self.size)
-        first = self.rank * each + min(self.rank, more)
-        return range(first, first + each + (self.rank < more))
+        first = rank * each + min(rank, more)
+        return range(first, first + each + (rank < more))
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Over all processes."""
         return tensor
 
-    def gather(self, rows_M: Tensor) -> Tensor:
-        """rows_N: those of all processes, in the order of the ranks; equal but for their number."""
+    def gather(self, rows_M: Tensor, total: int) -> Tensor:
+        """rows_N: the `total` rows of which each process has its share."""
         return rows_M
 
     def collect(self, value: T) -> list[T]:
@@ -93,8 +96,8 @@ class ProcessGroup(Alone):
         self._distributed.all_reduce(total)
         return total
 
-    def gather(self, rows_M: Tensor) -> Tensor:
-        counts = self.collect(len(rows_M))
+    def gather(self, rows_M: Tensor, total: int) -> Tensor:
+        counts = [len(self.share(total, rank)) for rank in range(self.size)]
         padded = rows_M.new_zeros(max(counts), *rows_M.shape[1:])  # they must be of one size
         padded[: len(rows_M)] = rows_M
         parts = [torch.empty_like(padded) for _ in counts]
@@ -140,6 +143,7 @@ def join(device: str) -> Alone:
 
     if not distributed.is_initialized():
         on_gpu = device != "cpu" and torch.cuda.is_available()
+        warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1x1 kernels: harmless
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)

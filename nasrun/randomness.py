@@ -56,7 +56,8 @@ class RandomStreams:
         is the one place where they are given theirs.
         """
         seed = int(torch.randint(2**62, (1,), generator=self.torch(name)))
-        with torch.random.fork_rng():
+        gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        with torch.random.fork_rng(devices=gpus):
             torch.manual_seed(seed + rank)
             yield
 

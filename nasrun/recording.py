@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from nasrun.durable import AppendedFile
 from nasrun.genotype import Genotype
+from nasrun.process_group import Alone
 from nasrun.protocols import Evaluation, MixingWeights
 from nasrun.runs import RunFolder, now
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_SHARE_OF_TIME = 0.1
+
+
+def recorder_of(folder: RunFolder, log_name: str, group: Alone) -> RunRecorder:
+    """What the first process of a group records with; the others have one that does nothing."""
+    return RunRecorder(folder, log_name) if group.is_first else cast(RunRecorder, _NoRecorder())
 
 
 class RunRecorder:
@@ -158,3 +164,16 @@ class RunRecorder:
 
         number = len(list((self._folder.path / "tensorboard").glob("*")))
         return EventFile(self._folder.appended, number)
+
+
+class _NoRecorder:
+    """Takes all that a `RunRecorder` takes."""
+
+    def __enter__(self) -> _NoRecorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None

@@ -145,8 +145,9 @@ def run_retrain(
         return {"retrain": None}
     training = Retraining(wiring, genotype, config.retrain)
     spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
-    with session.folder.replacing("model.pt") as path:
-        write_tensors(path, training.model_state())
+    if session.group.is_first:
+        with session.folder.replacing("model.pt") as path:
+            write_tensors(path, training.model_state())
     warnings = [*carried.get("warnings", ()), *spent.guard.said.values()]
     return {"retrain": {**training.result(), "seconds": spent.seconds}, "warnings": warnings}
 

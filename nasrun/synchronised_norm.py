@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nasrun.process_group import Alone
 
@@ -112,6 +113,7 @@ class _BatchNorm(torch.autograd.Function):
         return F.batch_norm(images_BCHW, mean_C, variance_C, weight_C, bias_C, eps=eps)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient_BCHW: Tensor) -> Any:
         """With y the normalised images before weight and bias, and means over the whole batch:
         d images = weight / deviation * (gradient - mean(gradient) - y * mean(gradient * y))."""

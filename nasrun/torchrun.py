@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ def num_local_processes() -> int:
 def place_of_follower() -> Iterator[Path]:
     """A folder in which a process that is not the first writes what nobody will read: so all
     processes do the same, and none but the first has to do with the folder of the run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # by default nothing is tidied up
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         folder = Path(place) / "run"
         folder.mkdir()

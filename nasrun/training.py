@@ -75,7 +75,7 @@ class BatchStream:
         order_N = self._shuffle()
         num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
         rows = self._device.group.share(size)
-        if len(rows) < LEAST_PART:
+        if size // self._device.group.size < LEAST_PART:
             raise UsageError(
                 f"{self._device.group.size} processes cannot share a batch of {size} images: each "
                 f"needs {LEAST_PART}; start fewer with torchrun, or take larger batches"
@@ -281,7 +281,8 @@ def predict(
     load: Load = PREDICTION,
 ) -> LogitsAndLabels:
     """Of every image of a split, in order, without augmentation. Each process of a group predicts
-    its share, and has the logits of all."""
+    its share, and has the logits of all; a network whose logits depend on the other images of a
+    batch is for `device.alone`."""
 
     def logits(raw_BCHW: Tensor, parts: int) -> Tensor:
         images_BCHW = device.images(dataset.normalise(raw_BCHW))
@@ -294,7 +295,8 @@ def predict(
         with device.autocast():
             found.append(device.in_parts(load, len(raw_BCHW), partial(logits, raw_BCHW)))
         labels.append(labels_B.cpu())
-    return group.gather(torch.cat(found)), group.gather(torch.cat(labels))
+    logits_NK = group.gather(torch.cat(found), len(split))
+    return logits_NK, group.gather(torch.cat(labels), len(split))
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nasrun.errors import LostProcess, RunError
+from nasrun.errors import RunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = 2.0
@@ -52,8 +52,8 @@ def in_words() -> Iterator[None]:
         from nasrun import process_group  # torch
         from nasrun.device import is_out_of_memory
 
-        if process_group.is_lost(error):
-            raise LostProcess(
+        if not is_out_of_memory(error) and process_group.is_lost(error):
+            raise RunError(
                 "another process of this run has ended, and so does this one; with any number of "
                 "processes, nasrun resume goes on from the last checkpoint"
             ) from error

@@ -129,7 +129,7 @@ class Jobs:
             ui.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
         with RunFolder(outcome.folder) as run:
             run.require_new()
-            run.require_space(prepared.num_bytes)
+            _require_space(run, prepared)
             _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
             result = supervise(run, prepared)
@@ -190,6 +190,11 @@ def supervise(folder: RunFolder, prepared: Prepared) -> Mapping[str, Any]:
         return result
 
 
+def _require_space(folder: RunFolder, prepared: Prepared) -> None:
+    if prepared.group.is_first:  # the others write next to nothing
+        folder.require_space(prepared.num_bytes)
+
+
 def _require_alike(prepared: Prepared) -> None:
     """Raise a `RunError` unless all processes do the same on the same."""
     from nasrun.process_group import require_same  # torch
@@ -230,11 +235,12 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
                 f"with{_changes(path, prepared.settings)}: put it back as it was, or start a new "
                 "run with nasrun search or retrain"
             )
-        folder.require_space(prepared.num_bytes)
+        _require_space(folder, prepared)
         Source(path, record).warn_of_other_data(prepared.record)
         if record.get("processes", 1) == prepared.group.size:
             _as_many_threads(record.get("threads"))
-        folder.update(status="running", error=None)
+        kept = {key: prepared.record[key] for key in ("processes", "device")}
+        folder.update(status="running", error=None, threads=_num_threads(), **kept)
         return supervise(folder, prepared)
 
 
@@ -249,6 +255,12 @@ def _workplace(path: Path) -> Iterator[RunFolder]:
         with torchrun.place_of_follower() as place, RunFolder(place) as folder:
             shutil.copy(path / RUN_FILE, place)
             yield folder
+
+
+def _num_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _as_many_threads(num_threads: object) -> None:

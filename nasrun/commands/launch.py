@@ -29,7 +29,8 @@ NO_SWEEP = (
 def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     """Raises what a single job raised; a sweep prints its table and exits with 1 when a job failed,
     2 when all failures are the user's mistakes."""
-    if torchrun.num_processes() > 1 and not {"-m", "--multirun"}.isdisjoint(arguments):
+    sweeps_over = any(word in ("-m", "--multirun") or "hydra.mode=" in word for word in arguments)
+    if torchrun.num_processes() > 1 and sweeps_over:
         raise UsageError(NO_SWEEP)
     words, source = replayed(command, arguments)
     line = shlex.join(["nasrun", command, *arguments])

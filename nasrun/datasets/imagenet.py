@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nasrun import torchrun
 from nasrun.datasets.arrays import balanced_rows
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
@@ -82,7 +83,7 @@ def load_imagenet(
         labels_N = np.array([label for _, label in train])
         train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
     if workers is None:
-        workers = len(os.sched_getaffinity(0))
+        workers = max(1, len(os.sched_getaffinity(0)) // torchrun.num_local_processes())
 
     def split(pictures: Pictures) -> PictureSplit:
         files_N = np.array([os.fsencode(file.removeprefix(f"{folder}/")) for file, _ in pictures])

@@ -138,7 +138,8 @@ class SharedWeights:
     def _measure(
         self, one_shot: SupernetScorer, genotype: Genotype
     ) -> tuple[float, dict[str, float]]:
-        """Error and loss on the whole validation half, in the same batches for all genotypes."""
+        """Error and loss on the whole validation half, in the same batches for all genotypes, which
+        processes of a group must not share: the statistics are those of a batch."""
         path = Path.of(self.space, genotype)
         validation = one_shot.validation_stream.split
         network = partial(
@@ -153,7 +154,7 @@ class SharedWeights:
             network,
             self._context.dataset,
             validation,
-            self._context.device,
+            self._context.device.alone,
             batch_size=math.ceil(len(validation) / num_batches),
         )
         one_shot.num_scorings += 1

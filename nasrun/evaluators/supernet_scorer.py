@@ -97,6 +97,7 @@ class SupernetScorer:
             gradient_clip=gradient_clip,
         )
         self._parallel: Module | None = None  # for the updates; made with the first one
+        self._changing = False  # which parameters are updated, from batch to batch
         train, validation = halves(dataset.train, streams.numpy("halves"))
         self.train_stream = BatchStream(
             dataset, train, device, streams.torch("train"), augment=True
@@ -119,6 +120,8 @@ class SupernetScorer:
         if self._parallel is None:
             network = as_module(self.supernet)
             self._parallel = self._device.parallel(network, changing=active is not None)
+            self._changing = active is not None
+        assert self._changing == (active is not None), "paths, or mixtures, from the first epoch on"
         supernet = self._parallel
 
         def batches() -> Iterator[Batch]:
@@ -182,7 +185,7 @@ class SupernetScorer:
             calls = partial(self.supernet, images_BCHW, statistics=statistics)  # are compiled
             return map(calls, on_device)
 
-        return self._scores(logits, len(on_device), batch)
+        return self._scores(logits, len(candidates), batch)
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
         """Like `score`, of single architectures under batch statistics: nothing else is computed,
@@ -194,7 +197,7 @@ class SupernetScorer:
         def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
             return (self.supernet(images_BCHW, **path, statistics="batch") for path in on_device)
 
-        return self._scores(logits, len(on_device), batch)
+        return self._scores(logits, len(genotypes), batch)
 
     def _share(self, candidates: Sequence[object]) -> range:
         """Which of them this process scores."""
@@ -204,7 +207,7 @@ class SupernetScorer:
     def _scores(
         self, logits: Callable[[Tensor], Iterable[Tensor]], num_candidates: int, batch: Batch
     ) -> Scores:
-        """From the logits_BK of each candidate of this process on given images."""
+        """From the logits_BK of this process's candidates on given images."""
         images_BCHW, labels_B = batch
 
         def population(parts: int) -> Tensor:
@@ -221,14 +224,15 @@ class SupernetScorer:
         device, group = self._device, self._device.group
         figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
         losses = [torch.empty(0, len(labels_B), device=device.torch)]
-        if num_candidates > 0:  # of this process, which may have none
+        if group.share(num_candidates):  # else there are more processes than candidates
             for logits_BK in device.in_parts(SCORING, len(images_BCHW), population):
                 each_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
                 loss = functional.cross_entropy(logits_BK, labels_B)
                 accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
                 losses.append(each_B[None])
                 figures.append(torch.stack([loss.double(), accuracy])[None])
-        figures_N2, losses_NB = group.gather(torch.cat(figures)), group.gather(torch.cat(losses))
+        figures_N2 = group.gather(torch.cat(figures), num_candidates)
+        losses_NB = group.gather(torch.cat(losses), num_candidates)
         self.num_scorings += len(losses_NB)
         figures_3N = torch.stack([*figures_N2.T, comparison_noise(losses_NB)])
         loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
