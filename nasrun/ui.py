@@ -270,8 +270,8 @@ class Bar:
 
 
 class Board:
-    """The progress of several pieces of work: on a terminal a live table with a bar in each row, and
-    a line below it."""
+    """The progress of several pieces of work, on a terminal: a live table with a bar in each row,
+    and a line below it."""
 
     def __init__(self) -> None:
         self._live: Any = None

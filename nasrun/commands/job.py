@@ -141,7 +141,7 @@ class Jobs:
 
     def _begun(self, outcome: Outcome) -> Job | None:
         """The job of our sweep that has begun in this folder: it was interrupted, or a cluster has
-        killed it and put it back into the queue. A run that is none of ours is never gone on with."""
+        killed it and put it back into the queue. The run of another sweep is never taken over."""
         for job in self.sweep.jobs if self.sweep is not None else ():
             if job.number == outcome.number:
                 record = job.record()

@@ -1,4 +1,4 @@
-"""What the sweeper adds to Hydra's launchers: whether they can be used, shares of a machine, an end.
+"""What the sweeper adds to Hydra's launchers: can they be used, who gets what, and an end.
 
 A launcher of Hydra starts jobs and waits for them. It has no word for stopping them, and where one
 has died it does not wait for the others; so what it starts is noted here.
@@ -45,8 +45,8 @@ def require_usable(launcher: str, config: DictConfig) -> None:
         raise UsageError(not_installed(launcher))
     if launcher == "submitit_slurm" and shutil.which("srun") is None:
         raise UsageError(
-            "hydra/launcher=submitit_slurm needs a machine of a SLURM cluster, and there is no srun "
-            "here: hydra/launcher=submitit_local tries the same with processes of this machine"
+            "hydra/launcher=submitit_slurm needs a machine of a SLURM cluster, and here is no srun: "
+            "hydra/launcher=submitit_local tries the same with processes of this machine"
         )
 
 

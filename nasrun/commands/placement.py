@@ -90,7 +90,7 @@ class OneProcessEach:
 
 def _import_what_jobs_need() -> None:
     """Seconds that not every fork shall spend."""
-    import sklearn.model_selection
+    import sklearn.model_selection  # noqa: F401
     import torch.utils.tensorboard.summary  # noqa: F401
 
     import nasrun.drawing

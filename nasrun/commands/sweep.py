@@ -1,8 +1,8 @@
 """The sweeper: the combinations of Hydra's basic one, in a sweep that survives.
 
-Jobs run one after the other in this process, or several at once, with another launcher. The sweeper
-writes `sweep.json` before the first job, goes on after a job that failed, skips what is done when it
-is resumed, and composes up front only jobs that can differ in whether they compose.
+Jobs run one after the other in this process, or at once, with other launchers. The sweeper writes
+`sweep.json` before the first job, goes on after a job that failed, skips what is done when it is
+resumed, and composes up front only jobs that can differ in whether they compose.
 """
 
 from __future__ import annotations

@@ -114,8 +114,8 @@ class Watch:
         return f"ETA {ui.duration(pace * (progress.total - progress.step))}"
 
     def _foot(self, progress: dict[int, Progress | None]) -> str:
-        """All jobs in a line. How long they take is known from those that are done, and from how far
-        others are."""
+        """All jobs in a line. How long they take is known from those that are done, and from how
+        far others are."""
         number = len(self._states)
         shares = [one.share or 0.0 for one in progress.values() if one is not None]
         worked = sum(self._ended.values()) + sum(shares)
