@@ -128,10 +128,11 @@ COMMANDS = {
     ),
     "resume": CommandHelp(
         "go on with an interrupted run or sweep",
-        "nasrun resume FOLDER",
+        "nasrun resume FOLDER [hydra/launcher=...]",
         (
             ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
             ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
+            ("nasrun resume outputs/sweeps/... hydra/launcher=joblib", "its jobs at once"),
         ),
         "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
         "that were interrupted go on, those that failed or never began are run, and those that "

@@ -45,8 +45,8 @@ def require_usable(launcher: str, config: DictConfig) -> None:
         raise UsageError(not_installed(launcher))
     if launcher == "submitit_slurm" and shutil.which("srun") is None:
         raise UsageError(
-            "hydra/launcher=submitit_slurm needs a machine of a SLURM cluster, and here is no srun: "
-            "hydra/launcher=submitit_local tries the same with processes of this machine"
+            "hydra/launcher=submitit_slurm needs a machine of a SLURM cluster, which has srun: "
+            "hydra/launcher=submitit_local does the same with processes of this machine"
         )
 
 
