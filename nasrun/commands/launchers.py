@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,7 +123,8 @@ class Engine:
         if self._name.startswith("submitit"):
             from submitit import AutoExecutor
 
-            with _heard(AutoExecutor, "map_array", self._started.extend):
+            local = self._name == "submitit_local"
+            with _heard(AutoExecutor, "map_array", self._started.extend, hushed=local):
                 yield
         elif self._name == "ray":
             from hydra_plugins.hydra_ray_launcher import _core
@@ -150,13 +151,16 @@ class Numbers(int):
 
 
 @contextmanager
-def _heard(owner: Any, name: str, note: Callable[[Any], None]) -> Iterator[None]:
+def _heard(
+    owner: Any, name: str, note: Callable[[Any], None], *, hushed: bool = False
+) -> Iterator[None]:
     """Within the context `note` hears what the function returns, which its caller keeps to
-    itself."""
+    itself. The processes that a `hushed` one starts do not show their tracebacks."""
     original = getattr(owner, name)
 
     def call(*arguments: Any, **keywords: Any) -> Any:
-        returned = original(*arguments, **keywords)
+        with _no_errors_shown() if hushed else nullcontext():
+            returned = original(*arguments, **keywords)
         note(returned)
         return returned
 
@@ -165,6 +169,19 @@ def _heard(owner: Any, name: str, note: Callable[[Any], None]) -> Iterator[None]
         yield
     finally:
         setattr(owner, name, original)
+
+
+@contextmanager
+def _no_errors_shown() -> Iterator[None]:
+    """For those that submitit starts to watch over a job: Ctrl-C reaches them, too."""
+    shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(nowhere)
 
 
 @contextmanager
