@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hydra.core.plugins import Plugins
 
+from nasrun.checkpoint import Checkpoint
 from nasrun.cli import main
 from nasrun.commands import launchers, placement
 from nasrun.commands.launchers import Numbers, at_once, visible_gpus
@@ -187,6 +188,25 @@ def test_a_job_ends_with_the_process_that_started_it() -> None:
     assert select.select([reader], [], [], 10)[0]
     assert os.read(reader, 9) == b""
     os.close(reader)
+
+
+def test_a_job_that_a_cluster_puts_back_is_gone_on_with(monkeypatch, capsys) -> None:
+    """submitit leaves the process by `SystemExit`, and calls the job again with the same folder."""
+    original = Checkpoint.save
+
+    def save(self: Checkpoint, *arguments: Any, **keywords: Any) -> None:
+        original(self, *arguments, **keywords)
+        if self._folder.path.name == "1":
+            raise SystemExit(144)
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    words = ["population.size=2", "strategy.num_starts=1", "floor=false", "seed=0,1"]
+    assert stopped("search", "-m", *QUICK, *words, "hydra.sweep.dir=s") == 144
+    assert json.loads(Path("s/1/run.json").read_text())["status"] == "interrupted"
+    monkeypatch.setattr(Checkpoint, "save", original)
+    main(["resume", "s"])
+    assert "job 1 goes on: " in capsys.readouterr().out
+    assert json.loads(Path("s/1/run.json").read_text())["status"] == "done"
 
 
 # ---------------------------------------------------------------------------- the view
