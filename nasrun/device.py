@@ -7,6 +7,7 @@ float32 and channels_last.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -147,7 +148,9 @@ class Device:
 
     def describe(self) -> str:
         if self.torch.type == "cuda":
-            return f"{self.torch} ({torch.cuda.get_device_name(self.torch)})"
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # of a job of a sweep: one of several
+            which = f", GPU {visible}" if visible else ""
+            return f"{self.torch} ({torch.cuda.get_device_name(self.torch)}{which})"
         return f"{self.torch} ({torch.get_num_threads()} threads)"
 
 

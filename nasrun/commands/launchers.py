@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -78,6 +79,11 @@ class Engine:
             with _changing(config):  # what the cluster has is not ours to say
                 for key in ("num_cpus", "num_gpus", "object_store_memory"):
                     config.hydra.launcher.ray.init[key] = None
+        if self._name.startswith("submitit") and jobs.resumed is not None:
+            with _changing(
+                config
+            ):  # submitit unpickles answers: no names that a stranger could know
+                config.hydra.launcher.submitit_folder = f"{home}/.submitit-{token_hex(8)}/%j"
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(cast(ConfigLoader, composer), context.callbacks),
             task_function=task,

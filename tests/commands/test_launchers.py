@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.plugins import Plugins
 
 from nasrun.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ from nasrun.commands import launchers, placement
 from nasrun.commands.launchers import Numbers, at_once, visible_gpus
 from nasrun.commands.placement import OneProcessEach
 from nasrun.commands.watch import Progress, Watch, progress_of
+from nasrun.device import Device
 from nasrun.hydra_errors import EXTRAS
 from nasrun.sweeps import Job
 
@@ -144,6 +146,15 @@ def test_a_job_that_names_its_device_sees_all_gpus(tmp_path) -> None:
     config: Any = SimpleNamespace(device="cuda:1")
     with one._gpu(config, 0) as gpu:
         assert gpu is None
+
+
+def test_the_record_names_the_gpu(monkeypatch) -> None:
+    device = Device("cpu", "auto", False)
+    assert device.describe() == f"cpu ({torch.get_num_threads()} threads)"
+    device.torch = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A100")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert device.describe() == "cuda (A100, GPU 3)"
 
 
 # ---------------------------------------------------------------------------- processes
