@@ -202,7 +202,7 @@ def _changing(config: DictConfig) -> Iterator[None]:
 def _share_this_machine(config: DictConfig, jobs: Jobs, home: Path, num_jobs: int) -> TaskFunction:
     """Decide how many jobs run at once, and what each of them gets."""
     gpus = () if config.device == "cpu" else visible_gpus()
-    most = at_once(int(config.hydra.launcher.n_jobs), len(gpus) or num_cores())
+    most = at_once(config.hydra.launcher.n_jobs, len(gpus) or num_cores())
     at_a_time = max(1, min(most, num_jobs))
     with _changing(config):
         config.hydra.launcher.n_jobs = at_a_time
@@ -212,8 +212,12 @@ def _share_this_machine(config: DictConfig, jobs: Jobs, home: Path, num_jobs: in
     return OneProcessEach(jobs, home / SLOTS, at_a_time, gpus)
 
 
-def at_once(wanted: int, places: int) -> int:
+def at_once(wanted: int | None, places: int) -> int:
     """How many jobs run at once. As in joblib, -1 takes all places, and -2 all but one."""
+    if not wanted:
+        raise UsageError(
+            f"hydra.launcher.n_jobs={wanted}: type how many jobs run at once, or leave it out"
+        )
     return wanted if wanted > 0 else max(1, places + 1 + wanted)
 
 

@@ -95,6 +95,8 @@ def test_jobs_with_gaps_keep_their_numbers() -> None:
 )
 def test_how_many_jobs_run_at_once(wanted: int, places: int, expected: int) -> None:
     assert at_once(wanted, places) == expected
+    with pytest.raises(launchers.UsageError, match="n_jobs=0: type how many jobs"):
+        at_once(0, places)
 
 
 @pytest.mark.parametrize(
