@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,13 +23,12 @@ from omegaconf import DictConfig, open_dict, read_write
 from nasrun.commands.composing import Composer
 from nasrun.commands.job import Jobs
 from nasrun.commands.placement import OneProcessEach
+from nasrun.commands.shares import at_once, num_cores, share_cores, visible_gpus
 from nasrun.errors import UsageError
 from nasrun.hydra_errors import EXTRAS, not_installed
 from nasrun.sweeps import Job
 
 SLOTS = ".slots"  # in the folder of a sweep, while it runs
-DRIVERS = ("nvidia[0-9]*", "kfd", "dxg")  # what GPUs are called in /dev
-COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
 
 
 def require_usable(launcher: str, config: DictConfig) -> None:
@@ -80,9 +77,8 @@ class Engine:
                 for key in ("num_cpus", "num_gpus", "object_store_memory"):
                     config.hydra.launcher.ray.init[key] = None
         if self._name.startswith("submitit") and jobs.resumed is not None:
-            with _changing(
-                config
-            ):  # submitit unpickles answers: no names that a stranger could know
+            # submitit unpickles the answers of jobs: no stranger shall know where it looks for them
+            with _changing(config):
                 config.hydra.launcher.submitit_folder = f"{home}/.submitit-{token_hex(8)}/%j"
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=HydraContext(cast(ConfigLoader, composer), context.callbacks),
@@ -210,37 +206,3 @@ def _share_this_machine(config: DictConfig, jobs: Jobs, home: Path, num_jobs: in
     if at_a_time == 1:  # joblib stays in this process
         return jobs
     return OneProcessEach(jobs, home / SLOTS, at_a_time, gpus)
-
-
-def at_once(wanted: int | None, places: int) -> int:
-    """How many jobs run at once. As in joblib, -1 takes all places, and -2 all but one."""
-    if not wanted:
-        raise UsageError(
-            f"hydra.launcher.n_jobs={wanted}: type how many jobs run at once, or leave it out"
-        )
-    return wanted if wanted > 0 else max(1, places + 1 + wanted)
-
-
-def num_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def share_cores(num_workers: int) -> None:
-    """Threads for the processes that are started from now on; a number that the user has set in
-    OMP_NUM_THREADS stays. -1 is a worker for each core."""
-    workers = num_cores() if num_workers < 1 else num_workers
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // workers)))
-
-
-def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them. Only torch can tell, and is
-    asked in a process of its own, where there is a driver at all."""
-    if not any(next(Path("/dev").glob(pattern), None) for pattern in DRIVERS):
-        return ()
-    command = [sys.executable, "-c", COUNT_GPUS]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    count = int(answer) if answer.isdecimal() else 0
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = named.split(",") if named else map(str, range(count))
-    return tuple(names)[:count]

@@ -20,11 +20,13 @@ from hydra.core.plugins import Plugins
 
 from nasrun.checkpoint import Checkpoint
 from nasrun.cli import main
-from nasrun.commands import launchers, placement
-from nasrun.commands.launchers import Numbers, at_once, visible_gpus
+from nasrun.commands import launchers, placement, shares
+from nasrun.commands.launchers import Numbers
 from nasrun.commands.placement import OneProcessEach
+from nasrun.commands.shares import at_once, visible_gpus
 from nasrun.commands.watch import Progress, Watch, progress_of
 from nasrun.device import Device
+from nasrun.errors import UsageError
 from nasrun.hydra_errors import EXTRAS
 from nasrun.sweeps import Job
 
@@ -67,9 +69,9 @@ def test_slurm_without_slurm_and_unknown_launchers_say_what_to_type(monkeypatch,
     target = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
     monkeypatch.setattr(Plugins.instance(), "class_name_to_class", {target: object})
     config: Any = SimpleNamespace(hydra=SimpleNamespace(launcher=SimpleNamespace(_target_=target)))
-    with pytest.raises(launchers.UsageError, match="which has srun: hydra/launcher=submitit_local"):
+    with pytest.raises(UsageError, match="which has srun: hydra/launcher=submitit_local"):
         launchers.require_usable("submitit_slurm", config)
-    with pytest.raises(launchers.UsageError, match="type one of hydra/launcher=joblib, "):
+    with pytest.raises(UsageError, match="type one of hydra/launcher=joblib, "):
         launchers.require_usable("rq", config)
 
 
@@ -95,7 +97,7 @@ def test_jobs_with_gaps_keep_their_numbers() -> None:
 )
 def test_how_many_jobs_run_at_once(wanted: int, places: int, expected: int) -> None:
     assert at_once(wanted, places) == expected
-    with pytest.raises(launchers.UsageError, match="n_jobs=0: type how many jobs"):
+    with pytest.raises(UsageError, match="n_jobs=0: type how many jobs"):
         at_once(0, places)
 
 
@@ -109,14 +111,14 @@ def test_how_many_jobs_run_at_once(wanted: int, places: int, expected: int) -> N
 def test_gpus_are_named_as_jobs_will_know_them(
     answer: str, visible: str | None, expected: tuple[str, ...], monkeypatch
 ) -> None:
-    monkeypatch.setattr(launchers, "DRIVERS", ("null",))  # /dev/null is there
+    monkeypatch.setattr(shares, "DRIVERS", ("null",))  # /dev/null is there
     said = SimpleNamespace(stdout=answer)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: said)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert visible_gpus() == expected
-    monkeypatch.setattr(launchers, "DRIVERS", ("no-such-driver*",))
+    monkeypatch.setattr(shares, "DRIVERS", ("no-such-driver*",))
     assert visible_gpus() == ()
 
 
