@@ -1,5 +1,5 @@
 """Sweeps in other processes, started as a person starts them: the same results whoever runs the
-jobs, one killed, put back into the queue, interrupted. Half a minute each, and so marked slow."""
+jobs, one killed, put back into the queue, interrupted. A minute or two each, and so marked slow."""
 
 from __future__ import annotations
 
