@@ -8,13 +8,16 @@ Hydra's `instantiate` is not used: it follows interpolations and calls whatever 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import re
+import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from nasrun.errors import UsageError, brief, closest, raise_together
@@ -183,3 +186,13 @@ def _describe(hint: Any) -> str:
     if origin is Callable:
         return "an option of the group of that name"
     return names.get(hint) or ("a list" if origin else str(hint))
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Import modules that a fork of this process has imported; it only saves time."""
+    for name in names:
+        if name not in sys.modules:
+            # aliases of all kinds stand among them
+            with contextlib.suppress(Exception), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(name)

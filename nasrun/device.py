@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -180,7 +181,9 @@ class Device:
 
     def describe(self) -> str:
         if self.torch.type == "cuda":
-            return f"{self.torch} ({torch.cuda.get_device_name(self.torch)})"
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # of a job of a sweep: one of several
+            which = f", GPU {visible}" if visible else ""
+            return f"{self.torch} ({torch.cuda.get_device_name(self.torch)}{which})"
         return f"{self.torch} ({torch.get_num_threads()} threads)"
 
 

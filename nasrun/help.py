@@ -53,6 +53,7 @@ COMMANDS = {
             ("nasrun search budget=smoke retrain=none", "each phase once"),
             ("nasrun search dataset=cifar10 dataset.download=true space=nasbench201", ""),
             ("nasrun search -m seed=0,1,2 fitness.zeta=0.4,1.0", "six runs and a table"),
+            ("nasrun search -m seed=0,1,2 hydra/launcher=joblib", "at once: list launchers"),
             ("nasrun search --from outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun search --cfg job", "what would run"),
         ),
@@ -128,10 +129,11 @@ COMMANDS = {
     ),
     "resume": CommandHelp(
         "go on with an interrupted run or sweep",
-        "nasrun resume FOLDER",
+        "nasrun resume FOLDER [hydra/launcher=...]",
         (
             ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
             ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
+            ("nasrun resume outputs/sweeps/... hydra/launcher=joblib", "its jobs at once"),
         ),
         "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
         "that were interrupted go on, those that failed or never began are run, and those that "

@@ -40,7 +40,12 @@ USER_MISTAKES = (
     yaml.YAMLError,
 )
 BARE = (ValueError, TypeError, OverflowError)  # what escapes Hydra and OmegaConf as it is
-EXTRAS = {"joblib": "parallel"}  # launchers, and what installs them
+EXTRAS = {  # launchers, and what installs them
+    "joblib": "parallel",
+    "submitit_slurm": "slurm",
+    "submitit_local": "slurm",
+    "ray": "ray",
+}
 TYPES = {
     "Float": "a number",
     "Integer": "a whole number",
@@ -94,12 +99,20 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     return _first_lines(text or str(cause))
 
 
+def not_installed(launcher: str) -> str:
+    """What to type for a launcher of `EXTRAS`."""
+    install, extra = "python -m pip install", EXTRAS[launcher]
+    return (
+        f"hydra/launcher={launcher} is not installed: type {install} 'nasrun[{extra}]', or "
+        f"{install} -e '.[{extra}]' in a copy of the repository"
+    )
+
+
 def _missing_config(error: MissingConfigException) -> str:
     name = error.missing_cfg_file or ""
     group, _, option = name.rpartition("/")
     if group == "hydra/launcher" and option in EXTRAS:
-        command = f"python -m pip install 'nasrun[{EXTRAS[option]}]'"
-        return f"hydra/launcher={option} is not installed: type {command}"
+        return not_installed(option)
     if error.options is not None:
         return f"{group}={option} does not exist; {closest(option, error.options)}"
     return _first_lines(str(error).partition("Config search path:")[0])

@@ -150,10 +150,7 @@ def _inside(home: Path, name: str) -> Path:
 def show(home: Path, jobs: Sequence[Job]) -> None:
     """The table at the end: a row per job with the settings in which they differ; then why some
     failed, and what to type next."""
-    settings = [
-        dict(override.lstrip("+").partition("=")[::2] for override in job.overrides) for job in jobs
-    ]
-    keys = [key for key in settings[0] if len({item.get(key) for item in settings}) > 1]
+    settings, keys = _settings(jobs)
     records = [job.record() for job in jobs]
     statuses = [str(record.get("status", "not run")) for record in records]
     rows = [
@@ -170,6 +167,20 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
     if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
         ui.say(f"next  nasrun resume {home}")
     ui.say(f"next  nasrun report {home}\n      tensorboard --logdir {home}")
+
+
+def differing(jobs: Sequence[Job]) -> list[str]:
+    """The settings of each job, as they were typed, that are not those of all."""
+    settings, keys = _settings(jobs)
+    return [" ".join(f"{key}={item[key]}" for key in keys if key in item) for item in settings]
+
+
+def _settings(jobs: Sequence[Job]) -> tuple[list[dict[str, str]], list[str]]:
+    """Those of each job, and the keys in which they differ."""
+    settings = [
+        dict(override.lstrip("+").partition("=")[::2] for override in job.overrides) for job in jobs
+    ]
+    return settings, [key for key in settings[0] if len({item.get(key) for item in settings}) > 1]
 
 
 def _figures(result: Mapping[str, Any]) -> list[str]:

@@ -200,7 +200,7 @@ class Display:
         if self._total is None or number >= self._total:
             return ""
         seconds = (time.monotonic() - self._started) / (number - self._first)
-        return f"  ETA {_duration(seconds * (self._total - number))}"
+        return f"  ETA {duration(seconds * (self._total - number))}"
 
 
 def _format(figures: Mapping[str, float]) -> str:
@@ -210,7 +210,11 @@ def _format(figures: Mapping[str, float]) -> str:
     return "  ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """
+    >>> duration(75), duration(3675)
+    ('1:15', '1:01:15')
+    """
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
@@ -236,7 +240,7 @@ class Bar:
             self._draw(done, total)
         elif now - self._said > self.SECONDS_BETWEEN_LINES and 0 < done < total:
             self._said = now
-            eta = _duration((now - self._started) / done * (total - done))
+            eta = duration((now - self._started) / done * (total - done))
             complain(f"{self._title} {done / total:.0%}  ETA {eta}")
         if done >= total:
             self.close()
@@ -263,6 +267,51 @@ class Bar:
             self._bar.add_task("", total=total)
             self._bar.start()
         self._bar.update(0, completed=done, total=total)
+
+
+class Board:
+    """The progress of several pieces of work, on a terminal: a live table with a bar in each row,
+    and a line below it."""
+
+    def __init__(self) -> None:
+        self._live: Any = None
+
+    @property
+    def is_live(self) -> bool:
+        return console().is_terminal
+
+    def draw(self, rows: Sequence[tuple[str, str, str, float | None, str]], foot: str) -> None:
+        """Each row is a name, a gloss, what is done, how much of it (in [0, 1]), and the rest; rows
+        that the terminal has no room for are counted."""
+        from rich.console import Group
+        from rich.live import Live
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        if self._live is None:
+            self._live = Live(
+                console=console(),
+                auto_refresh=False,
+                transient=True,
+                redirect_stderr=sys.stderr.isatty(),
+            )
+            self._live.start()
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for style in ("bold", "cyan", "", "", ""):
+            grid.add_column(style=style, no_wrap=True, overflow="ellipsis")
+        room = max(1, console().height - 4)
+        for name, gloss, what, share, rest in rows[:room]:
+            bar = ProgressBar(1.0, share, width=20) if share is not None else ""
+            grid.add_row(*(Text(printable(text)) for text in (name, gloss, what)), bar, Text(rest))
+        if len(rows) > room:
+            foot = f"and {len(rows) - room} more; {foot}"
+        self._live.update(Group(grid, Text(printable(foot))), refresh=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
 def tracked(items: Iterable[Item], total: int, progress: Callable[..., None]) -> Iterator[Item]:

@@ -8,6 +8,7 @@ where runs are written and what is swept, and nothing else of Hydra. What the us
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,10 @@ def guarded() -> Iterator[None]:
 
     def load(self: ConfigLoaderImpl, default: ResultDefault, repo: Any) -> ConfigResult:
         _require_inside(default.config_path or "")
-        result = original(self, default, repo)
+        with warnings.catch_warnings():
+            # our launchers extend those of the same name that plug-ins bring, as we want it
+            warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against")
+            result = original(self, default, repo)
         require_modest(result)
         return result
 

@@ -17,7 +17,8 @@ PATIENCE_S = 2.0
 def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, with which a scheduler ends a job, and SIGHUP, with which a terminal is closed, are
     handled like Ctrl-C. An impatient second one leaves in peace what the first one does. One that
-    is ignored already (nohup) stays so."""
+    is ignored already (nohup) stays so, and so does one that submitit handles: SIGTERM comes before
+    the signal by which it puts a job back into the queue."""
     last = float("-inf")
 
     def interrupt(*_: object) -> None:
@@ -26,7 +27,7 @@ def terminated_as_interrupted() -> Iterator[None]:
             last = time.monotonic()
             raise KeyboardInterrupt
 
-    handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handled = [number for number in SIGNALS if not _is_taken(signal.getsignal(number))]
     previous = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
@@ -36,6 +37,11 @@ def terminated_as_interrupted() -> Iterator[None]:
                 signal.signal(number, signal.SIG_IGN)
             elif signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, handler)
+
+
+def _is_taken(handler: object) -> bool:
+    module = getattr(handler, "__module__", None) or ""
+    return handler == signal.SIG_IGN or module.startswith("submitit.")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +26,7 @@ from nasrun.commands.replay import Source, is_setting, load_config
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.runs import RUN_FILE, RunFolder, now, read_json
 from nasrun.summary import summary
-from nasrun.sweeps import Sweep
+from nasrun.sweeps import Job, Sweep
 
 if TYPE_CHECKING:
     from nasrun.process_group import Alone
@@ -93,6 +94,7 @@ class Jobs:
         self.arguments = arguments
         self.resumed = resumed
         self.sweep: Sweep | None = None  # the one that has begun
+        self.at_once = False  # its jobs run elsewhere, and others tell how they do
         self.outcomes: list[Outcome] = []
         self._source = source
 
@@ -106,7 +108,11 @@ class Jobs:
         try:
             self._require_its_folder(outcome)
             with in_words():
-                outcome.result = self._run(config, settings, outcome, swept)
+                begun = self._begun(outcome)
+                if begun is None:
+                    outcome.result = self._run(config, settings, outcome, swept)
+                else:
+                    outcome.result = self._go_on(begun)
         except Exception as error:
             outcome.error = error
             if swept:
@@ -121,11 +127,11 @@ class Jobs:
     ) -> Mapping[str, Any]:
         raise_together(self._unread(config, outcome))
         # the progress of jobs that run at once would mingle
-        quiet = settings.runtime.choices["hydra/launcher"] != "basic"
+        quiet = self.at_once or settings.runtime.choices["hydra/launcher"] != "basic"
         prepared = self.prepare(config, outcome.overrides, quiet=quiet)
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
-        if swept:
+        if swept and not self.at_once:
             ui.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
         with RunFolder(outcome.folder) as run:
             run.require_new()
@@ -133,11 +139,28 @@ class Jobs:
             _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
             result = supervise(run, prepared)
-        if swept:
-            ui.say(f"job {outcome.number} is done")
-        else:
+        if not swept:
             ui.say(summary(_short(outcome.folder), result))
+        elif not self.at_once:
+            ui.say(f"job {outcome.number} is done")
         return result
+
+    def _begun(self, outcome: Outcome) -> Job | None:
+        """The job of our sweep that has begun in this folder: it was interrupted, or a cluster has
+        killed it and put it back into the queue. The run of another sweep is never taken over."""
+        for job in self.sweep.jobs if self.sweep is not None else ():
+            if job.number == outcome.number:
+                record = job.record()
+                ours = record.get("overrides") == list(outcome.overrides)
+                return job if "signature" in record and ours else None
+        return None
+
+    def _go_on(self, job: Job) -> Mapping[str, Any]:
+        if job.record().get("status") == "done":  # as it was put back into the queue
+            return job.result()
+        if not self.at_once:
+            ui.say(f"job {job.number} goes on: {' '.join(job.overrides)}")
+        return go_on(job.folder, partial(self.prepare, quiet=self.at_once))
 
     def _unread(self, config: DictConfig, outcome: Outcome) -> Iterator[str]:
         """What was typed and has no effect. What an earlier run has set for another strategy need
@@ -156,7 +179,8 @@ class Jobs:
 
     def give_up(self, outcome: Outcome, error: Exception) -> None:
         """Say that a job of a sweep failed, and say why in its own folder."""
-        ui.complain(f"job {outcome.number} failed: {error}")
+        if not self.at_once:
+            ui.complain(f"job {outcome.number} failed: {error}")
         if not isinstance(error, UsageError | RunError):
             traceback.print_exception(error)
         # in use: the record is that of another process; or the disk is full
@@ -179,9 +203,11 @@ def supervise(folder: RunFolder, prepared: Prepared) -> Mapping[str, Any]:
                 _require_alike(prepared)
                 result = prepared.run(folder)
             folder.update(status="done", finished=now())
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as stop:
             with suppress(UsageError, RunError):  # unmarked it is gone on with as well
                 folder.update(status="interrupted", finished=now())
+            if isinstance(stop, SystemExit):  # of submitit, which puts the job back into the queue
+                raise
             message = f"interrupted; `nasrun resume {_short(folder.path)}` goes on"
             raise KeyboardInterrupt(message) from None
         except BaseException as error:

@@ -24,6 +24,7 @@ NO_SWEEP = (
     "torchrun shares one run out over its processes, and this is a sweep: leave torchrun out and "
     "choose a hydra/launcher, or start the runs one by one"
 )
+LAUNCHER = ("hydra/launcher=", "hydra.launcher.")  # words that may be typed to resume a sweep
 
 
 def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
@@ -37,8 +38,9 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     _run(Jobs(command, prepare, line, words, source, None))
 
 
-def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
-    """Run the jobs of a recorded sweep that are not done, and end as `launch` does."""
+def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = ()) -> None:
+    """Run the jobs of a recorded sweep that are not done, and end as `launch` does. `launcher` are
+    the words that choose one."""
     if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
     if torchrun.num_processes() > 1:
@@ -50,7 +52,7 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare) -> None:
             f"the sweep {sweep.home} was started with {configs[0]}, which its record alone cannot "
             f"vouch for: go on with its jobs one by one, nasrun resume {sweep.home}/<job>"
         )
-    words.append(f"hydra.sweep.dir={in_quotes(str(sweep.home))}")
+    words += [f"hydra.sweep.dir={in_quotes(str(sweep.home))}", *launcher]
     _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep))
 
 
@@ -95,7 +97,9 @@ def _run(jobs: Jobs) -> None:
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise
-        message = f"interrupted; `nasrun resume {jobs.sweep.home}` goes on"
+        launcher = [word for word in jobs.arguments if word.startswith(LAUNCHER)]
+        command = shlex.join(["nasrun", "resume", str(jobs.sweep.home), *launcher])
+        message = f"interrupted; `{command}` goes on"
         raise KeyboardInterrupt(message) from None
     finally:
         _show_sweep(jobs)

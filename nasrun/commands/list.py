@@ -11,6 +11,7 @@ from nasrun.help import argument_parser
 from nasrun.published import published_cells
 
 GENOTYPE = "genotype"  # of `nasrun retrain` and `nasrun show`
+LAUNCHER = "hydra/launcher"  # of sweeps
 
 
 def main(arguments: list[str]) -> None:
@@ -20,12 +21,13 @@ def main(arguments: list[str]) -> None:
     root = conf_files.conf_dir()
     kinds = [*conf_files.groups(root), GENOTYPE]
     wanted = parser.parse_args(arguments).kind
-    shown = kinds if wanted is None else (_kind(wanted, kinds),)
+    shown = kinds if wanted is None else (_kind(wanted, [*kinds, LAUNCHER]),)
     ui.listing({f"{kind}=...": _rows(kind, root) for kind in shown})
 
 
 def _kind(word: str, kinds: Sequence[str]) -> str:
     names = {name: kind for kind in kinds for name in (kind, plural(kind))}
+    names["launchers"] = LAUNCHER
     if word not in names:
         raise UsageError(f"there is no kind '{word}': {closest(word, map(plural, kinds))}")
     return names[word]

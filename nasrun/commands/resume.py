@@ -1,4 +1,7 @@
-"""`nasrun resume <run or sweep folder>`: go on where it stopped."""
+"""`nasrun resume <run or sweep folder>`: go on where it stopped.
+
+What a sweep's record says of Hydra is not trusted, so its launcher is typed again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 from nasrun import ui
 from nasrun.commands import retrain, search
 from nasrun.commands.job import go_on
-from nasrun.commands.launch import go_on_with_sweep
+from nasrun.commands.launch import LAUNCHER, go_on_with_sweep
 from nasrun.errors import UsageError
 from nasrun.runs import RUN_FILE, read_json
 from nasrun.summary import summary
@@ -18,14 +21,18 @@ PREPARE = {"search": search.prepare, "retrain": retrain.prepare}
 
 
 def main(arguments: Sequence[str]) -> None:
-    if len(arguments) != 1:
+    folders = [word for word in arguments if not word.startswith(LAUNCHER)]
+    launcher = [word for word in arguments if word.startswith(LAUNCHER)]
+    if len(folders) != 1:
         raise UsageError("resume takes one run or sweep folder: nasrun resume outputs/...")
-    path = Path(arguments[0])
+    path = Path(folders[0])
     if (path / SWEEP_FILE).is_file():
         sweep = read_sweep(path)
         if sweep.kind not in PREPARE:
             raise UsageError(f"{path / SWEEP_FILE} is not the record of a sweep")
-        go_on_with_sweep(sweep, PREPARE[sweep.kind])
+        go_on_with_sweep(sweep, PREPARE[sweep.kind], launcher)
+    elif launcher:
+        raise UsageError(f"{launcher[0]} is for a sweep, and {path} is none: leave it out")
     elif (path / RUN_FILE).is_file():
         _resume_run(path)
     else:

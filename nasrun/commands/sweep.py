@@ -1,23 +1,23 @@
 """The sweeper: the combinations of Hydra's basic one, in a sweep that survives.
 
-Jobs run one after the other in this process, or several at once with `hydra/launcher=joblib`. The
-sweeper writes `sweep.json` before the first job, goes on after a job that failed, skips what is
-done when it is resumed, and composes up front only jobs that can differ in whether they compose.
+Jobs run one after the other in this process, or at once, with other launchers. The sweeper writes
+`sweep.json` before the first job, goes on after a job that failed, skips what is done when it is
+resumed, and composes up front only jobs that can differ in whether they compose.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
+import shutil
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper as Plugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -25,18 +25,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from nasrun import ui
 from nasrun.commands.composing import Composer
 from nasrun.commands.interruption import terminated_as_interrupted
-from nasrun.commands.job import Jobs, Outcome, go_on
+from nasrun.commands.job import Jobs, Outcome
+from nasrun.commands.launchers import SLOTS, Engine, require_usable
+from nasrun.commands.watch import Watch
 from nasrun.config import OnError
 from nasrun.errors import RunError, UsageError
 from nasrun.hydra_errors import sentence
 from nasrun.hydra_flags import in_quotes
-from nasrun.runs import RUN_FILE, RunFolder
+from nasrun.runs import RUN_FILE, RunFolder, now
 from nasrun.sweeps import Job, Sweep
 
 NUMBERED = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user changed it
-
-
-LAUNCHERS = ("basic", "joblib")
+PATIENCE_S = 5.0  # for jobs that were told to stop
 
 
 class Sweeper(Plugin):
@@ -54,25 +54,15 @@ class Sweeper(Plugin):
     ) -> None:
         assert isinstance(task_function, Jobs)
         chosen = config.hydra.runtime.choices["hydra/launcher"]
-        if chosen not in LAUNCHERS:
-            raise UsageError(
-                f"hydra/launcher={chosen} is not possible: leave it out to run the jobs one after "
-                "the other, or type hydra/launcher=joblib to run several at once; "
-                "hydra/sweeper=basic takes any launcher, but nasrun resume does not know it"
-            )
-        self._at_once = chosen != "basic"
-        if self._at_once and config.sweep.on_error == OnError.stop:
+        require_usable(chosen, config)
+        task_function.at_once = chosen != "basic"
+        if task_function.at_once and config.sweep.on_error == OnError.stop:
             raise UsageError(
                 f"sweep.on_error=stop is not possible with hydra/launcher={chosen}, which starts "
                 "jobs before others have ended: leave one of them out"
             )
         self._context = hydra_context
         self._composer = Composer(hydra_context.config_loader)
-        self._launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=HydraContext(cast(ConfigLoader, self._composer), hydra_context.callbacks),
-            task_function=task_function,
-            config=config,
-        )
         self._master = config
         self._jobs = task_function
 
@@ -87,7 +77,7 @@ class Sweeper(Plugin):
                 sweep.write(folder)
                 folder.write_text("multirun.yaml", OmegaConf.to_yaml(self._master))
             self._jobs.sweep = sweep
-            self._work(sweep.jobs)
+            self._work(home, sweep.jobs)
 
     def _new(self, home: Path, arguments: Sequence[str]) -> Sweep:
         """The sweep that the command line and `hydra.sweeper.params` stand for, checked."""
@@ -124,90 +114,97 @@ class Sweeper(Plugin):
         HydraConfig.instance().set_config(self._master)
         return subdir
 
-    def _work(self, jobs: Sequence[Job]) -> None:
+    def _work(self, home: Path, jobs: Sequence[Job]) -> None:
         waiting = [job for job in jobs if job.record().get("status") != "done"]
         if len(waiting) < len(jobs):
             ui.say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
-        if self._at_once:
-            begun = [job for job in waiting if "signature" in job.record()]
-            self._run_at_once([job for job in waiting if job not in begun])
-            waiting = begun
         for job in waiting:
-            failed = self._run(job).error is not None
-            if failed and self._master.sweep.on_error == OnError.stop:
+            if "signature" not in job.record():  # failed before it began
+                (job.folder / RUN_FILE).unlink(missing_ok=True)
+        if not waiting:
+            return
+        engine = Engine(self._context, self._composer, self._master, self._jobs, home, len(waiting))
+        if not self._jobs.at_once:
+            self._run_one_by_one(engine, waiting)
+            return
+        try:
+            with Watch(waiting):
+                self._run_at_once(engine, waiting)
+        except KeyboardInterrupt:
+            engine.stop()
+            _mark_interrupted(waiting)
+            raise
+        finally:
+            shutil.rmtree(home / SLOTS, ignore_errors=True)
+
+    def _run_one_by_one(self, engine: Engine, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            outcome = Outcome(job.number, job.folder, job.overrides)
+            try:
+                engine.launch([job])
+                outcome = self._jobs.outcomes[-1]
+            except Exception as error:
+                told = sentence(error, [self._jobs.kind, *job.overrides])
+                outcome.error = error if told is None else UsageError(told)
+                self._jobs.give_up(outcome, outcome.error)
+                self._jobs.outcomes.append(outcome)
+            if outcome.error is not None and self._master.sweep.on_error == OnError.stop:
                 ui.complain("sweep.on_error=stop: the jobs that are left are not run")
                 return
 
-    def _run_at_once(self, jobs: Sequence[Job]) -> None:
-        """Jobs that were not begun, in worker processes with a fair share of the cores each. What
-        became of them is read from their folders."""
-        share_cores(int(self._master.hydra.launcher.n_jobs))
-        for job in jobs:
-            (job.folder / RUN_FILE).unlink(missing_ok=True)
-        # A launcher numbers the jobs of one call in a row.
-        for _, row in itertools.groupby(enumerate(jobs), lambda pair: pair[1].number - pair[0]):
-            together = [job for _, job in row]
-            overrides = [list(job.overrides) for job in together]
-            first = together[0].number
-            try:
-                returns = self._launcher.launch(overrides, initial_job_idx=first)
-            except Exception as error:
-                self._after_a_crash(together, error)
-                continue
-            for job, returned in zip(together, returns, strict=True):
-                self._jobs.outcomes.append(self._outcome(job, returned))
+    def _run_at_once(self, engine: Engine, jobs: Sequence[Job]) -> None:
+        """Run the jobs in other processes. What became of them is read from their folders."""
+        outcomes = list(self._jobs.outcomes)
+        try:
+            returns = engine.launch(jobs)
+        except Exception as error:
+            self._after_a_crash(engine, jobs, error)
+            return
+        self._jobs.outcomes = outcomes  # without those of jobs that ran in this process after all
+        for job, returned in zip(jobs, returns, strict=True):
+            failed = returned.status == JobStatus.FAILED
+            self._note(job, returned._return_value if failed else None)
 
-    def _after_a_crash(self, jobs: Sequence[Job], error: Exception) -> None:
-        """A process was killed (by the system, for want of memory?), and the others with it. What
-        they had begun is for `nasrun resume`; what they had not gets new processes."""
+    def _after_a_crash(self, engine: Engine, jobs: Sequence[Job], error: Exception) -> None:
+        """A process was killed (by the system, for want of memory?), or the launcher has failed.
+        What had begun and is not done is for `nasrun resume`; what had not gets new processes."""
         rest = [job for job in jobs if not job.record()]
         hopeless = len(rest) == len(jobs)
         ui.complain(f"a worker process has died: {type(error).__name__}")
+        if hopeless:
+            ui.complain(str(error))
+        killed = RunError("its process was killed, or another one beside it")
         for job in jobs if hopeless else [job for job in jobs if job not in rest]:
-            outcome = Outcome(job.number, job.folder, job.overrides, job.result())
-            if job.record().get("status") != "done":
-                outcome.error = RunError("its process was killed, or another one beside it")
-                self._jobs.give_up(outcome, outcome.error)
-            self._jobs.outcomes.append(outcome)
+            self._note(job, killed)
         if rest and not hopeless:
-            self._run_at_once(rest)
+            self._run_at_once(engine, rest)
 
-    def _outcome(self, job: Job, returned: JobReturn) -> Outcome:
-        """Of a job that ran in another process."""
+    def _note(self, job: Job, error: Exception | None) -> None:
+        """The outcome of a job that ran in another process; `error` is what is known there."""
         outcome = Outcome(job.number, job.folder, job.overrides)
         record = job.record()
-        if returned.status == JobStatus.FAILED and record.get("status") != "failed":
-            outcome.error = returned._return_value
-            self._jobs.give_up(outcome, outcome.error)
-        elif record.get("status") == "done":
+        if record.get("status") == "done":
             outcome.result = job.result()
-        else:
+        elif record.get("status") == "failed" or error is None:
             kind = UsageError if record.get("users_mistake") is True else RunError
-            outcome.error = kind(str(record.get("error", "it did not finish")))
-        return outcome
-
-    def _run(self, job: Job) -> Outcome:
-        """Go on with a job that was begun; run one that was not, or failed before it began."""
-        outcome = Outcome(job.number, job.folder, job.overrides)
-        try:
-            if "signature" in job.record():
-                ui.say(f"job {job.number} goes on: {' '.join(job.overrides)}")
-                outcome.result = go_on(job.folder, self._jobs.prepare)
-            else:
-                (job.folder / RUN_FILE).unlink(missing_ok=True)
-                self._launcher.launch([list(job.overrides)], initial_job_idx=job.number)
-                return self._jobs.outcomes[-1]
-        except Exception as error:
-            told = sentence(error, [self._jobs.kind, *job.overrides])
-            outcome.error = error if told is None else UsageError(told)
-            self._jobs.give_up(outcome, outcome.error)
+            outcome.error = kind(str(record.get("error") or "it did not finish"))
+        else:
+            outcome.error = error
+            self._jobs.give_up(outcome, error)
+            if job.record().get("status") != "failed":  # its folder cannot be written
+                ui.complain(f"job {job.number} failed: {error}")
         self._jobs.outcomes.append(outcome)
-        return outcome
 
 
-def share_cores(num_workers: int) -> None:
-    """Threads for the processes that are started from now on; a number that the user has set in
-    OMP_NUM_THREADS stays. -1 is a worker for each core."""
-    num_cores = len(os.sched_getaffinity(0))
-    workers = num_cores if num_workers < 1 else num_workers
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores // workers)))
+def _mark_interrupted(jobs: Sequence[Job]) -> None:
+    """Jobs that were stopped have no time to say so. One that is still alive after a while, on
+    another machine, is left to itself."""
+    until = time.monotonic() + PATIENCE_S
+    running = [job for job in jobs if job.record().get("status") == "running"]
+    while running and time.monotonic() < until:
+        for job in running:
+            with suppress(UsageError, RunError), RunFolder(job.folder) as folder:  # else in use
+                if job.record().get("status") == "running":
+                    folder.update(status="interrupted", finished=now())
+        running = [job for job in running if job.record().get("status") == "running"]
+        time.sleep(0.1 if running else 0.0)

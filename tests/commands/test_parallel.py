@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nasrun.cli import main
-from nasrun.commands.sweep import share_cores
+from nasrun.commands.shares import share_cores
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",

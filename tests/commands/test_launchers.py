@@ -1,0 +1,272 @@
+"""Jobs in other processes: their GPUs, their ends, and what is said where a launcher is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hydra.core.plugins import Plugins
+
+from nasrun.checkpoint import Checkpoint
+from nasrun.cli import main
+from nasrun.commands import launchers, placement, shares
+from nasrun.commands.launchers import Numbers
+from nasrun.commands.placement import OneProcessEach
+from nasrun.commands.shares import at_once, visible_gpus
+from nasrun.commands.watch import Progress, Watch, progress_of
+from nasrun.device import Device
+from nasrun.errors import UsageError
+from nasrun.hydra_errors import EXTRAS
+from nasrun.sweeps import Job
+
+QUICK = [
+    "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def stopped(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+# ---------------------------------------------------------------------------- which launchers
+
+
+@pytest.mark.parametrize("launcher", EXTRAS)
+def test_a_launcher_whose_plug_in_is_missing_names_the_extra(
+    launcher: str, monkeypatch, capsys
+) -> None:
+    installed = Plugins.instance().class_name_to_class
+    others = {name: plug_in for name, plug_in in installed.items() if "_launcher" not in name}
+    monkeypatch.setattr(Plugins.instance(), "class_name_to_class", others)
+    assert stopped("search", "-m", *QUICK, "seed=0,1", f"hydra/launcher={launcher}") == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert f"type python -m pip install 'nasrun[{EXTRAS[launcher]}]'" in message
+    assert not Path("outputs").exists()
+
+
+def test_slurm_without_slurm_and_unknown_launchers_say_what_to_type(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("PATH", "")
+    target = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    monkeypatch.setattr(Plugins.instance(), "class_name_to_class", {target: object})
+    config: Any = SimpleNamespace(hydra=SimpleNamespace(launcher=SimpleNamespace(_target_=target)))
+    with pytest.raises(UsageError, match="which has srun: hydra/launcher=submitit_local"):
+        launchers.require_usable("submitit_slurm", config)
+    with pytest.raises(UsageError, match="type one of hydra/launcher=joblib, "):
+        launchers.require_usable("rq", config)
+
+
+def test_only_a_sweep_is_resumed_with_a_launcher(capsys) -> None:
+    Path("run").mkdir()
+    Path("run/run.json").write_text("{}")
+    assert stopped("resume", "run", "hydra/launcher=joblib") == 2
+    assert "hydra/launcher=joblib is for a sweep, and run is none" in capsys.readouterr().err
+
+
+def test_jobs_with_gaps_keep_their_numbers() -> None:
+    """Launchers add the position to the first number."""
+    numbers = Numbers([2, 3, 7])
+    assert [numbers + position for position in range(3)] == [2, 3, 7]
+    assert numbers == 2
+
+
+# ---------------------------------------------------------------------------- shares of a machine
+
+
+@pytest.mark.parametrize(
+    ("wanted", "places", "expected"), [(-1, 4, 4), (-2, 4, 3), (-9, 4, 1), (6, 4, 6), (1, 4, 1)]
+)
+def test_how_many_jobs_run_at_once(wanted: int, places: int, expected: int) -> None:
+    assert at_once(wanted, places) == expected
+    with pytest.raises(UsageError, match="n_jobs=0: type how many jobs"):
+        at_once(0, places)
+
+
+@pytest.mark.parametrize(
+    ("answer", "visible", "expected"),
+    [
+        ("3\n", None, ("0", "1", "2")), ("2\n", "5,GPU-7", ("5", "GPU-7")),
+        ("1\n", "5,6", ("5",)), ("0\n", "", ()), ("", None, ()),
+    ],
+)  # fmt: skip
+def test_gpus_are_named_as_jobs_will_know_them(
+    answer: str, visible: str | None, expected: tuple[str, ...], monkeypatch
+) -> None:
+    monkeypatch.setattr(shares, "DRIVERS", ("null",))  # /dev/null is there
+    said = SimpleNamespace(stdout=answer)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: said)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert visible_gpus() == expected
+    monkeypatch.setattr(shares, "DRIVERS", ("no-such-driver*",))
+    assert visible_gpus() == ()
+
+
+def test_no_two_jobs_share_a_gpu_however_long_they_take(tmp_path) -> None:
+    """The first job outlasts all others; by their numbers two of them would be on its GPU."""
+    from joblib import Parallel, delayed
+
+    gpus = ("a", "b")
+    one = OneProcessEach(float, tmp_path / "slots", num_slots=2, gpus=gpus)
+    config: Any = SimpleNamespace(device="auto")
+
+    def job(number: int) -> str | None:
+        with one._gpu(config, number) as gpu:
+            (tmp_path / f"{number}.begun").touch()
+            awaited = [f"{other}.done" for other in range(1, 5)] if number == 0 else ["0.begun"]
+            while not all((tmp_path / name).exists() for name in awaited):
+                time.sleep(0.01)
+            (tmp_path / f"{number}.done").touch()
+            return gpu
+
+    first, *others = Parallel(n_jobs=2, pre_dispatch=2, batch_size=1)(
+        delayed(job)(number) for number in range(5)
+    )
+    assert [first, *others] in (["a", "b", "b", "b", "b"], ["b", "a", "a", "a", "a"])
+
+
+def test_a_job_that_names_its_device_sees_all_gpus(tmp_path) -> None:
+    one = OneProcessEach(float, tmp_path, num_slots=2, gpus=("a", "b"))
+    config: Any = SimpleNamespace(device="cuda:1")
+    with one._gpu(config, 0) as gpu:
+        assert gpu is None
+
+
+def test_the_record_names_the_gpu(monkeypatch) -> None:
+    device = Device("cpu", "auto", False)
+    assert device.describe() == f"cpu ({torch.get_num_threads()} threads)"
+    device.torch = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A100")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert device.describe() == "cuda (A100, GPU 3)"
+
+
+# ---------------------------------------------------------------------------- processes
+
+
+def _fail() -> None:
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("work", "code"),
+    [
+        (lambda: None, 0),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), -signal.SIGKILL),
+        (lambda: os.kill(os.getpid(), signal.SIGINT), 130),
+        (_fail, 1),
+    ],
+    ids=["done", "killed", "interrupted", "failed"],
+)
+def test_how_a_forked_job_ends(work: Callable[[], None], code: int, capfd) -> None:
+    assert placement._forked(work) == code
+    assert placement._death(signal.SIGKILL).startswith("its process was killed (SIGKILL, by the")
+
+
+def test_a_job_ends_with_the_process_that_started_it() -> None:
+    reader, writer = os.pipe()  # at its end when all who could write are gone
+
+    def job() -> None:
+        os.write(writer, b"begun")
+        time.sleep(60)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking, from Python 3.12 on
+        worker = os.fork()
+    if worker == 0:
+        placement._forked(job)
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 9) == b"begun"
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    assert select.select([reader], [], [], 10)[0]
+    assert os.read(reader, 9) == b""
+    os.close(reader)
+
+
+def test_a_job_that_a_cluster_puts_back_is_gone_on_with(monkeypatch, capsys) -> None:
+    """submitit leaves the process by `SystemExit`, and calls the job again with the same folder."""
+    original = Checkpoint.save
+
+    def save(self: Checkpoint, *arguments: Any, **keywords: Any) -> None:
+        original(self, *arguments, **keywords)
+        if self._folder.path.name == "1":
+            raise SystemExit(144)
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    words = ["population.size=2", "strategy.num_starts=1", "floor=false", "seed=0,1"]
+    assert stopped("search", "-m", *QUICK, *words, "hydra.sweep.dir=s") == 144
+    assert json.loads(Path("s/1/run.json").read_text())["status"] == "interrupted"
+    monkeypatch.setattr(Checkpoint, "save", original)
+    main(["resume", "s"])
+    assert "job 1 goes on: " in capsys.readouterr().out
+    assert json.loads(Path("s/1/run.json").read_text())["status"] == "done"
+
+
+# ---------------------------------------------------------------------------- the view
+
+
+def record(number: int, status: str, **more: Any) -> None:
+    folder = Path(str(number))
+    folder.mkdir(exist_ok=True)
+    (folder / "run.json").write_text(json.dumps({"status": status, **more}))
+
+
+def test_what_a_log_says_of_the_progress() -> None:
+    assert progress_of(Path("0")) is None
+    record(0, "running")
+    log = Path("0/search.log")
+    log.write_text("2026-01-31T12:00:00+00:00 search epoch 9/50 loss 2\n" * 200)
+    assert progress_of(Path("0")) == Progress("search epoch", 9, 50)
+    with log.open("a") as file:
+        file.write("2026-01-31T12:00:00+00:00 search round 3/? best 50%\nT warning: 1/2\n")
+    found = progress_of(Path("0"))
+    assert found == Progress("search round", 3, None)
+    assert found.share is None
+
+
+def test_the_view_tells_beginnings_and_ends(capsys) -> None:
+    jobs = [Job(number, Path(str(number)), ["a=1", f"seed={number}"]) for number in range(3)]
+    record(2, "interrupted")
+    watch = Watch(jobs)
+    record(0, "running")
+    record(2, "running")
+    Path("0/search.log").write_text("T search epoch 3/4 \n")
+    watch._tell()
+    assert capsys.readouterr().out == "job 0: a=1 seed=0\njob 2 goes on: a=1 seed=2\n"
+    watch._started -= 10.0
+    foot = watch._foot({0: progress_of(Path("0")), 2: None})
+    assert foot == "0 of 3 jobs done, 2 running, 1 waiting, ETA 0:30"  # 0.75 of 3 took 10 s
+    record(0, "done")
+    record(2, "failed", error="no memory")
+    watch._tell()
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (
+        "job 0 is done\n",
+        "nasrun: job 2 failed: no memory\n",
+    )
+    assert watch._foot({}).startswith("1 of 3 jobs done, 1 failed, 0 running, 1 waiting, ETA")
+    assert watch._row(jobs[1], Progress("search epoch", 1, 4)) == (
+        "job 1", "seed=1", "search epoch 1/4", 0.25, "",
+    )  # fmt: skip
