@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
 from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.darts_edges import EDGES_OF_STATE, NUM_NODES, CellMixing, StateEdges, edge_index
+from nasrun.spaces.darts_edges import (
+    EDGES_OF_STATE,
+    NUM_EDGES,
+    NUM_NODES,
+    CellMixing,
+    StateEdges,
+    edge_index,
+)
 from nasrun.spaces.stacked import (
     FactorisedReduce,
     Kernels,
@@ -46,42 +53,63 @@ class Preprocess(nn.Module):
 class PartialChannels(nn.Module):
     """Only the first M = C / k channels of a state are mixed; the others bypass the operations.
 
-    An edge puts both together again and shuffles them. That is linear, so it is done once per
-    node, on sums over its edges, by a product with a constant permutation. PC-DARTS, section 3.2.
+    An edge puts both together again and shuffles them (PC-DARTS, section 3.2), and a node sums its
+    edges. That is linear in the bypasses of the cell's inputs and in the mixtures which the nodes
+    receive, so that one product with a small matrix, the paths, computes all nodes.
     """
 
-    shuffle_CC: Tensor
+    ungated_paths: Tensor
 
     def __init__(self, channels: int, partial_channels: int) -> None:
         super().__init__()
-        self.mixed = channels // partial_channels
-        order_C = torch.arange(channels).view(partial_channels, -1).T.flatten()
-        self.register_buffer("shuffle_CC", torch.eye(channels)[:, order_C], persistent=False)
+        self.channels, self.mixed = channels, channels // partial_channels
+        self.bypassing = channels - self.mixed
+        ones_E = torch.ones(NUM_EDGES)
+        self.register_buffer("ungated_paths", self._paths(1, ones_E), persistent=False)
+
+    def paths(self, gates_E: Tensor | None) -> Tensor:
+        """(Q, 4*C), to the four nodes from what they consist of: the sum of both bypasses, or with
+        gates each of them, and the mixtures which the nodes receive."""
+        return self.ungated_paths if gates_E is None else self._paths(2, gates_E)
+
+    def _paths(self, num_bypasses: int, gates_E: Tensor) -> Tensor:
+        """The nodes for each of Q inputs that are 1 where all others are 0."""
+        sizes = [self.bypassing] * num_bypasses + [self.mixed] * NUM_NODES
+        inputs_QQ = torch.eye(sum(sizes), dtype=gates_E.dtype, device=gates_E.device)
+        parts = torch.split(inputs_QQ, sizes, dim=1)
+        bypasses, mixtures = list(parts[:num_bypasses]), parts[num_bypasses:]
+        nodes = []
+        for node, mixture_QM in enumerate(mixtures):
+            gates_S = gates_E[edge_index(node, 0) : edge_index(node + 1, 0)][-len(bypasses) :]
+            joined_QC = torch.cat([mixture_QM, torch.stack(bypasses, dim=-1) @ gates_S], dim=1)
+            nodes.append(joined_QC.unflatten(1, (-1, self.mixed)).transpose(1, 2).flatten(1))
+            bypasses.append(nodes[-1][:, self.mixed :])
+        return torch.cat(nodes, dim=1)
+
+    def state(self, node: int, known: Sequence[Tensor], paths: Tensor) -> Tensor:
+        """The mixed channels of a node, rows_RM, from the rows of all that it consists of."""
+        if not self.bypassing:
+            return known[-1]
+        known_RQ, first = torch.cat(list(known), dim=1), node * self.channels
+        return known_RQ @ paths[: known_RQ.shape[1], first : first + self.mixed]
+
+    def nodes(self, known: Sequence[Tensor], paths: Tensor) -> Tensor:
+        """The four nodes, rows_R(4*C)."""
+        known_RQ = torch.cat(list(known), dim=1)
+        return known_RQ @ paths if self.bypassing else known_RQ
 
     def split(self, images_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         """The mixed channels, and the bypass as it arrives at the nodes."""
         rows_RC = as_rows(images_BCHW)  # split as rows, so that the gradients are channels_last too
         mixed_BMHW, bypass_BCHW = (
             as_images(part, images_BCHW)
-            for part in torch.split(rows_RC, [self.mixed, rows_RC.shape[1] - self.mixed], dim=1)
+            for part in torch.split(rows_RC, [self.mixed, self.bypassing], dim=1)
         )
         if stride == 1:
             return mixed_BMHW, bypass_BCHW
-        if not bypass_BCHW.shape[1]:
+        if not self.bypassing:
             return mixed_BMHW, bypass_BCHW[..., ::stride, ::stride]
         return mixed_BMHW, F.max_pool2d(bypass_BCHW, stride, ceil_mode=True)
-
-    def join(self, mixed_RM: Tensor, bypass_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """A node's two halves, from the sums of what its edges mixed and of what they bypassed."""
-        if not bypass_BCHW.shape[1]:
-            return as_images(mixed_RM, bypass_BCHW), bypass_BCHW
-        bypass_RC = as_rows(bypass_BCHW)
-        halves = []
-        for columns in (slice(self.mixed), slice(self.mixed, None)):
-            shuffle = self.shuffle_CC[:, columns]
-            rows = torch.addmm(bypass_RC @ shuffle[self.mixed :], mixed_RM, shuffle[: self.mixed])
-            halves.append(as_images(rows, bypass_BCHW))
-        return halves[0], halves[1]
 
 
 @dataclass(frozen=True)
@@ -94,7 +122,10 @@ class CellInput:
 
 
 class Cell(nn.Module):
-    """Two input states and four nodes; a node sums the mixtures of all states before it."""
+    """Two input states and four nodes; a node sums the mixtures of all states before it.
+
+    `rectified`: the nodes are, which is all that later cells do with them.
+    """
 
     def __init__(
         self,
@@ -104,9 +135,10 @@ class Cell(nn.Module):
         stride: int,
         operations: Sequence[str],
         built_EO: list[list[bool]],
+        rectified: bool,
     ) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.rectified = stride, rectified
         self.inputs = nn.ModuleList(inputs)
         self.partial = PartialChannels(channels, partial_channels)
         self.states = nn.ModuleList(
@@ -121,32 +153,24 @@ class Cell(nn.Module):
 
     def forward(self, inputs: Sequence[CellInput], mixing: CellMixing) -> Tensor:
         """The four nodes, B(4*C)HW, from both inputs."""
-        states = [(one.mixed_BMHW, one.bypass_BCHW) for one in inputs]
-        bypass_sum = states[0][1]
-        batch, _, height, width = bypass_sum.shape
-        total = bypass_sum.new_zeros(1, NUM_NODES * self.partial.mixed)
-        total = total.expand(batch * height * width, -1)  # rows, the sums of the nodes to come
-        for state, edges in enumerate(cast(Iterable[StateEdges], self.states)):
-            weights = mixing.states[state]
-            outputs_RQ = inputs[state].outputs_RQ if state < len(inputs) else None
-            if outputs_RQ is not None:
-                total = torch.addmm(total, outputs_RQ, edges.matrix(weights))
-            else:
-                total = edges(states[state][0], total, weights, mixing)
-            if state == 0:
-                continue  # every node needs both inputs
-            if mixing.gates_E is None:
-                bypass_sum = bypass_sum + states[state][1]
-            else:
-                bypass_sum = self._gated_bypass_sum(state - 1, states, mixing.gates_E)
-            mixed = self.partial.mixed
-            node, total = torch.split(total, [mixed, total.shape[1] - mixed], dim=1)
-            states.append(self.partial.join(node, bypass_sum))
-        return torch.cat([half for state in states[2:] for half in state], dim=1)
+        like_BCHW = inputs[0].bypass_BCHW
+        bypasses = [as_rows(one.bypass_BCHW) for one in inputs]
+        known = [bypasses[0] + bypasses[1]] if mixing.gates_E is None else bypasses
+        before, after = (self._from_input(*numbered, mixing) for numbered in enumerate(inputs))
+        total = before + after  # rows, the sums of the nodes to come
+        mixed, states = self.partial.mixed, cast(list[StateEdges], list(self.states))
+        for node, edges in enumerate(states[len(inputs) :]):
+            mixture, total = torch.split(total, [mixed, total.shape[1] - mixed], dim=1)
+            known.append(mixture)
+            state_BMHW = as_images(self.partial.state(node, known, mixing.paths), like_BCHW)
+            total = total + edges(state_BMHW, mixing.states[len(inputs) + node], mixing)
+        rows = self.partial.nodes([*known, total], mixing.paths)
+        return as_images(F.relu(rows, inplace=True) if self.rectified else rows, like_BCHW)
 
-    def _gated_bypass_sum(
-        self, node: int, states: list[tuple[Tensor, Tensor]], gates_E: Tensor
-    ) -> Tensor:
-        gates = gates_E[edge_index(node, 0) : edge_index(node + 1, 0)]
-        gated = [gate * bypass for gate, (_, bypass) in zip(gates, states, strict=True)]
-        return torch.stack(gated).sum(0)
+    def _from_input(self, number: int, read: CellInput, mixing: CellMixing) -> Tensor:
+        """rows_R(4*M): what the nodes receive from an input."""
+        edges, weights = cast(StateEdges, self.states[number]), mixing.states[number]
+        if read.outputs_RQ is not None:
+            return read.outputs_RQ @ edges.matrix(weights)
+        rows: Tensor = edges(read.mixed_BMHW, weights, mixing)
+        return rows

@@ -9,7 +9,7 @@ this state (one for each node that it feeds), R = B*H*W rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -94,6 +94,7 @@ class CellMixing:
 
     states: Sequence[StateMixing]
     gates_E: Tensor | None  # multiplied into the weights already
+    paths: Tensor  # of `PartialChannels`
     active_EO: list[list[bool]]
     kernels: Kernels
     statistics: Statistics
@@ -187,26 +188,34 @@ class StateEdges(nn.Module):
         column = self.columns[name]
         return [node for node, edge in enumerate(self.edges) if active_EO[edge][column]]
 
-    def forward(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
-        """`total`, rows_R(N*M) that sum up what N nodes receive, with these edges added."""
+    def forward(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
+        """rows_R(N*M): what the N nodes receive from this state."""
         if self._can_fold(mixing):
-            return self._add_folded(images_BMHW, total, weights, mixing)
-        given = total
-        total = self._add_pools(images_BMHW, total, weights, mixing)
-        total = self._add_identity(images_BMHW, total, weights, mixing)
+            return self._folded(images_BMHW, weights, mixing)
+        parts = self._parts(images_BMHW, weights, mixing)
+        total = next(parts, None)
+        if total is None:
+            pixels_R1 = as_rows(images_BMHW[:, :1, :: self.stride, :: self.stride])
+            return pixels_R1.new_zeros(len(pixels_R1), len(self.edges) * images_BMHW.shape[1])
+        for rows in parts:
+            total = total.add_(rows)
+        return total
+
+    def _parts(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """What is to be summed up, rows_R(N*M) each."""
+        yield from self._pooled(images_BMHW, weights, mixing)
+        yield from self._identity(images_BMHW, weights, mixing)
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
             nodes, built = self._nodes(name, mixing.active_EO), self.built[name]
-            scale = weights.scales[name]
+            scale_N = weights.scales[name]
             if len(nodes) == len(self.edges):
-                rows = stack(rectified_BMHW, scale, mixing.kernels, mixing.statistics, None)
-                total = total + rows if total is given else total.add_(rows)
+                yield stack(rectified_BMHW, scale_N, mixing.kernels, mixing.statistics, None)
             elif nodes:
                 chosen = None if nodes == built else [built.index(node) for node in nodes]
-                total = self._add_some(stack, nodes, chosen, rectified_BMHW, total, scale, mixing)
-        return total
+                yield self._some(stack, nodes, chosen, rectified_BMHW, scale_N, mixing)
 
     def _can_fold(self, mixing: CellMixing) -> bool:
         """Whether running statistics are used, and all that there is on all edges."""
@@ -219,9 +228,7 @@ class StateEdges(nn.Module):
             and all(convolution in mixing.kernels for convolution in self.dilated.values())
         )
 
-    def _add_folded(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
+    def _folded(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
         """The same in fewer calls: with running statistics all but ReLU and the maximum is linear.
 
         Pools and the identity are one product; the dilated convolutions, whose taps coincide, are
@@ -234,7 +241,7 @@ class StateEdges(nn.Module):
         if self.has_identity:
             rows.append(images_BMHW)
             matrix = torch.cat([matrix, weights.matrices["skip_connect"]])
-        total = torch.addmm(total, as_rows(torch.cat(rows, dim=1)), matrix)
+        total = as_rows(torch.cat(rows, dim=1)) @ matrix
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
             if name not in self.dilated:
@@ -277,46 +284,47 @@ class StateEdges(nn.Module):
             rows.append(places)
         return torch.cat(rows)
 
-    def _add_some(
+    def _some(
         self,
         stack: nn.Module,
         nodes: list[int],
         chosen: list[int] | None,
         rectified_BMHW: Tensor,
-        total: Tensor,
         scale_N: Tensor,
         mixing: CellMixing,
     ) -> Tensor:
-        """`total` with the convolutions on the edges to `nodes` added."""
+        """The convolutions on the edges to `nodes`; zeros for the others."""
         channels = rectified_BMHW.shape[1]
-        scale_N = scale_N.view(-1, channels)[nodes].flatten()
-        rows = stack(rectified_BMHW, scale_N, mixing.kernels, mixing.statistics, chosen)
-        identity = torch.eye(total.shape[1], dtype=rows.dtype, device=rows.device)
-        places = identity.view(-1, channels, total.shape[1])[nodes].flatten(0, 1)
-        return torch.addmm(total, rows, places)
+        scale_N = scale_N.view(-1, channels)
+        rows = stack(
+            rectified_BMHW, scale_N[nodes].flatten(), mixing.kernels, mixing.statistics, chosen
+        )
+        identity = torch.eye(scale_N.numel(), dtype=rows.dtype, device=rows.device)
+        places = identity.view(-1, channels, len(identity))[nodes].flatten(0, 1)
+        return rows @ places
 
-    def _add_pools(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
-        """`total` with the pools added, each computed once for all edges."""
+    def _pooled(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """The pools, each computed once for all edges."""
         pools = [name for name in self.pools if self._nodes(name, mixing.active_EO)]
         if not pools:
-            return total
+            return
         pooled = torch.cat([self.pools[name](images_BMHW) for name in pools], dim=1)
         whole = len(pools) == len(self.pools)
         chosen = None if whole else [list(self.pools).index(name) for name in pools]
         pooled = self.pool_norm(pooled, mixing.statistics, chosen=chosen)
-        matrix = torch.cat([weights.matrices[name] for name in pools])
-        return torch.addmm(total, as_rows(pooled), matrix)
+        yield as_rows(pooled) @ torch.cat([weights.matrices[name] for name in pools])
 
-    def _add_identity(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
-        """`total` with the input itself added; dropout treats each edge apart."""
+    def _identity(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """The input itself; dropout treats each edge apart."""
         if not self.has_identity or not self._nodes("skip_connect", mixing.active_EO):
-            return total
+            return
         rows_RM = as_rows(images_BMHW)
         if mixing.skip_dropout == 0 or mixing.statistics != "update":
-            return torch.addmm(total, rows_RM, weights.matrices["skip_connect"])
-        dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
-        return torch.addcmul(total, dropped, weights.scales["skip_connect"])
+            yield rows_RM @ weights.matrices["skip_connect"]
+        else:
+            dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
+            yield dropped * weights.scales["skip_connect"]

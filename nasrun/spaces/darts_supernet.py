@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.errors import closest, raise_together
@@ -101,7 +100,15 @@ class DartsSupernet(nn.Module):
             built_EO = self.built[self._cell_type(position)].tolist()
             stride = 2 if reduction else 1
             self.cells.append(
-                Cell(inputs, channels, partial_channels, stride, operations, built_EO)
+                Cell(
+                    inputs,
+                    channels,
+                    partial_channels,
+                    stride,
+                    operations,
+                    built_EO,
+                    rectified=position < cells - 1,
+                )
             )
             before_previous, previous = previous, NUM_NODES * channels
             after_reduction = reduction
@@ -184,10 +191,8 @@ class DartsSupernet(nn.Module):
                 shared.get((position, number)) or cell.read(number, images, mixing)
                 for number, images in enumerate((before_previous, previous))
             ]
-            output = cell(inputs, mixing)
-            if position < len(self.cells) - 1:  # all that cells do with their inputs is to rectify
-                before_previous, previous = previous, F.relu(output, inplace=True)
-        logits_BK: Tensor = self.classifier(output.mean((2, 3)))
+            before_previous, previous = previous, cell(inputs, mixing)
+        logits_BK: Tensor = self.classifier(previous.mean((2, 3)))
         return logits_BK
 
     def _mixings(
@@ -217,6 +222,7 @@ class DartsSupernet(nn.Module):
             mixings[cell_type, mixed] = CellMixing(
                 state_mixings(weights_EO, self.operations, mixed),
                 gates_E,
+                cell.partial.paths(gates_E),
                 computed_EO.tolist(),
                 kernels,
                 statistics,

@@ -30,7 +30,7 @@ WIDEST_COMPOSED = 16
 
 def as_rows(images_BCHW: Tensor) -> Tensor:
     """images as rows_RC; a view where the images are channels_last."""
-    return images_BCHW.permute(0, 2, 3, 1).reshape(-1, images_BCHW.shape[1])
+    return images_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def as_images(rows_RC: Tensor, like_BCHW: Tensor) -> Tensor:

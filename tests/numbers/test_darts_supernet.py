@@ -251,9 +251,10 @@ def test_shuffle_interleaves_the_groups() -> None:
     """Channels 0 to 7 in 4 groups of 2: first of each group, then second of each group."""
     partial = PartialChannels(8, 4)
     channels = torch.arange(8.0)
-    mixed_RM, bypass_BCHW = channels[None, :2], channels[2:].view(1, 6, 1, 1)
-    halves = torch.cat(partial.join(mixed_RM, bypass_BCHW), dim=1).flatten()
-    assert halves.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    known = [channels[None, 2:], channels[None, :2], *torch.zeros(3, 1, 2)]
+    first_node = partial.nodes(known, partial.paths(None))[0, :8]
+    assert first_node.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert partial.state(0, known[:2], partial.paths(None)).tolist() == [[0, 2]]
 
 
 def test_separate_convolutions_equal_composed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,9 +285,9 @@ def test_skip_dropout_keeps_half_and_doubles_it() -> None:
     everything = [[True]] * NUM_EDGES
     edges = StateEdges(EDGES_OF_STATE[0], ("skip_connect",), everything, 3, stride=1)
     states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3)
-    mixing = CellMixing(states, None, everything, {}, "update", 0.5)
+    mixing = CellMixing(states, None, torch.empty(0), everything, {}, "update", 0.5)
     torch.manual_seed(0)
-    rows = edges(torch.ones(2, 3, 16, 16), torch.zeros(512, 12), states[0], mixing)
+    rows = edges(torch.ones(2, 3, 16, 16), states[0], mixing)
     assert set(rows.unique().tolist()) == {0.0, 20.0}
     assert rows.mean().item() == pytest.approx(10, abs=0.5)
     assert not torch.equal(rows[:, :3], rows[:, 3:6])  # each edge drops its own elements
