@@ -6,7 +6,7 @@ channels (C / partial_channels) per node, Q outputs of all operations on the edg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,6 +25,7 @@ from nasrun.spaces.darts_edges import (
     edge_index,
 )
 from nasrun.spaces.stacked import (
+    Convolution,
     FactorisedReduce,
     Kernels,
     Pointwise,
@@ -45,6 +46,9 @@ class Preprocess(nn.Module):
             else Pointwise(channels_in, channels)
         )
         self.norm = BatchNorm(channels)
+
+    def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+        return [(self.convolve, self.norm)]
 
     def forward(self, images_BCHW: Tensor, kernels: Kernels, statistics: Statistics) -> Tensor:
         return convolve_and_norm(images_BCHW, self.convolve, self.norm, kernels, statistics)
@@ -82,7 +86,7 @@ class PartialChannels(nn.Module):
         for node, mixture_QM in enumerate(mixtures):
             gates_S = gates_E[edge_index(node, 0) : edge_index(node + 1, 0)][-len(bypasses) :]
             joined_QC = torch.cat([mixture_QM, torch.stack(bypasses, dim=-1) @ gates_S], dim=1)
-            nodes.append(joined_QC.unflatten(1, (-1, self.mixed)).transpose(1, 2).flatten(1))
+            nodes.append(joined_QC.view(len(inputs_QQ), -1, self.mixed).transpose(1, 2).flatten(1))
             bypasses.append(nodes[-1][:, self.mixed :])
         return torch.cat(nodes, dim=1)
 

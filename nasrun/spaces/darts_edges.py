@@ -118,7 +118,7 @@ class Convolutions(nn.Module):
         self.convolutions = nn.ModuleList(convolutions)
         self.norms = nn.ModuleList(BatchNorm(channels, num_edges=num_edges) for _ in convolutions)
 
-    def _pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+    def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
         convolutions = cast(Iterable[Convolution], self.convolutions)
         return list(zip(convolutions, cast(Iterable[BatchNorm], self.norms), strict=True))
 
@@ -134,7 +134,7 @@ class Convolutions(nn.Module):
         images = rectified_BMHW
         last = len(self.convolutions) - 1
         # The mixing weight is the scale of the last batch norm, where it costs no pass of its own.
-        for step, (convolution, norm) in enumerate(self._pairs()):
+        for step, (convolution, norm) in enumerate(self.pairs()):
             images = convolve_and_norm(
                 images, convolution, norm, kernels, statistics,
                 chosen=chosen, scale_N=scale_N if step == last else None,
@@ -225,7 +225,7 @@ class StateEdges(nn.Module):
             and whole
             and bool(self.pools)
             and bool(self.dilated)
-            and all(convolution in mixing.kernels for convolution in self.dilated.values())
+            and all(convolution in mixing.kernels.composed for convolution in self.dilated.values())
         )
 
     def _folded(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
@@ -234,29 +234,33 @@ class StateEdges(nn.Module):
         Pools and the identity are one product; the dilated convolutions, whose taps coincide, are
         one convolution, and its bias is that of the pools besides.
         """
-        factor_P, shift_P = self.pool_norm.factor_and_shift()
-        matrix = torch.cat([weights.matrices[name] for name in self.pools])
-        rows, bias_N = [pool(images_BMHW) for pool in self.pools.values()], shift_P @ matrix
-        matrix = factor_P[:, None] * matrix
-        if self.has_identity:
-            rows.append(images_BMHW)
-            matrix = torch.cat([matrix, weights.matrices["skip_connect"]])
+        plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
+        matrix = torch.cat([weights.matrices[name] for name in plain])
+        factor_EM, shift_EM = mixing.kernels.folded[self.pool_norm]
+        pooled_part = matrix[: factor_EM.numel()]
+        bias_N = shift_EM.flatten() @ pooled_part
+        pooled_part.mul_(factor_EM.view(-1, 1))
+        rows = [pool(images_BMHW) for pool in self.pools.values()]
+        rows = [*rows, images_BMHW] if self.has_identity else rows
         total = as_rows(torch.cat(rows, dim=1)) @ matrix
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
             if name not in self.dilated:
                 scale_N = weights.scales[name]
-                total = total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
+                total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
         kernels = []
         for name, convolution in self.dilated.items():
             norm = cast(BatchNorm, cast(Convolutions, self.stacks[name]).norms[0])
-            factor_N, shift_N = norm.factor_and_shift(scale_N=weights.scales[name])
-            kernel_NIKK = mixing.kernels[convolution].flatten(0, 1)
-            kernels.append(kernel_NIKK * factor_N[:, None, None, None])
-            bias_N = bias_N + shift_N
-        largest = max(kernel.shape[-1] for kernel in kernels)
-        padded = [F.pad(kernel, [(largest - kernel.shape[-1]) // 2] * 4) for kernel in kernels]
-        return total.add_(as_rows(convolution(rectified_BMHW, torch.stack(padded).sum(0), bias_N)))
+            scale_N, shift_EM = weights.scales[name], mixing.kernels.folded[norm][1]
+            bias_N = torch.addcmul(bias_N, shift_EM.flatten(), scale_N)
+            kernel_NIKK = mixing.kernels.composed[convolution].flatten(0, 1)
+            kernels.append(kernel_NIKK * scale_N[:, None, None, None])
+        merged, *others = sorted(kernels, key=lambda kernel: -kernel.shape[-1])
+        for kernel in others:
+            margin = (merged.shape[-1] - kernel.shape[-1]) // 2
+            inner = slice(margin, merged.shape[-1] - margin)
+            merged[..., inner, inner].add_(kernel)
+        return total.add_(as_rows(convolution(rectified_BMHW, merged, bias_N)))
 
     def outputs(self, images_BMHW: Tensor, mixing: CellMixing) -> Tensor:
         """rows_R(Q): everything that these edges can mix, unweighted: pools, the identity, and N

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
-from nasrun.spaces.batch_norm import BatchNorm
+from nasrun.spaces.batch_norm import BatchNorm, Folded
 from nasrun.spaces.convolution import convolve
 
 WIDEST_COMPOSED = 16
@@ -109,9 +110,10 @@ class FactorisedReduce(nn.Module):
         super().__init__()
         self.weight_EOI = _kernel(num_edges, channels_out, channels_in, fan_in=channels_in)
 
-    def kernel(self) -> Tensor:
+    def kernel(self, factor_EO: Tensor | None) -> Tensor:
         """kernel_EOIKK"""
-        upper_left, lower_right = self.weight_EOI[..., None, None].chunk(2, dim=1)
+        weight_EOI = _times(self.weight_EOI, factor_EO)
+        upper_left, lower_right = weight_EOI[..., None, None].chunk(2, dim=1)
         parts = [F.pad(upper_left, (0, 1, 0, 1)), F.pad(lower_right, (1, 0, 1, 0))]
         return torch.cat(parts, dim=1)
 
@@ -125,32 +127,51 @@ class FactorisedReduce(nn.Module):
 
 
 Convolution = Separable | Pointwise | FactorisedReduce
-Kernels = Mapping[Convolution, Tensor]
-"""kernel_EOIKK of convolutions of E edges."""
 
 
-def compose(convolutions: Iterable[Convolution]) -> Kernels:
-    """The kernels of all convolutions but of separable ones that are too wide.
+@dataclass(frozen=True)
+class Kernels:
+    """What convolutions and batch norms need in a pass, computed in a few calls.
+
+    `composed` has the kernel_EOIKK of all convolutions but of separable ones that are too wide.
+    Running statistics are `folded`: then the factor of its batch norm is in a kernel.
+    """
+
+    composed: Mapping[Convolution, Tensor]
+    folded: Folded
+
+
+def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
+    """Of convolutions and their batch norms, with these `folded` into them (or with none).
 
     Of a separable one, kernel[e, o, i, :, :] = pointwise[e, o, i] * depthwise[e, i, :, :]: of all
     that have one shape in a single product.
     """
-    kernels: dict[Convolution, Tensor] = {}
+    composed: dict[Convolution, Tensor] = {}
     by_shape = defaultdict(list)
-    for convolution in convolutions:
+    for convolution, norm in norms.items():
+        factor_EO = folded[norm][0] if folded else None
         if isinstance(convolution, FactorisedReduce):
-            kernels[convolution] = convolution.kernel()
+            composed[convolution] = convolution.kernel(factor_EO)
         elif isinstance(convolution, Pointwise):
-            kernels[convolution] = convolution.weight_OI[None, ..., None, None]
+            weight_EOI = _times(convolution.weight_OI[None], factor_EO)
+            composed[convolution] = weight_EOI[..., None, None]
         elif convolution.channels <= WIDEST_COMPOSED:
             by_shape[convolution.depthwise_ECKK.shape[1:]].append(convolution)
     for alike in by_shape.values():
         depthwise_SCKK = torch.cat([separable.depthwise_ECKK for separable in alike])
         pointwise_SOI = torch.cat([separable.pointwise_EOI for separable in alike])
+        if folded:
+            factor_SO = torch.cat([folded[norms[separable]][0] for separable in alike])
+            pointwise_SOI = _times(pointwise_SOI, factor_SO)
         composed_SOIKK = pointwise_SOI[..., None, None] * depthwise_SCKK[:, None]
         parts = torch.split(composed_SOIKK, [len(one.pointwise_EOI) for one in alike])
-        kernels.update(zip(alike, parts, strict=True))
-    return kernels
+        composed.update(zip(alike, parts, strict=True))
+    return Kernels(composed, folded)
+
+
+def _times(weight_EOI: Tensor, factor_EO: Tensor | None) -> Tensor:
+    return weight_EOI if factor_EO is None else weight_EOI * factor_EO[..., None]
 
 
 def convolve_and_norm(
@@ -167,15 +188,17 @@ def convolve_and_norm(
 
     Running statistics fold into the kernel, so that batch norm costs no pass over the images.
     """
-    kernel_EOIKK = kernels.get(convolution)
+    kernel_EOIKK = kernels.composed.get(convolution)
     if kernel_EOIKK is None:
         assert isinstance(convolution, Separable)
         images_BCHW = convolution.apart(images_BCHW, chosen)
         return norm(images_BCHW, statistics, chosen=chosen, scale_N=scale_N)
     kernel_NIKK = _choose(kernel_EOIKK, chosen).flatten(0, 1)
     if statistics == "running":
-        factor_N, shift_N = norm.factor_and_shift(chosen, scale_N)
-        return convolution(images_BCHW, kernel_NIKK * factor_N[:, None, None, None], shift_N)
+        bias_N = _choose(kernels.folded[norm][1], chosen).flatten()
+        if scale_N is not None:
+            kernel_NIKK, bias_N = kernel_NIKK * scale_N[:, None, None, None], bias_N * scale_N
+        return convolution(images_BCHW, kernel_NIKK, bias_N)
     images_BCHW = convolution(images_BCHW, kernel_NIKK)
     return norm(images_BCHW, statistics, chosen=chosen, scale_N=scale_N)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from nasrun.errors import UsageError
 from nasrun.protocols import Statistics, TaskShape
 from nasrun.spaces import darts_network, stacked
+from nasrun.spaces.batch_norm import BatchNorm
 from nasrun.spaces.darts_cell import PartialChannels
 from nasrun.spaces.darts_edges import (
     EDGES_OF_STATE,
@@ -23,7 +24,14 @@ from nasrun.spaces.darts_edges import (
     state_mixings,
 )
 from nasrun.spaces.darts_supernet import DartsSupernet
-from nasrun.spaces.stacked import AveragePool, FactorisedReduce, MaxPool, Separable, compose
+from nasrun.spaces.stacked import (
+    AveragePool,
+    FactorisedReduce,
+    Kernels,
+    MaxPool,
+    Separable,
+    compose,
+)
 from nasrun.spaces.supernet_stems import ImageNetStem
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
@@ -261,9 +269,11 @@ def test_separate_convolutions_equal_composed_ones(monkeypatch: pytest.MonkeyPat
     torch.manual_seed(0)
     convolve = Separable(3, 4, 5, stride=2, dilation=2).double()
     images = torch.randn(2, 4, 9, 9, dtype=torch.float64)
-    composed = convolve(images, compose([convolve])[convolve][[0, 2]].flatten(0, 1))
+    norms = {convolve: BatchNorm(4, num_edges=3)}
+    kernel_EOIKK = compose(norms, {}).composed[convolve]
+    composed = convolve(images, kernel_EOIKK[[0, 2]].flatten(0, 1))
     monkeypatch.setattr(stacked, "WIDEST_COMPOSED", 3)
-    assert not compose([convolve])
+    assert not compose(norms, {}).composed
     torch.testing.assert_close(convolve.apart(images, [0, 2]), composed, **EXACT)
 
 
@@ -285,7 +295,7 @@ def test_skip_dropout_keeps_half_and_doubles_it() -> None:
     everything = [[True]] * NUM_EDGES
     edges = StateEdges(EDGES_OF_STATE[0], ("skip_connect",), everything, 3, stride=1)
     states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3)
-    mixing = CellMixing(states, None, torch.empty(0), everything, {}, "update", 0.5)
+    mixing = CellMixing(states, None, torch.empty(0), everything, Kernels({}, {}), "update", 0.5)
     torch.manual_seed(0)
     rows = edges(torch.ones(2, 3, 16, 16), states[0], mixing)
     assert set(rows.unique().tolist()) == {0.0, 20.0}
