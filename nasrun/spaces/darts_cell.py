@@ -90,16 +90,15 @@ class PartialChannels(nn.Module):
             bypasses.append(nodes[-1][:, self.mixed :])
         return torch.cat(nodes, dim=1)
 
-    def state(self, node: int, known: Sequence[Tensor], paths: Tensor) -> Tensor:
-        """The mixed channels of a node, rows_RM, from the rows of all that it consists of."""
+    def state(self, node: int, known_RQ: Tensor, paths: Tensor) -> Tensor:
+        """The mixed channels of a node, rows_RM, from all that it consists of."""
         if not self.bypassing:
-            return known[-1]
-        known_RQ, first = torch.cat(list(known), dim=1), node * self.channels
+            return known_RQ[:, -self.mixed :]
+        first = node * self.channels
         return known_RQ @ paths[: known_RQ.shape[1], first : first + self.mixed]
 
-    def nodes(self, known: Sequence[Tensor], paths: Tensor) -> Tensor:
-        """The four nodes, rows_R(4*C)."""
-        known_RQ = torch.cat(list(known), dim=1)
+    def nodes(self, known_RQ: Tensor, paths: Tensor) -> Tensor:
+        """The four nodes, rows_R(4*C), from all that they consist of."""
         return known_RQ @ paths if self.bypassing else known_RQ
 
     def split(self, images_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
@@ -159,16 +158,17 @@ class Cell(nn.Module):
         """The four nodes, B(4*C)HW, from both inputs."""
         like_BCHW = inputs[0].bypass_BCHW
         bypasses = [as_rows(one.bypass_BCHW) for one in inputs]
-        known = [bypasses[0] + bypasses[1]] if mixing.gates_E is None else bypasses
+        gated = mixing.gates_E is not None
+        known_RQ = torch.cat(bypasses, dim=1) if gated else bypasses[0] + bypasses[1]
         before, after = (self._from_input(*numbered, mixing) for numbered in enumerate(inputs))
         total = before + after  # rows, the sums of the nodes to come
         mixed, states = self.partial.mixed, cast(list[StateEdges], list(self.states))
         for node, edges in enumerate(states[len(inputs) :]):
             mixture, total = torch.split(total, [mixed, total.shape[1] - mixed], dim=1)
-            known.append(mixture)
-            state_BMHW = as_images(self.partial.state(node, known, mixing.paths), like_BCHW)
+            known_RQ = torch.cat([known_RQ, mixture], dim=1)
+            state_BMHW = as_images(self.partial.state(node, known_RQ, mixing.paths), like_BCHW)
             total = total + edges(state_BMHW, mixing.states[len(inputs) + node], mixing)
-        rows = self.partial.nodes([*known, total], mixing.paths)
+        rows = self.partial.nodes(torch.cat([known_RQ, total], dim=1), mixing.paths)
         return as_images(F.relu(rows, inplace=True) if self.rectified else rows, like_BCHW)
 
     def _from_input(self, number: int, read: CellInput, mixing: CellMixing) -> Tensor:

@@ -217,7 +217,8 @@ class AveragePool(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         kernel, counts_HW = self._of(images_BCHW)
         channels = images_BCHW.shape[1]
-        return F.conv2d(images_BCHW, kernel, None, self.stride, 1, groups=channels) / counts_HW
+        sums_BCHW = F.conv2d(images_BCHW, kernel, None, self.stride, 1, groups=channels)
+        return sums_BCHW.div_(counts_HW)
 
     def _of(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """A kernel of ones, and how many pixels each average has; made once for a shape."""

@@ -259,10 +259,10 @@ def test_shuffle_interleaves_the_groups() -> None:
     """Channels 0 to 7 in 4 groups of 2: first of each group, then second of each group."""
     partial = PartialChannels(8, 4)
     channels = torch.arange(8.0)
-    known = [channels[None, 2:], channels[None, :2], *torch.zeros(3, 1, 2)]
-    first_node = partial.nodes(known, partial.paths(None))[0, :8]
-    assert first_node.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
-    assert partial.state(0, known[:2], partial.paths(None)).tolist() == [[0, 2]]
+    bypass_then_mixed_RQ, paths = channels.roll(-2)[None], partial.paths(None)
+    known_RQ = torch.cat([bypass_then_mixed_RQ, torch.zeros(1, 6)], dim=1)
+    assert partial.nodes(known_RQ, paths)[0, :8].tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert partial.state(0, bypass_then_mixed_RQ, paths).tolist() == [[0, 2]]
 
 
 def test_separate_convolutions_equal_composed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
