@@ -9,9 +9,9 @@ this state (one for each node that it feeds), R = B*H*W rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
 from nasrun.spaces.batch_norm import BatchNorm
+from nasrun.spaces.edge_mixing import StateMixing
 from nasrun.spaces.stacked import (
     AveragePool,
     Convolution,
@@ -40,7 +41,6 @@ OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-UNPARAMETRISED = (*POOLS, "skip_connect")
 NUM_NODES = 4
 
 
@@ -54,38 +54,6 @@ EDGES_OF_STATE = tuple(
     for state in range(NUM_NODES + 1)
 )
 NUM_EDGES = sum(map(len, EDGES_OF_STATE))
-
-
-class StateMixing(NamedTuple):
-    """The mixing weights of the N edges that leave one state, each repeated for M channels."""
-
-    scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
-    matrices: Mapping[str, Tensor]  # of UNPARAMETRISED: (M, N*M), from its M channels to all nodes
-
-
-def state_mixings(
-    weights_EO: Tensor, operations: Sequence[str], channels: int
-) -> list[StateMixing]:
-    """Of each of the five states; all that a pass needs is computed in a few calls."""
-    by_state = [edge for edges in EDGES_OF_STATE for edge in edges]
-    sizes = [len(edges) for edges in EDGES_OF_STATE]
-    weights_OE = weights_EO.T[:, by_state]
-    scales = weights_OE.repeat_interleave(channels, dim=1)
-    scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
-    # What is the same for all edges is not computed for each: M channels go to N*M.
-    plain = [name for name in operations if name in UNPARAMETRISED]
-    identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
-    rows = [operations.index(name) for name in plain]
-    matrices = weights_OE[rows][:, None, :, None] * identity_MM[:, None]  # (plain, M, E, M)
-    return [
-        StateMixing(
-            dict(zip(operations, scales_ON.unbind(), strict=True)),
-            dict(zip(plain, matrices_PMNM.flatten(2).unbind(), strict=True)),
-        )
-        for scales_ON, matrices_PMNM in zip(
-            scales_of_states, torch.split(matrices, sizes, dim=2), strict=True
-        )
-    ]
 
 
 @dataclass(frozen=True)

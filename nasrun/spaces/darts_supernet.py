@@ -23,14 +23,15 @@ from nasrun.protocols import MixingWeights, Statistics, TaskShape
 from nasrun.spaces.batch_norm import BatchNorm, fold
 from nasrun.spaces.darts_cell import Cell, CellInput, Preprocess
 from nasrun.spaces.darts_edges import (
+    EDGES_OF_STATE,
     NUM_EDGES,
     NUM_NODES,
     OPERATIONS,
     CellMixing,
     Convolutions,
     StateEdges,
-    state_mixings,
 )
+from nasrun.spaces.edge_mixing import state_mixings
 from nasrun.spaces.stacked import (
     Convolution,
     Kernels,
@@ -228,7 +229,7 @@ class DartsSupernet(nn.Module):
             if not computed_EO.all():
                 weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
             mixings[cell_type, mixed] = CellMixing(
-                state_mixings(weights_EO, self.operations, mixed),
+                state_mixings(weights_EO, self.operations, mixed, EDGES_OF_STATE),
                 gates_E,
                 cell.partial.paths(gates_E),
                 computed_EO.tolist(),

@@ -126,7 +126,27 @@ class FactorisedReduce(nn.Module):
         return F.conv2d(images_BCHW, kernel_NIKK, bias_N, stride=2)
 
 
-Convolution = Separable | Pointwise | FactorisedReduce
+class Dense(nn.Module):
+    """E plain convolutions that read the same images and keep their size."""
+
+    def __init__(self, num_edges: int, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        fan_in = channels * kernel_size**2
+        self.kernels_NMkk = _kernel(
+            num_edges * channels, channels, kernel_size, kernel_size, fan_in=fan_in
+        )
+
+    def of_edge(self) -> Tensor:
+        """kernel_EOIKK, a view of the parameter."""
+        return self.kernels_NMkk.view(-1, self.kernels_NMkk.shape[1], *self.kernels_NMkk.shape[1:])
+
+    def forward(
+        self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
+    ) -> Tensor:
+        return F.conv2d(images_BCHW, kernel_NIKK, bias_N, padding=kernel_NIKK.shape[-1] // 2)
+
+
+Convolution = Separable | Pointwise | FactorisedReduce | Dense
 
 
 @dataclass(frozen=True)
@@ -156,6 +176,11 @@ def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
         elif isinstance(convolution, Pointwise):
             weight_EOI = _times(convolution.weight_OI[None], factor_EO)
             composed[convolution] = weight_EOI[..., None, None]
+        elif isinstance(convolution, Dense):
+            kernel_EOIKK = convolution.of_edge()
+            if factor_EO is not None:
+                kernel_EOIKK = kernel_EOIKK * factor_EO[..., None, None, None]
+            composed[convolution] = kernel_EOIKK
         elif convolution.channels <= WIDEST_COMPOSED:
             by_shape[convolution.depthwise_ECKK.shape[1:]].append(convolution)
     for alike in by_shape.values():

@@ -13,7 +13,6 @@ from nasrun.errors import UsageError
 from nasrun.protocols import Statistics, TaskShape
 from nasrun.spaces import darts_network, stacked
 from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.darts_cell import PartialChannels
 from nasrun.spaces.darts_edges import (
     EDGES_OF_STATE,
     NUM_EDGES,
@@ -21,9 +20,9 @@ from nasrun.spaces.darts_edges import (
     CellMixing,
     StateEdges,
     edge_index,
-    state_mixings,
 )
 from nasrun.spaces.darts_supernet import DartsSupernet
+from nasrun.spaces.edge_mixing import PartialChannels, state_mixings
 from nasrun.spaces.stacked import (
     AveragePool,
     FactorisedReduce,
@@ -257,7 +256,7 @@ def test_parameters_of_the_imagenet_stem_by_hand() -> None:
 
 def test_shuffle_interleaves_the_groups() -> None:
     """Channels 0 to 7 in 4 groups of 2: first of each group, then second of each group."""
-    partial = PartialChannels(8, 4)
+    partial = PartialChannels(8, 4, num_inputs=2, num_nodes=4)
     channels = torch.arange(8.0)
     bypass_then_mixed_RQ, paths = channels.roll(-2)[None], partial.paths(None)
     known_RQ = torch.cat([bypass_then_mixed_RQ, torch.zeros(1, 6)], dim=1)
@@ -294,7 +293,7 @@ def test_skip_dropout_acts_on_training_only() -> None:
 def test_skip_dropout_keeps_half_and_doubles_it() -> None:
     everything = [[True]] * NUM_EDGES
     edges = StateEdges(EDGES_OF_STATE[0], ("skip_connect",), everything, 3, stride=1)
-    states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3)
+    states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3, EDGES_OF_STATE)
     mixing = CellMixing(states, None, torch.empty(0), everything, Kernels({}, {}), "update", 0.5)
     torch.manual_seed(0)
     rows = edges(torch.ones(2, 3, 16, 16), states[0], mixing)
