@@ -231,7 +231,8 @@ def convolve_and_norm(
 class AveragePool(nn.Module):
     """3x3 average pooling that leaves the padding out of the average.
 
-    As a depthwise convolution: ten times faster than `F.avg_pool2d` for few channels_last channels.
+    On a CPU a depthwise convolution: ten times faster than `F.avg_pool2d` for few channels_last
+    channels.
     """
 
     def __init__(self, stride: int = 1) -> None:
@@ -240,6 +241,8 @@ class AveragePool(nn.Module):
         self._constants: dict[object, tuple[Tensor, Tensor]] = {}
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        if not images_BCHW.is_cpu:
+            return F.avg_pool2d(images_BCHW, 3, self.stride, padding=1, count_include_pad=False)
         kernel, counts_HW = self._of(images_BCHW)
         channels = images_BCHW.shape[1]
         sums_BCHW = F.conv2d(images_BCHW, kernel, None, self.stride, 1, groups=channels)
