@@ -7,7 +7,7 @@ Shapes: B batch, C channels, E edges whose channels are stacked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -77,14 +77,20 @@ class BatchNorm(nn.Module):
             self.running_var_EC[chosen] = variance_EC
         return normalised_BCHW
 
-    def factor_and_shift(
-        self, chosen: list[int] | None = None, scale_N: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """factor_N and shift_N with which "running" is `factor * images + shift`."""
-        assert self.weight_EC is None, "only without a scale of its own"
-        mean_EC, variance_EC = self.running_mean_EC, self.running_var_EC
-        if chosen is not None:
-            mean_EC, variance_EC = mean_EC[chosen], variance_EC[chosen]
-        factor_N = (variance_EC.flatten() + EPSILON).rsqrt()
-        factor_N = factor_N if scale_N is None else factor_N * scale_N.to(factor_N.dtype)
-        return factor_N, -mean_EC.flatten() * factor_N
+
+Folded = Mapping[BatchNorm, tuple[Tensor, Tensor]]
+"""factor_EC and shift_EC with which "running" is `factor * images + shift`."""
+
+
+def fold(norms: Sequence[BatchNorm]) -> Folded:
+    """Of all norms in a few calls; only without a scale of their own."""
+    assert all(norm.weight_EC is None for norm in norms)
+    mean = torch.cat([norm.running_mean_EC.flatten() for norm in norms])
+    variance = torch.cat([norm.running_var_EC.flatten() for norm in norms])
+    factor = (variance + EPSILON).rsqrt()
+    sizes = [norm.running_mean_EC.numel() for norm in norms]
+    factors, shifts = torch.split(factor, sizes), torch.split(-mean * factor, sizes)
+    return {
+        norm: (factor_N.view_as(norm.running_mean_EC), shift_N.view_as(norm.running_mean_EC))
+        for norm, factor_N, shift_N in zip(norms, factors, shifts, strict=True)
+    }

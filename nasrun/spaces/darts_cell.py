@@ -6,7 +6,7 @@ channels (C / partial_channels) per node, Q outputs of all operations on the edg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,8 +16,15 @@ from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
 from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.darts_edges import EDGES_OF_STATE, NUM_NODES, CellMixing, StateEdges, edge_index
+from nasrun.spaces.darts_edges import (
+    EDGES_OF_STATE,
+    NUM_NODES,
+    CellMixing,
+    StateEdges,
+)
+from nasrun.spaces.edge_mixing import PartialChannels
 from nasrun.spaces.stacked import (
+    Convolution,
     FactorisedReduce,
     Kernels,
     Pointwise,
@@ -39,49 +46,11 @@ class Preprocess(nn.Module):
         )
         self.norm = BatchNorm(channels)
 
+    def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+        return [(self.convolve, self.norm)]
+
     def forward(self, images_BCHW: Tensor, kernels: Kernels, statistics: Statistics) -> Tensor:
         return convolve_and_norm(images_BCHW, self.convolve, self.norm, kernels, statistics)
-
-
-class PartialChannels(nn.Module):
-    """Only the first M = C / k channels of a state are mixed; the others bypass the operations.
-
-    An edge puts both together again and shuffles them. That is linear, so it is done once per
-    node, on sums over its edges, by a product with a constant permutation. PC-DARTS, section 3.2.
-    """
-
-    shuffle_CC: Tensor
-
-    def __init__(self, channels: int, partial_channels: int) -> None:
-        super().__init__()
-        self.mixed = channels // partial_channels
-        order_C = torch.arange(channels).view(partial_channels, -1).T.flatten()
-        self.register_buffer("shuffle_CC", torch.eye(channels)[:, order_C], persistent=False)
-
-    def split(self, images_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        """The mixed channels, and the bypass as it arrives at the nodes."""
-        rows_RC = as_rows(images_BCHW)  # split as rows, so that the gradients are channels_last too
-        mixed_BMHW, bypass_BCHW = (
-            as_images(part, images_BCHW)
-            for part in torch.split(rows_RC, [self.mixed, rows_RC.shape[1] - self.mixed], dim=1)
-        )
-        if stride == 1:
-            return mixed_BMHW, bypass_BCHW
-        if not bypass_BCHW.shape[1]:
-            return mixed_BMHW, bypass_BCHW[..., ::stride, ::stride]
-        return mixed_BMHW, F.max_pool2d(bypass_BCHW, stride, ceil_mode=True)
-
-    def join(self, mixed_RM: Tensor, bypass_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """A node's two halves, from the sums of what its edges mixed and of what they bypassed."""
-        if not bypass_BCHW.shape[1]:
-            return as_images(mixed_RM, bypass_BCHW), bypass_BCHW
-        bypass_RC = as_rows(bypass_BCHW)
-        halves = []
-        for columns in (slice(self.mixed), slice(self.mixed, None)):
-            shuffle = self.shuffle_CC[:, columns]
-            rows = torch.addmm(bypass_RC @ shuffle[self.mixed :], mixed_RM, shuffle[: self.mixed])
-            halves.append(as_images(rows, bypass_BCHW))
-        return halves[0], halves[1]
 
 
 @dataclass(frozen=True)
@@ -94,7 +63,10 @@ class CellInput:
 
 
 class Cell(nn.Module):
-    """Two input states and four nodes; a node sums the mixtures of all states before it."""
+    """Two input states and four nodes; a node sums the mixtures of all states before it.
+
+    `rectified`: the nodes are, which is all that later cells do with them.
+    """
 
     def __init__(
         self,
@@ -104,11 +76,14 @@ class Cell(nn.Module):
         stride: int,
         operations: Sequence[str],
         built_EO: list[list[bool]],
+        rectified: bool,
     ) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.rectified = stride, rectified
         self.inputs = nn.ModuleList(inputs)
-        self.partial = PartialChannels(channels, partial_channels)
+        self.partial = PartialChannels(
+            channels, partial_channels, num_inputs=len(inputs), num_nodes=NUM_NODES
+        )
         self.states = nn.ModuleList(
             StateEdges(edges, operations, built_EO, self.partial.mixed, stride if state < 2 else 1)
             for state, edges in enumerate(EDGES_OF_STATE)
@@ -121,32 +96,25 @@ class Cell(nn.Module):
 
     def forward(self, inputs: Sequence[CellInput], mixing: CellMixing) -> Tensor:
         """The four nodes, B(4*C)HW, from both inputs."""
-        states = [(one.mixed_BMHW, one.bypass_BCHW) for one in inputs]
-        bypass_sum = states[0][1]
-        batch, _, height, width = bypass_sum.shape
-        total = bypass_sum.new_zeros(1, NUM_NODES * self.partial.mixed)
-        total = total.expand(batch * height * width, -1)  # rows, the sums of the nodes to come
-        for state, edges in enumerate(cast(Iterable[StateEdges], self.states)):
-            weights = mixing.states[state]
-            outputs_RQ = inputs[state].outputs_RQ if state < len(inputs) else None
-            if outputs_RQ is not None:
-                total = torch.addmm(total, outputs_RQ, edges.matrix(weights))
-            else:
-                total = edges(states[state][0], total, weights, mixing)
-            if state == 0:
-                continue  # every node needs both inputs
-            if mixing.gates_E is None:
-                bypass_sum = bypass_sum + states[state][1]
-            else:
-                bypass_sum = self._gated_bypass_sum(state - 1, states, mixing.gates_E)
-            mixed = self.partial.mixed
-            node, total = torch.split(total, [mixed, total.shape[1] - mixed], dim=1)
-            states.append(self.partial.join(node, bypass_sum))
-        return torch.cat([half for state in states[2:] for half in state], dim=1)
+        like_BCHW = inputs[0].bypass_BCHW
+        bypasses = [as_rows(one.bypass_BCHW) for one in inputs]
+        gated = mixing.gates_E is not None
+        known_RQ = torch.cat(bypasses, dim=1) if gated else bypasses[0] + bypasses[1]
+        before, after = (self._from_input(*numbered, mixing) for numbered in enumerate(inputs))
+        total = before + after  # rows, the sums of the nodes to come
+        mixed, states = self.partial.mixed, cast(list[StateEdges], list(self.states))
+        for node, edges in enumerate(states[len(inputs) :]):
+            mixture, total = torch.split(total, [mixed, total.shape[1] - mixed], dim=1)
+            known_RQ = torch.cat([known_RQ, mixture], dim=1)
+            state_BMHW = as_images(self.partial.state(node, known_RQ, mixing.paths), like_BCHW)
+            total = total + edges(state_BMHW, mixing.states[len(inputs) + node], mixing)
+        rows = self.partial.nodes(torch.cat([known_RQ, total], dim=1), mixing.paths)
+        return as_images(F.relu(rows, inplace=True) if self.rectified else rows, like_BCHW)
 
-    def _gated_bypass_sum(
-        self, node: int, states: list[tuple[Tensor, Tensor]], gates_E: Tensor
-    ) -> Tensor:
-        gates = gates_E[edge_index(node, 0) : edge_index(node + 1, 0)]
-        gated = [gate * bypass for gate, (_, bypass) in zip(gates, states, strict=True)]
-        return torch.stack(gated).sum(0)
+    def _from_input(self, number: int, read: CellInput, mixing: CellMixing) -> Tensor:
+        """rows_R(4*M): what the nodes receive from an input."""
+        edges, weights = cast(StateEdges, self.states[number]), mixing.states[number]
+        if read.outputs_RQ is not None:
+            return read.outputs_RQ @ edges.matrix(weights)
+        rows: Tensor = edges(read.mixed_BMHW, weights, mixing)
+        return rows

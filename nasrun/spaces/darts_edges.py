@@ -9,9 +9,9 @@ this state (one for each node that it feeds), R = B*H*W rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
 from nasrun.spaces.batch_norm import BatchNorm
+from nasrun.spaces.edge_mixing import StateMixing
 from nasrun.spaces.stacked import (
     AveragePool,
     Convolution,
@@ -40,7 +41,6 @@ OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-UNPARAMETRISED = (*POOLS, "skip_connect")
 NUM_NODES = 4
 
 
@@ -56,44 +56,13 @@ EDGES_OF_STATE = tuple(
 NUM_EDGES = sum(map(len, EDGES_OF_STATE))
 
 
-class StateMixing(NamedTuple):
-    """The mixing weights of the N edges that leave one state, each repeated for M channels."""
-
-    scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
-    matrices: Mapping[str, Tensor]  # of UNPARAMETRISED: (M, N*M), from its M channels to all nodes
-
-
-def state_mixings(
-    weights_EO: Tensor, operations: Sequence[str], channels: int
-) -> list[StateMixing]:
-    """Of each of the five states; all that a pass needs is computed in a few calls."""
-    by_state = [edge for edges in EDGES_OF_STATE for edge in edges]
-    sizes = [len(edges) for edges in EDGES_OF_STATE]
-    weights_OE = weights_EO.T[:, by_state]
-    scales = weights_OE.repeat_interleave(channels, dim=1)
-    scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
-    # What is the same for all edges is not computed for each: M channels go to N*M.
-    plain = [name for name in operations if name in UNPARAMETRISED]
-    identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
-    rows = [operations.index(name) for name in plain]
-    matrices = weights_OE[rows][:, None, :, None] * identity_MM[:, None]  # (plain, M, E, M)
-    return [
-        StateMixing(
-            dict(zip(operations, scales_ON.unbind(), strict=True)),
-            dict(zip(plain, matrices_PMNM.flatten(2).unbind(), strict=True)),
-        )
-        for scales_ON, matrices_PMNM in zip(
-            scales_of_states, torch.split(matrices, sizes, dim=2), strict=True
-        )
-    ]
-
-
 @dataclass(frozen=True)
 class CellMixing:
     """How one forward pass mixes the operations of a cell."""
 
     states: Sequence[StateMixing]
     gates_E: Tensor | None  # multiplied into the weights already
+    paths: Tensor  # of `PartialChannels`
     active_EO: list[list[bool]]
     kernels: Kernels
     statistics: Statistics
@@ -117,7 +86,7 @@ class Convolutions(nn.Module):
         self.convolutions = nn.ModuleList(convolutions)
         self.norms = nn.ModuleList(BatchNorm(channels, num_edges=num_edges) for _ in convolutions)
 
-    def _pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+    def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
         convolutions = cast(Iterable[Convolution], self.convolutions)
         return list(zip(convolutions, cast(Iterable[BatchNorm], self.norms), strict=True))
 
@@ -133,7 +102,7 @@ class Convolutions(nn.Module):
         images = rectified_BMHW
         last = len(self.convolutions) - 1
         # The mixing weight is the scale of the last batch norm, where it costs no pass of its own.
-        for step, (convolution, norm) in enumerate(self._pairs()):
+        for step, (convolution, norm) in enumerate(self.pairs()):
             images = convolve_and_norm(
                 images, convolution, norm, kernels, statistics,
                 chosen=chosen, scale_N=scale_N if step == last else None,
@@ -187,26 +156,34 @@ class StateEdges(nn.Module):
         column = self.columns[name]
         return [node for node, edge in enumerate(self.edges) if active_EO[edge][column]]
 
-    def forward(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
-        """`total`, rows_R(N*M) that sum up what N nodes receive, with these edges added."""
+    def forward(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
+        """rows_R(N*M): what the N nodes receive from this state."""
         if self._can_fold(mixing):
-            return self._add_folded(images_BMHW, total, weights, mixing)
-        given = total
-        total = self._add_pools(images_BMHW, total, weights, mixing)
-        total = self._add_identity(images_BMHW, total, weights, mixing)
+            return self._folded(images_BMHW, weights, mixing)
+        parts = self._parts(images_BMHW, weights, mixing)
+        total = next(parts, None)
+        if total is None:
+            pixels_R1 = as_rows(images_BMHW[:, :1, :: self.stride, :: self.stride])
+            return pixels_R1.new_zeros(len(pixels_R1), len(self.edges) * images_BMHW.shape[1])
+        for rows in parts:
+            total = total.add_(rows)
+        return total
+
+    def _parts(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """What is to be summed up, rows_R(N*M) each."""
+        yield from self._pooled(images_BMHW, weights, mixing)
+        yield from self._identity(images_BMHW, weights, mixing)
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
             nodes, built = self._nodes(name, mixing.active_EO), self.built[name]
-            scale = weights.scales[name]
+            scale_N = weights.scales[name]
             if len(nodes) == len(self.edges):
-                rows = stack(rectified_BMHW, scale, mixing.kernels, mixing.statistics, None)
-                total = total + rows if total is given else total.add_(rows)
+                yield stack(rectified_BMHW, scale_N, mixing.kernels, mixing.statistics, None)
             elif nodes:
                 chosen = None if nodes == built else [built.index(node) for node in nodes]
-                total = self._add_some(stack, nodes, chosen, rectified_BMHW, total, scale, mixing)
-        return total
+                yield self._some(stack, nodes, chosen, rectified_BMHW, scale_N, mixing)
 
     def _can_fold(self, mixing: CellMixing) -> bool:
         """Whether running statistics are used, and all that there is on all edges."""
@@ -216,40 +193,42 @@ class StateEdges(nn.Module):
             and whole
             and bool(self.pools)
             and bool(self.dilated)
-            and all(convolution in mixing.kernels for convolution in self.dilated.values())
+            and all(convolution in mixing.kernels.composed for convolution in self.dilated.values())
         )
 
-    def _add_folded(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
+    def _folded(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
         """The same in fewer calls: with running statistics all but ReLU and the maximum is linear.
 
         Pools and the identity are one product; the dilated convolutions, whose taps coincide, are
         one convolution, and its bias is that of the pools besides.
         """
-        factor_P, shift_P = self.pool_norm.factor_and_shift()
-        matrix = torch.cat([weights.matrices[name] for name in self.pools])
-        rows, bias_N = [pool(images_BMHW) for pool in self.pools.values()], shift_P @ matrix
-        matrix = factor_P[:, None] * matrix
-        if self.has_identity:
-            rows.append(images_BMHW)
-            matrix = torch.cat([matrix, weights.matrices["skip_connect"]])
-        total = torch.addmm(total, as_rows(torch.cat(rows, dim=1)), matrix)
+        plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
+        matrix = torch.cat([weights.matrices[name] for name in plain])
+        factor_EM, shift_EM = mixing.kernels.folded[self.pool_norm]
+        pooled_part = matrix[: factor_EM.numel()]
+        bias_N = shift_EM.flatten() @ pooled_part
+        pooled_part.mul_(factor_EM.view(-1, 1))
+        rows = [pool(images_BMHW) for pool in self.pools.values()]
+        rows = [*rows, images_BMHW] if self.has_identity else rows
+        total = as_rows(torch.cat(rows, dim=1)) @ matrix
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
             if name not in self.dilated:
                 scale_N = weights.scales[name]
-                total = total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
+                total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
         kernels = []
         for name, convolution in self.dilated.items():
             norm = cast(BatchNorm, cast(Convolutions, self.stacks[name]).norms[0])
-            factor_N, shift_N = norm.factor_and_shift(scale_N=weights.scales[name])
-            kernel_NIKK = mixing.kernels[convolution].flatten(0, 1)
-            kernels.append(kernel_NIKK * factor_N[:, None, None, None])
-            bias_N = bias_N + shift_N
-        largest = max(kernel.shape[-1] for kernel in kernels)
-        padded = [F.pad(kernel, [(largest - kernel.shape[-1]) // 2] * 4) for kernel in kernels]
-        return total.add_(as_rows(convolution(rectified_BMHW, torch.stack(padded).sum(0), bias_N)))
+            scale_N, shift_EM = weights.scales[name], mixing.kernels.folded[norm][1]
+            bias_N = torch.addcmul(bias_N, shift_EM.flatten(), scale_N)
+            kernel_NIKK = mixing.kernels.composed[convolution].flatten(0, 1)
+            kernels.append(kernel_NIKK * scale_N[:, None, None, None])
+        merged, *others = sorted(kernels, key=lambda kernel: -kernel.shape[-1])
+        for kernel in others:
+            margin = (merged.shape[-1] - kernel.shape[-1]) // 2
+            inner = slice(margin, merged.shape[-1] - margin)
+            merged[..., inner, inner].add_(kernel)
+        return total.add_(as_rows(convolution(rectified_BMHW, merged, bias_N)))
 
     def outputs(self, images_BMHW: Tensor, mixing: CellMixing) -> Tensor:
         """rows_R(Q): everything that these edges can mix, unweighted: pools, the identity, and N
@@ -277,46 +256,47 @@ class StateEdges(nn.Module):
             rows.append(places)
         return torch.cat(rows)
 
-    def _add_some(
+    def _some(
         self,
         stack: nn.Module,
         nodes: list[int],
         chosen: list[int] | None,
         rectified_BMHW: Tensor,
-        total: Tensor,
         scale_N: Tensor,
         mixing: CellMixing,
     ) -> Tensor:
-        """`total` with the convolutions on the edges to `nodes` added."""
+        """The convolutions on the edges to `nodes`; zeros for the others."""
         channels = rectified_BMHW.shape[1]
-        scale_N = scale_N.view(-1, channels)[nodes].flatten()
-        rows = stack(rectified_BMHW, scale_N, mixing.kernels, mixing.statistics, chosen)
-        identity = torch.eye(total.shape[1], dtype=rows.dtype, device=rows.device)
-        places = identity.view(-1, channels, total.shape[1])[nodes].flatten(0, 1)
-        return torch.addmm(total, rows, places)
+        scale_N = scale_N.view(-1, channels)
+        rows = stack(
+            rectified_BMHW, scale_N[nodes].flatten(), mixing.kernels, mixing.statistics, chosen
+        )
+        identity = torch.eye(scale_N.numel(), dtype=rows.dtype, device=rows.device)
+        places = identity.view(-1, channels, len(identity))[nodes].flatten(0, 1)
+        return rows @ places
 
-    def _add_pools(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
-        """`total` with the pools added, each computed once for all edges."""
+    def _pooled(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """The pools, each computed once for all edges."""
         pools = [name for name in self.pools if self._nodes(name, mixing.active_EO)]
         if not pools:
-            return total
+            return
         pooled = torch.cat([self.pools[name](images_BMHW) for name in pools], dim=1)
         whole = len(pools) == len(self.pools)
         chosen = None if whole else [list(self.pools).index(name) for name in pools]
         pooled = self.pool_norm(pooled, mixing.statistics, chosen=chosen)
-        matrix = torch.cat([weights.matrices[name] for name in pools])
-        return torch.addmm(total, as_rows(pooled), matrix)
+        yield as_rows(pooled) @ torch.cat([weights.matrices[name] for name in pools])
 
-    def _add_identity(
-        self, images_BMHW: Tensor, total: Tensor, weights: StateMixing, mixing: CellMixing
-    ) -> Tensor:
-        """`total` with the input itself added; dropout treats each edge apart."""
+    def _identity(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """The input itself; dropout treats each edge apart."""
         if not self.has_identity or not self._nodes("skip_connect", mixing.active_EO):
-            return total
+            return
         rows_RM = as_rows(images_BMHW)
         if mixing.skip_dropout == 0 or mixing.statistics != "update":
-            return torch.addmm(total, rows_RM, weights.matrices["skip_connect"])
-        dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
-        return torch.addcmul(total, dropped, weights.scales["skip_connect"])
+            yield rows_RM @ weights.matrices["skip_connect"]
+        else:
+            dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
+            yield dropped * weights.scales["skip_connect"]

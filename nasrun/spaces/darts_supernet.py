@@ -16,25 +16,25 @@ from dataclasses import replace
 from typing import Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.errors import closest, raise_together
 from nasrun.protocols import MixingWeights, Statistics, TaskShape
+from nasrun.spaces.batch_norm import BatchNorm, fold
 from nasrun.spaces.darts_cell import Cell, CellInput, Preprocess
 from nasrun.spaces.darts_edges import (
+    EDGES_OF_STATE,
     NUM_EDGES,
     NUM_NODES,
     OPERATIONS,
     CellMixing,
+    Convolutions,
     StateEdges,
-    state_mixings,
 )
+from nasrun.spaces.edge_mixing import state_mixings
 from nasrun.spaces.stacked import (
-    FactorisedReduce,
+    Convolution,
     Kernels,
-    Pointwise,
-    Separable,
     as_rows,
     compose,
 )
@@ -101,13 +101,26 @@ class DartsSupernet(nn.Module):
             built_EO = self.built[self._cell_type(position)].tolist()
             stride = 2 if reduction else 1
             self.cells.append(
-                Cell(inputs, channels, partial_channels, stride, operations, built_EO)
+                Cell(
+                    inputs,
+                    channels,
+                    partial_channels,
+                    stride,
+                    operations,
+                    built_EO,
+                    rectified=position < cells - 1,
+                )
             )
             before_previous, previous = previous, NUM_NODES * channels
             after_reduction = reduction
         self.classifier = nn.Linear(previous, shape.num_classes)
-        kinds = (Separable, FactorisedReduce, Pointwise)
-        self._convolutions = [part for part in self.modules() if isinstance(part, kinds)]
+        self._norm_of: dict[Convolution, BatchNorm] = {}
+        self._norms: list[BatchNorm] = []
+        for part in self.cells.modules():
+            if isinstance(part, Convolutions | Preprocess):
+                self._norm_of |= part.pairs()
+            elif isinstance(part, BatchNorm):
+                self._norms.append(part)
 
     def _cells(self) -> list[tuple[int, str, Cell]]:
         """Position, type and module of each cell."""
@@ -128,7 +141,7 @@ class DartsSupernet(nn.Module):
     ) -> Tensor:
         """logits_BK. `weights` has weights_EO for "normal" and "reduce", `gates` gates_E, `active`
         active_EO bool, with E = 14; see `nasrun.protocols.Supernet`."""
-        mixings = self._mixings(weights, gates, active, statistics, compose(self._convolutions))
+        mixings = self._mixings(weights, gates, active, statistics, self._kernels(statistics))
         return self._logits(self._stem(images_BCHW, statistics), mixings, {})
 
     def each(
@@ -143,13 +156,16 @@ class DartsSupernet(nn.Module):
         on both inputs of the first cell and on the first input of the second.
         """
         assert statistics != "update", "each candidate would move the running statistics"
-        kernels, stem = compose(self._convolutions), self._stem(images_BCHW, statistics)
+        kernels, stem = self._kernels(statistics), self._stem(images_BCHW, statistics)
         shared: dict[tuple[int, int], CellInput] = {}
         for candidate in candidates:
             mixings = self._mixings(candidate, None, None, statistics, kernels)
             if not shared:
                 shared = self._shared(stem, mixings)
             yield self._logits(stem, mixings, shared)
+
+    def _kernels(self, statistics: Statistics) -> Kernels:
+        return compose(self._norm_of, fold(self._norms) if statistics == "running" else {})
 
     def _stem(self, images_BCHW: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
@@ -184,10 +200,8 @@ class DartsSupernet(nn.Module):
                 shared.get((position, number)) or cell.read(number, images, mixing)
                 for number, images in enumerate((before_previous, previous))
             ]
-            output = cell(inputs, mixing)
-            if position < len(self.cells) - 1:  # all that cells do with their inputs is to rectify
-                before_previous, previous = previous, F.relu(output, inplace=True)
-        logits_BK: Tensor = self.classifier(output.mean((2, 3)))
+            before_previous, previous = previous, cell(inputs, mixing)
+        logits_BK: Tensor = self.classifier(previous.mean((2, 3)))
         return logits_BK
 
     def _mixings(
@@ -215,8 +229,9 @@ class DartsSupernet(nn.Module):
             if not computed_EO.all():
                 weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
             mixings[cell_type, mixed] = CellMixing(
-                state_mixings(weights_EO, self.operations, mixed),
+                state_mixings(weights_EO, self.operations, mixed, EDGES_OF_STATE),
                 gates_E,
+                cell.partial.paths(gates_E),
                 computed_EO.tolist(),
                 kernels,
                 statistics,

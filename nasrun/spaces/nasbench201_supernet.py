@@ -4,74 +4,70 @@ Edges that leave the same node read the same input, so their pool is computed on
 convolutions are stacked in one call; the mixing weight of a convolution is the scale of its batch
 norm. As in the benchmark's search networks only the skeleton has affine batch norm, and pooling
 has none. Shapes: B batch, C channels, M mixed channels (C / partial_channels), H height, W width,
-E edges, O operations (5), N edges of one call (or N = E*M output channels of a stack), k kernel.
+E edges, O operations (5), N edges that leave a node (or N = E*M output channels of a stack),
+R = B*H*W rows, Q columns of all that the nodes consist of.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.protocols import MixingWeights, Statistics, TaskShape
-from nasrun.spaces.batch_norm import BatchNorm
+from nasrun.spaces.batch_norm import BatchNorm, fold
+from nasrun.spaces.edge_mixing import PartialChannels, StateMixing, state_mixings
 from nasrun.spaces.nasbench201 import EDGES, OPERATIONS
 from nasrun.spaces.nasbench201_network import KERNEL_SIZES, Skeleton
-from nasrun.spaces.stacked import AveragePool
+from nasrun.spaces.stacked import (
+    AveragePool,
+    Dense,
+    Kernels,
+    as_images,
+    as_rows,
+    compose,
+    convolve_and_norm,
+)
 
-NUM_NODES = 4
-
-
-@dataclass(frozen=True)
-class CellMixing:
-    """How one forward pass mixes the operations of a cell."""
-
-    weights_EO: Tensor  # with the gates multiplied in
-    gates_E: Tensor | None
-    computed_EO: list[list[bool]]
-    skip_dropout: float
-
-    def computed(self, source: int, operation: str) -> list[int]:
-        """The edges that leave `source` and compute `operation`."""
-        column = OPERATIONS.index(operation)
-        return [e for e in edges_from(source) if self.computed_EO[e][column]]
-
-    def weight(self, edge: int, operation: str) -> Tensor:
-        return self.weights_EO[edge, OPERATIONS.index(operation)]
+NUM_NODES = 4  # the first is the input
+PLAIN = ("avg_pool_3x3", "skip_connect")
 
 
 def edges_from(source: int) -> list[int]:
     return [edge for edge, (start, _) in enumerate(EDGES) if start == source]
 
 
-class StackedConvolution(nn.Module):
+EDGES_FROM = [edges_from(source) for source in range(NUM_NODES - 1)]
+
+
+@dataclass(frozen=True)
+class CellMixing:
+    """How one forward pass mixes the operations of a cell."""
+
+    sources: list[StateMixing]
+    paths: Tensor  # of `PartialChannels`
+    computed_EO: list[list[bool]]
+    kernels: Kernels
+    statistics: Statistics
+    skip_dropout: float
+
+    def computed(self, source: int, operation: str) -> list[int]:
+        """The edges that leave `source` and compute `operation`."""
+        column = OPERATIONS.index(operation)
+        return [edge for edge in EDGES_FROM[source] if self.computed_EO[edge][column]]
+
+
+class StackedConvolution(Dense):
     """Convolution and batch norm of some edges that leave the same node, in one call each."""
 
     def __init__(self, edges: list[int], channels: int, kernel_size: int) -> None:
-        super().__init__()
+        super().__init__(len(edges), channels, kernel_size)
         self.edges = edges
-        bound = 1 / math.sqrt(channels * kernel_size**2)  # torch's default: 1 / sqrt(fan in)
-        kernels = torch.empty(len(edges) * channels, channels, kernel_size, kernel_size)
-        self.kernels_NMkk = nn.Parameter(kernels.uniform_(-bound, bound))
         self.norm = BatchNorm(channels, num_edges=len(edges))
-
-    def of_edge(self) -> Tensor:
-        """kernels_EMMkk, a view of the parameter."""
-        return self.kernels_NMkk.view(len(self.edges), -1, *self.kernels_NMkk.shape[1:])
-
-    def forward(
-        self, rectified_BMHW: Tensor, edges: list[int], scale_N: Tensor, statistics: Statistics
-    ) -> tuple[Tensor, ...]:
-        """The scaled outputs of `edges`, N times images_BMHW."""
-        chosen = None if edges == self.edges else [self.edges.index(edge) for edge in edges]
-        kernels = self.kernels_NMkk if chosen is None else self.of_edge()[chosen].flatten(0, 1)
-        stacked = F.conv2d(rectified_BMHW, kernels, padding=kernels.shape[-1] // 2)
-        normalised: Tensor = self.norm(stacked, statistics, chosen=chosen, scale_N=scale_N)
-        return normalised.chunk(len(edges), dim=1)
 
 
 class MixedCell(nn.Module):
@@ -79,79 +75,91 @@ class MixedCell(nn.Module):
 
     def __init__(self, channels: int, partial_channels: int, built_EO: list[list[bool]]) -> None:
         super().__init__()
-        self.partial_channels = partial_channels
-        self.mixed = channels // partial_channels
+        self.partial = PartialChannels(
+            channels, partial_channels, num_inputs=1, num_nodes=NUM_NODES - 1
+        )
         self.average_pool = AveragePool()
         self.convolutions = nn.ModuleDict()
         for source in range(NUM_NODES - 1):
             for operation, kernel_size in KERNEL_SIZES.items():
                 column = OPERATIONS.index(operation)
-                edges = [edge for edge in edges_from(source) if built_EO[edge][column]]
+                edges = [edge for edge in EDGES_FROM[source] if built_EO[edge][column]]
                 if edges:
-                    stack = StackedConvolution(edges, self.mixed, kernel_size)
+                    stack = StackedConvolution(edges, self.partial.mixed, kernel_size)
                     self.convolutions[f"{operation}_from_{source}"] = stack
 
-    def forward(self, images_BCHW: Tensor, statistics: Statistics, mixing: CellMixing) -> Tensor:
-        state_BCHW = images_BCHW
-        totals: list[list[Tensor]] = [[] for _ in range(NUM_NODES)]  # images_BMHW to be added up
-        bypasses: list[list[Tensor]] = [[] for _ in range(NUM_NODES)]
-        for source in range(NUM_NODES - 1):
-            state_BMHW, bypass_BCHW = state_BCHW[:, : self.mixed], state_BCHW[:, self.mixed :]
-            self._add_convolutions(state_BMHW, source, statistics, mixing, totals)
-            self._add_pool_and_skip(state_BMHW, source, statistics, mixing, totals)
-            for edge in edges_from(source) if self.partial_channels > 1 else ():
-                gate = 1.0 if mixing.gates_E is None else mixing.gates_E[edge]
-                bypasses[EDGES[edge][1]].append(bypass_BCHW * gate)
-            # This was the last node that feeds the next one.
-            node = source + 1
-            state_BCHW = sum(totals[node], start=torch.zeros_like(state_BMHW))
-            if self.partial_channels > 1:
-                state_BCHW = self._join(state_BCHW, sum(bypasses[node][1:], bypasses[node][0]))
-        return state_BCHW
+    def forward(
+        self, images_BCHW: Tensor, statistics: Statistics, mixings: Mapping[int, CellMixing]
+    ) -> Tensor:
+        partial, mixing = self.partial, mixings[self.partial.mixed]
+        state_BMHW, bypass_BCHW = partial.split(images_BCHW, stride=1)
+        known_RQ = as_rows(bypass_BCHW)
+        total = self._sent(state_BMHW, 0, mixing)  # rows, the sums of the nodes to come
+        for source in range(1, NUM_NODES - 1):
+            mixture, total = torch.split(
+                total, [partial.mixed, total.shape[1] - partial.mixed], dim=1
+            )
+            known_RQ = torch.cat([known_RQ, mixture], dim=1)
+            state_RM = partial.state(source - 1, known_RQ, mixing.paths)
+            total = total + self._sent(as_images(state_RM, images_BCHW), source, mixing)
+        known_RQ = torch.cat([known_RQ, total], dim=1)
+        return as_images(partial.last_node(known_RQ, mixing.paths), images_BCHW)
 
-    def _add_convolutions(
-        self,
-        state_BMHW: Tensor,
-        source: int,
-        statistics: Statistics,
-        mixing: CellMixing,
-        totals: list[list[Tensor]],
-    ) -> None:
+    def _sent(self, state_BMHW: Tensor, source: int, mixing: CellMixing) -> Tensor:
+        """rows_R(N*M): what the N nodes that `source` feeds receive from it."""
+        total = None
+        for rows in self._parts(state_BMHW, source, mixing):
+            total = rows if total is None else total.add_(rows)
+        if total is None:
+            rows_RM = as_rows(state_BMHW)
+            total = rows_RM.new_zeros(len(rows_RM), len(EDGES_FROM[source]) * rows_RM.shape[1])
+        return total
+
+    def _parts(self, state_BMHW: Tensor, source: int, mixing: CellMixing) -> Iterator[Tensor]:
+        """What is to be summed up, rows_R(N*M) each."""
+        weights = mixing.sources[source]
+        plain = [name for name in PLAIN if mixing.computed(source, name)]
+        if mixing.skip_dropout > 0 and mixing.statistics == "update" and PLAIN[1] in plain:
+            plain.remove(PLAIN[1])
+            repeated = as_rows(state_BMHW).repeat(1, len(EDGES_FROM[source]))  # each drops its own
+            yield F.dropout(repeated, mixing.skip_dropout) * weights.scales[PLAIN[1]]
+        if plain:
+            images = [self.average_pool(state_BMHW) if n == PLAIN[0] else state_BMHW for n in plain]
+            matrix = torch.cat([weights.matrices[name] for name in plain])
+            yield as_rows(torch.cat(images, dim=1)) @ matrix
         rectified_BMHW = F.relu(state_BMHW)
         for operation in KERNEL_SIZES:
             edges = mixing.computed(source, operation)
-            if not edges:
-                continue
-            convolve = self.convolutions[f"{operation}_from_{source}"]
-            weights_N = mixing.weights_EO[edges, OPERATIONS.index(operation)]
-            scale_N = weights_N.repeat_interleave(self.mixed)
-            outputs = convolve(rectified_BMHW, edges, scale_N, statistics)
-            for edge, output_BMHW in zip(edges, outputs, strict=True):
-                totals[EDGES[edge][1]].append(output_BMHW)
+            if edges:
+                stack = self.convolutions[f"{operation}_from_{source}"]
+                assert isinstance(stack, StackedConvolution)
+                yield _convolved(rectified_BMHW, stack, edges, weights.scales[operation], mixing)
 
-    def _add_pool_and_skip(
-        self,
-        state_BMHW: Tensor,
-        source: int,
-        statistics: Statistics,
-        mixing: CellMixing,
-        totals: list[list[Tensor]],
-    ) -> None:
-        pooled_edges = mixing.computed(source, "avg_pool_3x3")
-        if pooled_edges:
-            pooled_BMHW = self.average_pool(state_BMHW)
-            for edge in pooled_edges:
-                totals[EDGES[edge][1]].append(pooled_BMHW * mixing.weight(edge, "avg_pool_3x3"))
-        for edge in mixing.computed(source, "skip_connect"):
-            kept_BMHW = state_BMHW
-            if mixing.skip_dropout > 0 and statistics == "update":
-                kept_BMHW = F.dropout(state_BMHW, mixing.skip_dropout)  # another one for each edge
-            totals[EDGES[edge][1]].append(kept_BMHW * mixing.weight(edge, "skip_connect"))
 
-    def _join(self, mixed_BMHW: Tensor, bypass_BCHW: Tensor) -> Tensor:
-        """Both parts shuffled over `partial_channels` groups (PC-DARTS, section 3.2). The shuffle
-        is linear, so it is done once per node, on sums over its edges."""
-        return F.channel_shuffle(torch.cat([mixed_BMHW, bypass_BCHW], dim=1), self.partial_channels)
+def _convolved(
+    rectified_BMHW: Tensor,
+    stack: StackedConvolution,
+    edges: list[int],
+    scale_N: Tensor,
+    mixing: CellMixing,
+) -> Tensor:
+    """rows_R(N*M): a convolution of `edges`; zeros for the other edges from their source."""
+    every = EDGES_FROM[EDGES[edges[0]][0]]
+    chosen = None if edges == stack.edges else [stack.edges.index(edge) for edge in edges]
+    channels = rectified_BMHW.shape[1]
+    places = [every.index(edge) for edge in edges]
+    if edges != every:
+        scale_N = scale_N.view(-1, channels)[places].flatten()
+    rows = as_rows(
+        convolve_and_norm(
+            rectified_BMHW, stack, stack.norm, mixing.kernels, mixing.statistics,
+            chosen=chosen, scale_N=scale_N,
+        )
+    )  # fmt: skip
+    if edges == every:
+        return rows
+    identity = torch.eye(len(every) * channels, dtype=rows.dtype, device=rows.device)
+    return rows @ identity.view(len(every), channels, -1)[places].flatten(0, 1)
 
 
 class NasBench201Supernet(Skeleton):
@@ -194,6 +202,35 @@ class NasBench201Supernet(Skeleton):
         statistics: Statistics = "update",
     ) -> Tensor:
         """logits_BK; see `nasrun.protocols.Supernet`."""
+        return self._logits(
+            images_BCHW, weights, gates, active, self._kernels(statistics), statistics
+        )
+
+    def each(
+        self,
+        images_BCHW: Tensor,
+        candidates: Iterable[MixingWeights],
+        statistics: Statistics = "batch",
+    ) -> Iterator[Tensor]:
+        """logits_BK of each candidate; only the kernels are common to them."""
+        kernels = self._kernels(statistics)
+        for weights in candidates:
+            yield self._logits(images_BCHW, weights, None, None, kernels, statistics)
+
+    def _kernels(self, statistics: Statistics) -> Kernels:
+        stacks = [part for part in self.modules() if isinstance(part, StackedConvolution)]
+        folded = fold([stack.norm for stack in stacks]) if statistics == "running" else {}
+        return compose({stack: stack.norm for stack in stacks}, folded)
+
+    def _logits(
+        self,
+        images_BCHW: Tensor,
+        weights: MixingWeights,
+        gates: Mapping[str, Tensor] | None,
+        active: Mapping[str, Tensor] | None,
+        kernels: Kernels,
+        statistics: Statistics,
+    ) -> Tensor:
         weights_EO = weights["cell"]
         assert weights_EO.shape == (len(EDGES), len(OPERATIONS))
         gates_E = None if gates is None else gates["cell"]
@@ -202,14 +239,18 @@ class NasBench201Supernet(Skeleton):
         computed_EO = self.built_EO
         if active is not None:
             computed_EO = computed_EO & active["cell"].bool().cpu()
-        mixing = CellMixing(weights_EO, gates_E, computed_EO.tolist(), self.skip_dropout)
-        return self.logits(images_BCHW, statistics, mixing)
-
-    def each(
-        self,
-        images_BCHW: Tensor,
-        candidates: Iterable[MixingWeights],
-        statistics: Statistics = "batch",
-    ) -> Iterator[Tensor]:
-        """logits_BK of each candidate; little is common to them."""
-        return (self(images_BCHW, weights, statistics=statistics) for weights in candidates)
+        if not computed_EO.all():
+            weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
+        mixings = {}
+        for stage in self.stages:
+            partial = cast(MixedCell, cast(nn.ModuleList, stage)[0]).partial
+            mixings[partial.mixed] = CellMixing(
+                state_mixings(weights_EO, OPERATIONS, partial.mixed, EDGES_FROM),
+                partial.paths(gates_E),
+                computed_EO.tolist(),
+                kernels,
+                statistics,
+                self.skip_dropout,
+            )
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+        return self.logits(images_BCHW, statistics, mixings)

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.protocols import Statistics
-from nasrun.spaces.batch_norm import BatchNorm
+from nasrun.spaces.batch_norm import BatchNorm, Folded
 from nasrun.spaces.convolution import convolve
 
 WIDEST_COMPOSED = 16
@@ -30,7 +31,7 @@ WIDEST_COMPOSED = 16
 
 def as_rows(images_BCHW: Tensor) -> Tensor:
     """images as rows_RC; a view where the images are channels_last."""
-    return images_BCHW.permute(0, 2, 3, 1).reshape(-1, images_BCHW.shape[1])
+    return images_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def as_images(rows_RC: Tensor, like_BCHW: Tensor) -> Tensor:
@@ -109,9 +110,10 @@ class FactorisedReduce(nn.Module):
         super().__init__()
         self.weight_EOI = _kernel(num_edges, channels_out, channels_in, fan_in=channels_in)
 
-    def kernel(self) -> Tensor:
+    def kernel(self, factor_EO: Tensor | None) -> Tensor:
         """kernel_EOIKK"""
-        upper_left, lower_right = self.weight_EOI[..., None, None].chunk(2, dim=1)
+        weight_EOI = _times(self.weight_EOI, factor_EO)
+        upper_left, lower_right = weight_EOI[..., None, None].chunk(2, dim=1)
         parts = [F.pad(upper_left, (0, 1, 0, 1)), F.pad(lower_right, (1, 0, 1, 0))]
         return torch.cat(parts, dim=1)
 
@@ -124,33 +126,77 @@ class FactorisedReduce(nn.Module):
         return F.conv2d(images_BCHW, kernel_NIKK, bias_N, stride=2)
 
 
-Convolution = Separable | Pointwise | FactorisedReduce
-Kernels = Mapping[Convolution, Tensor]
-"""kernel_EOIKK of convolutions of E edges."""
+class Dense(nn.Module):
+    """E plain convolutions that read the same images and keep their size."""
+
+    def __init__(self, num_edges: int, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        fan_in = channels * kernel_size**2
+        self.kernels_NMkk = _kernel(
+            num_edges * channels, channels, kernel_size, kernel_size, fan_in=fan_in
+        )
+
+    def of_edge(self) -> Tensor:
+        """kernel_EOIKK, a view of the parameter."""
+        return self.kernels_NMkk.view(-1, self.kernels_NMkk.shape[1], *self.kernels_NMkk.shape[1:])
+
+    def forward(
+        self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
+    ) -> Tensor:
+        return F.conv2d(images_BCHW, kernel_NIKK, bias_N, padding=kernel_NIKK.shape[-1] // 2)
 
 
-def compose(convolutions: Iterable[Convolution]) -> Kernels:
-    """The kernels of all convolutions but of separable ones that are too wide.
+Convolution = Separable | Pointwise | FactorisedReduce | Dense
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """What convolutions and batch norms need in a pass, computed in a few calls.
+
+    `composed` has the kernel_EOIKK of all convolutions but of separable ones that are too wide.
+    Running statistics are `folded`: then the factor of its batch norm is in a kernel.
+    """
+
+    composed: Mapping[Convolution, Tensor]
+    folded: Folded
+
+
+def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
+    """Of convolutions and their batch norms, with these `folded` into them (or with none).
 
     Of a separable one, kernel[e, o, i, :, :] = pointwise[e, o, i] * depthwise[e, i, :, :]: of all
     that have one shape in a single product.
     """
-    kernels: dict[Convolution, Tensor] = {}
+    composed: dict[Convolution, Tensor] = {}
     by_shape = defaultdict(list)
-    for convolution in convolutions:
+    for convolution, norm in norms.items():
+        factor_EO = folded[norm][0] if folded else None
         if isinstance(convolution, FactorisedReduce):
-            kernels[convolution] = convolution.kernel()
+            composed[convolution] = convolution.kernel(factor_EO)
         elif isinstance(convolution, Pointwise):
-            kernels[convolution] = convolution.weight_OI[None, ..., None, None]
+            weight_EOI = _times(convolution.weight_OI[None], factor_EO)
+            composed[convolution] = weight_EOI[..., None, None]
+        elif isinstance(convolution, Dense):
+            kernel_EOIKK = convolution.of_edge()
+            if factor_EO is not None:
+                kernel_EOIKK = kernel_EOIKK * factor_EO[..., None, None, None]
+            composed[convolution] = kernel_EOIKK
         elif convolution.channels <= WIDEST_COMPOSED:
             by_shape[convolution.depthwise_ECKK.shape[1:]].append(convolution)
     for alike in by_shape.values():
         depthwise_SCKK = torch.cat([separable.depthwise_ECKK for separable in alike])
         pointwise_SOI = torch.cat([separable.pointwise_EOI for separable in alike])
+        if folded:
+            factor_SO = torch.cat([folded[norms[separable]][0] for separable in alike])
+            pointwise_SOI = _times(pointwise_SOI, factor_SO)
         composed_SOIKK = pointwise_SOI[..., None, None] * depthwise_SCKK[:, None]
         parts = torch.split(composed_SOIKK, [len(one.pointwise_EOI) for one in alike])
-        kernels.update(zip(alike, parts, strict=True))
-    return kernels
+        composed.update(zip(alike, parts, strict=True))
+    return Kernels(composed, folded)
+
+
+def _times(weight_EOI: Tensor, factor_EO: Tensor | None) -> Tensor:
+    return weight_EOI if factor_EO is None else weight_EOI * factor_EO[..., None]
 
 
 def convolve_and_norm(
@@ -167,15 +213,17 @@ def convolve_and_norm(
 
     Running statistics fold into the kernel, so that batch norm costs no pass over the images.
     """
-    kernel_EOIKK = kernels.get(convolution)
+    kernel_EOIKK = kernels.composed.get(convolution)
     if kernel_EOIKK is None:
         assert isinstance(convolution, Separable)
         images_BCHW = convolution.apart(images_BCHW, chosen)
         return norm(images_BCHW, statistics, chosen=chosen, scale_N=scale_N)
     kernel_NIKK = _choose(kernel_EOIKK, chosen).flatten(0, 1)
     if statistics == "running":
-        factor_N, shift_N = norm.factor_and_shift(chosen, scale_N)
-        return convolution(images_BCHW, kernel_NIKK * factor_N[:, None, None, None], shift_N)
+        bias_N = _choose(kernels.folded[norm][1], chosen).flatten()
+        if scale_N is not None:
+            kernel_NIKK, bias_N = kernel_NIKK * scale_N[:, None, None, None], bias_N * scale_N
+        return convolution(images_BCHW, kernel_NIKK, bias_N)
     images_BCHW = convolution(images_BCHW, kernel_NIKK)
     return norm(images_BCHW, statistics, chosen=chosen, scale_N=scale_N)
 
@@ -183,7 +231,8 @@ def convolve_and_norm(
 class AveragePool(nn.Module):
     """3x3 average pooling that leaves the padding out of the average.
 
-    As a depthwise convolution: ten times faster than `F.avg_pool2d` for few channels_last channels.
+    On a CPU a depthwise convolution: ten times faster than `F.avg_pool2d` for few channels_last
+    channels.
     """
 
     def __init__(self, stride: int = 1) -> None:
@@ -192,9 +241,12 @@ class AveragePool(nn.Module):
         self._constants: dict[object, tuple[Tensor, Tensor]] = {}
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        if not images_BCHW.is_cpu:
+            return F.avg_pool2d(images_BCHW, 3, self.stride, padding=1, count_include_pad=False)
         kernel, counts_HW = self._of(images_BCHW)
         channels = images_BCHW.shape[1]
-        return F.conv2d(images_BCHW, kernel, None, self.stride, 1, groups=channels) / counts_HW
+        sums_BCHW = F.conv2d(images_BCHW, kernel, None, self.stride, 1, groups=channels)
+        return sums_BCHW.div_(counts_HW)
 
     def _of(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """A kernel of ones, and how many pixels each average has; made once for a shape."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from nasrun.errors import UsageError
 from nasrun.protocols import Statistics, TaskShape
 from nasrun.spaces import darts_network, stacked
-from nasrun.spaces.darts_cell import PartialChannels
+from nasrun.spaces.batch_norm import BatchNorm
 from nasrun.spaces.darts_edges import (
     EDGES_OF_STATE,
     NUM_EDGES,
@@ -20,10 +20,17 @@ from nasrun.spaces.darts_edges import (
     CellMixing,
     StateEdges,
     edge_index,
-    state_mixings,
 )
 from nasrun.spaces.darts_supernet import DartsSupernet
-from nasrun.spaces.stacked import AveragePool, FactorisedReduce, MaxPool, Separable, compose
+from nasrun.spaces.edge_mixing import PartialChannels, state_mixings
+from nasrun.spaces.stacked import (
+    AveragePool,
+    FactorisedReduce,
+    Kernels,
+    MaxPool,
+    Separable,
+    compose,
+)
 from nasrun.spaces.supernet_stems import ImageNetStem
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
@@ -249,20 +256,23 @@ def test_parameters_of_the_imagenet_stem_by_hand() -> None:
 
 def test_shuffle_interleaves_the_groups() -> None:
     """Channels 0 to 7 in 4 groups of 2: first of each group, then second of each group."""
-    partial = PartialChannels(8, 4)
+    partial = PartialChannels(8, 4, num_inputs=2, num_nodes=4)
     channels = torch.arange(8.0)
-    mixed_RM, bypass_BCHW = channels[None, :2], channels[2:].view(1, 6, 1, 1)
-    halves = torch.cat(partial.join(mixed_RM, bypass_BCHW), dim=1).flatten()
-    assert halves.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    bypass_then_mixed_RQ, paths = channels.roll(-2)[None], partial.paths(None)
+    known_RQ = torch.cat([bypass_then_mixed_RQ, torch.zeros(1, 6)], dim=1)
+    assert partial.nodes(known_RQ, paths)[0, :8].tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert partial.state(0, bypass_then_mixed_RQ, paths).tolist() == [[0, 2]]
 
 
 def test_separate_convolutions_equal_composed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     convolve = Separable(3, 4, 5, stride=2, dilation=2).double()
     images = torch.randn(2, 4, 9, 9, dtype=torch.float64)
-    composed = convolve(images, compose([convolve])[convolve][[0, 2]].flatten(0, 1))
+    norms = {convolve: BatchNorm(4, num_edges=3)}
+    kernel_EOIKK = compose(norms, {}).composed[convolve]
+    composed = convolve(images, kernel_EOIKK[[0, 2]].flatten(0, 1))
     monkeypatch.setattr(stacked, "WIDEST_COMPOSED", 3)
-    assert not compose([convolve])
+    assert not compose(norms, {}).composed
     torch.testing.assert_close(convolve.apart(images, [0, 2]), composed, **EXACT)
 
 
@@ -283,10 +293,10 @@ def test_skip_dropout_acts_on_training_only() -> None:
 def test_skip_dropout_keeps_half_and_doubles_it() -> None:
     everything = [[True]] * NUM_EDGES
     edges = StateEdges(EDGES_OF_STATE[0], ("skip_connect",), everything, 3, stride=1)
-    states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3)
-    mixing = CellMixing(states, None, everything, {}, "update", 0.5)
+    states = state_mixings(torch.full((NUM_EDGES, 1), 10.0), ("skip_connect",), 3, EDGES_OF_STATE)
+    mixing = CellMixing(states, None, torch.empty(0), everything, Kernels({}, {}), "update", 0.5)
     torch.manual_seed(0)
-    rows = edges(torch.ones(2, 3, 16, 16), torch.zeros(512, 12), states[0], mixing)
+    rows = edges(torch.ones(2, 3, 16, 16), states[0], mixing)
     assert set(rows.unique().tolist()) == {0.0, 20.0}
     assert rows.mean().item() == pytest.approx(10, abs=0.5)
     assert not torch.equal(rows[:, :3], rows[:, 3:6])  # each edge drops its own elements

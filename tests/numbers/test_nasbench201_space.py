@@ -147,7 +147,8 @@ def fast_supernet(partial_channels=1, **keywords):
     space = NasBench201(channels=4, cells=1, partial_channels=partial_channels)
     net = space.supernet(TaskShape(2, (8, 8), 3), **keywords).double()
     for name, buffer in net.named_buffers():
-        buffer.uniform_(0.5, 1.5) if "var" in name else buffer.normal_()
+        if "running" in name:
+            buffer.uniform_(0.5, 1.5) if "var" in name else buffer.normal_()
     for name, parameter in net.named_parameters():
         if "weight_EC" in name or "bias_EC" in name:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)

@@ -231,7 +231,7 @@ def edge_major(supernet: DartsSupernet) -> EdgeMajorSupernet:
         supernet.operations,
         supernet.stem.convolution.out_channels // 3,
         len(supernet.cells),
-        len(partial.shuffle_CC) // partial.mixed,
+        partial.channels // partial.mixed,
     ).to(supernet.stem.convolution.weight)
     with torch.no_grad():
         for target, tensor in pairs(oracle, supernet):

@@ -36,7 +36,8 @@ def convolution(kernel, stride=1, padding=0):
 class EdgeMajorCell(nn.Module):
     def __init__(self, fast):
         super().__init__()
-        self.k, self.mixed = fast.partial_channels, fast.mixed
+        self.mixed = fast.partial.mixed
+        self.k = fast.partial.channels // self.mixed
         self.operations = nn.ModuleDict()
         for edge, (source, _) in enumerate(EDGES):
             for name, size in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):
