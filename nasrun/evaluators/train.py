@@ -114,7 +114,7 @@ class TrainEvaluator:
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         """In their order. One that fails, or whose worker process dies twice, has an error."""
-        if self._workers.count == 1:
+        if self.at_once == self._group.size:
             share = [genotypes[place] for place in self._group.share(len(genotypes))]
             own = [attempted(self._evaluate, one, len(self.objectives)) for one in share]
             return [label for labels in self._group.collect(own) for label in labels]

@@ -1,5 +1,5 @@
 """Sweeps in other processes, started as a person starts them: the same results whoever runs the
-jobs, one killed, put back into the queue, interrupted. A minute or two each, and so marked slow."""
+jobs, one killed, put back into the queue, interrupted. Run by scripts/check after the others."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def holder(folder: str, job: int) -> int:
     return int((Path(folder) / str(job) / ".lock").read_text().split()[0])
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_every_launcher_finds_the_same(tmp_path) -> None:
     assert ended(sweep("basic", *SHORT))[0] == 0
     expected = contents("basic")
@@ -115,7 +115,7 @@ def test_every_launcher_finds_the_same(tmp_path) -> None:
         assert "job 3 is done" in text
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("launcher", MODULES)
 def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(launcher: str) -> None:
     """Ray starts a killed job again by itself; elsewhere that job alone has failed."""
@@ -136,7 +136,7 @@ def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(launcher
     assert contents("s") == contents("twin")
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 def test_a_pre_empted_job_is_put_back_and_goes_on_where_it_was() -> None:
     """On a cluster SIGTERM comes first, and then the signal by which submitit knows."""
     process = sweep("s", *LONG, *launched("submitit_local"))

@@ -64,6 +64,7 @@ def require_alike(folder: str, other: str) -> None:
     assert results[0]["retrain"]["test_accuracy"] == results[1]["retrain"]["test_accuracy"]
 
 
+@pytest.mark.processes
 def test_two_processes_search_and_retrain_as_one() -> None:
     code, said = two(*SMALL, "budget=smoke", "hydra.run.dir=two")
     assert code == 0, said
@@ -74,7 +75,7 @@ def test_two_processes_search_and_retrain_as_one() -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["one", "two"]
 
 
-@pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.parametrize("space", ["darts", "nasbench201"])
 def test_two_processes_search_as_one_at_smoke_size(space: str) -> None:
     words = [*SEARCH, f"space={space}", "budget=smoke", "retrain=smoke"]
@@ -84,6 +85,7 @@ def test_two_processes_search_as_one_at_smoke_size(space: str) -> None:
     require_alike("two", "one")
 
 
+@pytest.mark.processes
 def test_a_lost_process_ends_the_run_which_one_process_goes_on_with() -> None:
     words = [*SMALL, "budget.epochs=12", "retrain=none"]
     process = start(*words, "hydra.run.dir=two")
@@ -108,8 +110,19 @@ def test_a_lost_process_ends_the_run_which_one_process_goes_on_with() -> None:
     assert [line["step"] for line in metrics("two")] == [*range(1, 13)]
 
 
-def test_what_torchrun_cannot_share_is_refused() -> None:
-    code, said = two("search", "-m", "seed=0,1")
-    assert code == 1
-    assert said.count("nasrun: torchrun shares one run out over its processes") == 1
-    assert not Path("outputs").exists()
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["search", "-m", "seed=0,1"], "torchrun shares one run out over its processes"),
+        (["search", "hydra.mode=MULTIRUN", "seed=0,1"], "torchrun shares one run out"),
+        (["show", "darts_v2"], "nasrun show needs one process only: leave torchrun out"),
+    ],
+)
+def test_what_torchrun_cannot_share_is_refused(words, expected, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert expected in capsys.readouterr().err
+    assert not list(Path().iterdir())
