@@ -47,6 +47,7 @@ def results(folder: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.processes
 def test_jobs_at_once_are_the_jobs_one_by_one(capsys) -> None:
     assert sweep("one-by-one") == 2
     assert sweep("at-once", *AT_ONCE) in (1, 2)

@@ -81,6 +81,7 @@ def test_a_candidate_whose_workers_die_is_a_failed_label() -> None:
     assert shown == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.processes
 def test_two_processes_write_what_one_writes(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     without_pictures(monkeypatch)
@@ -101,6 +102,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [{key: one[key] for key in one if key != "cost_s"} for one in found]
 
 
+@pytest.mark.processes
 def test_a_failure_in_a_worker_has_the_words_of_one_here() -> None:
     words = ["strategy=random", "space=nasbench201", "evaluator.cells=1", "evaluator.channels=4"]
     words += ["evaluator.learning_rate=1e30", "evaluator.gradient_clip=0"]

@@ -202,6 +202,7 @@ def two(tmp_path_factory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.processes
 def test_two_processes_exchange(two) -> None:
     found = two["exchanges"]
     assert found["shares"] == [[0, 1, 2], [3, 4]]
@@ -213,6 +214,7 @@ def test_two_processes_exchange(two) -> None:
     assert "on_oom=halve is not possible with torchrun" in found["halves"]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["normalised", *SUPERNETS])
 def test_two_processes_train_as_one(two, name: str) -> None:
     expected = normalised(ALONE) if name == "normalised" else trained(name, ALONE)
@@ -221,6 +223,7 @@ def test_two_processes_train_as_one(two, name: str) -> None:
         torch.testing.assert_close(two[name][key], expected[key], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.processes
 def test_two_processes_see_and_score_as_one(two) -> None:
     expected = searched(ALONE)
     for key in ("images", "labels"):
@@ -231,6 +234,7 @@ def test_two_processes_see_and_score_as_one(two) -> None:
     assert two["searched"]["scorings"] == expected["scorings"] == 4
 
 
+@pytest.mark.processes
 def test_two_processes_label_as_one(two) -> None:
     assert two["labelled"] == pytest.approx(labelled(ALONE), abs=1e-9)
 
