@@ -12,12 +12,13 @@ import numpy as np
 
 from nasrun.durable import AppendedFile
 from nasrun.genotype import Genotype
-from nasrun.process_group import Alone
 from nasrun.protocols import Evaluation, MixingWeights
 from nasrun.runs import RunFolder, now
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from nasrun.process_group import Alone  # imports torch, which the commands do later
 
 MAX_SHARE_OF_TIME = 0.1
 

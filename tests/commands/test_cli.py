@@ -54,6 +54,19 @@ def test_bare_call_lists_every_command(arguments: list[str], capsys) -> None:
     assert "outputs/<date>/" in text
 
 
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_what_would_run_is_shown_without_torch(command: str) -> None:
+    program = (
+        "import sys; sys.modules.update(torch=None, matplotlib=None)\n"
+        f"from nasrun.cli import main; main(['{command}', '--cfg', 'job'])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "\nseed: 0\n" in shown.stdout
+
+
 def test_every_command_has_a_module() -> None:
     folder = Path(help.__file__).parent / "commands"
     assert {path.stem for path in folder.glob("*.py")} >= set(help.COMMANDS)
