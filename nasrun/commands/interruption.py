@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nasrun import torchrun
 from nasrun.errors import RunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -59,6 +60,8 @@ def in_words() -> Iterator[None]:
         from nasrun.device import is_out_of_memory
 
         if not is_out_of_memory(error) and process_group.is_lost(error):
+            if torchrun.rank() == 0:  # torchrun is about to end this one, which first says why
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             raise RunError(
                 "another process of this run has ended, and so does this one; with any number of "
                 "processes, nasrun resume goes on from the last checkpoint"

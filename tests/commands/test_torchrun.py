@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def two(*words: str) -> tuple[int, str]:
     process = start(*words)
     said = "".join(process.communicate())
     return process.returncode, said
+
+
+def kill(parent: int, rank: int) -> None:
+    """The process of a rank that torchrun has started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # of one that has ended meanwhile
+            own = f"PPid:\t{parent}\n" in (folder / "status").read_text()
+            if own and f"\0RANK={rank}\0".encode() in (folder / "environ").read_bytes():
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def read(folder: str, name: str) -> Any:
@@ -92,14 +102,7 @@ def test_a_lost_process_ends_the_run_which_one_process_goes_on_with() -> None:
     while not Path("two/checkpoint.pt").exists():
         assert process.poll() is None
         time.sleep(0.1)
-    workers = [
-        int(status.parent.name)
-        for status in Path("/proc").glob("[0-9]*/status")
-        if f"PPid:\t{process.pid}\n" in status.read_text()
-    ]
-    for worker in workers:
-        if b"\0RANK=1\0" in Path(f"/proc/{worker}/environ").read_bytes():
-            os.kill(worker, signal.SIGKILL)
+    kill(process.pid, rank=1)
     said = "".join(process.communicate(timeout=60))
     assert process.returncode == 1
     assert "nasrun resume" in said
