@@ -15,7 +15,7 @@ from typing import Any
 from nasrun import config
 from nasrun.device import is_out_of_memory
 from nasrun.errors import UsageError, brief
-from nasrun.process_group import ALONE, Alone
+from nasrun.process_group import ALONE, ProcessGroup
 from nasrun.protocols import Streams
 from nasrun.randomness import RandomStreams
 from nasrun.runs import RunFolder
@@ -41,7 +41,7 @@ class Checkpoint:
         folder: RunFolder,
         settings: Mapping[str, Any],
         streams: Streams,
-        group: Alone = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         assert isinstance(streams, RandomStreams)
         self._group = group

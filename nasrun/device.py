@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nasrun import torchrun
 from nasrun.errors import OutOfMemory, UsageError
-from nasrun.process_group import ALONE, Alone
+from nasrun.process_group import ALONE, ProcessGroup
 from nasrun.synchronised_norm import synchronise
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -82,7 +82,7 @@ class Device:
         precision: Precision,
         compile_networks: bool,
         on_oom: OnOom = "stop",
-        group: Alone = ALONE,
+        group: ProcessGroup = ALONE,
         sync_batch_norm: bool = True,
     ) -> None:
         self.torch = _resolve(name) if group.size == 1 else _resolve_of_many(name)

@@ -20,7 +20,7 @@ from nasrun.config import BudgetConfig, decisive
 from nasrun.errors import RunError
 from nasrun.guard import Guard, count_operations
 from nasrun.insight import Insight
-from nasrun.process_group import Alone
+from nasrun.process_group import ProcessGroup
 from nasrun.protocols import MixingWeights, StepReport
 from nasrun.recording import RunRecorder, recorder_of
 from nasrun.runs import RunFolder
@@ -90,7 +90,7 @@ class Session:
     checkpoint: Checkpoint
     display: Display
     parts: dict[str, int]  # of the device: what does not fit into memory at once
-    group: Alone  # of the processes that do this run together
+    group: ProcessGroup  # of the processes that do this run together
 
     def log(self, text: str) -> None:
         self.recorder.log(text)
@@ -173,7 +173,7 @@ def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
         return Spent.restored(saved["spent"])
 
 
-def _agreed(report: StepReport, seconds: float, group: Alone) -> float:
+def _agreed(report: StepReport, seconds: float, group: ProcessGroup) -> float:
     """The seconds of the first process, which end a search in all of them at the same step.
 
     Raises:

@@ -35,8 +35,8 @@ class Share:
     batch_size: int  # of the whole
 
 
-class Alone:
-    """A process group of one: nothing has to be exchanged."""
+class ProcessGroup:
+    """The processes of a run. This is a group of one, which has nothing to exchange."""
 
     rank = 0
     size = 1
@@ -81,7 +81,7 @@ class Alone:
         return network
 
 
-class ProcessGroup(Alone):
+class _OfTorch(ProcessGroup):
     """Of torch.distributed: NCCL between GPUs, gloo between CPUs."""
 
     def __init__(self) -> None:
@@ -128,10 +128,10 @@ class ProcessGroup(Alone):
         )
 
 
-ALONE = Alone()
+ALONE = ProcessGroup()
 
 
-def join(device: str) -> Alone:
+def join(device: str) -> ProcessGroup:
     """The group of the processes that torchrun has started with this one; alone without it.
 
     Args:
@@ -147,10 +147,10 @@ def join(device: str) -> Alone:
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)
-    return ProcessGroup()
+    return _OfTorch()
 
 
-def require_same(group: Alone, name: str, value: object) -> None:
+def require_same(group: ProcessGroup, name: str, value: object) -> None:
     """Raise a `RunError` unless all processes have the same."""
     values = group.collect(value)
     for rank, other in enumerate(values):
@@ -163,6 +163,8 @@ def require_same(group: Alone, name: str, value: object) -> None:
 
 def is_lost(error: BaseException) -> bool:
     """Whether it says that another process of the group has gone."""
+    if torchrun.num_processes() == 1:
+        return False
     from torch import distributed
 
     if isinstance(error, distributed.DistError):

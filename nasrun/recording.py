@@ -18,12 +18,12 @@ from nasrun.runs import RunFolder, now
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nasrun.process_group import Alone  # imports torch, which the commands do later
+    from nasrun.process_group import ProcessGroup  # imports torch, which the commands do later
 
 MAX_SHARE_OF_TIME = 0.1
 
 
-def recorder_of(folder: RunFolder, log_name: str, group: Alone) -> RunRecorder:
+def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> RunRecorder:
     """What the first process of a group records with; the others have one that does nothing."""
     return RunRecorder(folder, log_name) if group.is_first else cast(RunRecorder, _NoRecorder())
 

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nasrun.process_group import Alone
+from nasrun.process_group import ProcessGroup
 
 
-def synchronise(network: nn.Module, group: Alone) -> None:
+def synchronise(network: nn.Module, group: ProcessGroup) -> None:
     """Make all batch norms of a network that is trained normalise by the batch of the group."""
     norm = partial(batch_norm, group)
     for module in network.modules():
@@ -49,7 +49,7 @@ def _forward(module: nn.BatchNorm2d, norm: Any, images_BCHW: Tensor) -> Tensor:
 
 
 def batch_norm(
-    group: Alone,
+    group: ProcessGroup,
     images_BCHW: Tensor,
     running_mean_C: Tensor,
     running_var_C: Tensor,
@@ -80,7 +80,7 @@ def batch_norm(
     return normalised_BCHW
 
 
-def _statistics(images_BCHW: Tensor, group: Alone) -> tuple[Tensor, Tensor, Tensor]:
+def _statistics(images_BCHW: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
     """mean_C and variance_C (biased) over the whole batch, and N; float64, in which the difference
     of two squares is harmless."""
     variance_C, mean_C = torch.var_mean(_precise(images_BCHW), dim=(0, 2, 3), correction=0)
@@ -106,7 +106,7 @@ class _BatchNorm(torch.autograd.Function):
         variance_C: Tensor,
         num_values: Tensor,
         eps: float,
-        group: Alone,
+        group: ProcessGroup,
     ) -> Tensor:
         ctx.save_for_backward(images_BCHW, weight_C, mean_C, variance_C, num_values)
         ctx.eps, ctx.group = eps, group

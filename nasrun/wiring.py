@@ -21,7 +21,7 @@ from nasrun.errors import UsageError, raise_together
 from nasrun.genotype import Genotype
 from nasrun.insight import Insight
 from nasrun.labels import Labels
-from nasrun.process_group import ALONE, Alone
+from nasrun.process_group import ALONE, ProcessGroup
 from nasrun.protocols import Dataset, Evaluation, LooksUp, OneShot, Strategy
 from nasrun.randomness import RandomStreams
 from nasrun.scoring import MakesScorers, Scorer
@@ -47,7 +47,7 @@ class Wiring:
         self,
         settings: config.RunConfig,
         show_progress: Callable[..., None] | None = None,
-        group: Alone = ALONE,
+        group: ProcessGroup = ALONE,
     ) -> None:
         self.settings = settings
         self._show_progress = show_progress

@@ -29,7 +29,7 @@ from nasrun.summary import summary
 from nasrun.sweeps import Job, Sweep
 
 if TYPE_CHECKING:
-    from nasrun.process_group import Alone
+    from nasrun.process_group import ProcessGroup
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Prepared:
     run: Callable[[RunFolder], Mapping[str, Any]]
     settings: Mapping[str, Any]
     num_bytes: int
-    group: Alone
+    group: ProcessGroup
 
 
 @dataclass

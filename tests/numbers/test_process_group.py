@@ -19,7 +19,7 @@ from nasrun.build import build
 from nasrun.config import SearchConfig, to_typed
 from nasrun.device import Device
 from nasrun.errors import RunError, UsageError
-from nasrun.process_group import ALONE, Alone
+from nasrun.process_group import ALONE, ProcessGroup
 from nasrun.protocols import MixingWeights, NetworkSize, TaskShape, as_module
 from nasrun.synchronised_norm import batch_norm
 from nasrun.training import BatchStream, WeightUpdate, predict, train_epoch
@@ -31,7 +31,7 @@ ONE_SHOT = ("evaluator=shared_weights", "evaluator.epochs=1")
 SUPERNETS = ("darts", "nasbench201")
 
 
-def normalised(group: Alone) -> dict[str, Tensor]:
+def normalised(group: ProcessGroup) -> dict[str, Tensor]:
     """What `batch_norm` gives for a batch of nine, and its gradients."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, 4, 5, generator=generator, dtype=torch.float64)
@@ -58,7 +58,7 @@ def normalised(group: Alone) -> dict[str, Tensor]:
     }
 
 
-def trained(space_name: str, group: Alone) -> dict[str, Tensor]:
+def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
     """The supernet after four updates, and their loss."""
     device = Device("cpu", "float32", compile_networks=False, group=group)
     words = [f"space={space_name}", "space.channels=4", "space.cells=2"]
@@ -98,7 +98,7 @@ def trained(space_name: str, group: Alone) -> dict[str, Tensor]:
     return {**supernet.state_dict(), "loss and accuracy": figures}
 
 
-def searched(group: Alone) -> dict[str, Any]:
+def searched(group: ProcessGroup) -> dict[str, Any]:
     """Batches with their augmentation, scores of three candidates, predictions."""
     words = ["space=toy", "dataset=synthetic", "dataset.num_train=80", "dataset.crop_padding=2"]
     wiring = Wiring(to_typed(composed(words), SearchConfig), group=group)
@@ -145,7 +145,7 @@ def searched(group: Alone) -> dict[str, Any]:
     }
 
 
-def labelled(group: Alone) -> list[float]:
+def labelled(group: ProcessGroup) -> list[float]:
     """The errors of three networks that were trained, and with the weights of one supernet."""
     words = ["space=toy", "dataset=synthetic", "dataset.num_train=80", "strategy=random"]
     wiring = Wiring(
@@ -158,7 +158,7 @@ def labelled(group: Alone) -> list[float]:
     return own + [label.values[0] for label in shared.raw_evaluator.evaluate(genotypes)]
 
 
-def everything(group: Alone) -> dict[str, Any]:
+def everything(group: ProcessGroup) -> dict[str, Any]:
     return {
         "normalised": normalised(group),
         **{name: trained(name, group) for name in SUPERNETS},
@@ -167,7 +167,7 @@ def everything(group: Alone) -> dict[str, Any]:
     }
 
 
-def exchanges(group: Alone) -> dict[str, Any]:
+def exchanges(group: ProcessGroup) -> dict[str, Any]:
     """Of the group itself."""
     tensors = [torch.full((2,), float(group.rank))]
     group.copy_of_first(tensors)
@@ -240,7 +240,7 @@ def test_two_processes_label_as_one(two) -> None:
 
 
 def test_shares() -> None:
-    class Third(Alone):
+    class Third(ProcessGroup):
         rank, size = 2, 3
 
     assert [list(Third().share(total)) for total in (2, 3, 8)] == [[], [2], [6, 7]]
