@@ -1,7 +1,7 @@
 """Hydra takes sweepers from the namespace package `hydra_plugins` only; ours is in nasrun."""
 
-from nasrun.commands import sweep
+from nasrun.launch import sweeper
 
 
-class Sweeper(sweep.Sweeper):
-    """See `nasrun.commands.sweep`; chosen in `conf/hydra/sweeper/nasrun.yaml`."""
+class Sweeper(sweeper.Sweeper):
+    """See `nasrun.launch.sweeper`; chosen in `conf/hydra/sweeper/nasrun.yaml`."""

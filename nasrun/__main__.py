@@ -1,6 +1,6 @@
 """`python -m nasrun` is the same program as `nasrun`."""
 
-from nasrun.cli import main
+from nasrun.cli.main import main
 
 if __name__ == "__main__":
     main()

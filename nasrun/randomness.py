@@ -16,7 +16,7 @@ import torch
 
 
 class RandomStreams:
-    """`Streams` of `protocols.py`: `numpy(name)` and `torch(name)` generators, made on first use.
+    """Make `numpy(name)` and `torch(name)` generators on first use; see `protocols.state.Streams`.
 
     >>> streams = RandomStreams(0)
     >>> first = streams.numpy("search").random()

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nasrun.protocols import TaskShape
-from nasrun.spaces.darts_edges import NUM_EDGES
-from nasrun.spaces.darts_edges import OPERATIONS as DARTS_OPERATIONS
-from nasrun.spaces.darts_supernet import DartsSupernet
-from nasrun.spaces.nasbench201 import EDGES, OPERATIONS
-from nasrun.spaces.nasbench201_supernet import NasBench201Supernet
-from nasrun.training import SGD
+from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS
+from nasrun.networks.darts.edges import NUM_EDGES
+from nasrun.networks.darts.edges import OPERATIONS as DARTS_OPERATIONS
+from nasrun.networks.darts.supernet import DartsSupernet
+from nasrun.networks.nasbench201.supernet import NasBench201Supernet
+from nasrun.protocols.data import TaskShape
+from nasrun.training.optimisers import SGD
 from tests.oracles import darts_edge_major, nasbench201_edge_major
 
 Weights = dict[str, Tensor]

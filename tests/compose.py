@@ -8,8 +8,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun import config as configuration
-from nasrun.conf_files import conf_dir
+from nasrun.config import compose as configuration
+from nasrun.config.catalogue import conf_dir
 
 
 def composed(overrides: Sequence[str] = (), command: str = "search") -> DictConfig:

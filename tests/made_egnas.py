@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from nasrun.genotype import Cell, Edge, Genotype
-from nasrun.protocols import MixingWeights
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.protocols.scorer import Scores
+from nasrun.protocols.space import MixingWeights
 from nasrun.randomness import RandomStreams
-from nasrun.scoring import Scores
-from nasrun.strategies.egnas import EGNAS
+from nasrun.strategies.egnas.egnas import EGNAS
 
 COST_EO = np.array([[0.9, 0.1, 0.5], [0.2, 0.7, 0.4]])  # loss of each operation on each edge
 BEST = (1, 0)

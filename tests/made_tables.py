@@ -13,9 +13,11 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nasrun.nasbench101_table import Graph, condensed
-from nasrun.protocols import NetworkSize, TaskShape
-from nasrun.spaces.nasbench101 import PAIRS, NasBench101
+from nasrun.benchmarks.nasbench101 import Graph, condensed
+from nasrun.genotypes.nasbench101 import PAIRS
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
+from nasrun.spaces.nasbench101 import NasBench101
 
 PUBLISHED = {
     "cifar10_val_200": 91.6067,

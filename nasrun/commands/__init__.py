@@ -1,0 +1,1 @@
+"""Adapt each command to the parts that do its work, one short file per verb."""

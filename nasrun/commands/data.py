@@ -9,10 +9,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nasrun import tables, ui
-from nasrun.benchmark_table import Arrays, Columns, Table
+from nasrun.benchmarks import store
+from nasrun.benchmarks.table import Arrays, Columns, Table
+from nasrun.config.commands import argument_parser
 from nasrun.errors import RunError, UsageError, closest
-from nasrun.help import argument_parser
+from nasrun.terminal import console, progress
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,43 +26,43 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _import(arguments: Sequence[str]) -> None:
-    from nasrun.table_import import import_table
+    from nasrun.benchmarks.importing import import_table
 
     parser = argument_parser("data")
     parser.add_argument("benchmark")
     parser.add_argument("file")
     parser.add_argument("--force", action="store_true")
     parsed = parser.parse_args(arguments)
-    with contextlib.closing(ui.Bar(f"import {parsed.benchmark}")) as bar:
+    with contextlib.closing(progress.Bar(f"import {parsed.benchmark}")) as bar:
         path = import_table(parsed.benchmark, parsed.file, force=parsed.force, progress=bar)
-    ui.say(f"imported: {path}")
-    if parsed.benchmark in tables.TABLES and tables.locate(parsed.benchmark) != path:
-        ui.say(f"used before it, as NASRUN_DATA says: {tables.locate(parsed.benchmark)}")
+    console.say(f"imported: {path}")
+    if parsed.benchmark in store.TABLES and store.locate(parsed.benchmark) != path:
+        console.say(f"used before it, as NASRUN_DATA says: {store.locate(parsed.benchmark)}")
 
 
 def _describe(arguments: Sequence[str]) -> None:
     what = _one_argument(arguments)
     if what is None:
-        ui.listing({space: list(_whereabouts(space)) for space in tables.TABLES})
+        console.listing({space: list(_whereabouts(space)) for space in store.TABLES})
         return
     table, arrays = _open(what)
-    ui.say("\n".join(_description(table, arrays)))
+    console.say("\n".join(_description(table, arrays)))
 
 
 def _verify(arguments: Sequence[str]) -> None:
-    from nasrun.table_checks import checks
+    from nasrun.benchmarks.checks import checks
 
     what = _one_argument(arguments)
-    found = [space for space in tables.TABLES if any(p.is_file() for p in tables.places(space))]
+    found = [space for space in store.TABLES if any(p.is_file() for p in store.places(space))]
     outcomes = []
     for name in found if what is None else [what]:
         table, arrays = _open(name)
-        ui.say(f"{table.space}: {table.path}")
-        with contextlib.closing(ui.Bar(f"verify {table.space}")) as bar:
+        console.say(f"{table.space}: {table.path}")
+        with contextlib.closing(progress.Bar(f"verify {table.space}")) as bar:
             for check in checks(table, arrays, bar):
                 outcomes.append(check.passed)
                 state = "ok" if check.passed else "FAILED"
-                ui.say(f"  {state:<6}  {check.name:<21}  {check.figures}")
+                console.say(f"  {state:<6}  {check.name:<21}  {check.figures}")
     if not outcomes:
         raise UsageError("there is no table to verify: nasrun data describe says where they belong")
     if not all(outcomes):
@@ -78,7 +79,7 @@ def _one_argument(arguments: Sequence[str]) -> str | None:
 def _whereabouts(space: str) -> Iterator[tuple[str, str]]:
     """Each place where a table may be, and whether there is one."""
     used = False
-    for path in tables.places(space):
+    for path in store.places(space):
         there = path.is_file()
         yield str(path), ("there, not used" if used else "used") if there else "not there"
         used = used or there
@@ -86,16 +87,16 @@ def _whereabouts(space: str) -> Iterator[tuple[str, str]]:
 
 def _open(what: str) -> tuple[Table, Arrays]:
     """The table of a benchmark, or the one in a file."""
-    path = tables.locate(what) if what in tables.TABLES else Path(what).expanduser()
+    path = store.locate(what) if what in store.TABLES else Path(what).expanduser()
     if not path.is_file():
         raise UsageError(
-            f"there is neither a file nor a benchmark '{what}': {closest(what, tables.TABLES)}"
+            f"there is neither a file nor a benchmark '{what}': {closest(what, store.TABLES)}"
         )
-    arrays = tables.read_arrays(path)
-    space = what if what in tables.TABLES else tables.space_of(arrays)
+    arrays = store.read_arrays(path)
+    space = what if what in store.TABLES else store.space_of(arrays)
     if space is None:
-        raise UsageError(f"{path} is no table of {' or '.join(tables.TABLES)}")
-    return tables.table_of(space, path, arrays), arrays
+        raise UsageError(f"{path} is no table of {' or '.join(store.TABLES)}")
+    return store.table_of(space, path, arrays), arrays
 
 
 def _description(table: Table, arrays: Arrays) -> Iterator[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasrun import conf_files, ui
+from nasrun.config import catalogue
+from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError, closest
-from nasrun.help import argument_parser
-from nasrun.published import published_cells
+from nasrun.genotypes.published import published_cells
+from nasrun.terminal import console
 
 GENOTYPE = "genotype"  # of `nasrun retrain` and `nasrun show`
 LAUNCHER = "hydra/launcher"  # of sweeps
@@ -18,11 +19,11 @@ def main(arguments: list[str]) -> None:
     """Print the options of one kind, or of all. Raises `UsageError` for an unknown kind."""
     parser = argument_parser("list")
     parser.add_argument("kind", nargs="?")
-    root = conf_files.conf_dir()
-    kinds = [*conf_files.groups(root), GENOTYPE]
+    root = catalogue.conf_dir()
+    kinds = [*catalogue.groups(root), GENOTYPE]
     wanted = parser.parse_args(arguments).kind
     shown = kinds if wanted is None else (_kind(wanted, [*kinds, LAUNCHER]),)
-    ui.listing({f"{kind}=...": _rows(kind, root) for kind in shown})
+    console.listing({f"{kind}=...": _rows(kind, root) for kind in shown})
 
 
 def _kind(word: str, kinds: Sequence[str]) -> str:
@@ -39,7 +40,7 @@ def _rows(kind: str, root: Path) -> list[tuple[str, str]]:
             (name, f"{cell.source}; {cell.params_cifar10:,} parameters on CIFAR-10")
             for name, cell in published_cells().items()
         ]
-    return [(option.name, option.gloss) for option in conf_files.options(kind, root)]
+    return [(option.name, option.gloss) for option in catalogue.options(kind, root)]
 
 
 def plural(kind: str) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from nasrun import ui
+from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
-from nasrun.help import argument_parser
 from nasrun.report import tables
 from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.files import headline, write
+from nasrun.terminal import console
 
 MAX_SHOWN = 20  # rows of the comparisons in the terminal
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     shown = tables.all_tables(report)
     written = write(report, shown, out, shlex.join(["nasrun", "report", *arguments]))
     _show(report, shown)
-    ui.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
+    console.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
 
 
 def _keys(by: str | None) -> list[str] | None:
@@ -45,20 +45,20 @@ def _keys(by: str | None) -> list[str] | None:
 
 
 def _show(report: Report, shown: Sequence[tables.Table]) -> None:
-    ui.say(headline(report))
+    console.say(headline(report))
     for table in shown:
         is_ours = table.name in ("groups", "pairs", "predictors", "left_out")
         if not (is_ours or table.name.startswith("grid")):
             continue
         rows = table.rows[:MAX_SHOWN] if table.name == "pairs" else table.rows
-        ui.say("")
+        console.say("")
         if not rows:
-            ui.say(f"{table.title}\n{table.note}")
+            console.say(f"{table.title}\n{table.note}")
             continue
         texts = [[cell.text for cell in row] for row in rows]
-        ui.table(table.title, table.columns, texts, table.text_columns)
+        console.table(table.title, table.columns, texts, table.text_columns)
         if len(rows) < len(table.rows):
-            ui.say(f"{len(table.rows) - len(rows)} more comparisons are in the report")
-    ui.say("")
+            console.say(f"{len(table.rows) - len(rows)} more comparisons are in the report")
+    console.say("")
     for note in report.notes:
-        ui.say(f"note: {note}")
+        console.say(f"note: {note}")

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasrun import ui
-from nasrun.commands import retrain, search
-from nasrun.commands.job import go_on
-from nasrun.commands.launch import LAUNCHER, go_on_with_sweep
+from nasrun.engine.summary import summary
 from nasrun.errors import UsageError
-from nasrun.runs import RUN_FILE, read_json
-from nasrun.summary import summary
-from nasrun.sweeps import SWEEP_FILE, read_sweep
+from nasrun.launch import prepare_retrain, prepare_search
+from nasrun.launch.job import go_on
+from nasrun.launch.launch import LAUNCHER, go_on_with_sweep
+from nasrun.runs.folder import RUN_FILE, read_json
+from nasrun.runs.sweep import SWEEP_FILE, read_sweep
+from nasrun.terminal import console
 
-PREPARE = {"search": search.prepare, "retrain": retrain.prepare}
+PREPARE = {"search": prepare_search.prepare, "retrain": prepare_retrain.prepare}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def _resume_run(path: Path) -> None:
     if not isinstance(record, dict) or str(record.get("kind")) not in PREPARE:
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
     if record.get("status") == "done":
-        ui.say(f"{path} is finished already; nothing to do")
+        console.say(f"{path} is finished already; nothing to do")
         return
     if "signature" not in record:
         raise UsageError(
@@ -55,4 +55,4 @@ def _resume_run(path: Path) -> None:
             "runs it anew"
         )
     result = go_on(path, PREPARE[record["kind"]])
-    ui.say(summary(path, result))
+    console.say(summary(path, result))

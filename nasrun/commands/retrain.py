@@ -2,79 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from omegaconf import DictConfig, OmegaConf
-
-from nasrun import conf_files
-from nasrun import config as configuration
-from nasrun.commands import hparams
-from nasrun.commands.job import Prepared
-from nasrun.commands.launch import launch
-from nasrun.errors import UsageError
-from nasrun.genotype import Genotype
-from nasrun.runs import RunFolder
-from nasrun.ui import Display
+from nasrun.launch.launch import launch
+from nasrun.launch.prepare_retrain import prepare
 
 
 def main(arguments: Sequence[str]) -> None:
     launch("retrain", prepare, arguments)
-
-
-def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
-    """Everything that can be wrong is found here, before a file is written."""
-    genotype, config = resolved(config)
-    settings = configuration.to_typed(config, configuration.RetrainCommandConfig)
-    from nasrun import process_group, retrain
-    from nasrun.drive import open_session
-    from nasrun.search import bytes_written, run_known
-    from nasrun.wiring import Wiring
-
-    display = Display(quiet)
-    group = process_group.join(settings.device)
-    wiring = Wiring(settings, display.progress, group)
-    if genotype is None:
-        genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
-    wiring.space.validate(genotype)
-    retrain.require_possible(settings.retrain, wiring.dataset.train)
-
-    def run(folder: RunFolder) -> Mapping[str, Any]:
-        with open_session(wiring, folder, "retrain", display) as session:
-            result = run_known(wiring, settings, session, genotype)
-            hparams.record(session.recorder, config, overrides, result)
-        return result
-
-    record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
-    decisive = configuration.decisive(settings)
-    return Prepared(record, run, decisive, bytes_written(wiring, genotype), group)
-
-
-def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
-    """The genotype, `None` for a random one, and the configuration with its space."""
-    from nasrun.genotype_source import resolve
-
-    if OmegaConf.is_missing(config, "genotype"):
-        raise UsageError(
-            "retrain needs an architecture: nasrun retrain genotype=<run folder, file or text>"
-        )
-    if config.retrain.epochs == 0:
-        raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
-    text = str(config.genotype)
-    genotype = None if text == "random" else resolve(text)
-    return genotype, with_space(config, genotype)
-
-
-def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:
-    """`space=null` means the space of the genotype, with the settings of `conf/space/<name>`."""
-    if config.get("space") is not None:
-        return config
-    if genotype is None:
-        raise UsageError("genotype=random needs a space: add space=darts or space=nasbench201")
-    known = [option.name for option in conf_files.options("space", conf_files.conf_dir())]
-    if genotype.space not in known:  # it may come from a stranger, and name a file elsewhere
-        raise UsageError(f"the genotype is of the space '{genotype.space}', which does not exist")
-    with_node = config.copy()
-    OmegaConf.set_struct(with_node, False)
-    with_node.space = OmegaConf.load(conf_files.conf_dir() / "space" / f"{genotype.space}.yaml")
-    return with_node

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasrun import cell_text, ui
+from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
-from nasrun.genotype_source import resolve
-from nasrun.help import argument_parser
-from nasrun.runs import read_json
+from nasrun.genotypes.source import resolve
+from nasrun.pictures import cell_text
+from nasrun.runs.folder import read_json
+from nasrun.terminal import console
 
 
 def main(arguments: list[str]) -> None:
@@ -26,12 +27,12 @@ def main(arguments: list[str]) -> None:
     genotype = resolve(parsed.genotype)
     lines = [cell_text.text(genotype), "", f"space {genotype.space}, id {genotype.short_id}"]
     lines += _accuracies(Path(parsed.genotype) / "result.json")
-    ui.say("\n".join(lines))
+    console.say("\n".join(lines))
     if parsed.out is not None:
-        from nasrun import drawing  # matplotlib takes most of a second
+        from nasrun.pictures import cells  # matplotlib takes most of a second
 
-        drawing.draw(genotype, parsed.out)
-        ui.say(f"picture: {parsed.out}")
+        cells.draw(genotype, parsed.out)
+        console.say(f"picture: {parsed.out}")
 
 
 def _accuracies(path: Path) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Offer classification tasks, one file per choice of `conf/dataset`."""

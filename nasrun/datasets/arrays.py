@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.images import ChannelStatistics, ImageDataset, Resident
 from nasrun.errors import require
-from nasrun.protocols import Batch, TaskShape
+from nasrun.protocols.data import Batch, TaskShape
 
 MAX_DEVICE_BYTES = 4 * 2**30  # a larger set stays on the host and travels batch by batch
 CHUNK = 1024  # images that are converted to float64 at a time

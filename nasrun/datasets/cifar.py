@@ -12,7 +12,7 @@ import numpy as np
 from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import UsageError, require
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

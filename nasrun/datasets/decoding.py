@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nasrun.datasets.pictures import UNREADABLE, centre, load, unreadable
 from nasrun.errors import UsageError, require
-from nasrun.protocols import Batch
+from nasrun.protocols.data import Batch
 
 SCALED = 256 / 224  # the shorter side of a test picture, in sizes of what is cut from it
 CHUNK = 32  # pictures that a worker decodes at a time; the workers share every batch

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
 
 NUM_TEST = (
     360  # the last ones; mostly other writers than the rest, so that the figure means something

@@ -14,7 +14,7 @@ from nasrun.datasets.arrays import ArrayDataset, Arrays, balanced_rows
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.pictures import UNREADABLE, Pictures, centre, find, unreadable
 from nasrun.errors import UsageError, raise_together, require
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
 
 
 def load_imagefolder(

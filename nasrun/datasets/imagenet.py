@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasrun import torchrun
+from nasrun.compute import torchrun
 from nasrun.datasets.arrays import balanced_rows
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
 from nasrun.datasets.images import ChannelStatistics, ImageDataset
 from nasrun.datasets.pictures import Pictures, find
 from nasrun.errors import require
-from nasrun.protocols import Dataset, TaskShape
+from nasrun.protocols.data import Dataset, TaskShape
 
 STATISTICS: ChannelStatistics = (  # as torchvision gives them, in raw values
     [123.675, 116.28, 103.53],

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nasrun import imagenet16_files
-from nasrun.datasets import checks
+from nasrun.datasets import checks, imagenet16_files
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.npz import load_npz
 from nasrun.errors import UsageError, raise_together, require
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
 
 
 def load_imagenet16(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nasrun.compute.process_group import Share
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
-from nasrun.process_group import Share
-from nasrun.protocols import TaskShape
+from nasrun.protocols.data import TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
 """(mean_C, deviation_C) of the raw values over the training set."""

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from nasrun import npz_file
+from nasrun.compute.memory import shortage
 from nasrun.datasets import checks
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import UsageError, raise_together, require
-from nasrun.memory import shortage
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
+from nasrun.storage import npz_file
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 LAYOUTS = ("auto", "channels_last", "channels_first")

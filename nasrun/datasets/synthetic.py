@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from nasrun.compute.memory import require_memory
 from nasrun.datasets.arrays import CHUNK, ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
-from nasrun.memory import require_memory
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
 
 PATCHES = 4  # a pattern is a coarse grid of 4 x 4 grey values, so that it survives a small shift
 CONTRAST = 48.0  # standard deviation of the patterns, in raw values around 128

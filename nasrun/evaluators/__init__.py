@@ -1,0 +1,1 @@
+"""Say what an architecture is worth, one file per choice of `conf/evaluator`."""

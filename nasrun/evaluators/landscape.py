@@ -35,12 +35,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasrun.benchmark_table import Columns, Table
+from nasrun.benchmarks.table import Columns, Table
 from nasrun.errors import UsageError, require
-from nasrun.genotype import Genotype
-from nasrun.prediction import Ranking
-from nasrun.protocols import DifferentiableSpace, MixingWeights, Statistics, Streams
-from nasrun.scoring import Scores
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.predictor import Ranking
+from nasrun.protocols.scorer import Scores
+from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Statistics
+from nasrun.protocols.state import Streams
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
 NOISE_IMAGES = 128  # at which the noise has the size that the settings say

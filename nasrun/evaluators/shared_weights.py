@@ -20,9 +20,12 @@ from torch.nn import functional
 
 from nasrun.errors import OutOfMemory, RunError, UsageError, require
 from nasrun.evaluators.supernet_scorer import Path, SupernetScorer
-from nasrun.genotype import Genotype
-from nasrun.protocols import DifferentiableSpace, Evaluation, Progress, SearchContext
-from nasrun.training import predict
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.space import DifferentiableSpace
+from nasrun.protocols.state import Progress
+from nasrun.training.loop import predict
 
 MAX_BATCH = 512  # images that are normalised together when a label is measured
 

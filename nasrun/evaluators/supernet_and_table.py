@@ -14,9 +14,9 @@ import numpy as np
 from nasrun.errors import require
 from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.evaluators.table import TableLookup
-from nasrun.genotype import Genotype
-from nasrun.prediction import Ranking
-from nasrun.protocols import SearchContext
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.predictor import Ranking
 
 
 class SupernetAndTable(TableLookup):

@@ -15,28 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn import Module, functional
 
-from nasrun.costs import is_large, require_room
-from nasrun.device import Load
-from nasrun.genotype import Genotype
-from nasrun.protocols import (
-    Batch,
-    DifferentiableSpace,
-    MixingWeights,
-    Progress,
-    SearchContext,
-    Statistics,
-    Streams,
-    as_module,
-)
-from nasrun.scoring import Scores
-from nasrun.training import (
-    BatchStream,
-    LossAndLogits,
-    WeightUpdate,
-    halves,
-    portions,
-    train_epoch,
-)
+from nasrun.compute.device import Load
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.data import Batch
+from nasrun.protocols.scorer import Scores
+from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Statistics, as_module
+from nasrun.protocols.state import Progress, Streams
+from nasrun.training.costs import is_large, require_room
+from nasrun.training.loop import LossAndLogits, portions, train_epoch
+from nasrun.training.streams import BatchStream, halves
+from nasrun.training.update import WeightUpdate
 
 SIZES = "space.channels or space.cells"
 SCORING = Load("scoring of candidates", None, f"strategy.fitness_images, {SIZES}")

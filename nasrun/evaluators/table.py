@@ -12,11 +12,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from nasrun import tables
-from nasrun.benchmark_table import Columns, Table
+from nasrun.benchmarks import store
+from nasrun.benchmarks.table import Columns, Table
 from nasrun.evaluators.landscape import Landscape
-from nasrun.genotype import Genotype
-from nasrun.protocols import ArchGraph, Evaluation, SearchContext, SearchSpace
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.space import ArchGraph, SearchSpace
 
 
 class TableLookup:
@@ -31,7 +33,7 @@ class TableLookup:
 
     def __init__(self, context: SearchContext, file: str | None) -> None:
         self.space: SearchSpace = context.space
-        self.table = tables.load(self.space.name, file)
+        self.table = store.load(self.space.name, file)
         self.columns = self.table.columns(context.dataset_name)
 
     def row(self, genotype: Genotype) -> int:
@@ -62,7 +64,7 @@ class TableLookup:
 
     def fingerprint(self) -> str:
         """The SHA-256 of the table's file."""
-        return tables.fingerprint(self.table.path)
+        return store.fingerprint(self.table.path)
 
     def _control(self) -> dict[str, Any] | None:
         control = self.table.control()
@@ -140,15 +142,14 @@ class TableEvaluator(TableLookup):
 
     @property
     def optimum(self) -> float:
-        """The best accuracy that a label can have; for `nasrun.insight`, not for a search."""
+        """The best accuracy that a label can have; for those who look on, not for a search."""
         return float(self.columns.signal_R.max())
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
     ) -> tuple[list[ArchGraph], np.ndarray]:
         """Up to `limit` architectures that are none of the labelled nor isomorphic to one, and
-        their accuracy_N: the same ones in every run, but for those. For `nasrun.insight`, not for
-        a search."""
+        their accuracy_N: the same ones in every run, but for those. Not for a search to see."""
         sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
         known = {sample.key(label.genotype) for label in labels}
         kept = [i for i, key in enumerate(sample.keys) if key not in known]

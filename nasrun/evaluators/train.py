@@ -12,28 +12,19 @@ from typing import ClassVar
 
 from torch.nn import functional
 
-from nasrun.device import Load
+from nasrun.compute.device import Load
+from nasrun.compute.workers import Died
 from nasrun.errors import require
-from nasrun.genotype import Genotype
-from nasrun.labels import attempted, failed
-from nasrun.protocols import (
-    Batch,
-    Evaluation,
-    Network,
-    NetworkSize,
-    SearchContext,
-    Streams,
-    as_module,
-)
-from nasrun.training import (
-    BatchStream,
-    LossAndLogits,
-    WeightUpdate,
-    halves,
-    predict,
-    train_epoch,
-)
-from nasrun.workers import Died
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.data import Batch
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.labels import attempted, failed
+from nasrun.protocols.space import Network, NetworkSize, as_module
+from nasrun.protocols.state import Streams
+from nasrun.training.loop import LossAndLogits, predict, train_epoch
+from nasrun.training.streams import BatchStream, halves
+from nasrun.training.update import WeightUpdate
 
 LOAD = Load("training of a candidate", "evaluator", "evaluator.channels or evaluator.cells")
 

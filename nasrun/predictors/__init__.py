@@ -1,0 +1,1 @@
+"""Predict which architecture is better, one file per choice of `conf/predictor`."""

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun.errors import require
-from nasrun.optimisers import Adam
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
-from nasrun.protocols import Progress
-from nasrun.training import require_finite
+from nasrun.protocols.state import Progress
+from nasrun.training.optimisers import Adam
+from nasrun.training.update import require_finite
 
 STEPS_PER_REPORT = 20
 

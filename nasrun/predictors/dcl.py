@@ -24,16 +24,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun import encoder_cache
-from nasrun.encodings import CODES, Code, CodeName, code_from_state, standardised_ranks
 from nasrun.errors import require
-from nasrun.optimisers import AdamW
-from nasrun.prediction import Prediction, Unlabelled
+from nasrun.graphs.codes import CODES, Code, CodeName, code_from_state
 from nasrun.predictors.contrastive import Contrast, pretrain
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
-from nasrun.protocols import ArchGraph, Progress
+from nasrun.predictors.targets import standardised_ranks
+from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
-from nasrun.training import require_finite
+from nasrun.storage import tensor_cache
+from nasrun.training.optimisers import AdamW
+from nasrun.training.update import require_finite
 
 Loss = Literal["ranking", "regression"]
 RATES = "predictor.encoder_learning_rate or predictor.head_learning_rate"
@@ -140,7 +142,7 @@ class DCL:
             "encoder_widths": self.encoder_widths,
             "contrast": asdict(self.contrast),
         }
-        self._pretrained = encoder_cache.cached(recipe, lambda: self._stage_1(unlabelled, progress))
+        self._pretrained = tensor_cache.cached(recipe, lambda: self._stage_1(unlabelled, progress))
         return {"pretrain_loss": self._pretrained["loss"]}
 
     def _stage_1(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, Any]:

@@ -23,10 +23,12 @@ import numpy as np
 import torch
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from nasrun.encodings import label_counts, normal_scores, statistics
 from nasrun.errors import require
-from nasrun.prediction import Prediction, Unlabelled
-from nasrun.protocols import ArchGraph, Progress
+from nasrun.graphs.kernels import label_counts, statistics
+from nasrun.predictors.targets import normal_scores
+from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.state import Progress
 
 
 @dataclass(frozen=True)

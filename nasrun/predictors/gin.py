@@ -23,13 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nasrun.encodings import standardised_ranks
 from nasrun.errors import require
-from nasrun.optimisers import Adam
-from nasrun.prediction import Prediction, Unlabelled
-from nasrun.protocols import ArchGraph, Progress
+from nasrun.predictors.targets import standardised_ranks
+from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
-from nasrun.training import require_finite
+from nasrun.training.optimisers import Adam
+from nasrun.training.update import require_finite
 
 NUM_LAYERS = 3
 BETAS = (0.0, 0.9)  # of Adam

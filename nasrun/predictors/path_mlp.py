@@ -21,14 +21,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasrun.encodings import PathBits, standardised_ranks
 from nasrun.errors import require
-from nasrun.optimisers import Adam
-from nasrun.prediction import Prediction, Unlabelled
+from nasrun.graphs.paths import PathBits
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
-from nasrun.protocols import ArchGraph, Progress
+from nasrun.predictors.targets import standardised_ranks
+from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
-from nasrun.training import require_finite
+from nasrun.training.optimisers import Adam
+from nasrun.training.update import require_finite
 
 
 class PathMLP:

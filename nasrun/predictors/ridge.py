@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasrun.encodings import PathCode, code_from_state, standardised_ranks
 from nasrun.errors import require
-from nasrun.prediction import Prediction, Unlabelled
-from nasrun.protocols import ArchGraph, Progress
+from nasrun.graphs.codes import code_from_state
+from nasrun.graphs.paths import PathCode
+from nasrun.predictors.targets import standardised_ranks
+from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
 
 

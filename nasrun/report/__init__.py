@@ -1,0 +1,1 @@
+"""Compare many runs: collect, group, test, and write tables, figures and one page."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nasrun.report import curves, metrics, statistics
+from nasrun.report import curves as curves_module
+from nasrun.report import metrics, statistics
 from nasrun.report.collect import LeftOut, Run, shown
 from nasrun.report.curves import Curve, History
 from nasrun.report.groups import Group, Grouping, group, natural, without_repetitions
@@ -130,7 +131,7 @@ def analyse(
     rows = tuple(_row(item, chosen) for item in grouping.groups)
     published = tuple(fitting(kept, grouping.keys))
     grids = _grids(grouping, chosen, published, asked=by is not None)
-    histories = {run.folder: curves.read_history(run) for run in kept}
+    histories = {run.folder: curves_module.read_history(run) for run in kept}
     by_dataset = [
         [row for row in rows if row.group.dataset == dataset]
         for dataset in dict.fromkeys(row.group.dataset for row in rows)
@@ -238,7 +239,7 @@ def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]
     recorded = [histories[run.folder] for row in rows for run in row.group.runs]
     known = [item.optimum is not None for item in recorded if item.staircases]
     regrets = bool(known) and all(known)
-    for axis, x_label in curves.AXES.items():
+    for axis, x_label in curves_module.AXES.items():
         if axis == "steps" and any("evaluations" in item.staircases for item in recorded):
             continue
         drawn = {}
@@ -249,7 +250,7 @@ def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]
                 for item in there
                 if axis in item.staircases
             ]
-            found = curves.curve(stairs, axis)
+            found = curves_module.curve(stairs, axis)
             if found is not None:
                 drawn[row.group.name] = found
         if drawn:
@@ -268,7 +269,7 @@ def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
         if len(common) > 1:
             values = [dict(zip(item.labels_S, item.tau_S, strict=True)) for item in recorded]
             tau_NX = np.array([[of[x] for x in common] for of in values])
-            drawn[row.group.name] = curves.mean_curve(np.array(common), tau_NX)
+            drawn[row.group.name] = curves_module.mean_curve(np.array(common), tau_NX)
     if drawn:
         y_label = "Kendall's tau, held out"
         yield CurveSet("tau", rows[0].group.dataset, "labels", y_label, drawn)

@@ -15,10 +15,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from nasrun.cell_text import printable
+from nasrun.config.renamed import with_present_targets
+from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
 from nasrun.errors import UsageError
-from nasrun.recorded_config import MAX_CONFIG_BYTES, leaves, parse
-from nasrun.runs import RUN_FILE, read_json, read_text
+from nasrun.runs.folder import RUN_FILE, read_json, read_text
+from nasrun.terminal.text import printable
 
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
 SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
@@ -238,4 +239,4 @@ def _flat(text: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _flat_leaves(text: str) -> Mapping[str, Any]:
-    return dict(leaves(parse(text, Path(".hydra/config.yaml"))))
+    return with_present_targets(dict(leaves(parse(text, Path(".hydra/config.yaml")))))

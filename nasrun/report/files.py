@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from nasrun.durable import replacing
 from nasrun.errors import UsageError
 from nasrun.report import figures, formats, page, records, tables
 from nasrun.report.analysis import Report
+from nasrun.storage.durable import replacing
 
 
 def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: str) -> list[Path]:

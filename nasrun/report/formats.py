@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nasrun.report import records
+from nasrun.report import records as records_module
 from nasrun.report.analysis import CurveSet, Report
 from nasrun.report.collect import shown
 from nasrun.report.records import Record
@@ -128,9 +128,9 @@ def as_json(report: Report) -> str:
         "keys": report.grouping.keys,
         "groups": [
             {"name": row.group.name, "settings": row.group.settings, **record}
-            for row, record in zip(report.rows, records.groups(report), strict=True)
+            for row, record in zip(report.rows, records_module.groups(report), strict=True)
         ],
-        "comparisons": records.pairs(report),
+        "comparisons": records_module.pairs(report),
         "grids": [
             {
                 "dataset": grid.dataset,
@@ -145,7 +145,7 @@ def as_json(report: Report) -> str:
         "published": [item.name for item in report.published],
         "runs": [
             {**record, "overrides": run.overrides}
-            for run, record in zip(report.runs, records.runs(report), strict=True)
+            for run, record in zip(report.runs, records_module.runs(report), strict=True)
         ],
         "not_counted": [
             {"folder": shown(item.folder), "status": item.status, "reason": item.reason}

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from nasrun.cell_text import printable
 from nasrun.report.analysis import Report, Row
 from nasrun.report.collect import Run, shown
 from nasrun.report.tables import Cell, Table
+from nasrun.terminal.text import printable
 
 MAX_DRAWINGS, MAX_DRAWING_BYTES = 48, 300_000
 MAX_RUNS_IN_FULL = 200  # beyond that only the best run of each group has its command

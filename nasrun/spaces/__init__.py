@@ -1,0 +1,1 @@
+"""Define the search spaces without torch: genes, neighbours, graphs; one file per choice."""

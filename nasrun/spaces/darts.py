@@ -13,27 +13,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from nasrun.errors import UsageError, closest, require
-from nasrun.genotype import Cell, Edge, Genotype, darts_genotype
+from nasrun.genotypes.darts import CELLS, EDGES, KNOWN_OPERATIONS, NODES, darts_genotype
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nasrun.protocols import MixingWeights, Network, NetworkSize, Supernet, TaskShape
+    from nasrun.protocols.data import TaskShape
+    from nasrun.protocols.space import MixingWeights, Network, NetworkSize, Supernet
 
-KNOWN_OPERATIONS = (
-    "none",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-CELLS = ("normal", "reduce")
-NODES = (2, 3, 4, 5)  # the states that are computed; 0 and 1 are the cell's inputs, 6 its output
-EDGES = tuple((source, target) for target in NODES for source in range(target))
 INPUT_PAIRS = {node: tuple(itertools.combinations(range(node), 2)) for node in NODES}
 
 
@@ -209,7 +198,7 @@ class Darts(IntegerCodedSpace):
         active: Mapping[str, Tensor] | None = None,
         skip_dropout: float = 0.0,
     ) -> Supernet:
-        from nasrun.spaces.darts_supernet import DartsSupernet
+        from nasrun.networks.darts.supernet import DartsSupernet
 
         channels = self.channels if channels is None else channels
         cells = self.cells if cells is None else cells
@@ -227,7 +216,7 @@ class Darts(IntegerCodedSpace):
         )
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
-        from nasrun.spaces.darts_network import DartsNetwork
+        from nasrun.networks.darts.derived import DartsNetwork
 
         self.validate(genotype)
         return DartsNetwork(

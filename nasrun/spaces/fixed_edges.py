@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nasrun.errors import UsageError
-from nasrun.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nasrun.protocols import MixingWeights
+    from nasrun.protocols.space import MixingWeights
 
 
 class FixedEdgesSpace(IntegerCodedSpace):

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nasrun.errors import UsageError, closest
-from nasrun.genotype import Cell, Genotype
-from nasrun.protocols import ArchGraph
+from nasrun.genotypes.genotype import Cell, Genotype
+from nasrun.protocols.space import ArchGraph
 
 if TYPE_CHECKING:
-    from nasrun.protocols import Network, NetworkSize, TaskShape
+    from nasrun.protocols.data import TaskShape
+    from nasrun.protocols.space import Network, NetworkSize
 
 MAX_ENUMERATED = 10**6
 
@@ -148,7 +149,7 @@ class IntegerCodedSpace(ABC):
         """Trainable parameters and multiply-adds of one input, without an auxiliary head."""
         import torch
 
-        from nasrun.costs import measure
+        from nasrun.training.costs import measure
 
         with torch.device("meta"):
             return measure(self.network(genotype, shape, replace(size, auxiliary=False)), shape)

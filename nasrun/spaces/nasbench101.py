@@ -19,24 +19,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nasrun.errors import UsageError, require
-from nasrun.genotype import Cell, Edge, Genotype
-from nasrun.graph_hash import Pairs, cell_hash, graph_hash, used_vertices
-from nasrun.protocols import ArchGraph
-from nasrun.spaces.integer_coded import IntegerCodedSpace
-from nasrun.spaces.nasbench101_cell import (
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.nasbench101 import (
     MAX_EDGES,
     MAX_VERTICES,
+    NUM_STACKS,
+    OPERATIONS,
+    PAIRS,
     cell_costs,
     unlabelled_cells,
     used_edges,
 )
+from nasrun.genotypes.nasbench101_hash import Pairs, cell_hash, graph_hash, used_vertices
+from nasrun.protocols.space import ArchGraph
+from nasrun.spaces.integer_coded import IntegerCodedSpace
 
 if TYPE_CHECKING:
-    from nasrun.protocols import Network, NetworkSize, TaskShape
-
-OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
-PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))
-NUM_STACKS = 3
+    from nasrun.protocols.data import TaskShape
+    from nasrun.protocols.space import Network, NetworkSize
 
 NUM_MATRICES = 1_538_083  # of 7 vertices, that hold a cell
 NUM_CROSSOVERS = 20  # tries, before the child is the first parent
@@ -191,7 +191,7 @@ class NasBench101(IntegerCodedSpace):
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
         """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
-        from nasrun.spaces.nasbench101_network import NasBench101Network
+        from nasrun.networks.nasbench101 import NasBench101Network
 
         if size.stem == "imagenet":
             raise UsageError(

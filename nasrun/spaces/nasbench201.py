@@ -11,17 +11,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from nasrun.errors import UsageError, require
-from nasrun.genotype import NASBENCH201_NODES, Genotype
+from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.nasbench201 import EDGES, NASBENCH201_NODES, NUM_STAGES, OPERATIONS
 from nasrun.spaces.fixed_edges import FixedEdgesSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nasrun.protocols import Network, NetworkSize, Supernet, TaskShape
-
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source, target), in the text's order
-NUM_STAGES = 3
+    from nasrun.protocols.data import TaskShape
+    from nasrun.protocols.space import Network, NetworkSize, Supernet
 
 
 class NasBench201(FixedEdgesSpace):
@@ -70,7 +68,7 @@ class NasBench201(FixedEdgesSpace):
         active: Mapping[str, Tensor] | None = None,
         skip_dropout: float = 0.0,
     ) -> Supernet:
-        from nasrun.spaces.nasbench201_supernet import NasBench201Supernet
+        from nasrun.networks.nasbench201.supernet import NasBench201Supernet
 
         channels = self.channels if channels is None else channels
         cells = self.cells if cells is None else cells
@@ -87,7 +85,7 @@ class NasBench201(FixedEdgesSpace):
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
         """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
-        from nasrun.spaces.nasbench201_network import NasBench201Network
+        from nasrun.networks.nasbench201.derived import NasBench201Network
 
         if size.stem == "imagenet":
             raise UsageError(

@@ -1,42 +1,22 @@
-"""A toy space for tests and golden runs: a bilevel problem whose optimum is known.
+"""Search a space so small that its optimum is known; for tests and golden runs.
 
-The image is averaged into three bands of four values per channel. An edge passes one band on,
-amplified by the gain of its operation; what operation a, b, c, d does differs from edge to edge
-(`GAINS_EO`). Classifiers of unit norm, one per band, are the weights:
-
-    logits_k = sum_e gain_e <V_ek, band_e> / ||V_e||,     gain_e = sum_o weights_eo GAINS_eo
-
-So gains only pay where the weights point the right way, and the weights cannot stand in for gains.
-On two classes y = +1, -1 whose bands are y u_e with unit vectors u_e (both classes equally often)
-the best weights are V_e = (u_e, -u_e), whatever the gains, and the cross-entropy is then
-
-    log(1 + exp(-sqrt(2) sum_e gain_e)),
-
-which falls in every gain: the optimum is the operation with the largest gain on each edge, (d, b,
-a). The minimum over the 64 genotypes is log(1 + exp(-12 sqrt(2))), 4.3e-8; gradients with respect
-to weights_eo are -sqrt(2) GAINS_eo / (1 + exp(sqrt(2) sum_e gain_e)).
-
-Shapes: B batch, C channels, E = 3 edges, O = 4 operations, F = 4*C values of a band, K classes.
+On the problem that `nasrun.networks.toy` describes the best operations are (d, b, a).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from nasrun.genotype import Genotype
-from nasrun.protocols import MixingWeights, NetworkSize, Statistics, TaskShape
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
 from nasrun.spaces.fixed_edges import FixedEdgesSpace
 
-GAINS_EO = (
-    (0.0, 1.0, 2.0, 4.0),
-    (1.0, 4.0, 0.0, 2.0),
-    (4.0, 2.0, 1.0, 0.0),
-)
-VALUES_PER_BAND = 4
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasrun.networks.toy import ToyNetwork, ToySupernet
 
 
 class Toy(FixedEdgesSpace):
@@ -63,82 +43,11 @@ class Toy(FixedEdgesSpace):
     ) -> ToySupernet:
         """There is one size, without channels to leave out or skips to drop: only `shape` and
         `active` matter."""
+        from nasrun.networks.toy import ToySupernet  # torch
+
         return ToySupernet(shape, None if active is None else active["cell"])
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> ToyNetwork:
+        from nasrun.networks.toy import ToyNetwork  # torch
+
         return ToyNetwork(self.one_hot(genotype)["cell"], shape)
-
-
-class ToySupernet(nn.Module):
-    """A `nasrun.protocols.Supernet` for inputs of any size, images or signals."""
-
-    gains_EO: Tensor
-
-    def __init__(self, shape: TaskShape, active_EO: Tensor | None = None) -> None:
-        super().__init__()
-        gains_EO = torch.tensor(GAINS_EO)
-        if active_EO is not None:
-            gains_EO = gains_EO * active_EO.to(gains_EO)
-        self.register_buffer("gains_EO", gains_EO, persistent=False)
-        num_values = VALUES_PER_BAND * shape.channels
-        directions_EKF = torch.randn(len(GAINS_EO), shape.num_classes, num_values)
-        self.directions_EKF = nn.Parameter(_unit(directions_EKF))
-
-    def forward(
-        self,
-        images_BCHW: Tensor,
-        weights: MixingWeights,
-        *,
-        gates: Mapping[str, Tensor] | None = None,
-        active: Mapping[str, Tensor] | None = None,
-        statistics: Statistics = "update",
-    ) -> Tensor:
-        """logits_BK."""
-        weights_EO = weights["cell"]
-        if active is not None:
-            weights_EO = weights_EO * active["cell"].to(weights_EO)
-        gains_E = (weights_EO * self.gains_EO).sum(1)
-        if gates is not None:
-            gains_E = gains_E * gates["cell"]
-        unit_EKF = _unit(self.directions_EKF)
-        return torch.einsum("bef,ekf,e->bk", bands(images_BCHW), unit_EKF, gains_E)
-
-    def each(
-        self,
-        images_BCHW: Tensor,
-        candidates: Iterable[MixingWeights],
-        statistics: Statistics = "batch",
-    ) -> Iterator[Tensor]:
-        """logits_BK of each candidate."""
-        return (self(images_BCHW, weights, statistics=statistics) for weights in candidates)
-
-
-class ToyNetwork(nn.Module):
-    """The network of a genotype: the supernet at its one-hot weights. It has no paths to drop."""
-
-    weights_EO: Tensor
-
-    def __init__(self, weights_EO: Tensor, shape: TaskShape) -> None:
-        super().__init__()
-        self.drop_path = 0.0
-        self.supernet = ToySupernet(shape)
-        self.register_buffer("weights_EO", weights_EO, persistent=False)
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        logits_BK: Tensor = self.supernet(images_BCHW, {"cell": self.weights_EO})
-        return logits_BK
-
-    def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self(images_BCHW), None
-
-
-def bands(images_BCHW: Tensor) -> Tensor:
-    """bands_BEF: the input read row by row, averaged in 12 pieces per channel."""
-    pieces_BCP = F.adaptive_avg_pool1d(images_BCHW.flatten(2), len(GAINS_EO) * VALUES_PER_BAND)
-    batch, channels, _ = pieces_BCP.shape
-    pieces_BCEV = pieces_BCP.reshape(batch, channels, len(GAINS_EO), VALUES_PER_BAND)
-    return pieces_BCEV.transpose(1, 2).flatten(2)
-
-
-def _unit(directions_EKF: Tensor) -> Tensor:
-    return F.normalize(directions_EKF.flatten(1), dim=1).view_as(directions_EKF)

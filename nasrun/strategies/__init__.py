@@ -1,0 +1,1 @@
+"""Implement the search methods, one file per method, a base per family."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nasrun.cli import main
+from nasrun.cli.main import main
 
 
 def refused(capsys, *arguments: str) -> str:

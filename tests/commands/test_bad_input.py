@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.cli import main
-from nasrun.genotype import darts_genotype
+from nasrun.cli.main import main
+from nasrun.genotypes.darts import darts_genotype
 
 
 @pytest.fixture(autouse=True)

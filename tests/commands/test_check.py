@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrun.cli import main
-from nasrun.rehearsal import memory
+from nasrun.check import memory
+from nasrun.cli.main import main
 from tests import made_images
 from tests.commands.pictures import without_pictures
 
@@ -184,7 +184,7 @@ def test_labels_and_floors_are_part_of_it(capsys) -> None:
 
 
 def test_candidates_of_workers_are_rehearsed_here(capsys, monkeypatch) -> None:
-    monkeypatch.setattr("nasrun.workers.Workers.answers", None)  # nobody starts any
+    monkeypatch.setattr("nasrun.compute.workers.Workers.answers", None)  # nobody starts any
     told = figures(checked(capsys, *LABELS, "evaluator.workers=2", "retrain=none"))
     assert told["search"].endswith("4 children, of which 4 were rehearsed")
     assert "with 2 workers, " in told["memory"]

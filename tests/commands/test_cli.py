@@ -9,16 +9,20 @@ from types import ModuleType
 
 import pytest
 
-from nasrun import cli, conf_files, help, ui
+from nasrun.cli import help
+from nasrun.cli import main as cli
+from nasrun.config import catalogue
+from nasrun.config.commands import COMMANDS
+from nasrun.config.flags import flags_first
 from nasrun.errors import RunError, UsageError
-from nasrun.hydra_flags import flags_first
+from nasrun.terminal import console
 
 REPOSITORY = Path(__file__).parents[2]
 WITHOUT_HEAVY_MODULES = """
 import sys
 for name in ("torch", "hydra", "omegaconf", "matplotlib", "tensorboard"):
     sys.modules[name] = None  # an import of it fails
-from nasrun.cli import main
+from nasrun.cli.main import main
 main(sys.argv[1:])
 """
 
@@ -48,7 +52,7 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str
 def test_bare_call_lists_every_command(arguments: list[str], capsys) -> None:
     cli.main(arguments)
     text = capsys.readouterr().out
-    for name, command in help.COMMANDS.items():
+    for name, command in COMMANDS.items():
         assert f"  {name}" in text
         assert command.purpose in text
     assert "outputs/<date>/" in text
@@ -58,7 +62,7 @@ def test_bare_call_lists_every_command(arguments: list[str], capsys) -> None:
 def test_what_would_run_is_shown_without_torch(command: str) -> None:
     program = (
         "import sys; sys.modules.update(torch=None, matplotlib=None)\n"
-        f"from nasrun.cli import main; main(['{command}', '--cfg', 'job'])"
+        f"from nasrun.cli.main import main; main(['{command}', '--cfg', 'job'])"
     )
     shown = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=False
@@ -68,13 +72,13 @@ def test_what_would_run_is_shown_without_torch(command: str) -> None:
 
 
 def test_every_command_has_a_module() -> None:
-    folder = Path(help.__file__).parent / "commands"
-    assert {path.stem for path in folder.glob("*.py")} >= set(help.COMMANDS)
+    folder = Path(help.__file__).parents[1] / "commands"
+    assert {path.stem for path in folder.glob("*.py")} >= set(COMMANDS)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--version"], ["list"], *([name, "--help"] for name in help.COMMANDS)],
+    [[], ["--version"], ["list"], *([name, "--help"] for name in COMMANDS)],
     ids=" ".join,
 )
 def test_light_commands_import_neither_torch_nor_hydra(arguments: list[str]) -> None:
@@ -83,26 +87,26 @@ def test_light_commands_import_neither_torch_nor_hydra(arguments: list[str]) -> 
     assert finished.stdout
 
 
-@pytest.mark.parametrize("name", help.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_fits_the_terminal(name: str) -> None:
-    page = help.page(name, conf_files.conf_dir())
+    page = help.page(name, catalogue.conf_dir())
     wide = [line for line in [*page.splitlines(), *help.overview().splitlines()] if len(line) > 80]
     # The folder of the installation may be long; nothing else is.
-    assert [line for line in wide if str(conf_files.conf_dir()) not in line] == []
+    assert [line for line in wide if str(catalogue.conf_dir()) not in line] == []
 
 
-@pytest.mark.parametrize("name", [name for name, about in help.COMMANDS.items() if about.config])
+@pytest.mark.parametrize("name", [name for name, about in COMMANDS.items() if about.config])
 def test_help_shows_groups_options_and_defaults(name: str) -> None:
-    root = conf_files.conf_dir()
+    root = catalogue.conf_dir()
     page = help.page(name, root)
-    composition = conf_files.compose(help.COMMANDS[name].config, root)
+    composition = catalogue.compose(COMMANDS[name].config, root)
     for group, default in composition.choices.items():
-        names = [o.name for o in conf_files.options(group, root, composition.choices)]
+        names = [o.name for o in catalogue.options(group, root, composition.choices)]
         assert not names or f"\n{group}=..." in page
         assert all(f"\n  {option}" in page for option in names)
         assert default is None or f"{group}=... (default: {default})" in page
-    shown = [key for key in help.COMMANDS[name].keys if f"\n  {key}=" in page]
-    assert shown == list(help.COMMANDS[name].keys)
+    shown = [key for key in COMMANDS[name].keys if f"\n  {key}=" in page]
+    assert shown == list(COMMANDS[name].keys)
 
 
 def test_help_flag_anywhere_shows_help(capsys) -> None:
@@ -234,5 +238,5 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_plain_table_is_aligned() -> None:
-    drawn = ui.plain_table("two jobs", ["job", "acc %"], [["0", "98.5"], ["10", "100.00"]])
+    drawn = console.plain_table("two jobs", ["job", "acc %"], [["0", "98.5"], ["10", "100.00"]])
     assert drawn.splitlines() == ["two jobs", "job   acc %", "0      98.5", "10   100.00"]

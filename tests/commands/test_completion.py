@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.cli import main
-from nasrun.completion import candidates
+from nasrun.cli.completion import candidates
+from nasrun.cli.main import main
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = {

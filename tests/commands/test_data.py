@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nasrun import help, table_csv, table_import, tables, ui
-from nasrun.cli import main
+from nasrun.benchmarks import csv_files, importing, layouts, store
+from nasrun.benchmarks.nasbench101 import NasBench101Table
+from nasrun.cli.main import main
 from nasrun.evaluators.table import TableEvaluator
-from nasrun.nasbench101_table import NasBench101Table
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
+from nasrun.terminal import console as console_module
+from nasrun.terminal import progress
 from tests import made_tables
 from tests.commands.test_cli import WITHOUT_HEAVY_MODULES
 from tests.compose import node
@@ -52,12 +54,12 @@ def fails(capsys, *arguments: object) -> tuple[int, str]:
 
 
 def changed(file: Path, to: Path, **columns) -> Path:
-    np.savez(to, **{**tables.read_arrays(file), **columns})
+    np.savez(to, **{**store.read_arrays(file), **columns})
     return to
 
 
 def csv_file(space: str, table, path: Path, columns: dict[str, np.ndarray]) -> Path:
-    cells = {name[0]: name for name in table_csv.LAYOUTS[space].cells}
+    cells = {name[0]: name for name in csv_files.LAYOUTS[space].cells}
     header = ",".join([*next(iter(cells.values())), *columns])
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     lines = [f"{table.text(row)},{','.join(map(repr, v))}" for row, v in enumerate(rows)]
@@ -99,7 +101,7 @@ def test_an_imported_table_is_what_a_search_reads(made, cache, capsys, monkeypat
 
 def test_nasbench101_from_three_kinds_of_files(made, cache, tmp_path):
     """The condensed form, CSV, and the official file, by whose hashes the rows are sorted."""
-    arrays = tables.read_arrays(made / "nasbench101.npz")
+    arrays = store.read_arrays(made / "nasbench101.npz")
     table = NasBench101Table(Path("made.npz"), arrays)
     columns = {
         "test_accuracy": arrays["test_correct_sum"] / 29_952,
@@ -116,7 +118,7 @@ def test_nasbench101_from_three_kinds_of_files(made, cache, tmp_path):
         official,
     ):
         main(["data", "import", "nasbench101", str(file), "--force"])
-        found = tables.read_arrays(cache / "nasbench101.npz")
+        found = store.read_arrays(cache / "nasbench101.npz")
         assert set(found) == {*arrays, "README"}
         for name, values in arrays.items():
             if values.dtype.kind in "iuf":
@@ -129,14 +131,14 @@ def test_nasbench101_from_three_kinds_of_files(made, cache, tmp_path):
 @pytest.mark.skipif("NASRUN_DATA" not in os.environ, reason="needs the real nasbench201.npz")
 def test_all_rows_of_the_real_nasbench201_from_csv(cache, tmp_path):
     real = Path(REAL_DATA) / "nasbench201.npz"
-    arrays = tables.read_arrays(real)
-    table = tables.table_of("nasbench201", real, arrays)
+    arrays = store.read_arrays(real)
+    table = store.table_of("nasbench201", real, arrays)
     columns = {name: arrays[name] for name in table.numbers if name in arrays}
     assert {"cifar100_test_200", "params_cifar10", "train_seconds_200_cifar100"} <= set(columns)
     file = csv_file("nasbench201", table, tmp_path / "table.csv", columns)
     main(["data", "import", "nasbench201", str(file)])
-    found = tables.read_arrays(cache / "nasbench201.npz")
-    imported = tables.load("nasbench201")
+    found = store.read_arrays(cache / "nasbench201.npz")
+    imported = store.load("nasbench201")
     assert all(a == b for a, b in zip(imported.genotypes(), table.genotypes(), strict=True))
     for name, values in columns.items():
         np.testing.assert_array_equal(found[name], values, err_msg=name)
@@ -147,7 +149,7 @@ REAL_DATA = os.environ.get("NASRUN_DATA", "")  # before the fixture hides it
 
 def test_what_is_not_sound_is_refused_and_nothing_is_written(made, cache, tmp_path, capsys):
     good = made / "nasbench101.npz"
-    arrays = tables.read_arrays(good)
+    arrays = store.read_arrays(good)
 
     def refused(sentence: str, file: Path, benchmark: str = "nasbench101") -> None:
         code, error = fails(capsys, "import", benchmark, file)
@@ -191,7 +193,7 @@ def test_a_table_that_fails_half_way_is_not_there(made, cache, monkeypatch):
     def broken(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(table_import.np.lib.format, "write_array", broken)
+    monkeypatch.setattr(importing.np.lib.format, "write_array", broken)
     with pytest.raises(SystemExit):
         main(["data", "import", "nasbench101", str(made / "nasbench101.npz")])
     assert list(cache.iterdir()) == []
@@ -214,7 +216,7 @@ def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys,
         text = capsys.readouterr().out
         assert f"nasbench101: {made / 'nasbench101.npz'}\n  rows      200\n" in text
         assert "cifar10: a search sees the validation accuracy" in text
-        arrays = tables.read_arrays(made / "nasbench101.npz")
+        arrays = store.read_arrays(made / "nasbench101.npz")
         best, test = (int(arrays[f"{part}_correct_sum"].argmax()) for part in ("val", "test"))
         table = NasBench101Table(Path("made.npz"), arrays)
         there = arrays["test_correct_sum"][best] / 29_952
@@ -238,7 +240,7 @@ def test_verify_finds_a_fault_of_each_kind(made, tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count("\n  ok ") == len(out.splitlines()) - 1 == 5
     assert "200 of 200 rows ascend, 200 are in the space" in out
-    arrays = tables.read_arrays(good)
+    arrays = store.read_arrays(good)
     params = arrays["params"].copy()
     params[7] += 1
     (fault,) = verified(changed(good, bad, params=params))
@@ -303,17 +305,17 @@ def test_mistakes(arguments, message, tmp_path, monkeypatch, capsys):
 
 
 def test_known_words_are_those_of_the_program():
-    assert tuple(tables.TABLES) == help.BENCHMARKS
-    assert set(help.CSV_LAYOUTS) == set(table_csv.LAYOUTS) == set(table_import.OFFICIAL)
-    for space, layout in table_csv.LAYOUTS.items():
-        assert all(name in help.CSV_LAYOUTS[space] for group in layout.cells for name in group)
+    assert tuple(store.TABLES) == layouts.BENCHMARKS
+    assert set(layouts.CSV_LAYOUTS) == set(csv_files.LAYOUTS) == set(importing.OFFICIAL)
+    for space, layout in csv_files.LAYOUTS.items():
+        assert all(name in layouts.CSV_LAYOUTS[space] for group in layout.cells for name in group)
 
 
 def test_long_work_says_how_far_it_is(capsys, monkeypatch):
     """Every ten seconds, where no bar can be drawn."""
     clock = iter([0.0, 5.0, 12.0, 24.0, 99.0, 99.0])
-    monkeypatch.setattr(ui, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    bar = ui.Bar("verify")
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    bar = progress.Bar("verify")
     for done in (0, 1, 2, 3, 4):
         bar(done, 4)
     assert capsys.readouterr().err == "nasrun: verify 50%  ETA 0:12\nnasrun: verify 75%  ETA 0:08\n"
@@ -322,8 +324,8 @@ def test_long_work_says_how_far_it_is(capsys, monkeypatch):
 def test_a_bar_ends_with_its_work(monkeypatch):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60)
-    monkeypatch.setattr(ui, "console", lambda stderr: console)
-    assert list(ui.tracked("abc", 3, ui.Bar("verify"))) == ["a", "b", "c"]
+    monkeypatch.setattr(console_module, "console", lambda stderr: console)
+    assert list(progress.tracked("abc", 3, progress.Bar("verify"))) == ["a", "b", "c"]
     assert "verify" in screen.getvalue()
     assert screen.getvalue().endswith("\x1b[2K")  # the bar is wiped away
 

@@ -16,10 +16,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nasrun import drawing, memory, npz_file, ui
-from nasrun.config import SearchConfig, faults, to_typed
+from nasrun.compute import memory
+from nasrun.config.checks import faults
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
 from nasrun.errors import UsageError
-from nasrun.genotype import Cell, Edge, Genotype, parse
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.text import parse
+from nasrun.pictures import cells as drawing
+from nasrun.storage import npz_file
+from nasrun.terminal import console, progress
 from tests.commands.refusal import refused
 from tests.compose import composed
 
@@ -190,15 +196,15 @@ def test_genotypes_have_sizes(text: str, message: str) -> None:
 
 
 def test_control_characters_do_not_act(capsys) -> None:
-    ui.say("a\x1b[2Jb\r\u202ec\nd\te")
-    ui.complain("a\x1b[31mb")
+    console.say("a\x1b[2Jb\r\u202ec\nd\te")
+    console.complain("a\x1b[31mb")
     said = capsys.readouterr()
     assert said.out == "a?[2Jb??c\nd       e\n"
     assert said.err == "nasrun: a?[31mb\n"
 
 
 def test_a_long_sentence_loses_its_middle(capsys) -> None:
-    ui.complain("a" * 5_000 + "b")
+    console.complain("a" * 5_000 + "b")
     error = capsys.readouterr().err
     assert len(error) < 830
     assert error.endswith("aab\n")
@@ -207,12 +213,12 @@ def test_a_long_sentence_loses_its_middle(capsys) -> None:
 def test_markup_does_not_act(monkeypatch) -> None:
     screen = io.StringIO()
     drawn = Console(file=screen, force_terminal=True, width=100, highlight=False)
-    monkeypatch.setattr(ui, "console", lambda stderr=False: drawn)
+    monkeypatch.setattr(console, "console", lambda stderr=False: drawn)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     evil = "[red]x[/nope]\x1b[2J"
-    ui.table(evil, [evil], [[evil]])
-    ui.listing({evil: [(evil, evil)]})
-    ui.Display().message(evil)
+    console.table(evil, [evil], [[evil]])
+    console.listing({evil: [(evil, evil)]})
+    progress.Display().message(evil)
     assert screen.getvalue().count("[red]x[/nope]?[2J") == 7
     assert "\x1b[2J" not in screen.getvalue()
 

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun import checkpoint, durable
-from nasrun.cli import main
-from nasrun.event_file import EventFile
-from nasrun.runs import RunFolder
-from nasrun.spaces.toy import ToySupernet
-from nasrun.training import WeightUpdate
+from nasrun.cli.main import main
+from nasrun.networks.toy import ToySupernet
+from nasrun.runs import checkpoint
+from nasrun.runs.folder import RunFolder
+from nasrun.storage import durable
+from nasrun.storage.event_file import EventFile
+from nasrun.training.update import WeightUpdate
 from tests.commands.pictures import without_pictures
 
 QUICK = ["space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=smoke"]
@@ -123,7 +124,7 @@ def test_a_disk_that_fails_for_a_while(
 
         sync = nth(durable.sync, number, full)
         disk.setattr(durable, "sync", sync)
-        disk.setattr("nasrun.runs.sync", sync)
+        disk.setattr("nasrun.runs.folder.sync", sync)
         assert stopped(search) == 1
     message = capsys.readouterr().err
     assert f"{os.strerror(kind)}; when that is mended, `nasrun resume " in message
@@ -140,7 +141,7 @@ def test_the_first_failure_is_the_one_that_is_told(monkeypatch, capsys) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "weights")
 
-    monkeypatch.setattr("nasrun.search.write_tensors", fail)
+    monkeypatch.setattr("nasrun.engine.search.write_tensors", fail)
     assert stopped(search) == 1
     assert "/run/model.pt: Read-only file system; when that is mended" in capsys.readouterr().err
     record = read("run/run.json")
@@ -220,7 +221,7 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch) -> None:
 
 
 def test_a_second_process_in_the_same_folder_says_who_has_it(capsys) -> None:
-    code = "import sys; from pathlib import Path; from nasrun.runs import RunFolder\n"
+    code = "import sys; from pathlib import Path; from nasrun.runs.folder import RunFolder\n"
     code += "with RunFolder(Path('run')): print('locked', flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -16,8 +16,8 @@ from tensorboard.plugins.hparams import api_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
-from nasrun.cli import main
-from nasrun.runs import RunFolder
+from nasrun.cli.main import main
+from nasrun.runs.folder import RunFolder
 from tests.commands.pictures import without_pictures
 
 QUICK = [

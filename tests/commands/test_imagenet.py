@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun.cli import main
-from nasrun.retrain import top_accuracy
+from nasrun.cli.main import main
+from nasrun.engine.retrain import top_accuracy
 from tests import made_images
 
 SMALL = ["budget=smoke", "retrain=smoke", "retrain.channels=4", "dataset.image_size=32"]

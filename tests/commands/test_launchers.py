@@ -18,17 +18,17 @@ import pytest
 import torch
 from hydra.core.plugins import Plugins
 
-from nasrun.checkpoint import Checkpoint
-from nasrun.cli import main
-from nasrun.commands import launchers, placement, shares
-from nasrun.commands.launchers import Numbers
-from nasrun.commands.placement import OneProcessEach
-from nasrun.commands.shares import at_once, visible_gpus
-from nasrun.commands.watch import Progress, Watch, progress_of
-from nasrun.device import Device
+from nasrun.cli.main import main
+from nasrun.compute.device import Device
+from nasrun.config.hydra_errors import EXTRAS
 from nasrun.errors import UsageError
-from nasrun.hydra_errors import EXTRAS
-from nasrun.sweeps import Job
+from nasrun.launch import launchers, placement, shares
+from nasrun.launch.launchers import Numbers
+from nasrun.launch.placement import OneProcessEach
+from nasrun.launch.shares import at_once, visible_gpus
+from nasrun.launch.watch import Progress, Watch, progress_of
+from nasrun.runs.checkpoint import Checkpoint
+from nasrun.runs.sweep import Job
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",

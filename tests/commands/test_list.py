@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nasrun import conf_files
-from nasrun.cli import main
+from nasrun.cli.main import main
 from nasrun.commands.list import plural
-from nasrun.config import register
+from nasrun.config import catalogue
+from nasrun.config.compose import register
 from nasrun.errors import UsageError
 
 FILES = {
@@ -76,17 +76,17 @@ def composed_by_hydra(primary: str, root: Path, chosen: dict[str, str]) -> dict[
         config = compose(primary, overrides)
     content = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     assert isinstance(content, dict)
-    return dict(conf_files._leaves(content))
+    return dict(catalogue._leaves(content))
 
 
 def test_groups_and_options(root: Path) -> None:
-    assert conf_files.groups(root) == (
+    assert catalogue.groups(root) == (
         "extra", "predictor", "recipe", "space", "strategy",
     )  # fmt: skip
-    options = [(option.name, option.gloss) for option in conf_files.options("space", root)]
+    options = [(option.name, option.gloss) for option in catalogue.options("space", root)]
     assert options == [("large", "Nine cells"), ("small", "Two cells")]
-    assert [option.gloss for option in conf_files.options("recipe", root)] == ["Table 1"]
-    assert conf_files.options("unknown", root) == ()
+    assert [option.gloss for option in catalogue.options("recipe", root)] == ["Table 1"]
+    assert catalogue.options("unknown", root) == ()
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ def test_groups_and_options(root: Path) -> None:
     ids=str,
 )
 def test_composition_equals_hydras(chosen: dict[str, str], root: Path) -> None:
-    composition = conf_files.compose("search", root, chosen)
+    composition = catalogue.compose("search", root, chosen)
     assert composition.keys == composed_by_hydra("search", root, chosen)
 
 
 @pytest.mark.parametrize("primary", ["search", "retrain"])
 def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
     register()
-    root = conf_files.conf_dir()
-    groups = conf_files.compose(primary, root).choices
+    root = catalogue.conf_dir()
+    groups = catalogue.compose(primary, root).choices
     names = {
-        group: [option.name for option in conf_files.options(group, root, groups)]
+        group: [option.name for option in catalogue.options(group, root, groups)]
         for group in groups
     }
     assert "egnas_imagenet_transfer" in names["experiment"]
@@ -120,7 +120,7 @@ def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
     # Every option at least once, but one of each group at a time: all pairs would take minutes.
     for turn in range(max(map(len, names.values()))):
         chosen = {group: found[turn % len(found)] for group, found in names.items() if found}
-        ours = conf_files.compose(primary, root, chosen).keys
+        ours = catalogue.compose(primary, root, chosen).keys
         theirs = composed_by_hydra(primary, root, chosen)
         # The schema names nodes that the files leave out.
         missing = {key: value for key, value in theirs.items() if key not in ours}
@@ -131,23 +131,23 @@ def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
 @pytest.mark.parametrize("group", ["strategy", "evaluator"])
 def test_options_that_choose_other_options_do_so_as_in_hydra(group: str) -> None:
     register()
-    root = conf_files.conf_dir()
-    for option in conf_files.options(group, root):
-        ours = conf_files.compose("search", root, {group: option.name}).keys
+    root = catalogue.conf_dir()
+    for option in catalogue.options(group, root):
+        ours = catalogue.compose("search", root, {group: option.name}).keys
         theirs = composed_by_hydra("search", root, {group: option.name})
         assert ours == {key: value for key, value in theirs.items() if value != "???"}
 
 
 def test_every_option_says_what_it_is() -> None:
-    root = conf_files.conf_dir()
+    root = catalogue.conf_dir()
     options = [
-        option for group in conf_files.groups(root) for option in conf_files.options(group, root)
+        option for group in catalogue.groups(root) for option in catalogue.options(group, root)
     ]
     assert [f"{option.group}/{option.name}" for option in options if not option.gloss] == []
 
 
 def test_glosses_and_choices(root: Path) -> None:
-    composition = conf_files.compose("search", root, {"space": "large", "unknown": "x"})
+    composition = catalogue.compose("search", root, {"space": "large", "unknown": "x"})
     assert composition.glosses == {"seed": "of everything", "space.cells": "how many"}
     assert composition.choices == {
         "space": "large", "extra": None, "strategy": "plain", "recipe": None,
@@ -157,18 +157,18 @@ def test_glosses_and_choices(root: Path) -> None:
 def test_a_file_that_is_not_yaml_is_named(root: Path) -> None:
     (root / "space" / "small.yaml").write_text("a: [")
     with pytest.raises(UsageError, match=r"small\.yaml is not valid YAML: .*line 1"):
-        conf_files.compose("search", root)
+        catalogue.compose("search", root)
 
 
 @pytest.mark.parametrize("word", ["space", "spaces"])
 def test_list_one_kind(word: str, root: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(conf_files, "conf_dir", lambda: root)
+    monkeypatch.setattr(catalogue, "conf_dir", lambda: root)
     main(["list", word])
     assert capsys.readouterr().out == "space=...\n  large  Nine cells\n  small  Two cells\n"
 
 
 def test_list_everything(root: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(conf_files, "conf_dir", lambda: root)
+    monkeypatch.setattr(catalogue, "conf_dir", lambda: root)
     main(["list"])
     text = capsys.readouterr().out
     assert [line for line in text.splitlines() if not line.startswith(" ")] == [

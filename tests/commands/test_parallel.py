@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nasrun.cli import main
-from nasrun.commands.shares import share_cores
+from nasrun.cli.main import main
+from nasrun.launch.shares import share_cores
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun.cli import main
-from nasrun.commands.replay import _literal, replayed
+from nasrun.cli.main import main
+from nasrun.launch.replay import _literal, replayed
 from tests.commands.pictures import without_pictures
 
 QUICK = ["space=toy", "budget=smoke", "retrain=none", "population.size=4", "seed=3"]

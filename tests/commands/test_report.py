@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.cli import main
+from nasrun.cli.main import main
 from tests.made_runs import make_grid, make_run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -282,7 +282,7 @@ def test_mistakes(arguments: list[str], message: str, tmp_path: Path, monkeypatc
 def test_default_folder_and_nothing_heavy(tmp_path: Path) -> None:
     make_grid(tmp_path / "sweep", GRID)
     script = (
-        "import sys; from nasrun.cli import main; main(sys.argv[1:])\n"
+        "import sys; from nasrun.cli.main import main; main(sys.argv[1:])\n"
         "assert not {'torch', 'hydra', 'omegaconf', 'tensorboard', 'sklearn'} & set(sys.modules)"
     )
     finished = subprocess.run(

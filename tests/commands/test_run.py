@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nasrun.cli import main
+from nasrun.cli.main import main
 
 QUICK = ["space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=smoke"]
 FILES = {
@@ -137,8 +137,8 @@ def test_a_finished_run_resumes_to_itself(finished: Path, capsys) -> None:
 
 KILL = """
 import os, signal, sys
-from nasrun.checkpoint import Checkpoint
-from nasrun.cli import main
+from nasrun.runs.checkpoint import Checkpoint
+from nasrun.cli.main import main
 
 moment, after, original = int(sys.argv[1]), sys.argv[2] == "after", Checkpoint.save
 count = 0

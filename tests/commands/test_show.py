@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from nasrun.cli import main
-from nasrun.genotype import parse
-from nasrun.genotype_source import resolve
+from nasrun.cli.main import main
+from nasrun.genotypes.source import resolve
+from nasrun.genotypes.text import parse
 
 TEXT = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 REPOSITORY = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def test_show_run_with_accuracies_and_picture(run_folder: Path, capsys) -> None:
 def test_show_needs_neither_torch_nor_matplotlib(run_folder: Path) -> None:
     script = (
         "import sys; sys.modules.update(torch=None, hydra=None, matplotlib=None)\n"
-        "from nasrun.cli import main; main(sys.argv[1:])"
+        "from nasrun.cli.main import main; main(sys.argv[1:])"
     )
     finished = subprocess.run(
         [sys.executable, "-c", script, "show", str(run_folder)],

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from nasrun import build, conf_files, recorded_config, sweeps
-from nasrun.cli import main
-from nasrun.commands.replay import is_setting, load_config
+from nasrun.cli.main import main
+from nasrun.config import catalogue, plugins, untrusted_yaml
 from nasrun.errors import UsageError
-from nasrun.runs import RunFolder
-from nasrun.sweeps import read_sweep
-from nasrun.tensor_files import read_tensors, write_tensors
+from nasrun.launch.replay import is_setting, load_config
+from nasrun.runs import sweep
+from nasrun.runs.folder import RunFolder
+from nasrun.runs.sweep import read_sweep
+from nasrun.storage.tensor_files import read_tensors, write_tensors
 from tests.commands.refusal import refused
 from tests.compose import node
 
@@ -35,43 +36,43 @@ ENDLESS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     "target",
     [
         "os.system",
-        "nasrun.runs.os.system",  # begins with our name, and is not ours
-        "nasrun.runs.subprocess.run",
-        "nasrun.cli.main",
+        "nasrun.runs.folder.os.system",  # begins with our name, and is not ours
+        "nasrun.runs.folder.subprocess.run",
+        "nasrun.cli.main.main",
         "nasrun.datasets.npz.np.load",
         "nasrun.datasets.npz.load_npz.__globals__",
-        "nasrun.strategies.random.RandomSearch",  # of another group
+        "nasrun.strategies.evolution.random.RandomSearch",  # of another group
         "nasrun.spaces",
         "",
         3,
     ],
 )
 def test_targets_are_plugins_of_their_group(target: object) -> None:
-    (sentence,) = build.faults({"_target_": target}, "space")
+    (sentence,) = plugins.faults({"_target_": target}, "space")
     assert sentence.startswith("space")
     assert "RandomSearch" in str(target) or _is_refused_by_build(target)
 
 
 def _is_refused_by_build(target: object) -> bool:
     with pytest.raises(UsageError, match=r"is refused|does not exist"):
-        build.build({"_target_": target})
+        plugins.build({"_target_": target})
     return True
 
 
 @pytest.mark.parametrize(
     "target",
-    ["nasrun.spaces.toy._unit", "nasrun.spaces.toy.nn", "nasrun.spaces.toy.Genotype",
-     "nasrun.spaces.nowhere.Toy", "nasrun.spaces.toy.ToyNetwork"],
+    ["nasrun.datasets.arrays._mean", "nasrun.datasets.npz.np", "nasrun.spaces.toy.Genotype",
+     "nasrun.spaces.nowhere.Toy", "nasrun.spaces.integer_coded.IntegerCodedSpace"],
 )  # fmt: skip
 def test_what_a_plugin_module_only_uses_is_no_target(target: str) -> None:
-    (sentence,) = build.faults({"_target_": target}, "space")
+    (sentence,) = plugins.faults({"_target_": target}, "space")
     assert sentence.startswith(f"space._target_={target} ")
 
 
 def test_a_text_that_looks_like_an_interpolation_stays_a_text(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = f"${{oc.create:{OPENS}}}"
-    assert build.build(node("dataset", "synthetic", name=text)).name == text
+    assert plugins.build(node("dataset", "synthetic", name=text)).name == text
     assert not Path("owned").exists()
 
 
@@ -244,7 +245,7 @@ def test_the_table_of_a_sweep_takes_any_result(result: Any, tmp_path: Path, caps
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "run.json").write_text('{"status": "done"}')
     (tmp_path / "0" / "result.json").write_text(json.dumps(result))
-    sweeps.show(tmp_path, [sweeps.Job(0, tmp_path / "0", ["seed=0"])])
+    sweep.show(tmp_path, [sweep.Job(0, tmp_path / "0", ["seed=0"])])
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["0", "-", "-", "-", "-", "done"] in rows
 
@@ -286,7 +287,7 @@ def test_what_a_foreign_file_sweeps_is_no_setting_of_hydra(
 def test_an_option_does_not_lead_out_of_the_folders(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Path("evil.yaml").write_text("# @package _global_\nhydra:\n  callbacks: {}\n")
-    away = os.path.relpath(tmp_path, conf_files.conf_dir() / "experiment")
+    away = os.path.relpath(tmp_path, catalogue.conf_dir() / "experiment")
     assert "leads out of the folders" in refused(capsys, "search", f"experiment={away}/evil")
 
 
@@ -296,7 +297,7 @@ def test_merge_keys_are_refused_before_they_multiply(tmp_path) -> None:
         copies = ", ".join([f"*{one}"] * 10)
         lines.append(f"{next_one}: &{next_one} {{<<: [{copies}], {next_one}{next_one}: 1}}")
     with pytest.raises(UsageError, match="merge keys"):
-        recorded_config.parse("\n".join(lines), tmp_path / "config.yaml")
+        untrusted_yaml.parse("\n".join(lines), tmp_path / "config.yaml")
 
 
 def test_packed_tensors_are_not_unpacked(tmp_path) -> None:

@@ -17,14 +17,14 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from nasrun import config as configuration
-from nasrun.checkpoint import Checkpoint
-from nasrun.cli import main
-from nasrun.commands.composing import Composer, kind
-from nasrun.commands.job import Jobs
-from nasrun.conf_files import conf_dir
+from nasrun.cli.main import main
+from nasrun.config import compose as configuration
+from nasrun.config.catalogue import conf_dir
 from nasrun.errors import RunError, UsageError
-from nasrun.sweeps import Job, Sweep
+from nasrun.launch.composing import Composer, kind
+from nasrun.launch.job import Jobs
+from nasrun.runs.checkpoint import Checkpoint
+from nasrun.runs.sweep import Job, Sweep
 from tests.commands.pictures import without_pictures
 
 QUICK = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from nasrun.cli import main
+from nasrun.cli.main import main
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "nasrun"]
 SEARCH = ["search", "dataset.limit=100", "dataset.batch_size=25", "population=small", "device=cpu"]

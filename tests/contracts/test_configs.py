@@ -6,16 +6,12 @@ import pytest
 import yaml
 from omegaconf import DictConfig
 
-from nasrun import build
-from nasrun.conf_files import conf_dir, groups
-from nasrun.config import (
-    RetrainCommandConfig,
-    SearchConfig,
-    faults,
-    signature,
-    to_typed,
-    unread_overrides,
-)
+from nasrun.config import plugins
+from nasrun.config.catalogue import conf_dir, groups
+from nasrun.config.checks import faults, unread_overrides
+from nasrun.config.compose import to_typed
+from nasrun.config.identity import signature
+from nasrun.config.schema import RetrainCommandConfig, SearchConfig
 from nasrun.errors import UsageError
 from tests.compose import composed, options
 
@@ -27,7 +23,7 @@ def check(config: DictConfig) -> SearchConfig:
     typed = to_typed(config, SearchConfig)
     assert list(faults(typed)) == []
     for name in ("dataset", "space", "strategy", "evaluator"):
-        assert list(build.faults(getattr(typed, name), name)) == []
+        assert list(plugins.faults(getattr(typed, name), name)) == []
     return typed
 
 
@@ -128,7 +124,7 @@ def test_every_fault_of_a_configuration_is_told_at_once() -> None:
 def test_wrong_types_and_names_of_plugin_keys_are_named() -> None:
     node = dict(to_typed(composed(["strategy.sigma=wide"]), SearchConfig).strategy)
     node["sigmma"] = 1
-    assert list(build.faults(node, "strategy")) == [
+    assert list(plugins.faults(node, "strategy")) == [
         "strategy.sigma=wide must be a number",
         "strategy.sigmma does not exist; did you mean sigma or sigma_start or similarity?",
     ]
@@ -137,9 +133,9 @@ def test_wrong_types_and_names_of_plugin_keys_are_named() -> None:
 @pytest.mark.parametrize("target", ["os.system", "builtins.eval", "nasrunx.spaces.Darts"])
 def test_foreign_targets_are_refused(target: str) -> None:
     node = {"_target_": target}
-    assert next(build.faults(node, "space")).startswith(f"space._target_={target} is refused")
+    assert next(plugins.faults(node, "space")).startswith(f"space._target_={target} is refused")
     with pytest.raises(UsageError, match="is refused"):
-        build.build({"_target_": "nasrun.spaces.darts.Darts", "inner": node})
+        plugins.build({"_target_": "nasrun.spaces.darts.Darts", "inner": node})
 
 
 def test_keys_that_the_strategy_never_reads_are_refused() -> None:

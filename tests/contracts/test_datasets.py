@@ -18,7 +18,7 @@ from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from nasrun.errors import UsageError
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))

@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 
-from nasrun import checkpoint, encoder_cache
-from nasrun.conf_files import conf_dir
-from nasrun.config import SearchConfig, to_typed
-from nasrun.drive import open_session
-from nasrun.labels import Labels
-from nasrun.runs import RunFolder
-from nasrun.search import run_search
-from nasrun.training import WeightUpdate
-from nasrun.ui import Display
-from nasrun.wiring import Wiring
+from nasrun.config.catalogue import conf_dir
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.drive import open_session
+from nasrun.engine.search import run_search
+from nasrun.engine.wiring import Wiring
+from nasrun.protocols.labels import Labels
+from nasrun.runs import checkpoint
+from nasrun.runs.folder import RunFolder
+from nasrun.storage import tensor_cache
+from nasrun.terminal.progress import Display
+from nasrun.training.update import WeightUpdate
 from tests.commands.pictures import without_pictures
 from tests.compose import composed, options
 
@@ -61,7 +63,7 @@ class Events:
 def events(monkeypatch) -> Events:
     without_pictures(monkeypatch)
     monkeypatch.setattr(checkpoint, "MAX_SHARE_OF_TIME", float("inf"))  # one after each step
-    monkeypatch.setattr(encoder_cache, "cached", lambda recipe, make: make())
+    monkeypatch.setattr(tensor_cache, "cached", lambda recipe, make: make())
     return Events(monkeypatch)
 
 

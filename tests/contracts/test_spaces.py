@@ -13,13 +13,13 @@ import torch
 import yaml
 
 from nasrun.errors import UsageError
-from nasrun.genotype import Genotype
-from nasrun.protocols import (
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import (
     ArchGraph,
     DifferentiableSpace,
     NetworkSize,
     SearchSpace,
-    TaskShape,
     as_module,
 )
 

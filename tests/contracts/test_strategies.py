@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from nasrun.config import SearchConfig, to_typed
-from nasrun.wiring import Wiring
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring
 from tests.compose import composed, options
 
 STRATEGIES = options("strategy")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nasrun.spaces.convolution import Depthwise, convolve, join_by_parity, split_by_parity
+from nasrun.networks.blocks.convolution import Depthwise, convolve, join_by_parity, split_by_parity
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 9), (2, 2), (1, 1), (18, 18), (4, 6)])

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from nasrun.errors import UsageError
-from nasrun.genotype import Cell, Edge, Genotype, darts_genotype
-from nasrun.spaces.darts import EDGES, KNOWN_OPERATIONS, Darts
+from nasrun.genotypes.darts import EDGES, KNOWN_OPERATIONS, darts_genotype
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.spaces.darts import Darts
 
 OPERATIONS = ["none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"]
 SPACE = Darts(channels=8, cells=5, partial_channels=2, stem="cifar", operations=OPERATIONS)

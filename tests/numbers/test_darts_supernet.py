@@ -10,20 +10,10 @@ import torch
 from torch import Tensor
 
 from nasrun.errors import UsageError
-from nasrun.protocols import Statistics, TaskShape
-from nasrun.spaces import darts_network, stacked
-from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.darts_edges import (
-    EDGES_OF_STATE,
-    NUM_EDGES,
-    OPERATIONS,
-    CellMixing,
-    StateEdges,
-    edge_index,
-)
-from nasrun.spaces.darts_supernet import DartsSupernet
-from nasrun.spaces.edge_mixing import PartialChannels, state_mixings
-from nasrun.spaces.stacked import (
+from nasrun.networks.blocks import stacked
+from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.networks.blocks.edge_mixing import PartialChannels, state_mixings
+from nasrun.networks.blocks.stacked import (
     AveragePool,
     FactorisedReduce,
     Kernels,
@@ -31,7 +21,19 @@ from nasrun.spaces.stacked import (
     Separable,
     compose,
 )
-from nasrun.spaces.supernet_stems import ImageNetStem
+from nasrun.networks.blocks.stems import ImageNetStem
+from nasrun.networks.darts import derived
+from nasrun.networks.darts.edges import (
+    EDGES_OF_STATE,
+    NUM_EDGES,
+    OPERATIONS,
+    CellMixing,
+    StateEdges,
+    edge_index,
+)
+from nasrun.networks.darts.supernet import DartsSupernet
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import Statistics
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
 CELL_TYPES = ("normal", "reduce")
@@ -230,7 +232,7 @@ def test_edges_and_reductions_are_where_darts_has_them() -> None:
 
 def test_imagenet_stem_equals_that_of_the_derived_network() -> None:
     torch.manual_seed(0)
-    ours, theirs = ImageNetStem(3, 6), darts_network.ImageNetStem(3, 6)
+    ours, theirs = ImageNetStem(3, 6), derived.ImageNetStem(3, 6)
     convolutions = [theirs.first[0], theirs.first[3], theirs.second[1]]
     for mine, other in zip(ours.convolutions, convolutions, strict=True):
         mine.load_state_dict(other.state_dict())

@@ -19,7 +19,7 @@ from nasrun.datasets.digits import load_digits
 from nasrun.datasets.imagefolder import load_imagefolder
 from nasrun.datasets.synthetic import make_synthetic
 from nasrun.errors import UsageError
-from nasrun.protocols import Dataset, Split
+from nasrun.protocols.data import Dataset, Split
 
 CPU = torch.device("cpu")
 

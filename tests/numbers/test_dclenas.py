@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun import build
-from nasrun.encodings import effective_paths
+from nasrun.config import plugins
 from nasrun.errors import UsageError
-from nasrun.genotype import Genotype
-from nasrun.labels import Labels
-from nasrun.prediction import Prediction
-from nasrun.protocols import ArchGraph, Evaluation
+from nasrun.genotypes.genotype import Genotype
+from nasrun.graphs.paths import effective_paths
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.labels import Labels
+from nasrun.protocols.predictor import Prediction
+from nasrun.protocols.space import ArchGraph
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.strategies.dclenas import DCLENAS
-from nasrun.strategies.guided import rank_correlation
+from nasrun.strategies.guided.base import rank_correlation
+from nasrun.strategies.guided.dclenas import DCLENAS
 from tests.compose import node
 
 MERIT = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 2.0, "avg_pool_3x3": 0.1}
@@ -71,7 +72,7 @@ class Oracle:
 
 @pytest.fixture(scope="module")
 def space() -> NasBench201:
-    return build.build(node("space", "nasbench201"))
+    return plugins.build(node("space", "nasbench201"))
 
 
 def make(
@@ -195,7 +196,7 @@ def test_fitness_is_an_upper_confidence_bound(space: NasBench201) -> None:
 
 
 def test_a_space_smaller_than_the_budget_is_labelled_whole() -> None:
-    toy = build.build(node("space", "toy"))
+    toy = plugins.build(node("space", "toy"))
     strategy = make(toy, budget=100)
     finish(strategy)
     assert len(strategy.labels) == 64

@@ -8,16 +8,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasrun.config import SearchConfig, to_typed
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
 from nasrun.errors import RunError, UsageError
-from nasrun.labels import Labels
-from nasrun.protocols import Evaluation
+from nasrun.networks.toy import GAINS_EO
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.labels import Labels
 from nasrun.randomness import RandomStreams
-from nasrun.spaces.toy import GAINS_EO, Toy
-from nasrun.strategies.genetic import Genetic
-from nasrun.strategies.local_search import LocalSearch
-from nasrun.strategies.random import RandomSearch
-from nasrun.strategies.regularized_evolution import RegularizedEvolution
+from nasrun.spaces.toy import Toy
+from nasrun.strategies.evolution.genetic import Genetic
+from nasrun.strategies.evolution.local_search import LocalSearch
+from nasrun.strategies.evolution.random import RandomSearch
+from nasrun.strategies.evolution.regularized_evolution import RegularizedEvolution
 from tests.compose import composed
 
 SPACE = Toy()

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from nasrun import cell_text, drawing, layout
 from nasrun.errors import UsageError
-from nasrun.genotype import Cell, Edge, Genotype, darts_genotype, parse
+from nasrun.genotypes.darts import darts_genotype
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.text import parse
+from nasrun.pictures import cell_text, cells, layout
 
 NASBENCH201 = parse(
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
@@ -116,7 +118,7 @@ def test_spread_by_hand(wishes: list[float], expected: list[float]) -> None:
 
 def test_no_label_or_node_overlaps_in_the_picture() -> None:
     for genotype in (DARTS_V2, NASBENCH201, ON_NODES):
-        figure = drawing._figure(genotype)
+        figure = cells._figure(genotype)
         boxes = [
             patch.get_bbox()
             for patch in figure.axes[0].patches
@@ -135,7 +137,7 @@ def test_no_label_or_node_overlaps_in_the_picture() -> None:
 
 
 def test_texts_fit_their_boxes() -> None:
-    figure = drawing._figure(DARTS_V2)
+    figure = cells._figure(DARTS_V2)
     renderer = FigureCanvasAgg(figure).get_renderer()
     axes = figure.axes[0]
     boxes = [patch for patch in axes.patches if hasattr(patch, "get_boxstyle")]
@@ -151,7 +153,7 @@ def test_texts_fit_their_boxes() -> None:
 
 
 def test_image_is_an_rgb_array() -> None:
-    image_HWC = drawing.image(NASBENCH201)
+    image_HWC = cells.image(NASBENCH201)
     assert image_HWC.dtype == np.uint8
     assert image_HWC.ndim == 3
     assert image_HWC.shape[2] == 3
@@ -162,8 +164,8 @@ def test_image_is_an_rgb_array() -> None:
 
 def test_svg_is_deterministic_and_readable(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
-    drawing.draw(DARTS_V2, tmp_path / "a.svg")
-    drawing.draw(DARTS_V2, tmp_path / "b.svg")
+    cells.draw(DARTS_V2, tmp_path / "a.svg")
+    cells.draw(DARTS_V2, tmp_path / "b.svg")
     text = (tmp_path / "a.svg").read_text()
     assert text == (tmp_path / "b.svg").read_text()
     assert text.count(">sep conv 3x3<") == 5
@@ -173,7 +175,7 @@ def test_svg_is_deterministic_and_readable(tmp_path: Path) -> None:
 
 
 def test_png_has_its_signature_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    drawing.draw(NASBENCH201, tmp_path / "a.PNG")
+    cells.draw(NASBENCH201, tmp_path / "a.PNG")
     assert (tmp_path / "a.PNG").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert [path.name for path in tmp_path.iterdir()] == ["a.PNG"]
 
@@ -181,25 +183,25 @@ def test_png_has_its_signature_and_nothing_is_left_behind(tmp_path: Path) -> Non
 def test_pictures_that_cannot_be_made(tmp_path: Path) -> None:
     huge = Genotype("x", (Cell("cell", ("a", "b"), (Edge("op", 0, 1),) * 401),))
     with pytest.raises(UsageError, match="more than 400 edges"):
-        drawing.draw(huge, tmp_path / "a.svg")
+        cells.draw(huge, tmp_path / "a.svg")
     with pytest.raises(UsageError, match=r"ends in \.svg or \.png"):
-        drawing.draw(NASBENCH201, tmp_path / "a.gif")
+        cells.draw(NASBENCH201, tmp_path / "a.gif")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     hostile = Genotype("x", (Cell("$\\frac$", ("a$", "\x1b[31m"), (Edge("$_{", 0, 1),)),))
-    drawing.draw(hostile, tmp_path / "a.png")
+    cells.draw(hostile, tmp_path / "a.png")
     assert "\x1b" not in cell_text.text(hostile)
-    assert drawing.image(Genotype("x", (Cell("empty", (), ()),))).ndim == 3
+    assert cells.image(Genotype("x", (Cell("empty", (), ()),))).ndim == 3
 
 
 def test_same_operation_same_colour() -> None:
     names = ["sep_conv_3x3", "dil_conv_3x3", "max_pool_3x3", "avg_pool_3x3", "skip_connect"]
-    assert len({drawing.colour(name) for name in [*names, "nor_conv_1x1"]}) == 6
-    assert drawing.colour("sep_conv_3x3") == drawing.colour("sep_conv_5x5") == "#0072B2"
-    assert drawing.colour("nor_conv_1x1") == drawing.colour("nor_conv_3x3") == "#009E73"
-    assert drawing.colour("none") == drawing.GREY
+    assert len({cells.colour(name) for name in [*names, "nor_conv_1x1"]}) == 6
+    assert cells.colour("sep_conv_3x3") == cells.colour("sep_conv_5x5") == "#0072B2"
+    assert cells.colour("nor_conv_1x1") == cells.colour("nor_conv_3x3") == "#009E73"
+    assert cells.colour("none") == cells.GREY
 
 
 def test_short_names() -> None:

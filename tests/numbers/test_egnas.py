@@ -11,11 +11,7 @@ import pytest
 import torch
 
 from nasrun.errors import RunError, UsageError
-from nasrun.strategies.egnas_fitness import (
-    compound_fitness,
-    cosine_similarity,
-    softmax_per_edge,
-)
+from nasrun.strategies.egnas.fitness import compound_fitness, cosine_similarity, softmax_per_edge
 from tests.made_egnas import BEST, COST_EO, LandscapeScorer, make
 
 

@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.protocols import MixingWeights
-from nasrun.scoring import Scores
-from nasrun.strategies.egnas_as_published import EGNASAsPublished
-from nasrun.strategies.egnas_fitness import (
-    Exploration,
-    Start,
-    weights_step,
-)
+from nasrun.protocols.scorer import Scores
+from nasrun.protocols.space import MixingWeights
+from nasrun.strategies.egnas.egnas_as_published import EGNASAsPublished
+from nasrun.strategies.egnas.fitness import Exploration, Start, weights_step
 from tests.made_egnas import LandscapeScorer, make
 
 

@@ -5,22 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasrun import build
-from nasrun.encodings import (
-    NUM_BUCKETS,
-    AdjacencyCode,
-    LabelCode,
-    PathBits,
-    PathCode,
-    code_from_state,
-    effective_paths,
-    label_counts,
-    normal_scores,
-    standardised_ranks,
-    statistics,
-)
-from nasrun.genotype import parse
-from nasrun.protocols import ArchGraph
+from nasrun.config import plugins
+from nasrun.genotypes.text import parse
+from nasrun.graphs.codes import AdjacencyCode, code_from_state
+from nasrun.graphs.kernels import NUM_BUCKETS, LabelCode, label_counts, statistics
+from nasrun.graphs.paths import PathBits, PathCode, effective_paths
+from nasrun.predictors.targets import normal_scores, standardised_ranks
+from nasrun.protocols.space import ArchGraph
 from nasrun.spaces.nasbench201 import NasBench201
 from tests.compose import node
 
@@ -29,7 +20,7 @@ CONV1, CONV3, POOL = "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"
 
 @pytest.fixture(scope="module")
 def space() -> NasBench201:
-    return build.build(node("space", "nasbench201"))
+    return plugins.build(node("space", "nasbench201"))
 
 
 def graph_of(space: NasBench201, *operations: str) -> ArchGraph:

@@ -8,12 +8,12 @@ import torch
 from scipy.stats import kendalltau
 from torch import Tensor, nn
 
-from nasrun import build
-from nasrun.encodings import effective_paths
+from nasrun.config import plugins
+from nasrun.graphs.one_edit_pairs import OneEditPairs
+from nasrun.graphs.paths import effective_paths
 from nasrun.predictors.gin import GIN, Layer, Network, united
-from nasrun.protocols import ArchGraph
+from nasrun.protocols.space import ArchGraph
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.unlabelled import OneEditPairs
 from tests.compose import node
 
 OPERATIONS = ["a", "b", "input", "output"]
@@ -21,7 +21,7 @@ OPERATIONS = ["a", "b", "input", "output"]
 
 @pytest.fixture(scope="module")
 def space() -> NasBench201:
-    return build.build(node("space", "nasbench201"))
+    return plugins.build(node("space", "nasbench201"))
 
 
 def graph(labels: tuple[str, ...], *arrows: tuple[int, int]) -> ArchGraph:
@@ -122,7 +122,7 @@ def test_convolutions_on_paths_are_learnt_from_50_cells(name: str, space: NasBen
     rng = np.random.default_rng(0)
     graphs = [space.graph(space.sample(rng)) for _ in range(250)]
     values_N = np.array([convolutions(one) for one in graphs])
-    predictor = build.build(node("predictor", name), torch.Generator().manual_seed(0))
+    predictor = plugins.build(node("predictor", name), torch.Generator().manual_seed(0))
     predictor.pretrain(OneEditPairs(space), lambda *_, **__: None)
     predictor.fit(graphs[:50], values_N[:50])
     prediction = predictor.score(graphs[50:])
@@ -130,7 +130,7 @@ def test_convolutions_on_paths_are_learnt_from_50_cells(name: str, space: NasBen
 
 
 def test_operations_are_those_of_the_whole_space_and_survive_the_state(space: NasBench201) -> None:
-    first, second = (build.build(node("predictor", "gin"), torch.Generator()) for _ in range(2))
+    first, second = (plugins.build(node("predictor", "gin"), torch.Generator()) for _ in range(2))
     assert isinstance(first, GIN)
     first.pretrain(OneEditPairs(space), lambda *_, **__: None)
     second.load_state_dict(first.state_dict())

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.config import SearchConfig, to_typed
-from nasrun.genotype import Cell, Edge, Genotype
-from nasrun.guard import Guard
-from nasrun.protocols import StepReport
-from nasrun.wiring import Wiring
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.guard import Guard
+from nasrun.engine.wiring import Wiring
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.protocols.evaluation import StepReport
 from tests.compose import composed
 
 OPERATIONS = ("none", "skip_connect", "conv_3x3")

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import build
+from nasrun.config import plugins
 from nasrun.errors import UsageError
-from nasrun.genotype import Genotype
-from nasrun.labels import Labels
-from nasrun.prediction import Prediction
-from nasrun.protocols import ArchGraph, Evaluation
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.labels import Labels
+from nasrun.protocols.predictor import Prediction
+from nasrun.protocols.space import ArchGraph
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.strategies.bananas import BANANAS
-from nasrun.strategies.mutants import MutantSearch
-from nasrun.strategies.npenas import NPENAS
+from nasrun.strategies.guided.bananas import BANANAS
+from nasrun.strategies.guided.mutants import MutantSearch
+from nasrun.strategies.guided.npenas import NPENAS
 from tests.compose import node
 
 METHODS = [NPENAS, BANANAS]
@@ -66,7 +67,7 @@ class Oracle:
 
 @pytest.fixture(scope="module")
 def space() -> NasBench201:
-    return build.build(node("space", "nasbench201"))
+    return plugins.build(node("space", "nasbench201"))
 
 
 def make(
@@ -176,14 +177,14 @@ def test_bananas_draws_once_for_each_candidate_from_the_searchs_stream(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_space_smaller_than_the_budget_is_labelled_whole(method: Any) -> None:
-    strategy = make(method, build.build(node("space", "toy")), budget=100)
+    strategy = make(method, plugins.build(node("space", "toy")), budget=100)
     finish(strategy)
     assert len(strategy.labels) == 64
     assert strategy.finished
 
 
 def path_mlp(generator: torch.Generator) -> Any:
-    return build.build(node("predictor", "path_mlp", num_epochs=5), generator)
+    return plugins.build(node("predictor", "path_mlp", num_epochs=5), generator)
 
 
 def test_predicting_changes_nothing(space: NasBench201) -> None:

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
+from nasrun.compute.device import Device
 from nasrun.datasets.digits import load_digits
 from nasrun.datasets.imagenet import load_imagenet
-from nasrun.device import Device
 from nasrun.errors import UsageError
-from nasrun.protocols import Split
-from nasrun.training import BatchStream, halves
+from nasrun.protocols.data import Split
+from nasrun.training.streams import BatchStream, halves
 from tests import made_images
 
 CPU = torch.device("cpu")

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import array_pickle, imagenet16_files
-from nasrun.cli import main
+from nasrun.cli.main import main
+from nasrun.datasets import imagenet16_files
 from nasrun.datasets.imagenet16 import load_imagenet16
 from nasrun.errors import UsageError
-from nasrun.protocols import Dataset
+from nasrun.protocols.data import Dataset
+from nasrun.storage import array_pickle
 from tests import made_images
 
 

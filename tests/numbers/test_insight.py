@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasrun import build
-from nasrun.insight import Insight
-from nasrun.labels import Labels
-from nasrun.prediction import Prediction, Ranking
-from nasrun.protocols import ArchGraph, Evaluation, StepReport
-from nasrun.search import against_floor
+from nasrun.config import plugins
+from nasrun.engine.insight import Insight
+from nasrun.engine.search import against_floor
+from nasrun.protocols.evaluation import Evaluation, StepReport
+from nasrun.protocols.labels import Labels
+from nasrun.protocols.predictor import Prediction, Ranking
+from nasrun.protocols.space import ArchGraph
 from tests.compose import node
 
-SPACE = build.build(node("space", "toy"))
+SPACE = plugins.build(node("space", "toy"))
 GENOTYPES = list(SPACE.enumerate())[:6]
 ERRORS = (0.5, 0.3, 0.4, 0.1, 0.2, 0.6)
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrun import config
-from nasrun.cli import main
-from nasrun.config import SearchConfig, to_typed
+from nasrun.cli.main import main
+from nasrun.compute.workers import Died
+from nasrun.config import checks
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring, labeller
 from nasrun.errors import UsageError
-from nasrun.wiring import Wiring, labeller
-from nasrun.workers import Died
 from tests.commands.pictures import without_pictures
 from tests.compose import composed
 
@@ -134,6 +135,6 @@ def test_how_many_and_where(monkeypatch) -> None:
     with pytest.raises(UsageError, match=r"evaluator.workers=0 is not possible.*1, or null"):
         wired("strategy=random", "evaluator.workers=0").strategy  # noqa: B018 - built
     too_many = settings_of("strategy=random", "evaluator.workers=1001")
-    assert [*config.faults(too_many)] == [
+    assert [*checks.faults(too_many)] == [
         "evaluator.workers=1,001 is too large: it can be at most 1,000"
     ]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from nasrun.errors import RunError, UsageError
-from nasrun.genotype import parse
-from nasrun.labels import MAX_MISSES, Labels, failed
-from nasrun.protocols import Evaluation
+from nasrun.genotypes.text import parse
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.labels import MAX_MISSES, Labels, failed
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.toy import Toy
 

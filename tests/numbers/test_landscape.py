@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun import tables
-from nasrun.cli import main
-from nasrun.config import SearchConfig, to_typed
+from nasrun.benchmarks import store
+from nasrun.cli.main import main
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.summary import summary
+from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.evaluators.landscape import Landscape, only_cell
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.darts import Darts
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.summary import summary
-from nasrun.wiring import Wiring
 from tests.compose import composed, node
 
 SPACE = NasBench201(channels=4, cells=1, partial_channels=1)
@@ -82,7 +83,7 @@ def test_extension_is_the_sum_over_all_cells(make) -> None:
 
 def test_a_cell_has_its_own_score_whatever_the_order_of_rows_and_operations(make, file) -> None:
     landscape = make(rank_noise=0.0, accuracy_floor=0.6)
-    table = tables.load("nasbench201", str(file))
+    table = store.load("nasbench201", str(file))
     validation_R = table.columns("cifar10").validation_R
     rows = [int(validation_R.argmax()), int(validation_R.argmin()), 77]
     one_hot_NEO = np.stack([SPACE.one_hot(table.genotype(row))["cell"].numpy() for row in rows])
@@ -236,8 +237,8 @@ def test_egnas_climbs_a_landscape_and_is_looked_up(file) -> None:
     table = wiring.final(wiring.strategy.best()[0])["table"]
     assert table["val_accuracy"] > 0.8  # of 55 to 95 %, uniform
     control = table["control"]
-    row = tables.load("nasbench201", str(file)).row(SPACE.decode([3] * 6))
-    columns = tables.load("nasbench201", str(file)).columns("cifar10")
+    row = store.load("nasbench201", str(file)).row(SPACE.decode([3] * 6))
+    columns = store.load("nasbench201", str(file)).columns("cifar10")
     assert control == {
         "name": "nor_conv_3x3 on all edges",
         "val_accuracy": columns.validation_R[row],

@@ -10,20 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.costs import measure
 from nasrun.errors import UsageError
-from nasrun.genotype import Cell, Edge, Genotype
-from nasrun.graph_hash import cell_hash, graph_hash, used_vertices
-from nasrun.protocols import NetworkSize, TaskShape
-from nasrun.spaces.nasbench101 import (
-    NUM_MATRICES,
-    OPERATIONS,
-    PAIRS,
-    NasBench101,
-    unlabelled_shapes,
-)
-from nasrun.spaces.nasbench101_cell import vertex_widths
-from nasrun.spaces.nasbench101_network import NasBench101Cell
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.nasbench101 import OPERATIONS, PAIRS, vertex_widths
+from nasrun.genotypes.nasbench101_hash import cell_hash, graph_hash, used_vertices
+from nasrun.networks.nasbench101 import NasBench101Cell
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
+from nasrun.spaces.nasbench101 import NUM_MATRICES, NasBench101, unlabelled_shapes
+from nasrun.training.costs import measure
 
 CIFAR10 = TaskShape(3, (32, 32), 10)
 CONV3, CONV1, POOL = OPERATIONS

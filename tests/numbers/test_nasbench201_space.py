@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.costs import measure
 from nasrun.errors import UsageError
-from nasrun.genotype import parse
-from nasrun.protocols import NetworkSize, TaskShape
-from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.nasbench201 import EDGES, OPERATIONS, NasBench201
+from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS
+from nasrun.genotypes.text import parse
+from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
+from nasrun.spaces.nasbench201 import NasBench201
+from nasrun.training.costs import measure
 from tests.oracles.nasbench201_edge_major import EdgeMajorSupernet
 
 CIFAR10 = TaskShape(3, (32, 32), 10)

@@ -13,15 +13,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nasrun.costs import measure
 from nasrun.errors import UsageError
-from nasrun.genotype import darts_genotype, parse
-from nasrun.genotype_source import resolve
-from nasrun.protocols import NetworkSize, TaskShape
-from nasrun.published import published_cells
-from nasrun.spaces.darts import KNOWN_OPERATIONS, Darts
+from nasrun.genotypes.darts import KNOWN_OPERATIONS, darts_genotype
+from nasrun.genotypes.published import published_cells
+from nasrun.genotypes.source import resolve
+from nasrun.genotypes.text import parse
+from nasrun.networks.blocks.operations import FactorisedReduce, drop_paths, make_operation
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
+from nasrun.spaces.darts import Darts
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.spaces.operations import FactorisedReduce, drop_paths, make_operation
+from nasrun.training.costs import measure
 
 SPACE = Darts(
     channels=4, cells=5, partial_channels=1, stem="cifar", operations=list(KNOWN_OPERATIONS)

@@ -15,7 +15,7 @@ import torch
 
 from nasrun.datasets.npz import load_npz
 from nasrun.errors import UsageError
-from nasrun.protocols import Dataset, Split
+from nasrun.protocols.data import Dataset, Split
 
 CPU = torch.device("cpu")
 

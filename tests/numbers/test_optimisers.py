@@ -1,4 +1,4 @@
-"""`nasrun.optimisers`: the same numbers as torch's own, and no compiler imported."""
+"""`nasrun.training.optimisers`: the same numbers as torch's own, and no compiler imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from nasrun import optimisers
+from nasrun.training import optimisers
 
 SETTINGS = {
     "SGD": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True},
@@ -40,7 +40,7 @@ def test_equal_to_those_of_torch(name: str) -> None:
 def test_no_compiler_is_imported() -> None:
     program = """
 import sys, torch
-from nasrun.training import WeightUpdate
+from nasrun.training.update import WeightUpdate
 parameter = torch.nn.Parameter(torch.ones(2))
 update = WeightUpdate([parameter], num_epochs=2, learning_rate=0.1, learning_rate_min=0.0,
                       momentum=0.9, weight_decay=0.0, gradient_clip=1.0)

@@ -14,17 +14,19 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import Ridge as SklearnRidge
 from torch import nn
 
-from nasrun import build, encoder_cache
-from nasrun.encodings import PathCode, normal_scores, standardised_ranks
+from nasrun.config import plugins
 from nasrun.errors import RunError, UsageError
-from nasrun.prediction import Predictor
+from nasrun.graphs.one_edit_pairs import OneEditPairs
+from nasrun.graphs.paths import PathCode
 from nasrun.predictors.contrastive import info_nce
 from nasrun.predictors.dcl import pair_weights, ranking_loss
 from nasrun.predictors.gaussian_process import posterior
 from nasrun.predictors.members import layers, multilayer
-from nasrun.protocols import ArchGraph
+from nasrun.predictors.targets import normal_scores, standardised_ranks
+from nasrun.protocols.predictor import Predictor
+from nasrun.protocols.space import ArchGraph
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.unlabelled import OneEditPairs
+from nasrun.storage import tensor_cache
 from tests.compose import node, options
 
 FEW = {"num_architectures": 200, "num_pairs": 300, "contrast_steps": 40, "num_anchors": 32}
@@ -39,7 +41,7 @@ PREDICTORS = options("predictor")
 
 @pytest.fixture(scope="module")
 def space() -> NasBench201:
-    return build.build(node("space", "nasbench201"))
+    return plugins.build(node("space", "nasbench201"))
 
 
 def ignore(done: int, total: int, **figures: float) -> None:
@@ -48,7 +50,7 @@ def ignore(done: int, total: int, **figures: float) -> None:
 
 def made(name: str, seed: int = 0, **changes: Any) -> Predictor:
     settings = node("predictor", name, **{**SMALL.get(name, {}), **changes})
-    return build.build(settings, torch.Generator().manual_seed(seed))
+    return plugins.build(settings, torch.Generator().manual_seed(seed))
 
 
 def drawn(space: NasBench201, count: int, seed: int = 0) -> tuple[list[ArchGraph], np.ndarray]:
@@ -110,7 +112,7 @@ def test_failures_and_ties_are_no_trouble(
 def test_a_training_that_diverges_stops_at_its_step(
     name: str, rates: list[str], where: str, space: NasBench201, monkeypatch
 ) -> None:
-    monkeypatch.setattr(encoder_cache, "cached", lambda recipe, make: make())
+    monkeypatch.setattr(tensor_cache, "cached", lambda recipe, make: make())
     graphs, values_N = drawn(space, 12)
     predictor = made(name, **dict.fromkeys(rates, 1e30))
 
@@ -211,7 +213,7 @@ def test_encoders_are_cached_by_all_that_makes_them(
 def test_pre_training_is_the_same_in_another_process_and_without_a_cache(
     space: NasBench201, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoder_cache, "cached", lambda recipe, make: make())
+    monkeypatch.setattr(tensor_cache, "cached", lambda recipe, make: make())
     encoders = []
     for seed in (0, 1):  # the run's generator has no part in it
         predictor = made("dcl", seed)
@@ -252,7 +254,7 @@ def test_settings_out_of_range_are_named(name: str, key: str, value: Any) -> Non
 
 
 def test_pairs_are_one_edit_apart() -> None:
-    toy = build.build(node("space", "toy"))
+    toy = plugins.build(node("space", "toy"))
     genes_of = {toy.graph(genotype).labels: toy.encode(genotype) for genotype in toy.enumerate()}
     graphs, pairs_P2 = OneEditPairs(toy).draw(10, 80, np.random.default_rng(0))
     for pair in pairs_P2:
@@ -263,7 +265,7 @@ def test_pairs_are_one_edit_apart() -> None:
 
 
 def test_a_small_space_is_taken_whole_and_spaces_are_told_apart(space: NasBench201) -> None:
-    toy = build.build(node("space", "toy"))
+    toy = plugins.build(node("space", "toy"))
     graphs, pairs_P2 = OneEditPairs(toy).draw(1000, 500, np.random.default_rng(0))
     assert (len(graphs), pairs_P2.max()) == (64, 63)
     genes = np.array([toy.encode(genotype) for genotype in toy.enumerate()])

@@ -14,16 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nasrun import process_group
-from nasrun.build import build
-from nasrun.config import SearchConfig, to_typed
-from nasrun.device import Device
+from nasrun.compute import process_group
+from nasrun.compute.device import Device
+from nasrun.compute.process_group import ALONE, ProcessGroup
+from nasrun.compute.synchronised_norm import batch_norm
+from nasrun.config.compose import to_typed
+from nasrun.config.plugins import build
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
-from nasrun.process_group import ALONE, ProcessGroup
-from nasrun.protocols import MixingWeights, NetworkSize, TaskShape, as_module
-from nasrun.synchronised_norm import batch_norm
-from nasrun.training import BatchStream, WeightUpdate, predict, train_epoch
-from nasrun.wiring import Wiring
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import MixingWeights, NetworkSize, as_module
+from nasrun.training.loop import predict, train_epoch
+from nasrun.training.streams import BatchStream
+from nasrun.training.update import WeightUpdate
 from tests.compose import composed
 
 BATCH, CLASSES = 9, 4  # does not divide by two

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from nasrun.check import clock, memory
+from nasrun.check.clock import Clock, Memory, remembered_labels, remembered_scores
+from nasrun.check.data import FewBatches, ShortDataset, faults
+from nasrun.check.forecast import Part, disk_bytes
 from nasrun.datasets.images import Resident
 from nasrun.datasets.synthetic import make_synthetic
 from nasrun.errors import RunError
-from nasrun.genotype import Cell, Edge, Genotype
-from nasrun.protocols import Evaluation
-from nasrun.rehearsal import clock, memory
-from nasrun.rehearsal.clock import Clock, Memory, remembered_labels, remembered_scores
-from nasrun.rehearsal.data import FewBatches, ShortDataset, faults
-from nasrun.rehearsal.forecast import Part, disk_bytes
-from nasrun.scoring import Scores
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.scorer import Scores
 
 GENOTYPE = Genotype("test", (Cell("cell", ("in", "out"), (Edge("conv", 0, 1),)),))
 
@@ -32,8 +32,8 @@ class Watch:
 @pytest.fixture
 def watch(monkeypatch) -> Watch:
     made = Watch()
-    monkeypatch.setattr("nasrun.rehearsal.clock.time", made)
-    monkeypatch.setattr("nasrun.rehearsal.data.time", made)
+    monkeypatch.setattr("nasrun.check.clock.time", made)
+    monkeypatch.setattr("nasrun.check.data.time", made)
     return made
 
 

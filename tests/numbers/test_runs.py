@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasrun.checkpoint import FILE, PREVIOUS, Checkpoint
-from nasrun.durable import AppendedFile
 from nasrun.errors import UsageError
 from nasrun.randomness import RandomStreams
-from nasrun.runs import RunFolder
-from nasrun.tensor_files import read_tensors
+from nasrun.runs.checkpoint import FILE, PREVIOUS, Checkpoint
+from nasrun.runs.folder import RunFolder
+from nasrun.storage.durable import AppendedFile
+from nasrun.storage.tensor_files import read_tensors
 
 SETTINGS = {"seed": 0}
 
@@ -53,7 +53,7 @@ def test_a_live_process_keeps_its_folder_and_a_dead_one_does_not(tmp_path) -> No
     code = f"""
         import sys
         from pathlib import Path
-        from nasrun.runs import RunFolder
+        from nasrun.runs.folder import RunFolder
         with RunFolder(Path({str(tmp_path)!r})):
             print("locked", flush=True)
             sys.stdin.read()

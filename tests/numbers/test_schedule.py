@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from nasrun.schedule import linear
-from nasrun.training import WeightUpdate
+from nasrun.training.schedule import linear
+from nasrun.training.update import WeightUpdate
 
 
 def update(**settings: Any) -> WeightUpdate:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nasrun.config import SearchConfig, to_typed
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.evaluators.supernet_scorer import Path, SupernetScorer, comparison_noise
-from nasrun.wiring import Wiring
 from tests import made_tables
 from tests.compose import composed
 
@@ -122,7 +123,7 @@ def test_a_resumed_run_equals_the_whole_one_without_training_again(
 
 def test_progress_counts_the_batches_of_the_whole_training(monkeypatch) -> None:
     shown = []
-    monkeypatch.setattr("nasrun.training.SHOW_EVERY_S", -1.0)
+    monkeypatch.setattr("nasrun.training.loop.SHOW_EVERY_S", -1.0)
     config = to_typed(composed(["strategy=random", *QUICK, *NOISY]), SearchConfig)
     wiring = Wiring(config, lambda done, total, **figures: shown.append((done, total)))
     labels(wiring, (0, 0, 1))

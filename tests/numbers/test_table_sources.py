@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasrun import table_csv, table_nats, table_tfrecord
+from nasrun.benchmarks import csv_files, nats_files, tfrecord_files
+from nasrun.benchmarks.nasbench101 import NasBench101Table, parse
+from nasrun.benchmarks.nasbench201 import NasBench201Table
 from nasrun.errors import UsageError
-from nasrun.nasbench101_table import NasBench101Table, parse
-from nasrun.nasbench201_table import NasBench201Table
 from tests import made_tables
 
 
@@ -33,7 +33,7 @@ def table101(arrays101, monkeypatch):
 
 def read(space: str, path: Path, text: str):
     path.write_text(text)
-    return table_csv.read(space, path, no_progress)
+    return csv_files.read(space, path, no_progress)
 
 
 # ---------------------------------------------------------------------------- NAS-Bench-101
@@ -83,7 +83,7 @@ def test_nasbench101_from_the_official_file_is_the_condensed_form(arrays101, tab
     path = tmp_path / "nasbench_full.tfrecord"
     texts = [table101.text(row) for row in range(table101.num_rows)]
     made_tables.write_tfrecord(path, arrays101, texts)
-    found = table_tfrecord.read(path, no_progress)
+    found = tfrecord_files.read(path, no_progress)
     assert found.keys() == arrays101.keys()
     for name, expected in arrays101.items():
         if name == "train_seconds":
@@ -94,7 +94,7 @@ def test_nasbench101_from_the_official_file_is_the_condensed_form(arrays101, tab
     def refused(content: bytes, sentence: str) -> None:
         path.write_bytes(content)
         with pytest.raises(UsageError, match=sentence):
-            table_tfrecord.read(path, no_progress)
+            tfrecord_files.read(path, no_progress)
 
     content = path.read_bytes()
     refused(content[:-9], "or is damaged after byte .*the last record is cut off")
@@ -159,7 +159,7 @@ def test_a_csv_file_with_a_fault_is_refused(text, sentence, tmp_path):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read as a CSV file"):
-        table_csv.read("nasbench201", tmp_path / "a.csv", no_progress)
+        csv_files.read("nasbench201", tmp_path / "a.csv", no_progress)
 
 
 class FakeNats:
@@ -195,7 +195,7 @@ class FakeNats:
 
 def test_nasbench201_from_its_library_is_the_condensed_form():
     arrays = made_tables.nasbench201()
-    found = table_nats.condense(FakeNats(arrays), no_progress)
+    found = nats_files.condense(FakeNats(arrays), no_progress)
     table = NasBench201Table(Path("found.npz"), found)
     assert list(table.datasets) == ["cifar10", "cifar100", "imagenet16"]
     expected = NasBench201Table(Path("made.npz"), arrays)
@@ -217,8 +217,8 @@ def test_the_library_is_called_by_its_documented_arguments(monkeypatch, tmp_path
 
     monkeypatch.setitem(sys.modules, "nats_bench", SimpleNamespace(create=create))
     with pytest.raises(UsageError, match=r"nats_bench cannot read .*no bzip2"):
-        table_nats.read(tmp_path, no_progress)
+        nats_files.read(tmp_path, no_progress)
     assert calls == [((str(tmp_path), "tss"), {"fast_mode": True, "verbose": False})]
     monkeypatch.setitem(sys.modules, "nats_bench", None)
     with pytest.raises(UsageError, match=r'not installed: .*pip install -e "\.\[benchmarks\]"'):
-        table_nats.read(tmp_path, no_progress)
+        nats_files.read(tmp_path, no_progress)

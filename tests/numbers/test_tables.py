@@ -11,18 +11,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasrun import tables
-from nasrun.benchmark_table import Columns
-from nasrun.config import SearchConfig, to_typed
+from nasrun.benchmarks import store
+from nasrun.benchmarks.nasbench101 import NasBench101Table
+from nasrun.benchmarks.nasbench201 import NasBench201Table
+from nasrun.benchmarks.table import Columns
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.evaluators.table import TableEvaluator
-from nasrun.genotype import Cell, Edge, Genotype
-from nasrun.nasbench101_table import NasBench101Table
-from nasrun.nasbench201_table import NasBench201Table
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.wiring import Wiring
 from tests import made_tables
 from tests.compose import composed, node
 
@@ -48,14 +49,14 @@ def real101():
     folder = os.environ.get("NASRUN_DATA")
     if not folder:
         pytest.skip("NASRUN_DATA does not name the folder with nasbench101.npz")
-    return tables.read_arrays(Path(folder) / "nasbench101.npz")
+    return store.read_arrays(Path(folder) / "nasbench101.npz")
 
 
 # ---------------------------------------------------------------------------- rows and columns
 
 
 def test_rows_and_genotypes_are_inverse_and_of_the_space(arrays, file):
-    table = tables.load("nasbench201", str(file))
+    table = store.load("nasbench201", str(file))
     assert [table.row(table.genotype(row)) for row in range(0, NUM_ROWS, 97)] == list(
         range(0, NUM_ROWS, 97)
     )
@@ -68,7 +69,7 @@ def test_rows_and_genotypes_are_inverse_and_of_the_space(arrays, file):
 
 
 def test_columns_are_fractions_with_a_regret_and_a_percentile(arrays, file):
-    columns = tables.load("nasbench201", str(file)).columns("cifar100")
+    columns = store.load("nasbench201", str(file)).columns("cifar100")
     assert columns.signal == "validation accuracy"
     assert columns.seconds_R is None
     best = int(arrays["cifar100_val_200"].argmax())
@@ -89,10 +90,10 @@ def test_without_validation_the_signal_is_the_test_accuracy_and_says_so():
 
 def test_imagenet16_is_a_column_like_the_others(arrays, file, tmp_path):
     with pytest.raises(UsageError, match=r"^dataset=imagenet16 has no column in .*cifar10"):
-        tables.load("nasbench201", str(file)).columns("imagenet16")
+        store.load("nasbench201", str(file)).columns("imagenet16")
     more = {f"imagenet16_{part}_200": np.full(NUM_ROWS, 40.0) for part in ("val", "test")}
     np.savez(tmp_path / "more.npz", **arrays, **more)
-    columns = tables.load("nasbench201", str(tmp_path / "more.npz")).columns("imagenet16")
+    columns = store.load("nasbench201", str(tmp_path / "more.npz")).columns("imagenet16")
     assert columns.signal_R[0] == 0.4
 
 
@@ -123,7 +124,7 @@ def test_nasbench101_rows_are_found_by_their_hash(real101):
 def test_the_real_nasbench201_has_the_known_optima():
     if not os.environ.get("NASRUN_DATA"):
         pytest.skip("NASRUN_DATA does not name the folder with nasbench201.npz")
-    table = tables.load("nasbench201")
+    table = store.load("nasbench201")
     best = [(0.916067, 0.9437), (0.734933, 0.7351)]  # validation, and test there
     for dataset, (validation, test) in zip(("cifar10", "cifar100"), best, strict=True):
         columns = table.columns(dataset)
@@ -207,7 +208,7 @@ def test_a_nasbench101_table_with_a_fault_is_refused(real101):
 def test_files_that_are_no_table_are_refused(arrays, file, tmp_path):
     def refused(space, name, sentence):
         with pytest.raises(UsageError, match=sentence):
-            tables.load(space, str(tmp_path / name))
+            store.load(space, str(tmp_path / name))
 
     np.savez(tmp_path / "other.npz", x_train=np.zeros(3))
     np.savez(tmp_path / "objects.npz", ops=np.array([{}], dtype=object))
@@ -219,9 +220,9 @@ def test_files_that_are_no_table_are_refused(arrays, file, tmp_path):
     refused("nasbench201", "one.npy", "is not a table.*another format")
     refused("nasbench201", "cut.npz", "is not a table.*cut off")
     with pytest.raises(UsageError, match="it is a table of space=nasbench201"):
-        tables.load("nasbench101", str(file))
+        store.load("nasbench101", str(file))
     with pytest.raises(UsageError, match=r"evaluator=table is not possible with space=toy"):
-        tables.load("toy")
+        store.load("toy")
 
 
 # ---------------------------------------------------------------------------- where they are
@@ -232,24 +233,24 @@ def test_a_table_is_looked_for_in_two_places(file, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     imported = tmp_path / "cache" / "nasrun" / "tables" / "nasbench201.npz"
     with pytest.raises(UsageError) as caught:
-        tables.locate("nasbench201")
+        store.locate("nasbench201")
     assert f"{tmp_path / 'data' / 'nasbench201.npz'} and {imported}" in str(caught.value)
     assert "evaluator.file=FILE, or type nasrun data import nasbench201 FILE" in str(caught.value)
     imported.parent.mkdir(parents=True)
     imported.write_bytes(file.read_bytes())
-    assert tables.locate("nasbench201") == imported
+    assert store.locate("nasbench201") == imported
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "nasbench201.npz").write_bytes(file.read_bytes())
-    assert tables.locate("nasbench201") == tmp_path / "data" / "nasbench201.npz"
+    assert store.locate("nasbench201") == tmp_path / "data" / "nasbench201.npz"
     monkeypatch.delenv("NASRUN_DATA")
-    assert tables.locate("nasbench201") == imported
+    assert store.locate("nasbench201") == imported
 
 
 def test_a_loaded_table_is_shared_until_the_file_changes(file):
-    first = tables.load("nasbench201", str(file))
-    assert tables.load("nasbench201", str(file)) is first
+    first = store.load("nasbench201", str(file))
+    assert store.load("nasbench201", str(file)) is first
     os.utime(file, ns=(1, 1))
-    assert tables.load("nasbench201", str(file)) is not first
+    assert store.load("nasbench201", str(file)) is not first
 
 
 # ---------------------------------------------------------------------------- the evaluator
@@ -263,7 +264,7 @@ def evaluator(file, dataset="cifar10"):
 
 def test_labels_are_validation_errors_with_simulated_seconds(arrays, file):
     rows = [3, 0, 99]
-    of_table = tables.load("nasbench201", str(file))
+    of_table = store.load("nasbench201", str(file))
     genotypes = [of_table.genotype(row) for row in rows]
     labels = evaluator(file).evaluate(genotypes)
     assert [label.genotype for label in labels] == genotypes
@@ -297,7 +298,7 @@ def test_held_out_are_cells_without_a_label_and_no_copies_of_labelled_ones(file)
 
 def test_the_end_shows_the_winner_on_all_datasets(arrays, file):
     row = int(arrays["cifar10_val_200"].argmax())
-    found = evaluator(file).final(tables.load("nasbench201", str(file)).genotype(row))["table"]
+    found = evaluator(file).final(store.load("nasbench201", str(file)).genotype(row))["table"]
     test = arrays["cifar10_test_200"][row] / 100
     assert found["signal"] == "validation accuracy"
     assert (found["val_accuracy"], found["regret"]) == (pytest.approx(0.9), 0.0)

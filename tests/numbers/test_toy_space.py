@@ -7,8 +7,10 @@ import math
 import torch
 from torch.nn import functional as F
 
-from nasrun.protocols import NetworkSize, TaskShape
-from nasrun.spaces.toy import GAINS_EO, Toy, bands
+from nasrun.networks.toy import GAINS_EO, bands
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
+from nasrun.spaces.toy import Toy
 
 SPACE = Toy()
 SHAPE = TaskShape(1, (6, 4), 2)

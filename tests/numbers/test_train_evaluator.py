@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasrun.config import SearchConfig, to_typed
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.randomness import RandomStreams
-from nasrun.wiring import Wiring
 from tests.compose import composed
 
 QUICK = ["strategy=random", "space=toy", "dataset=synthetic", "dataset.num_train=64"]

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from nasrun.compute.device import Device, Load
 from nasrun.datasets.synthetic import make_synthetic
-from nasrun.device import Device, Load
 from nasrun.errors import OutOfMemory, RunError, UsageError
-from nasrun.training import TRAINING, BatchStream, WeightUpdate, predict, train_epoch
+from nasrun.training.loop import TRAINING, predict, train_epoch
+from nasrun.training.streams import BatchStream
+from nasrun.training.update import WeightUpdate
 
 CPU = Device("cpu", "float32", compile_networks=False)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from nasrun.compute.workers import Died, Workers
 from nasrun.errors import UsageError
-from nasrun.workers import Died, Workers
 from tests.made_workers import make
 
 
@@ -81,7 +81,7 @@ def test_what_a_worker_raises_is_raised_and_ends_all(workers, tmp_path) -> None:
 
 
 PARENT = """
-from nasrun.workers import Workers
+from nasrun.compute.workers import Workers
 from tests.made_workers import make
 Workers.threads = 1  # torch, which would tell, takes seconds to import
 if __name__ == "__main__":

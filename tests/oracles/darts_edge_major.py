@@ -1,6 +1,6 @@
 """The textbook DARTS supernet: one module per edge and operation, a weighted sum per edge.
 
-Slow and obvious; the oracle for `nasrun.spaces.darts_supernet`. `edge_major(supernet)` builds one
+Slow and obvious; the oracle for `nasrun.networks.darts.supernet`. `edge_major(supernet)` builds one
 with the weights and running statistics of a fast supernet.
 """
 
@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.spaces.batch_norm import BatchNorm
-from nasrun.spaces.darts_cell import Preprocess
-from nasrun.spaces.darts_edges import Convolutions, StateEdges
-from nasrun.spaces.darts_supernet import DartsSupernet
-from nasrun.spaces.stacked import FactorisedReduce
+from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.networks.blocks.stacked import FactorisedReduce
+from nasrun.networks.darts.cell import Preprocess
+from nasrun.networks.darts.edges import Convolutions, StateEdges
+from nasrun.networks.darts.supernet import DartsSupernet
 
 
 class Norm(nn.BatchNorm2d):

@@ -1,0 +1,102 @@
+"""The wiring of a rehearsal, which leaves out what its clock counts, and the watch on its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+
+from nasrun.check.clock import Clock, Memory, remembered_labels, remembered_scores
+from nasrun.check.data import ShortDataset
+from nasrun.check.forecast import Part
+from nasrun.config import plugins
+from nasrun.config.schema import RunConfig
+from nasrun.engine.wiring import Wiring
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import Dataset
+from nasrun.protocols.evaluation import Evaluation, OneShot
+from nasrun.protocols.scorer import Scorer
+from nasrun.randomness import RandomStreams
+from nasrun.terminal.console import console
+from nasrun.terminal.progress import Display
+
+LOSSES = ("loss", "train_loss")  # of a step
+
+
+class ShortWiring(Wiring):
+    """A `Wiring` with few batches of each pass over the data, and few real scores and labels.
+
+    Args:
+        labels: what is known of them, shared with other searches on the same evaluator.
+    """
+
+    def __init__(self, settings: RunConfig, clock: Clock, labels: Memory[Evaluation]) -> None:
+        self._clock, self._labels = clock, labels
+        super().__init__(settings)
+
+    def restart(self) -> None:
+        """As in a new process: everything but the data and the space is to be built anew."""
+        self.streams = RandomStreams(self.settings.seed)
+        for name in ("strategy", "evaluator", "raw_evaluator", "insight"):
+            vars(self).pop(name, None)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        whole: Dataset = plugins.build(self.settings.dataset)
+        return ShortDataset(whole, self._clock)
+
+    @cached_property
+    def raw_evaluator(self) -> Any:
+        evaluator = plugins.build(self.search_settings.evaluator, self)
+        if hasattr(evaluator, "evaluate"):
+            # the first label of a supernet is its training, which each search pays for
+            known = Memory(self._clock) if isinstance(evaluator, OneShot) else self._labels
+            at_once = getattr(evaluator, "at_once", 1)
+            evaluate = evaluator.evaluate if at_once == 1 else self._as_in_a_worker()
+            evaluator.evaluate = remembered_labels(known, evaluate, at_once)
+        return evaluator
+
+    def _as_in_a_worker(self) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
+        """Here, where data are short and the clock is, with the threads of a worker."""
+        workers = self._workers
+        assert workers is not None
+        num_threads = workers.threads
+        evaluator = plugins.build({**self.search_settings.evaluator, "workers": 1}, self)
+        self._workers = workers  # of the run
+
+        def evaluate(genotypes: Sequence[Genotype]) -> list[Evaluation]:
+            before = torch.get_num_threads()
+            torch.set_num_threads(num_threads)
+            try:
+                labels: list[Evaluation] = evaluator.evaluate(genotypes)
+                return labels
+            finally:
+                torch.set_num_threads(before)
+
+        return evaluate
+
+    def scorer(self, **settings: Any) -> Scorer:
+        scorer: Any = super().scorer(**settings)
+        scorer.score = remembered_scores(Memory(self._clock), scorer)
+        return cast(Scorer, scorer)
+
+
+class Watch(Display):
+    """Keeps what the steps of a piece of work took; shows progress on a terminal only."""
+
+    def __init__(self, clock: Clock, part: Part) -> None:
+        super().__init__(quiet=not console().is_terminal)
+        self._clock, self._part = clock, part
+
+    def start(self, phase: str, unit: str, total: int | None, done: int) -> None:
+        super().start(phase, unit, total, done)
+        self._part.unit, self._part.num_steps = unit, total
+
+    def step(self, number: int, metrics: Mapping[str, float], best: float | None) -> str:
+        self._part.real_s += metrics["seconds"]
+        self._part.steps_s.append(metrics["seconds"] + self._clock.take())
+        self._part.losses += [metrics[name] for name in LOSSES if name in metrics]
+        self._clock.num_steps += 1
+        return super().step(number, metrics, best)

@@ -1,0 +1,108 @@
+"""Render help pages from `conf/` and the list of commands, without Hydra and without torch."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from nasrun.config import catalogue
+from nasrun.config.commands import COMMANDS, CommandHelp
+from nasrun.config.flags import FLAGS, RUN, Flag
+
+WIDTH = 80
+
+
+def overview() -> str:
+    """What `nasrun` alone prints."""
+    commands = [(name, command.purpose) for name, command in COMMANDS.items()]
+    examples = [
+        ("nasrun search strategy=egnas", "on real digits"),
+        ("nasrun search -m fitness.zeta=0.4,1.0 seed=0,1,2", "six runs, a table"),
+        ("nasrun list strategies", "what can be chosen"),
+    ]
+    return "\n".join(
+        [
+            "nasrun: neural architecture search from the command line",
+            "",
+            "Usage: nasrun COMMAND [arguments] | nasrun COMMAND --help | nasrun --version",
+            "",
+            "Commands:",
+            *_columns(commands),
+            "",
+            "Examples:",
+            *_examples(examples),
+            "",
+            "Runs are written to outputs/<date>/<time>-<space>-<strategy>-s<seed>/.",
+            'TAB completion: eval "$(nasrun -sc install=bash)"',
+        ]
+    )
+
+
+def page(command: str, root: Path) -> str:
+    """What `nasrun COMMAND --help` prints, at most 80 columns wide; `root` is the conf folder."""
+    about = COMMANDS[command]
+    lines = [f"nasrun {command}: {about.purpose}", "", f"Usage: {about.usage}", "", "Examples:"]
+    lines += _examples(about.examples)
+    if about.details:
+        for paragraph in about.details.split("\n\n"):
+            lines += ["", *textwrap.wrap(paragraph, WIDTH, break_on_hyphens=False)]
+    if about.config:
+        lines += _choices(about, root)
+        lines += ["", "Flags:"]
+        lines += _columns([(_flag_name(flag), flag.gloss) for flag in FLAGS[:6]])
+        more = f"Every key and its value: nasrun {command} --cfg job. Choices of a group: "
+        lines += [
+            "",
+            *textwrap.wrap(f"{more}nasrun list GROUP. Comments: the files in {root}", WIDTH),
+        ]
+    return "\n".join(lines)
+
+
+def _flag_name(flag: Flag) -> str:
+    name = f"{flag.short}, {flag.long}" if flag.short else flag.long
+    return f"{name} {flag.value}" if flag.value == RUN else name
+
+
+def _choices(about: CommandHelp, root: Path) -> list[str]:
+    """Groups with their options, then the most used keys with their defaults."""
+    composition = catalogue.compose(about.config, root)
+    lines: list[str] = []
+    for group, default in composition.choices.items():
+        rows = [
+            (option.name, option.gloss)
+            for option in catalogue.options(group, root, composition.choices)
+        ]
+        if rows:
+            chosen = f" (default: {default})" if default else ""
+            lines += ["", f"{group}=...{chosen}", *_columns(rows)]
+    rows = [
+        (f"{key}={_value(composition.keys[key])}", composition.glosses.get(key, ""))
+        for key in about.keys
+        if key in composition.keys
+    ]
+    return [*lines, "", "Keys and their defaults:", *_columns(rows)]
+
+
+def _value(value: object) -> str:
+    """As it is typed on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _examples(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """What can be pasted; the glosses are shell comments in one column."""
+    width = max((len(command) for command, gloss in rows if gloss), default=0)
+    return [f"  {command:<{width}}" + f"  # {gloss}" * bool(gloss) for command, gloss in rows]
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Names, and beside them their glosses, wrapped."""
+    indent = 4 + max((len(name) for name, _ in rows), default=0)
+    lines = []
+    for name, gloss in rows:
+        first, *others = textwrap.wrap(gloss, WIDTH - indent) or [""]
+        lines.append(f"  {name:<{indent - 2}}{first}".rstrip())
+        lines += [" " * indent + other for other in others]
+    return lines

@@ -1,0 +1,120 @@
+"""The entry point: finds the command, calls it, and turns failures into messages and exit codes.
+
+Neither torch nor Hydra is imported here, so that help, listing and completion answer at once.
+Exit codes: 0 done, 1 a failure, 2 the user's mistake, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from nasrun import __version__
+from nasrun.cli import completion, help
+from nasrun.compute import torchrun
+from nasrun.config import catalogue
+from nasrun.config.commands import COMMANDS
+from nasrun.config.flags import flags_first
+from nasrun.errors import RunError, UsageError, closest, is_of_hydra
+from nasrun.terminal import console
+
+HELP_FLAGS = ("-h", "--help")
+OF_MANY = ("search", "retrain", "resume")  # what torchrun can start
+PATIENCE_S = 5.0
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run `nasrun` with the given arguments (default: those of the process).
+
+    Returns after success and raises `SystemExit` with the exit code otherwise; a fault of ours
+    escapes as it is, and Python shows its traceback and exits with 1.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with _only_the_first_speaks():
+            _dispatch(arguments)
+        sys.stdout.flush()  # a reader that went away (`| head`) is noticed here, not at exit
+    except UsageError as error:
+        _exit(2, str(error))
+    except RunError as error:
+        _exit(1, str(error))
+    except KeyboardInterrupt as error:
+        _exit(130, str(error) or "interrupted")
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit; let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if not is_of_hydra(error):
+            raise
+        from nasrun.config.hydra_errors import sentence
+
+        message = sentence(error, arguments)
+        if message is None:
+            raise
+        _exit(2, message)
+
+
+@contextlib.contextmanager
+def _only_the_first_speaks() -> Iterator[None]:
+    """Of the processes that torchrun has started; how one ends, each says itself."""
+    with contextlib.ExitStack() as stack:
+        if torchrun.rank() > 0:
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+def _exit(code: int, message: str) -> None:
+    if torchrun.rank() > 0:
+        # Where the first process has failed too, torchrun ends this one before it repeats that.
+        time.sleep(PATIENCE_S)
+        if code == 130:
+            raise SystemExit(code)
+        message = f"process {torchrun.rank()}: {message}"
+    console.complain(message)
+    raise SystemExit(code)
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in HELP_FLAGS:
+        console.say(help.overview())
+    elif arguments[0] == "--version":
+        console.say(f"nasrun {__version__}")
+    elif arguments[0] in ("-sc", "--shell-completion"):
+        completion.main(arguments[1:])
+    else:
+        _run(arguments[0], arguments[1:])
+
+
+def _run(name: str, arguments: Sequence[str]) -> None:
+    command = COMMANDS.get(name)
+    if command is None:
+        raise UsageError(f"unknown command '{name}': {closest(name, COMMANDS)}")
+    if any(word in HELP_FLAGS for word in arguments):
+        console.say(help.page(name, catalogue.conf_dir()))
+        return
+    if torchrun.num_processes() > 1 and name not in OF_MANY:
+        raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")
+    ordered = flags_first(arguments) if command.config else list(arguments)
+    module = importlib.import_module(f"nasrun.commands.{name}")
+    with _full_errors():
+        module.main(ordered)
+
+
+@contextlib.contextmanager
+def _full_errors() -> Iterator[None]:
+    """Without this variable Hydra prints exceptions and exits by itself."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before

@@ -1,0 +1,1 @@
+"""Know the machine: device, memory, processes of one run, worker processes."""

@@ -1,0 +1,1 @@
+"""Type, compose and check configurations; build plug-ins from them."""

@@ -1,0 +1,201 @@
+"""What `conf/` offers, read with PyYAML alone: groups, options, keys and their one-line glosses.
+
+Help, listing, completion and hints must answer at once, so they read the files themselves; a run
+is composed by Hydra. `compose` follows Hydra's rules for the defaults lists that `conf/` uses
+(groups, `_self_`, relative and absolute entries, `@package`, `override`); a test holds it against
+Hydra.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nasrun.errors import UsageError
+
+HIDDEN_GROUPS = ("hydra",)  # settings of Hydra itself, not choices of a run
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One choice of a group, `conf/<group>/<name>.yaml`; the gloss is its first comment line."""
+
+    group: str
+    name: str
+    gloss: str
+
+
+@dataclass
+class Composition:
+    """A composed primary config: dotted key -> value, its trailing comment, group -> option."""
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    glosses: dict[str, str] = field(default_factory=dict)
+    choices: dict[str, str | None] = field(default_factory=dict)
+
+
+def conf_dir() -> Path:
+    """`conf/` beside the package (a checkout), else the copy inside the package (a wheel)."""
+    package = Path(__file__).resolve().parents[1]
+    beside = package.parent / "conf"
+    # An editable install may hold a stale copy as well, so the checkout comes first.
+    return beside if (beside / "search.yaml").is_file() else package / "conf"
+
+
+def groups(root: Path) -> tuple[str, ...]:
+    """The config groups: every folder of `root` with a YAML file."""
+    names = {path.parent.name for path in root.glob("*/*.yaml")}
+    return tuple(sorted(names.difference(HIDDEN_GROUPS)))
+
+
+def options(group: str, root: Path, within: Iterable[str] | None = None) -> tuple[Option, ...]:
+    """The choices of a group, in alphabetical order; empty for an unknown group.
+
+    `within` are the groups of a command: recipes that choose options of others are left out.
+    """
+    paths = sorted((root / group).glob("*.yaml"))
+    if within is not None:
+        known = set(within)
+        paths = [path for path in paths if known.issuperset(name for name, _ in _overrides(path))]
+    return tuple(Option(group, path.stem, _first_comment(path)) for path in paths)
+
+
+def _first_comment(path: Path) -> str:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            return ""
+        text = line.lstrip("# ").rstrip()
+        if text and not text.startswith("@package"):
+            return text
+    return ""
+
+
+def compose(primary: str, root: Path, chosen: Mapping[str, str] | None = None) -> Composition:
+    """The keys of `conf/<primary>.yaml` with the default options, or those `chosen` per group.
+
+    Options that do not exist contribute nothing. Raises `UsageError` for a file that is not YAML.
+    """
+    chosen = chosen or {}
+    composition = Composition()
+    content = _read(root / f"{primary}.yaml")
+    composition.choices = {
+        group: chosen.get(group, option) for group, option in _group_entries(content)
+    }
+    # As in Hydra: the command line wins, then the later group of the primary's defaults list.
+    decided = set(chosen)
+    for group in reversed(list(composition.choices)):
+        option = composition.choices[group]
+        for name, value in _overrides(root / group / f"{option}.yaml"):
+            if name not in decided:
+                composition.choices[name] = value
+                decided.add(name)
+    _merge(composition, root, root / f"{primary}.yaml", "")
+    return composition
+
+
+def chosen_options(words: Sequence[str], root: Path) -> dict[str, str]:
+    """The group options on a command line; of a comma-separated list the last."""
+    pairs = (word.partition("=") for word in words)
+    known = groups(root)
+    return {key: value.rpartition(",")[2] for key, _, value in pairs if key in known and value}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(key, option) of each entry of a defaults list; a bare name is ("", name)."""
+    defaults = content.get("defaults") or []
+    if "_self_" not in defaults:
+        defaults = [*defaults, "_self_"]  # where Hydra puts it
+    for entry in defaults:
+        if isinstance(entry, dict):
+            yield from entry.items()
+        else:
+            yield "", entry
+
+
+def _overrides(path: Path) -> Iterator[tuple[str, str | None]]:
+    """(group, option) that a file chooses for other groups; what it extends comes last."""
+    entries = list(_entries(_read(path)))
+    for key, option in entries:
+        if key.startswith("override "):
+            yield key.removeprefix("override ").partition("@")[0].strip().lstrip("/"), option
+    for key, option in reversed(entries):
+        if not key and option != "_self_":
+            yield from _overrides(path.with_name(f"{option}.yaml"))
+
+
+def _group_entries(content: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    for key, option in _entries(content):
+        name = key.removeprefix("optional ").strip().lstrip("/")
+        if name and not name.startswith(("override ", "hydra/")):
+            yield name, option
+
+
+def _merge(composition: Composition, root: Path, path: Path, package: str) -> None:
+    """Add the keys of one file and, in the order of its defaults list, those it refers to."""
+    content = _read(path)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    header = re.match(r"#\s*@package\s+(\S+)", text)
+    if header:
+        package = "" if header[1] == "_global_" else header[1].removeprefix("_global_.")
+    parent = path.parent.relative_to(root).as_posix().removeprefix(".")
+    for key, option in _entries(content):
+        if option == "_self_":
+            _add_keys(composition, content, text, package)
+        elif not key:
+            _merge(composition, root, path.with_name(f"{option}.yaml"), package)
+        elif not key.startswith("override "):
+            name, _, place = key.removeprefix("optional ").strip().partition("@")
+            group = name.lstrip("/") if name.startswith("/") or not parent else f"{parent}/{name}"
+            if not parent:
+                option = composition.choices.get(key.removeprefix("optional ").lstrip("/"), option)
+            if option is not None:
+                target = _package(place or name.lstrip("/").replace("/", "."), package)
+                _merge(composition, root, root / group / f"{option}.yaml", target)
+
+
+def _package(place: str, parent: str) -> str:
+    """Where an entry goes: relative to the file that names it, or from `_global_`."""
+    if place == "_here_":
+        return parent
+    if place == "_global_" or place.startswith("_global_."):
+        return place.removeprefix("_global_").lstrip(".")
+    return f"{parent}.{place}" if parent else place
+
+
+def _add_keys(
+    composition: Composition, content: Mapping[str, Any], text: str, package: str
+) -> None:
+    comments = dict(re.findall(r"^ *(\w+):[^#\n]* # *(.+?) *$", text, re.MULTILINE))
+    prefix = f"{package}." if package else ""
+    composition.keys.pop(package, None)  # the null that stood for the group
+    for key, value in _leaves(content):
+        composition.keys[prefix + key] = value
+        name = key.rpartition(".")[2]
+        if name in comments:
+            composition.glosses[prefix + key] = comments[name]
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value; without defaults lists, Hydra's node and keys like `_target_`."""
+    for name, value in content.items():
+        if str(name).startswith("_") or (not prefix and name in ("defaults", "hydra")):
+            continue
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,201 @@
+"""List the commands: what each is for, its usage, examples, primary config and known words."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import NoReturn
+
+from nasrun.benchmarks.layouts import BENCHMARKS, CSV_LAYOUTS, IMAGES
+from nasrun.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHelp:
+    """All that help, dispatch and completion know of a command."""
+
+    purpose: str
+    usage: str
+    examples: tuple[tuple[str, str], ...]  # (what to type, what it does)
+    details: str = ""
+    config: str = ""  # the primary config in conf/; empty for a command without Hydra
+    keys: tuple[str, ...] = ()  # shown with their defaults, where they exist
+    words: tuple[tuple[str, ...], ...] = ()  # known words by position, for TAB
+    flags: tuple[str, ...] = ()  # of a command without Hydra, for TAB
+
+
+COMMANDS = {
+    "search": CommandHelp(
+        "search for an architecture, then retrain it from scratch",
+        "nasrun search [flags] [overrides]",
+        (
+            ("nasrun search", "EG-NAS on real digits"),
+            ("nasrun search budget=smoke retrain=none", "each phase once"),
+            ("nasrun search dataset=cifar10 dataset.download=true space=nasbench201", ""),
+            ("nasrun search -m seed=0,1,2 fitness.zeta=0.4,1.0", "six runs and a table"),
+            ("nasrun search -m seed=0,1,2 hydra/launcher=joblib", "at once: list launchers"),
+            ("nasrun search --from outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun search --cfg job", "what would run"),
+        ),
+        "The run folder is outputs/<date>/<time>-<space>-<strategy>-s<seed>/, that of a sweep "
+        "outputs/sweeps/<date>/<time>/<job>/. An interrupted run or sweep goes on with nasrun "
+        "resume. --from repeats a run; a group that is chosen anew drops all settings of the old "
+        "choice.",
+        "search",
+        (
+            "seed",
+            "device",
+            "precision",
+            "on_oom",
+            "name",
+            "sweep.on_error",
+            "dataset.limit",
+            "dataset.batch_size",
+            "space.channels",
+            "space.cells",
+            "space.partial_channels",
+            "fitness.zeta",
+            "fitness.eta",
+            "population.size",
+            "budget.epochs",
+            "budget.seconds",
+            "retrain.epochs",
+            "retrain.channels",
+            "retrain.cells",
+        ),
+    ),
+    "retrain": CommandHelp(
+        "train a known architecture from scratch",
+        "nasrun retrain genotype=GENOTYPE [flags] [overrides]",
+        (
+            ("nasrun retrain genotype=outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
+            ("nasrun retrain genotype=darts_v2 dataset=cifar10", "a published cell"),
+            ("nasrun retrain genotype=random space=darts seed=0", "to compare with"),
+        ),
+        "GENOTYPE is a run folder, a file, a name (nasrun list genotypes), or (in quotes) a text: "
+        "JSON, Genotype(normal=[...], reduce=[...]) or a NAS-Bench-201 string "
+        "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|.",
+        "retrain",
+        (
+            "genotype",
+            "seed",
+            "device",
+            "dataset.batch_size",
+            "retrain.epochs",
+            "retrain.channels",
+            "retrain.cells",
+            "retrain.learning_rate",
+            "retrain.drop_path",
+        ),
+    ),
+    "check": CommandHelp(
+        "try every phase of a run once; forecast time, memory and disk",
+        "nasrun check [flags] [overrides]",
+        (
+            ("nasrun check", "a search"),
+            ("nasrun check experiment=egnas_cifar10 dataset.root=data", ""),
+            ("nasrun check -m strategy=egnas,dclenas seed=0,1", "a sweep"),
+            ("nasrun check genotype=darts_v2 retrain=darts600", "a retraining"),
+        ),
+        "Takes what nasrun search takes and, with genotype=..., what nasrun retrain takes. "
+        "Composes and validates all, looks through the data, does a real step of each phase of "
+        "search and retraining, writes and reads checkpoints, and tells all that is wrong in one "
+        "message (exit code 2). Otherwise it forecasts what the run will take on this machine. "
+        "Nothing is left behind but a predictor's pre-trained encoder in the cache, where the run "
+        "finds it.",
+        "search",
+        ("seed", "device", "space.channels", "space.cells", "budget.epochs", "retrain.epochs"),
+    ),
+    "resume": CommandHelp(
+        "go on with an interrupted run or sweep",
+        "nasrun resume FOLDER [hydra/launcher=...]",
+        (
+            ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
+            ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
+            ("nasrun resume outputs/sweeps/... hydra/launcher=joblib", "its jobs at once"),
+        ),
+        "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
+        "that were interrupted go on, those that failed or never began are run, and those that "
+        "are done are left as they are.",
+    ),
+    "report": CommandHelp(
+        "compare many runs: tables, statistics, plots, one HTML page",
+        "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR]",
+        (
+            ("nasrun report outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
+            ("nasrun report outputs --by fitness.zeta,fitness.eta", "a two-way grid"),
+            ("nasrun report outputs --metric regret --out mine", "written to mine/"),
+        ),
+        "FOLDER is a run, a sweep, or any folder above them. Runs that differ in nothing but the "
+        "seed form a group; --by KEYS names what tells groups apart, and pools the rest.\n\n"
+        "METRIC is what groups are judged by: test_accuracy (of the retrained network, else of the "
+        "benchmark table; the default where a run has it), search_val_accuracy, regret, "
+        "percentile, val_accuracy, macro_f1, params, flops, evaluations, search_seconds, gpu_days, "
+        "held_out_tau, infill_tau.\n\n"
+        "DIR (default: outputs/reports/<date>/<time>) gets report.md, .csv, .tex, .json and .html, "
+        "a CSV file per further table, and each plot as PNG and SVG. report.html is one page with "
+        "everything in it. Runs that are not done, or damaged, are listed and not counted.",
+        flags=("--by", "--metric", "--out"),
+    ),
+    "show": CommandHelp(
+        "draw the cells of a genotype",
+        "nasrun show GENOTYPE [--out FILE.svg|FILE.png]",
+        (
+            ("nasrun show outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun show darts_v2 --out cells.svg", "a picture besides"),
+        ),
+        "GENOTYPE is a run folder, a genotype file, a name (nasrun list genotypes), or a text: "
+        "JSON, Genotype(normal=[...], ...) or a NAS-Bench-201 string. --out also writes a picture "
+        "(needs no graphviz).",
+        flags=("--out",),
+    ),
+    "data": CommandHelp(
+        "import, describe and verify benchmark tables",
+        "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",
+        (
+            ("nasrun data import nasbench201 nasbench201.npz", ""),
+            ("nasrun data import imagenet16 FOLDER", "ImageNet16-120, from its pickles"),
+            ("nasrun data describe", "where tables are looked for"),
+            ("nasrun data describe nasbench201", "what is in it"),
+            ("nasrun data verify nasbench101", "takes a minute"),
+        ),
+        "\n\n".join(
+            [
+                f"NAME is {' or '.join(BENCHMARKS)}; WHAT is a NAME or a file. import checks all "
+                "that verify checks and puts the table into the cache folder; --force replaces the "
+                "one that is there. "
+                "FILE is an .npz file in the condensed form, a .csv file with one row per cell, or "
+                "the official file: nasbench_only108.tfrecord, nasbench_full.tfrecord, or "
+                'NATS-tss-v1_0-3ffb9.pickle.pbz2 (python -m pip install -e ".[benchmarks]").',
+                "The last one is a pickle, and opening a pickle can run code: take it from its "
+                "makers only. The library nats_bench opens it; nasrun itself unpickles nothing.",
+                "nasrun data import imagenet16 FOLDER reads the folder of train_data_batch_1 to "
+                "train_data_batch_10 and val_data, pickles too, with a reader of its own that runs "
+                "nothing, and keeps the 120 classes for dataset=imagenet16.",
+                *(f"{layout[0].upper()}{layout[1:]}." for layout in CSV_LAYOUTS.values()),
+            ]
+        ),
+        words=(("import", "describe", "verify"), (*BENCHMARKS, *IMAGES)),
+        flags=("--force",),
+    ),
+    "list": CommandHelp(
+        "list what can be chosen: strategies, spaces, datasets, ...",
+        "nasrun list [KIND]",
+        (
+            ("nasrun list", "everything"),
+            ("nasrun list strategies", "what strategy=... can be"),
+        ),
+        "Every folder of conf/ is a kind, in the singular or the plural.",
+    ),
+}
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; usage: {self.usage}")
+
+
+def argument_parser(command: str) -> argparse.ArgumentParser:
+    """An empty parser for a command without Hydra; it raises `UsageError` in place of exiting."""
+    return _Arguments(usage=COMMANDS[command].usage, add_help=False, allow_abbrev=False)

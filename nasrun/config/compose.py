@@ -1,0 +1,84 @@
+"""Compose a configuration with Hydra and turn it into plain dataclasses and mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrun.config.catalogue import conf_dir
+from nasrun.config.schema import PARTS, SCHEMAS, AnyConfig
+from nasrun.errors import UsageError
+
+
+def register() -> None:
+    """Make the schemas and resolvers known to Hydra and OmegaConf; safe to call twice."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=name, node=schema)
+    register_resolvers()
+
+
+def register_resolvers() -> None:
+    # ${first:a,b}: the first value that is not null, for keys whose null means "the method's own"
+    OmegaConf.register_new_resolver(
+        "first",
+        lambda *values: next((value for value in values if value is not None), None),
+        replace=True,
+    )
+    # ${up_to_half:a,b}: a, but at most half of b, for a first population within a small budget
+    OmegaConf.register_new_resolver(
+        "up_to_half", lambda value, budget: max(2, min(value, budget // 2)), replace=True
+    )
+
+    # ${one_of:n,a,b,...}: the n-th of the others, counted round
+    OmegaConf.register_new_resolver(
+        "one_of", lambda number, *values: values[number % len(values)], replace=True
+    )
+
+
+def compose(command: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a command, inside a job of Hydra's or outside."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    register()
+    if GlobalHydra.instance().is_initialized():
+        return hydra.compose(command, list(overrides))
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose(command, list(overrides))
+
+
+def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
+    """The composed (or recorded) configuration as plain dataclasses and mappings.
+
+    Raises:
+        UsageError: a value is missing, of the wrong type, or out of range; all faults at once.
+    """
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), plain)
+        values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+        typed = cast(AnyConfig, _build(schema, values))
+    except (OmegaConfBaseException, OverflowError) as error:
+        key = getattr(error, "full_key", None) or "the configuration"
+        raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
+    return typed
+
+
+def _build(schema: type, values: Any) -> Any:
+    """A dataclass from nested mappings; plug-in nodes stay mappings."""
+    if not isinstance(values, Mapping):
+        return values
+    arguments = {
+        item.name: _build(PARTS[item.name], values[item.name])
+        if item.name in PARTS
+        else values[item.name]
+        for item in fields(schema)
+    }
+    return schema(**arguments)

@@ -1,0 +1,128 @@
+"""The command-line flags of the Hydra commands: checked, and moved before the overrides.
+
+Hydra 1.3.8 hands its arguments to argparse, which refuses a flag between two overrides
+(facebookresearch/hydra#3053). Only documented flags pass: `--experimental-rerun`, for one, would
+unpickle a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nasrun.errors import UsageError, closest
+from nasrun.genotypes.source import TEXT_STARTS
+
+DIR, RUN = "DIR", "RUN"  # placeholders of values that are folders
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """`value` is its placeholder in help texts, empty for a flag without one."""
+
+    long: str
+    short: str
+    gloss: str
+    value: str = ""
+    allowed: tuple[str, ...] = ()
+    mode: bool = False  # of those, a command line has at most one
+
+
+FLAGS = (
+    Flag("--multirun", "-m", "sweep: run every combination of comma-separated values", mode=True),
+    Flag("--from", "", "repeat RUN, a run folder: its settings, then the overrides", RUN),
+    Flag(
+        "--cfg",
+        "-c",
+        "print the composed config, run nothing",
+        "job",
+        ("job", "hydra", "all"),
+        True,
+    ),
+    Flag("--resolve", "", "with --cfg: insert the values that ${...} stands for"),
+    Flag("--package", "-p", "with --cfg: only this node, such as strategy", "NODE"),
+    Flag("--config-dir", "-cd", "a folder with your own groups and options", DIR),
+    Flag("--config-path", "-cp", "another conf folder in place of the built-in one", DIR),
+    Flag("--config-name", "-cn", "another primary config", "NAME"),
+    Flag(
+        "--info",
+        "-i",
+        "what Hydra knows: defaults, search path, plug-ins",
+        "all",
+        ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+        True,
+    ),
+    Flag("--run", "-r", "run one job (the default)", mode=True),
+    Flag("--hydra-help", "", "the help of Hydra itself"),
+)
+_BY_NAME = {name: flag for flag in FLAGS for name in (flag.long, flag.short) if name}
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """The same arguments, flags (in their long form, with their values) before overrides.
+
+    Raises `UsageError` for an unknown flag, a missing or impossible value, and for flags that
+    exclude each other.
+    """
+    flags: dict[str, str] = {}
+    overrides: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("-"):
+            overrides.append(quoted(word))
+            continue
+        name, has_value, value = word.partition("=")
+        flag = _BY_NAME.get(name)
+        if flag is None:
+            raise UsageError(f"unknown flag {name}: {closest(name, [flag.long for flag in FLAGS])}")
+        if flag.value and not has_value:
+            value = _next_value(flag, waiting)
+        elif has_value and not flag.value:
+            raise UsageError(f"{flag.long} takes no value, but got '{value}'")
+        if flag.allowed and value not in flag.allowed:
+            raise UsageError(f"{flag.long} {value}: choose from {', '.join(flag.allowed)}")
+        flags[flag.long] = value
+    _check_together(flags)
+    # One word per flag: the value of --info is optional, it would swallow the first override.
+    return [f"{name}={value}" if value else name for name, value in flags.items()] + overrides
+
+
+def quoted(override: str) -> str:
+    """`genotype=<text>` as Hydra's grammar wants it; every other override stays as it is.
+
+    A genotype is full of brackets, commas and quotes, and nobody should have to quote it twice.
+    """
+    key, _, value = override.partition("=")
+    if not key:
+        raise UsageError(f"'{override}' is not understood: overrides are key=value")
+    if key != "genotype" or not value.startswith(TEXT_STARTS):
+        return override
+    return f"{key}={in_quotes(value)}"
+
+
+def in_quotes(text: str) -> str:
+    """A text as Hydra's grammar reads it back, whatever is in it."""
+    # backslashes count only before a quote
+    escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), text)
+    return f"'{escaped}'"
+
+
+def _next_value(flag: Flag, waiting: list[str]) -> str:
+    """Take the value that follows a flag from `waiting`."""
+    if flag.long == "--info" and (not waiting or waiting[0] not in flag.allowed):
+        return flag.value
+    if not waiting or waiting[0].startswith("-"):
+        choices = f": {', '.join(flag.allowed)}" if flag.allowed else ""
+        raise UsageError(f"{flag.long} needs a value{choices}")
+    return waiting.pop(0)
+
+
+def _check_together(flags: dict[str, str]) -> None:
+    modes = [flag.long for flag in FLAGS if flag.mode and flag.long in flags]
+    if len(modes) > 1:
+        raise UsageError(f"{' and '.join(modes)} exclude each other: choose one")
+    for name in ("--resolve", "--package"):
+        if name in flags and "--cfg" not in flags:
+            raise UsageError(f"{name} goes with --cfg job")

@@ -1,0 +1,175 @@
+"""One sentence in place of Hydra's and OmegaConf's composition errors. Imported when one happens.
+
+Their messages name paths and internals; what a user needs is the word that was wrong and what to
+type instead. Messages are those of hydra-core 1.3.8 and omegaconf 2.3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+import yaml
+from hydra.errors import (
+    CompactHydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from nasrun.config import catalogue
+from nasrun.config.commands import COMMANDS
+from nasrun.config.schema import PARTS, RunConfig
+from nasrun.errors import closest, is_of_hydra, together
+
+USER_MISTAKES = (
+    CompactHydraException,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    ValidationError,
+    yaml.YAMLError,
+)
+BARE = (ValueError, TypeError, OverflowError)  # what escapes Hydra and OmegaConf as it is
+EXTRAS = {  # launchers, and what installs them
+    "joblib": "parallel",
+    "submitit_slurm": "slurm",
+    "submitit_local": "slurm",
+    "ray": "ray",
+}
+TYPES = {
+    "Float": "a number",
+    "Integer": "a whole number",
+    "Boolean": "true or false",
+    "String": "a text",
+}
+
+
+def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
+    """What the user should read, or None where the error is a fault of ours.
+
+    `arguments` are the words of the command line, the command first.
+    """
+    if isinstance(error, (RecursionError, *BARE)) and not is_of_hydra(error):
+        return None
+    if isinstance(error, RecursionError):
+        return "an override or a configuration is nested too deeply"
+    if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
+        named = re.search(r"full_key: (\S+)", str(error))
+        where = f"{named[1]}: " if named else "the configuration cannot be composed: "
+        return f"{where}{_first_lines(str(error))}"
+    if isinstance(error, InstantiationException) or not isinstance(error, USER_MISTAKES):
+        return None
+    if isinstance(error, MissingConfigException):
+        return _missing_config(error)
+    if isinstance(error, OverrideParseException):
+        return (
+            f"'{error.override}' is not understood: overrides are key=value or group=option, and "
+            "a value with spaces, commas, brackets or equal signs is quoted: 'key=\"a value\"'"
+        )
+    text = str(error)
+    group_or_key = re.match(r"Could not override '([^']+)'", text)
+    if group_or_key:
+        return _unknown(group_or_key[1], error, arguments)
+    recipe = re.match(r"In '(\w+)/(\w+)': Could not override '([^']+)'", text)
+    if recipe:
+        command = f"nasrun {arguments[0]}"
+        return f"{recipe[1]}={recipe[2]} is none of {command}, which has no group {recipe[3]}"
+    cause = error.__cause__ or error
+    merging = re.match(r"Error merging override (.*)", text)
+    if isinstance(cause, ValidationError | ConfigKeyError | ConfigAttributeError):
+        first = _wrong_value(merging[1] if merging else "", cause)
+        return together([first, *_wrong_types(arguments[1:])])
+    ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
+    if ambiguous:
+        key, _, value = ambiguous[1].partition("=")
+        return (
+            f"{ambiguous[1]} has several values: add -m to run each of them, "
+            f"or write '{key}=[{value}]' for one list"
+        )
+    return _first_lines(text or str(cause))
+
+
+def not_installed(launcher: str) -> str:
+    """What to type for a launcher of `EXTRAS`."""
+    install, extra = "python -m pip install", EXTRAS[launcher]
+    return (
+        f"hydra/launcher={launcher} is not installed: type {install} 'nasrun[{extra}]', or "
+        f"{install} -e '.[{extra}]' in a copy of the repository"
+    )
+
+
+def _missing_config(error: MissingConfigException) -> str:
+    name = error.missing_cfg_file or ""
+    group, _, option = name.rpartition("/")
+    if group == "hydra/launcher" and option in EXTRAS:
+        return not_installed(option)
+    if error.options is not None:
+        return f"{group}={option} does not exist; {closest(option, error.options)}"
+    return _first_lines(str(error).partition("Config search path:")[0])
+
+
+def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
+    """An override whose key or group is not in the composed config."""
+    root = catalogue.conf_dir()
+    primary = COMMANDS[arguments[0]].config
+    known = catalogue.compose(primary, root, catalogue.chosen_options(arguments, root))
+    if name in catalogue.groups(root):
+        return f"nasrun {arguments[0]} has no group {name}; {closest(name, known.choices)}"
+    if name.startswith("hydra."):
+        return f"{name} does not exist; nasrun {arguments[0]} --cfg hydra shows Hydra's own keys"
+    node = name.rpartition(".")[0]
+    option = known.choices.get(node)
+    where = f" (with {node}={option})" if option else ""
+    return f"{name} does not exist{where}; {_similar_keys(name, node, known)}"
+
+
+def _similar_keys(name: str, node: str, known: catalogue.Composition) -> str:
+    """A hint from the keys beside it, else from all keys, else from the first level."""
+    siblings = [key for key in known.keys if node and key.startswith(f"{node}.")]
+    first_level = {*known.choices, *(key for key in known.keys if "." not in key)}
+    hint = closest(name, siblings or (known.keys if node else first_level))
+    return hint if siblings or hint.startswith("did you mean") else closest(name, first_level)
+
+
+def _wrong_value(override: str, cause: Exception) -> str:
+    text = _first_lines(str(cause))
+    key = getattr(cause, "full_key", None) or "a value"
+    typed = re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text)
+    if typed:
+        shown = override or f"{key}={typed[1]}"
+        return f"{shown} is not {TYPES.get(typed[2], typed[2])}"
+    return f"{override or key}: {text}"
+
+
+def _wrong_types(words: Sequence[str]) -> Iterator[str]:
+    """One sentence for each override that gives a fixed part a value of another type; Hydra stops
+    at the first."""
+    for word in words:
+        key, _, text = word.partition("=")
+        part, _, name = key.rpartition(".")
+        schema = PARTS.get(part) if part else RunConfig
+        chosen_or_swept = key in PARTS or "," in text
+        if chosen_or_swept or schema is None or name not in (item.name for item in fields(schema)):
+            continue
+        try:
+            OmegaConf.update(OmegaConf.structured(schema), name, yaml.safe_load(text))
+        except ValidationError as error:
+            yield _wrong_value(word, error)
+        except (OmegaConfBaseException, yaml.YAMLError):
+            continue
+
+
+def _first_lines(text: str) -> str:
+    """A message up to its first empty line, on one line, without OmegaConf's coordinates."""
+    head = text.strip().partition("\n\n")[0].partition("\n    full_key:")[0]
+    return " ".join(head.split())

@@ -1,0 +1,83 @@
+"""The floor that a search which buys labels must beat: simple methods with the same labels.
+
+A floor is a search of its own, in `floor/<strategy>/` of the run folder: same space, data,
+evaluator, budget and seed, and nothing is retrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from nasrun.config import plugins
+from nasrun.config.compose import compose, to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.drive import open_session
+from nasrun.engine.search import run_search
+from nasrun.engine.wiring import Wiring
+from nasrun.errors import UsageError
+from nasrun.protocols.strategy import BuysLabels
+from nasrun.runs.folder import RunFolder, read_json
+from nasrun.terminal.progress import Display
+
+FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
+
+
+def wirings(
+    settings: SearchConfig, strategy: object, make: Callable[[SearchConfig], Wiring]
+) -> dict[str, Wiring]:
+    """The floors of a search, built and checked: all but the search's own strategy.
+
+    Args:
+        make: from the configuration of a floor to its wiring.
+
+    Raises:
+        UsageError: the search buys no labels, or as many as fit into a time.
+    """
+    if not isinstance(strategy, BuysLabels):
+        raise UsageError(
+            "floor=true compares searches that spend budget.evaluations, and this strategy spends "
+            "none: leave floor out"
+        )
+    if settings.budget.seconds is not None:
+        raise UsageError(
+            f"floor=true compares searches with equally many labels, and budget.seconds="
+            f"{settings.budget.seconds} ends them after different numbers: leave out one of them"
+        )
+    floors = {}
+    for name in FLOORS:
+        if name == plugins.option(settings.strategy):
+            continue
+        budget = f"budget.evaluations={settings.budget.evaluations}"
+        composed = to_typed(compose("search", [f"strategy={name}", budget]), SearchConfig)
+        own = replace(
+            settings,
+            strategy=composed.strategy,
+            predictor=composed.predictor,
+            retrain=replace(settings.retrain, epochs=0),
+            floor=False,
+        )
+        floors[name] = make(own)
+        floors[name].strategy  # noqa: B018 - built now, so that its mistakes are found now
+    return floors
+
+
+def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> dict[str, float]:
+    """The validation accuracy that each floor reaches; a floor that was run already is read."""
+    accuracies = {}
+    for name, wiring in floors.items():
+        path = folder.path / "floor" / name
+        if (path / "result.json").exists():
+            result = read_json(path / "result.json")
+        else:
+            with (
+                RunFolder(path) as own,
+                open_session(wiring, own, "search", display) as session,
+            ):
+                session.log(f"floor: {name}")
+                result = run_search(wiring, wiring.search_settings, session)
+        try:
+            accuracies[name] = float(result["search_val_accuracy"])
+        except (LookupError, TypeError, ValueError):
+            raise UsageError(f"{path}/result.json is not the result of a search") from None
+    return accuracies

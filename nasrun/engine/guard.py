@@ -1,0 +1,117 @@
+"""Signs that a search over alphas goes wrong, in words.
+
+What the numbers of a step mean is said where the step makes them; a search that does not report one
+is not judged by it. Shapes: E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.evaluation import StepReport
+
+DOMINANT_SHARE = 0.5  # of the edges of a cell; DARTS's own published cells have up to 3 of 8 skips
+LEAST_WEIGHTS_STEP = 0.001  # mean total variation of an edge's mixing weights in a step
+LEAST_TAU = 0.2  # of fitness and loss
+STEPS_TO_JUDGE = 3  # the last ones; a single step may be unlucky. A collapse is told at once
+JUDGED = ("weights_step", "picked_gain", "loss_signal", "fitness_loss_tau")
+
+
+@dataclass
+class Guard:
+    """Says each kind of warning once in a run. Its fields are part of the checkpoint."""
+
+    said: dict[str, str] = field(default_factory=dict)  # kind -> sentence
+    recent: dict[str, list[float]] = field(default_factory=dict)  # of each metric, the last values
+
+    def note_parts(self, before: Mapping[str, int], parts: Mapping[str, int]) -> list[str]:
+        """What was divided into more parts, because memory ran out: load -> number of parts."""
+        changed = {load: count for load, count in parts.items() if before.get(load, 1) != count}
+        new = {
+            f"parts of {load}": f"memory ran out: the {load} goes on in {count} parts of a batch; "
+            "the statistics of batch norm are those of the parts"
+            for load, count in changed.items()
+        }
+        self.said.update(new)
+        return list(new.values())
+
+    def look_at(self, report: StepReport, operations: Sequence[str]) -> list[str]:
+        """New warnings, one sentence each. `operations` are the columns of the mixing weights."""
+        if "weights_step" not in report.metrics:
+            return []  # alpha rests: a warm-up, or a search of another kind
+        for name in JUDGED:
+            if math.isfinite(report.metrics.get(name, math.nan)):
+                values = [*self.recent.get(name, ()), report.metrics[name]]
+                self.recent[name] = values[-STEPS_TO_JUDGE:]
+        found = dict(_dominant(report, operations))
+        enough = {k: v for k, v in self.recent.items() if len(v) == STEPS_TO_JUDGE}
+        found |= dict(_judgements({k: sum(v) / len(v) for k, v in enough.items()}))
+        new = {kind: text for kind, text in found.items() if kind not in self.said}
+        self.said.update(new)
+        return list(new.values())
+
+
+def _judgements(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Kind and sentence of what is wrong with the metrics of the last steps, on average."""
+    step = means.get("weights_step", 1.0)
+    if step < LEAST_WEIGHTS_STEP:
+        yield (
+            "rest",
+            f"alpha hardly moves: a step changes the mixing weights of an edge by {step:.2g} "
+            f"(below {LEAST_WEIGHTS_STEP}); raise strategy.xi or strategy.sigma",
+        )
+    gain = means.get("picked_gain", 0.0)
+    if gain < 0:
+        yield (
+            "worse",
+            f"the candidates that the fitness picks are worse than alpha: their loss is "
+            f"{-gain:.3g} higher on average; lower fitness.eta, or raise population.size",
+        )
+    signal = means.get("loss_signal", 1.0)
+    if signal < 1:
+        yield (
+            "noise",
+            f"the losses of the candidates differ by {signal:.2g} times their noise: the choice "
+            "among them is mostly chance; raise strategy.fitness_images or strategy.sigma",
+        )
+    tau = means.get("fitness_loss_tau", 1.0)
+    if tau < LEAST_TAU:
+        yield (
+            "tau",
+            f"the loss hardly decides the fitness (Kendall's tau {tau:.2f} on average), the "
+            "similarity does: lower fitness.eta, or choose fitness=centred",
+        )
+
+
+def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Where more than half of the edges of a cell are skip connections, or none at all."""
+    incumbent = report.incumbent
+    for cell_type, weights_EO in (report.weights or {}).items():
+        strongest = [operations[i] for i in weights_EO.argmax(dim=1).tolist()]
+        yield from _collapse(cell_type, f"in alpha of the {cell_type} cell", strongest)
+    for cell in incumbent.cells if incumbent is not None else ():
+        chosen = [edge.operation for edge in cell.edges if edge.operation in operations]
+        yield from _collapse(cell.name, f"of the derived {cell.name} cell", chosen)
+
+
+def _collapse(cell: str, where: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for kind, meaning in (("skip", "skip connections"), ("none", "none")):
+        count = sum(name.startswith(kind) for name in names)
+        if names and count > DOMINANT_SHARE * len(names):
+            yield (
+                f"{kind} {cell}",
+                f"collapse into {kind}: {count} of {len(names)} edges {where} are {meaning}; a "
+                "longer strategy.warmup and strategy.weights=sampled are worth a try",
+            )
+
+
+def count_operations(genotype: Genotype) -> Mapping[str, float]:
+    """Signs of collapse: how many edges are skip connections, and how many are none."""
+    operations = [edge.operation for cell in genotype.cells for edge in cell.edges]
+    return {
+        "num_skip_edges": float(sum(name.startswith("skip") for name in operations)),
+        "num_none_edges": float(sum(name == "none" for name in operations)),
+    }

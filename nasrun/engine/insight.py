@@ -1,0 +1,110 @@
+"""What can be said of a search from outside, because its evaluator knows the whole space.
+
+The search sees none of this: `drive` adds it to the metrics of a step, and the result gets it when
+the search is over. Shapes: N held-out architectures, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasrun.protocols.evaluation import Evaluation, KnowsTheSpace, StepReport
+from nasrun.protocols.labels import validation_error
+from nasrun.protocols.predictor import Ranking
+from nasrun.protocols.strategy import BuysLabels, Ranks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUM_EACH_STEP = 500  # held-out architectures behind a step's tau
+NUM_AT_THE_END = 20_000  # and behind the last one's: all the rest of nasbench201
+NUM_DRAWN = 1_000  # and points in the plot
+
+
+class Insight:
+    """See the module's docstring.
+
+    Args:
+        evaluator: behind the labels of the strategy, if it buys any.
+    """
+
+    def __init__(self, strategy: object, evaluator: object) -> None:
+        self._strategy = strategy
+        self._evaluator = evaluator if isinstance(evaluator, KnowsTheSpace) else None
+
+    @property
+    def _labels(self) -> Sequence[Evaluation]:
+        strategy = self._strategy
+        return strategy.labels.labels if isinstance(strategy, BuysLabels) else ()
+
+    @property
+    def has_an_answer(self) -> bool:
+        """Whether a search that ended now would have a result."""
+        return not isinstance(self._strategy, BuysLabels) or len(self._labels) > 0
+
+    @property
+    def label_seconds(self) -> float:
+        """What the labels cost; on a table, what they cost its makers."""
+        return float(sum(label.cost_s for label in self._labels))
+
+    def metrics(self, report: StepReport, last: bool) -> dict[str, float]:
+        """`regret`: how far the best label is below the optimum. `held_out_tau`: of the predictor's
+        scores with the truth, on architectures without a label. `infill_tau`: of the scores for
+        which labels were bought with these labels."""
+        figures: dict[str, float] = {}
+        best = report.metrics.get("best_val_accuracy")
+        if best is not None and self._evaluator is not None:
+            figures["regret"] = self._evaluator.optimum - best
+        held_out = self.held_out(NUM_AT_THE_END if last else NUM_EACH_STEP)
+        for name, ranking in (("held_out", held_out), ("infill", self.infills())):
+            if ranking is not None and ranking.tau is not None:
+                figures[f"{name}_tau"] = ranking.tau
+        return figures
+
+    def held_out(self, limit: int) -> Ranking | None:
+        """On architectures without a label; `None` without a predictor or such an evaluator."""
+        if self._evaluator is None or not isinstance(self._strategy, Ranks):
+            return None
+        graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
+        prediction = self._strategy.rank(graphs) if len(graphs) else None
+        return None if prediction is None else Ranking(prediction.score_N, accuracy_N)
+
+    def infills(self) -> Ranking | None:
+        """On the labels that were bought because of a prediction; `None` where none were. The
+        scores are those at the time of buying, of one fit after the other."""
+        bought = [label for label in self._labels if "predicted" in label.details]
+        usable = [label for label in bought if label.error is None]
+        if not usable:
+            return None
+        score_N = np.array([label.details["predicted"] for label in usable])
+        return Ranking(score_N, 1.0 - np.array([validation_error(label) for label in usable]))
+
+    def result(self, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """The `predictor` part of the result, from the metrics of the last step."""
+        taus = {key: metrics[key] for key in ("held_out_tau", "infill_tau") if key in metrics}
+        return {"predictor": taus} if taus else {}
+
+    def figures(self) -> Iterator[tuple[str, Figure]]:
+        """What there is to see at the end, each with the name of its file."""
+        from nasrun.pictures import plots  # imports matplotlib
+
+        if len(self._labels) > 1:
+            name = "validation error" if self._evaluator is None else "regret"
+            yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
+        # What was bought was chosen by the scores, so that the rest shows the predictor better.
+        held_out = self.held_out(NUM_DRAWN)
+        ranking = self.infills() if held_out is None else held_out
+        if ranking is not None:
+            what = "it bought" if held_out is None else "without a label"
+            yield "predictor", plots.predicted_against_true(ranking, what)
+
+    def best_so_far(self) -> np.ndarray:
+        """After each label, in their order: the regret where the optimum is known, else the best
+        validation error; both in [0, 1], float64, NaN before the first that succeeded."""
+        errors_L = np.array([validation_error(label) for label in self._labels], dtype=float)
+        best_L = np.minimum.accumulate(errors_L)
+        lowest = 0.0 if self._evaluator is None else 1.0 - self._evaluator.optimum
+        return np.where(np.isfinite(best_L), best_L - lowest, np.nan)

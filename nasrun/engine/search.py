@@ -1,0 +1,182 @@
+"""A whole run: search, derive, retrain, write the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import torch
+
+from nasrun.config import plugins
+from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
+from nasrun.engine.drive import Session, drive, validation_accuracy
+from nasrun.engine.retrain import Retraining, network_size
+from nasrun.engine.summary import summary
+from nasrun.engine.wiring import Wiring
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.space import as_module
+from nasrun.runs.folder import RunFolder
+from nasrun.storage.tensor_files import num_bytes, write_tensors
+from nasrun.training.costs import is_large
+
+RECORDS = 20_000_000  # bytes of logs, metrics and pictures, roughly
+
+
+def run_search(
+    wiring: Wiring,
+    config: SearchConfig,
+    session: Session,
+    floors: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Search, derive the genotype, retrain it; returns what `result.json` holds.
+
+    Every part that a checkpoint says is done is not done again. `floors` are the validation
+    accuracies of simple methods, for comparison.
+    """
+    saved = session.checkpoint.load(session.log)
+    if saved is not None and saved.get("phase") == "retrain":
+        with session.checkpoint.restoring():
+            result = dict(saved["carried"])
+            summary(session.folder.path, {**result, "retrain": None})  # has all that it should
+    else:
+        result = _search(wiring, config, session, saved)
+        saved = None
+        if floors:
+            result["floor"] = against_floor(result["search_val_accuracy"], floors)
+    genotype = Genotype.from_json(result["genotype"])
+    result |= run_retrain(wiring, config, session, genotype, result, saved)
+    session.folder.write_json("result.json", result)
+    return result
+
+
+def _search(
+    wiring: Wiring, config: SearchConfig, session: Session, saved: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    strategy = wiring.strategy
+    operations = tuple(getattr(wiring.space, "operations", ()))
+    insight = wiring.insight
+    with closing(wiring):  # its worker processes
+        spent = drive(
+            strategy,
+            "search",
+            session,
+            saved=saved,
+            budget=config.budget,
+            operations=operations,
+            insight=insight,
+        )
+    for name, figure in insight.figures():
+        session.recorder.figure(spent.steps, name, figure)
+    front = [wiring.space.pruned(genotype) for genotype in strategy.best()]
+    write_genotype(session.folder, front[0])
+    metrics = spent.last or {}
+    return {
+        "strategy": plugins.option(config.strategy),
+        "space": wiring.space.name,
+        "dataset": wiring.dataset_name,
+        "seed": config.seed,
+        "genotype": front[0].to_json(),
+        "front": [genotype.to_json() for genotype in front] if len(front) > 1 else None,
+        "evaluations": 0 if wiring.labels_are_scores else spent.evaluations,
+        "scorings": int(metrics.get("scorings", 0)),
+        "search_seconds": spent.seconds,
+        "label_seconds": insight.label_seconds,
+        "search_val_accuracy": validation_accuracy(metrics),
+        "threads": torch.get_num_threads(),
+        **wiring.final(front[0]),
+        **insight.result(metrics),
+        "warnings": list(spent.guard.said.values()),
+    }
+
+
+def against_floor(accuracy: float, floors: Mapping[str, float]) -> dict[str, Any]:
+    """The `floor` part of a result: accuracies in [0, 1], `by` positive where the floor is beaten.
+
+    >>> against_floor(0.5, {"a": 0.25, "b": 0.375})
+    {'strategies': {'a': 0.25, 'b': 0.375}, 'best': 'b', 'beaten': True, 'by': 0.125}
+    """
+    best = max(floors, key=lambda name: floors[name])
+    by = accuracy - floors[best]
+    return {"strategies": dict(floors), "best": best, "beaten": by > 0, "by": by}
+
+
+def run_known(
+    wiring: Wiring,
+    config: RunConfig,
+    session: Session,
+    genotype: Genotype,
+    budget: BudgetConfig | None = None,
+) -> dict[str, Any]:
+    """Retrain an architecture that is known already, within the budget, where there is one;
+    returns what `result.json` holds."""
+    saved = session.checkpoint.load(session.log)
+    write_genotype(session.folder, genotype)
+    result: dict[str, Any] = {
+        "strategy": None,
+        "space": wiring.space.name,
+        "dataset": wiring.dataset_name,
+        "seed": config.seed,
+        "genotype": genotype.to_json(),
+        "evaluations": 0,
+        "scorings": 0,
+        "search_seconds": 0.0,
+        "search_val_accuracy": None,
+        "threads": torch.get_num_threads(),
+    }
+    result |= run_retrain(wiring, config, session, genotype, {}, saved, budget)
+    session.folder.write_json("result.json", result)
+    return result
+
+
+def run_retrain(
+    wiring: Wiring,
+    config: RunConfig,
+    session: Session,
+    genotype: Genotype,
+    carried: Mapping[str, Any],
+    saved: Mapping[str, Any] | None,
+    budget: BudgetConfig | None = None,
+) -> dict[str, Any]:
+    """Train the network of a genotype from scratch and test it once: the `retrain` part of the
+    result (`None` for zero epochs), and its `warnings`."""
+    if config.retrain.epochs == 0:
+        return {"retrain": None}
+    training = Retraining(wiring, genotype, config.retrain)
+    spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
+    if session.group.is_first:
+        with session.folder.replacing("model.pt") as path:
+            write_tensors(path, training.model_state())
+    warnings = [*carried.get("warnings", ()), *spent.guard.said.values()]
+    return {"retrain": {**training.result(), "seconds": spent.seconds}, "warnings": warnings}
+
+
+def bytes_written(
+    wiring: Wiring, genotype: Genotype | None = None, state: Mapping[str, Any] | None = None
+) -> int:
+    """About how much a run will write: three checkpoints (the newest is there before the oldest
+    goes), the retrained weights, and its records.
+
+    Args:
+        genotype: what is retrained; `None` takes any one of the space.
+        state: of a search; each weight gets a momentum besides.
+    """
+    checkpoint, model = 2 * num_bytes(state or {}), 0
+    if wiring.settings.retrain.epochs > 0:
+        genotype = genotype or wiring.space.sample(np.random.default_rng(0))
+        size = network_size(wiring.settings.retrain)
+        # Sizes without contents, but for small ones: the meta device takes a second to import.
+        place = "meta" if is_large(wiring.space, size.channels, size.cells) else "cpu"
+        with torch.random.fork_rng(devices=[]), torch.device(place):
+            network = wiring.space.network(genotype, wiring.dataset.shape, size)
+        model = num_bytes(as_module(network).state_dict())
+    return 3 * max(checkpoint, 2 * model) + model + RECORDS
+
+
+def write_genotype(folder: RunFolder, genotype: Genotype) -> None:
+    from nasrun.pictures import cells  # imports matplotlib
+
+    folder.write_json("genotype.json", genotype.to_json())
+    with folder.replacing("cells.svg") as path:
+        cells.draw(genotype, path)

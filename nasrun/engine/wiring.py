@@ -1,0 +1,263 @@
+"""From a configuration to objects: what a run is made of, checked before anything is written.
+
+`Wiring` is also the `SearchContext` that a strategy is given; its collaborators are built when
+they are first touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, cast
+
+import torch
+
+from nasrun.compute.device import Device, OnOom, Precision
+from nasrun.compute.process_group import ALONE, ProcessGroup
+from nasrun.compute.workers import Workers
+from nasrun.config import checks, identity, plugins, schema
+from nasrun.engine.insight import Insight
+from nasrun.errors import UsageError, raise_together
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import MakesScorers
+from nasrun.protocols.data import Dataset
+from nasrun.protocols.evaluation import Evaluation, LooksUp, OneShot
+from nasrun.protocols.labels import Labels
+from nasrun.protocols.scorer import Scorer
+from nasrun.protocols.strategy import Strategy
+from nasrun.randomness import RandomStreams
+
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
+
+
+class Wiring:
+    """Builds dataset and space at once, so that a mistake in either is told before the run; the
+    dataset only where something trains on it.
+
+    Args:
+        settings: a typed configuration.
+        show_progress: told of work inside a step (done, total, figures).
+        group: of processes that do the run together.
+
+    Raises:
+        UsageError: everything that is wrong with the configuration, in one message.
+    """
+
+    def __init__(
+        self,
+        settings: schema.RunConfig,
+        show_progress: Callable[..., None] | None = None,
+        group: ProcessGroup = ALONE,
+    ) -> None:
+        self.settings = settings
+        self._show_progress = show_progress
+        self._workers: Workers | None = None
+        nodes = {name: getattr(settings, name) for name in PLUGINS if hasattr(settings, name)}
+        if nodes.get("predictor") is None:
+            nodes.pop("predictor", None)  # most strategies use none
+        problems = list(checks.faults(settings))
+        for name, node in nodes.items():
+            problems += plugins.faults(node, name)
+        with _Collector(problems) as collect:
+            self._device: Any = collect(
+                "device",
+                lambda: Device(
+                    settings.device,
+                    cast(Precision, settings.precision),
+                    settings.compile,
+                    cast(OnOom, settings.on_oom),
+                    group,
+                    settings.sync_batch_norm,
+                ),
+            )
+            self.space: Any = collect("space", lambda: plugins.build(settings.space))
+            if collect("evaluator", lambda: self.needs_images):
+                collect("dataset", lambda: self.dataset)
+        self.streams = RandomStreams(settings.seed)
+
+    @property
+    def device(self) -> Device:
+        return self._device
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        dataset: Dataset = plugins.build(self.settings.dataset)
+        return dataset
+
+    @property
+    def dataset_name(self) -> str:
+        return str(self.settings.dataset["name"])
+
+    @cached_property
+    def needs_images(self) -> bool:
+        """Whether anything is trained: not with a benchmark table and without retraining."""
+        node = getattr(self.settings, "evaluator", None)
+        searches = node is None or plugins.target(node).needs_images
+        return bool(searches or self.settings.retrain.epochs > 0)
+
+    def progress(self, done: int, total: int, **figures: float) -> None:
+        if self._show_progress is not None:
+            self._show_progress(done, total, **figures)
+
+    @cached_property
+    def signature(self) -> str:
+        return identity.signature(self.settings)
+
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says of the run besides the environment."""
+        images = self.dataset.fingerprint() if self.needs_images else None
+        evaluator = getattr(self.settings, "evaluator", None)
+        has_table = evaluator is not None and hasattr(plugins.target(evaluator), "fingerprint")
+        table = self.raw_evaluator.fingerprint() if has_table else None
+        return {
+            "name": self.settings.name,
+            "seed": self.settings.seed,
+            "signature": self.signature,
+            "device": self.device.describe(),
+            "precision": self.device.precision,
+            "threads": torch.get_num_threads(),
+            "processes": self.device.group.size,
+            **self._workers_record(),
+            "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
+        }
+
+    @property
+    def search_settings(self) -> schema.SearchConfig:
+        assert isinstance(self.settings, schema.SearchConfig)
+        return self.settings
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """Built after the one capability check: does the space offer what the strategy needs?"""
+        node = self.search_settings.strategy
+        needs = plugins.target(node).space_needs
+        if not isinstance(self.space, needs):
+            raise UsageError(
+                f"strategy={plugins.option(node)} needs a space that is a "
+                f"{needs.__name__}, and {self.space.name} is none: choose another space"
+            )
+        strategy: Strategy = plugins.build(node, self)
+        return strategy
+
+    @cached_property
+    def evaluator(self) -> Labels:
+        self._require_evaluator_for("evaluate", "single architectures")
+        return Labels(self.raw_evaluator, self.space, self.search_settings.budget.evaluations)
+
+    @cached_property
+    def raw_evaluator(self) -> Any:
+        """What `evaluator=` names: it offers true evaluations, scorers, or both."""
+        return plugins.build(self.search_settings.evaluator, self)
+
+    def scorer(self, **settings: Any) -> Scorer:
+        self._require_evaluator_for("scorer", "alphas")
+        return cast(MakesScorers, self.raw_evaluator).scorer(**settings)
+
+    def workers(self, count: int | None) -> Workers:
+        gpus = self._gpus()
+        if count is None:
+            on_cpu = self.device.torch.type == "cpu"
+            count = len(os.sched_getaffinity(0)) if on_cpu else max(1, len(gpus))
+        self._workers = Workers(partial(labeller, self.search_settings, gpus), count)
+        return self._workers
+
+    def close(self) -> None:
+        """End the worker processes, if there are any."""
+        if self._workers is not None:
+            self._workers.close()
+
+    def _gpus(self) -> list[str]:
+        """What the workers take in turn, as CUDA_VISIBLE_DEVICES names them; empty where the run is
+        on the CPU, or on the one GPU that the user has chosen."""
+        if str(self.device.torch) != "cuda":
+            return []
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        count = torch.cuda.device_count()
+        return (
+            [str(number) for number in range(count)] if named is None else named.split(",")[:count]
+        )
+
+    @property
+    def num_workers(self) -> int:
+        """Processes besides this one; 0 where it trains candidates itself, or none are trained."""
+        return 0 if self._workers is None or self._workers.count == 1 else self._workers.count
+
+    def _workers_record(self) -> dict[str, int]:
+        if self._workers is None or self.num_workers == 0:
+            return {}
+        return {"evaluator_workers": self.num_workers, "worker_threads": self._workers.threads}
+
+    @cached_property
+    def insight(self) -> Insight:
+        return Insight(self.strategy, self.raw_evaluator)
+
+    def final(self, genotype: Genotype) -> dict[str, Any]:
+        """What the evaluator knows of the result and the search has not seen, if anything."""
+        if not hasattr(plugins.target(self.search_settings.evaluator), "final"):
+            return {}
+        return cast(LooksUp, self.raw_evaluator).final(genotype)
+
+    @property
+    def labels_are_scores(self) -> bool:
+        """Whether a label is a score on shared weights, and no true evaluation."""
+        return isinstance(self.raw_evaluator, OneShot)
+
+    def _require_evaluator_for(self, method: str, works_on: str) -> None:
+        """The other capability check: does the evaluator offer what the strategy asks for?"""
+        node = self.search_settings.evaluator
+        if not hasattr(plugins.target(node), method):
+            chosen, strategy = (plugins.option(n) for n in (node, self.search_settings.strategy))
+            raise UsageError(
+                f"evaluator={chosen} does not suit strategy={strategy}, which works on "
+                f"{works_on}: leave evaluator out"
+            )
+
+
+LabelTask = tuple[Genotype, dict[str, int]]
+LabelAnswer = tuple[Evaluation, dict[str, int]]
+
+
+def labeller(
+    settings: schema.SearchConfig, gpus: list[str], number: int, num_threads: int
+) -> Callable[[LabelTask], LabelAnswer]:
+    """What a worker process answers with, see `SearchContext.workers`: the evaluator of the run,
+    which trains in the process itself. Seeds are the run's, so labels are too."""
+    torch.set_num_threads(num_threads)
+    if gpus:  # it sees no other, so that nothing is placed on one by default
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    wiring = Wiring(replace(settings, evaluator={**settings.evaluator, "workers": 1}))
+
+    def answer(task: LabelTask) -> LabelAnswer:
+        genotype, parts = task
+        wiring.device.parts.update(parts)
+        (evaluation,) = wiring.raw_evaluator.evaluate([genotype])
+        return evaluation, wiring.device.parts
+
+    return answer
+
+
+class _Collector:
+    """Calls several constructors and raises their `UsageError`s together, with `problems` that
+    were found before. What has problems already is not constructed."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> Callable[[str, Callable[[], Any]], Any]:
+        faulty = {re.match(r"\w*", problem)[0] for problem in self._problems}  # type: ignore[index]
+
+        def collect(name: str, construct: Callable[[], Any]) -> Any:
+            try:
+                return None if name in faulty else construct()
+            except UsageError as error:
+                self._problems.append(str(error))
+                return None
+
+        return collect
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            raise_together(self._problems)

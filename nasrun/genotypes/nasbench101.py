@@ -1,0 +1,82 @@
+"""What a NAS-Bench-101 cell is made of: the edges that count, the widths of its vertices, its cost,
+and all the graphs there are. No torch at import time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from nasrun.genotypes.genotype import Cell, Edge
+from nasrun.genotypes.nasbench101_hash import Pairs, used_vertices
+
+MAX_VERTICES, MAX_EDGES = 7, 9
+
+
+def used_edges(cell: Cell) -> list[Edge]:
+    """The edges that lie on a path from the first to the last vertex."""
+    used = used_vertices([edge[1:] for edge in cell.edges], len(cell.nodes) - 1)
+    return [edge for edge in cell.edges if used >> edge.source & used >> edge.target & 1]
+
+
+def unlabelled_cells() -> Iterator[Pairs]:
+    """Every cell without its operations, at least once.
+
+    Interior vertices are ordered by their depth and come first among the 7.
+    """
+    for num_interior in range(MAX_VERTICES - 1):
+        feeders = [subsets(range(vertex), 1) for vertex in range(1, num_interior + 1)]
+        for sources in itertools.product(*map(list, feeders)):
+            depths = [0]
+            for group in sources:
+                depths.append(1 + max(depths[source] for source in group))
+            if depths != sorted(depths):
+                continue
+            pairs = [(s, t) for t, group in enumerate(sources, start=1) for s in group]
+            ends = set(range(num_interior + 1)) - {source for source, _ in pairs}
+            others = sorted(set(range(num_interior + 1)) - ends)
+            for more in subsets(others, 0):
+                to_output = [(source, MAX_VERTICES - 1) for source in sorted(ends.union(more))]
+                if len(pairs) + len(to_output) <= MAX_EDGES:
+                    yield (*pairs, *to_output)
+
+
+def subsets(vertices: Iterable[int], smallest: int) -> Iterator[tuple[int, ...]]:
+    """All subsets with at least `smallest` members, the small ones first."""
+    members = tuple(vertices)
+    sizes = range(smallest, len(members) + 1)
+    return itertools.chain.from_iterable(itertools.combinations(members, n) for n in sizes)
+
+
+def vertex_widths(cell: Cell, channels_in: int, channels: int) -> list[int]:
+    """Output channels of each vertex of a pruned cell.
+
+    The vertices that feed the output share its channels as evenly as possible, the first ones
+    getting the remainder; any other has as many as the widest vertex that it feeds.
+    """
+    last = len(cell.nodes) - 1
+    widths = [channels_in, *([0] * (last - 1)), channels]
+    feeding = sorted(edge.source for edge in cell.edges_into(last) if edge.source > 0)
+    for position, vertex in enumerate(feeding):
+        widths[vertex] = channels // len(feeding) + (position < channels % len(feeding))
+    for vertex in reversed(range(1, last)):
+        if vertex not in feeding:
+            widths[vertex] = max(widths[e.target] for e in cell.edges if e.source == vertex)
+    return widths
+
+
+def cell_costs(cell: Cell, channels_in: int, channels: int) -> tuple[int, int]:
+    """Weights of a cell's convolutions, and channels of its batch norms."""
+    widths = vertex_widths(cell, channels_in, channels)
+    projected = sum(widths[edge.target] for edge in cell.edges if edge.source == 0)
+    kernels, norms = channels_in * projected, projected
+    for operation, width in zip(cell.nodes[1:-1], widths[1:-1], strict=True):
+        if operation != "maxpool3x3":
+            kernels += width**2 * (9 if operation == "conv3x3-bn-relu" else 1)
+            norms += width
+    return kernels, norms
+
+
+OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
+PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))
+NUM_STACKS = 3

@@ -1,0 +1,37 @@
+"""Cells that were published for the DARTS space, by name: `nasrun list genotypes`.
+
+`published_cells.json` holds the facts: eight (operation, input state) pairs per cell, where they
+are from, and the trainable parameters of the CIFAR-10 network of 36 channels and 20 cells, without
+an auxiliary head. All four states of a cell form its output.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from nasrun.genotypes.darts import darts_genotype
+from nasrun.genotypes.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class PublishedCell:
+    genotype: Genotype
+    source: str
+    params_cifar10: int
+
+
+@cache
+def published_cells() -> dict[str, PublishedCell]:
+    """All of them, by name."""
+    text = Path(__file__).with_name("published_cells.json").read_text(encoding="utf-8")
+    return {
+        name: PublishedCell(
+            darts_genotype({"normal": facts["normal"], "reduce": facts["reduce"]}),
+            facts["source"],
+            facts["params_cifar10"],
+        )
+        for name, facts in json.loads(text).items()
+    }

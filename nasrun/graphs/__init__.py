@@ -1,0 +1,1 @@
+"""Encode architectures for predictors: paths, kernels, pairs that are one edit apart."""

@@ -1,0 +1,81 @@
+"""Codes of architectures, made from their graphs alone: no space is known here by name.
+
+The hard code is that of DCL-ENAS (arXiv 2512.20112): every path from input to output is written as
+the operations along it, each a one-hot vector in a slot; the codes of all paths, sorted by length
+and then by path-id, follow each other, and zeros fill up to the largest number of paths.
+
+Shapes: N graphs, V vertices, L paths per code (L_seq), S slots per path, O operations, D bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+
+from nasrun.graphs.kernels import LabelCode
+from nasrun.graphs.paths import PathCode
+from nasrun.protocols.space import ArchGraph
+
+
+class Code(Protocol):
+    """Turns graphs into vectors of one length."""
+
+    num_bits: int
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        """codes_ND, float32, zeros and ones."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+class AdjacencyCode:
+    """The control of the ablation: each vertex one-hot, and the upper triangle of the adjacency."""
+
+    def __init__(self, operations: Sequence[str], num_vertices: int) -> None:
+        self.operations = tuple(operations)
+        self.num_vertices = num_vertices
+        pairs = num_vertices * (num_vertices - 1) // 2
+        self.num_bits = num_vertices * len(self.operations) + pairs
+        self._index = {name: i for i, name in enumerate(self.operations)}
+
+    @classmethod
+    def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
+        operations = sorted({label for graph in graphs for label in graph.labels})
+        return cls(operations, max(len(graph.labels) for graph in graphs))
+
+    def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        num_vertices = self.num_vertices
+        labels_NVO = np.zeros((len(graphs), num_vertices, len(self.operations)), np.float32)
+        adjacency_NVV = np.zeros((len(graphs), num_vertices, num_vertices), np.float32)
+        for n, graph in enumerate(graphs):
+            for vertex, label in enumerate(graph.labels[:num_vertices]):
+                if label in self._index:
+                    labels_NVO[n, vertex, self._index[label]] = 1.0
+            size = min(len(graph.labels), num_vertices)
+            adjacency_NVV[n, :size, :size] = graph.adjacency_VV[:size, :size]
+        above = np.triu_indices(num_vertices, k=1)
+        flat_ND = labels_NVO.reshape(len(graphs), -1)
+        return np.concatenate([flat_ND, adjacency_NVV[:, above[0], above[1]]], axis=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "adjacency",
+            "operations": list(self.operations),
+            "num_vertices": self.num_vertices,
+        }
+
+
+CodeName = Literal["paths", "labels", "adjacency"]
+CODES: Mapping[str, type[PathCode] | type[LabelCode] | type[AdjacencyCode]] = {
+    "paths": PathCode,
+    "labels": LabelCode,
+    "adjacency": AdjacencyCode,
+}
+
+
+def code_from_state(state: Mapping[str, Any]) -> Code:
+    """The inverse of `state_dict` of any code."""
+    settings = {key: value for key, value in state.items() if key != "kind"}
+    return CODES[state["kind"]](**settings)

@@ -1,0 +1,1 @@
+"""Start jobs: one, a sweep, on launchers, from a record; decide what Hydra may be told."""

@@ -1,0 +1,74 @@
+"""What can end a run from outside: signals, a full disk, want of memory."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nasrun.compute import torchrun
+from nasrun.errors import RunError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE_S = 2.0
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, with which a scheduler ends a job, and SIGHUP, with which a terminal is closed, are
+    handled like Ctrl-C. An impatient second one leaves in peace what the first one does. One that
+    is ignored already (nohup) stays so, and so does one that submitit handles: SIGTERM comes before
+    the signal by which it puts a job back into the queue."""
+    last = float("-inf")
+
+    def interrupt(*_: object) -> None:
+        nonlocal last
+        if time.monotonic() - last > PATIENCE_S:  # Python may have swallowed the one before
+            last = time.monotonic()
+            raise KeyboardInterrupt
+
+    handled = [number for number in SIGNALS if not _is_taken(signal.getsignal(number))]
+    previous = {number: signal.signal(number, interrupt) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            if last > float("-inf"):  # the process is about to end, and says so
+                signal.signal(number, signal.SIG_IGN)
+            elif signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, handler)
+
+
+def _is_taken(handler: object) -> bool:
+    module = getattr(handler, "__module__", None) or ""
+    return handler == signal.SIG_IGN or module.startswith("submitit.")
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Within the context, what the system denies becomes a `RunError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody reads what is said: no failure
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        raise RunError(f"{error.strerror or error}{where}") from error
+    except (MemoryError, RuntimeError) as error:
+        from nasrun.compute import process_group  # torch
+        from nasrun.compute.device import is_out_of_memory
+
+        if not is_out_of_memory(error) and process_group.is_lost(error):
+            if torchrun.rank() == 0:  # torchrun is about to end this one, which first says why
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise RunError(
+                "another process of this run has ended, and so does this one; with any number of "
+                "processes, nasrun resume goes on from the last checkpoint"
+            ) from error
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            "out of memory: lower dataset.batch_size, space.channels or space.cells (retrain.* for "
+            "a retraining)"
+        ) from error

@@ -1,0 +1,75 @@
+"""Prepare a job of `nasrun retrain`: build everything, and find all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nasrun.config import catalogue, compose, identity, schema
+from nasrun.errors import UsageError
+from nasrun.genotypes.genotype import Genotype
+from nasrun.launch import hparams
+from nasrun.launch.job import Prepared
+from nasrun.runs.folder import RunFolder
+from nasrun.terminal.progress import Display
+
+
+def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
+    """Everything that can be wrong is found here, before a file is written."""
+    genotype, config = resolved(config)
+    settings = compose.to_typed(config, schema.RetrainCommandConfig)
+    from nasrun.compute import process_group
+    from nasrun.engine import retrain
+    from nasrun.engine.drive import open_session
+    from nasrun.engine.search import bytes_written, run_known
+    from nasrun.engine.wiring import Wiring
+
+    display = Display(quiet)
+    group = process_group.join(settings.device)
+    wiring = Wiring(settings, display.progress, group)
+    if genotype is None:
+        genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
+    wiring.space.validate(genotype)
+    retrain.require_possible(settings.retrain, wiring.dataset.train)
+
+    def run(folder: RunFolder) -> Mapping[str, Any]:
+        with open_session(wiring, folder, "retrain", display) as session:
+            result = run_known(wiring, settings, session, genotype)
+            hparams.record(session.recorder, config, overrides, result)
+        return result
+
+    record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
+    decisive = identity.decisive(settings)
+    return Prepared(record, run, decisive, bytes_written(wiring, genotype), group)
+
+
+def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
+    """The genotype, `None` for a random one, and the configuration with its space."""
+    from nasrun.genotypes.source import resolve
+
+    if OmegaConf.is_missing(config, "genotype"):
+        raise UsageError(
+            "retrain needs an architecture: nasrun retrain genotype=<run folder, file or text>"
+        )
+    if config.retrain.epochs == 0:
+        raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
+    text = str(config.genotype)
+    genotype = None if text == "random" else resolve(text)
+    return genotype, with_space(config, genotype)
+
+
+def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:
+    """`space=null` means the space of the genotype, with the settings of `conf/space/<name>`."""
+    if config.get("space") is not None:
+        return config
+    if genotype is None:
+        raise UsageError("genotype=random needs a space: add space=darts or space=nasbench201")
+    known = [option.name for option in catalogue.options("space", catalogue.conf_dir())]
+    if genotype.space not in known:  # it may come from a stranger, and name a file elsewhere
+        raise UsageError(f"the genotype is of the space '{genotype.space}', which does not exist")
+    with_node = config.copy()
+    OmegaConf.set_struct(with_node, False)
+    with_node.space = OmegaConf.load(catalogue.conf_dir() / "space" / f"{genotype.space}.yaml")
+    return with_node

@@ -1,0 +1,52 @@
+"""Prepare a job of `nasrun search`: build everything, and find all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from nasrun.config import compose, identity, schema
+from nasrun.launch import hparams
+from nasrun.launch.job import Prepared
+from nasrun.runs.folder import RunFolder
+from nasrun.terminal.progress import Display
+
+
+def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
+    """Everything that can be wrong is found here, before a file is written."""
+    settings = compose.to_typed(config, schema.SearchConfig)
+    # torch is imported from here on, and not for --cfg or completion
+    from nasrun.compute import process_group
+    from nasrun.engine import floor, retrain
+    from nasrun.engine.drive import open_session
+    from nasrun.engine.search import bytes_written, run_search
+    from nasrun.engine.wiring import Wiring
+
+    display = Display(quiet)
+    group = process_group.join(settings.device)
+    wiring = Wiring(settings, display.progress, group)
+    strategy = wiring.strategy  # built now, so that its mistakes are found now
+    if settings.retrain.epochs > 0:
+        retrain.require_possible(settings.retrain, wiring.dataset.train)
+
+    def make(own: schema.SearchConfig) -> Wiring:
+        return Wiring(own, display.progress)
+
+    floors = floor.wirings(settings, strategy, make) if settings.floor else {}
+
+    def run(folder: RunFolder) -> Mapping[str, Any]:
+        accuracies = group.of_first(lambda: floor.run(floors, folder, display))
+        with open_session(wiring, folder, "search", display) as session:
+            result = run_search(wiring, settings, session, accuracies)
+            hparams.record(session.recorder, config, overrides, result)
+        return result
+
+    return Prepared(
+        {"kind": "search", **wiring.record()},
+        run,
+        identity.decisive(settings),
+        bytes_written(wiring, state=strategy.state_dict()),
+        group,
+    )

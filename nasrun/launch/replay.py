@@ -1,0 +1,167 @@
+"""`--from RUN`: start with the settings that an earlier run recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrun.config import compose, identity
+from nasrun.config.flags import in_quotes
+from nasrun.config.renamed import with_present_targets
+from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
+from nasrun.errors import UsageError
+from nasrun.runs.folder import RUN_FILE, read_json, read_text
+from nasrun.runs.sweep import SWEEP_FILE
+from nasrun.terminal import console
+
+FLAG = "--from="
+UNREADABLE = (UsageError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recorded run; `kept` are its overrides that hold again, `replaced` the keys set anew."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    kept: Sequence[str] = ()
+    replaced: frozenset[str] = frozenset()
+
+    def warn_of_other_data(self, present: Mapping[str, Any]) -> None:
+        """Say it where the data are no longer those of the run, unless others were asked for."""
+        was, now = (_mapping(record.get("data")) for record in (self.record, present))
+        if any(key.partition(".")[0] in ("dataset", "space", "evaluator") for key in self.replaced):
+            return
+        for name, what in (("sha256", "images and labels"), ("table_sha256", "benchmark table")):
+            if was.get(name) and now.get(name) and was[name] != now[name]:
+                console.complain(
+                    f"warning: the {what} have changed since {self.folder} was run (checksum "
+                    f"{str(was[name])[:12]} then, {now[name][:12]} now); the result will differ"
+                )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source | None]:
+    """The arguments with what `--from` stands for, and the run that it names, if any.
+
+    Recorded overrides come first; those that are given anew are left out, and with a group that
+    is chosen anew all settings of the old choice.
+
+    Raises:
+        UsageError: the folder holds no run of this command, or its record is damaged.
+    """
+    named = [word for word in arguments if word.startswith(FLAG)]
+    if not named:
+        return list(arguments), None
+    folder = Path(named[-1].removeprefix(FLAG))
+    record = _record(folder, command)
+    flags = [word for word in arguments if word.startswith("-") and word not in named]
+    further = [word for word in arguments if not word.startswith("-")]
+    replaced = frozenset(map(_key, further))
+    recorded = list(record["overrides"])
+    if not any(flag.startswith("--config-") for flag in flags):
+        recorded += _changed_defaults(folder, command, recorded)
+    kept = [
+        override
+        for override in recorded
+        if replaced.isdisjoint((_key(override), _key(override).partition(".")[0]))
+    ]
+    return [*flags, *kept, *further], Source(folder, record, kept, replaced)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _record(folder: Path, command: str) -> Mapping[str, Any]:
+    file = folder / RUN_FILE
+    if (folder / SWEEP_FILE).is_file():
+        raise UsageError(f"--from {folder}: that is a sweep; name one job, such as {folder}/0")
+    if not file.is_file():
+        raise UsageError(f"--from {folder}: that is no run folder, it has no {RUN_FILE}")
+    record = read_json(file)
+    overrides = record.get("overrides") if isinstance(record, dict) else None
+    if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
+        raise UsageError(f"--from {folder}: {file} is not the record of a run")
+    if record.get("kind") != command:
+        raise UsageError(
+            f"--from {folder}: that is a run of nasrun {record.get('kind')}, not of {command}: "
+            "name a run of the same command"
+        )
+    return record
+
+
+def is_setting(override: object) -> bool:
+    """Flags, and settings of Hydra itself, are never recorded; a stranger's file may have them.
+    There are several ways to name one: `+hydra/callbacks=x`, `dataset@hydra.callbacks=x`.
+    """
+    if not isinstance(override, str) or override.startswith("-"):
+        return False
+    words = re.split(r"[\s+~@./:]+", override.partition("=")[0])
+    return "hydra" not in words
+
+
+def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> list[str]:
+    """Overrides that put back what `conf/` said when the run was recorded."""
+    recorded = identity.leaves(OmegaConf.to_container(load_config(folder), resolve=True))
+    config = compose.compose(command, overrides)
+    # what refers to another key follows that one, as it did then
+    present = {
+        key: value
+        for key, value in identity.leaves(
+            OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        )
+        if not (isinstance(value, str) and "${" in value)
+    }
+    old = [
+        f"{key}={_literal(value)}"
+        for key, value in recorded
+        if key in present and value != present[key]
+    ]
+    if old:
+        console.complain(
+            f"conf/ has changed since {folder} was run; as it was then: {' '.join(old)}"
+        )
+    return old
+
+
+def _literal(value: Any) -> str:
+    """A value as Hydra's grammar reads it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_literal, value))}]"
+    if isinstance(value, str):
+        return in_quotes(value)
+    return "null" if value is None else str(value).lower()
+
+
+def load_config(folder: Path) -> DictConfig:
+    """The configuration recorded with a run. It was resolved when it was written, so that nothing
+    in it refers to another key, to the environment or to a resolver.
+
+    Raises:
+        UsageError: it cannot be read, or is none that was recorded.
+    """
+    file = folder / ".hydra" / "config.yaml"
+    try:
+        text = read_text(file, MAX_CONFIG_BYTES)
+        for key, value in leaves(parse(text, file)):
+            if "${" in f"{key}{value}":
+                raise UsageError(f"{key} refers to something else")
+        config = OmegaConf.create(text)  # knows 1e-05 as a number, which YAML 1.1 does not
+    except UNREADABLE as error:
+        raise UsageError(f"cannot read the configuration {file}: {error}") from None
+    if not isinstance(config, DictConfig):
+        raise UsageError(f"{file} is not the configuration of a run")
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    return OmegaConf.create(with_present_targets({str(key): plain[key] for key in plain}))

@@ -1,0 +1,210 @@
+"""The sweeper: the combinations of Hydra's basic one, in a sweep that survives.
+
+Jobs run one after the other in this process, or at once, with other launchers. The sweeper writes
+`sweep.json` before the first job, goes on after a job that failed, skips what is done when it is
+resumed, and composes up front only jobs that can differ in whether they compose.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobStatus
+from hydra.plugins.sweeper import Sweeper as Plugin
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from nasrun.config.flags import in_quotes
+from nasrun.config.hydra_errors import sentence
+from nasrun.config.schema import OnError
+from nasrun.errors import RunError, UsageError
+from nasrun.launch.composing import Composer
+from nasrun.launch.interruption import terminated_as_interrupted
+from nasrun.launch.job import Jobs, Outcome
+from nasrun.launch.launchers import SLOTS, Engine, require_usable
+from nasrun.launch.watch import Watch
+from nasrun.runs.folder import RUN_FILE, RunFolder, now
+from nasrun.runs.sweep import Job, Sweep
+from nasrun.terminal import console
+
+NUMBERED = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user changed it
+PATIENCE_S = 5.0  # for jobs that were told to stop
+
+
+class Sweeper(Plugin):
+    """See the module's docstring. Hydra finds it by `hydra_plugins/nasrun.py`.
+
+    Args:
+        params: of a recipe: swept keys and their values; those of the command line win.
+    """
+
+    def __init__(self, params: Mapping[str, str] | None) -> None:
+        self._params = params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        assert isinstance(task_function, Jobs)
+        chosen = config.hydra.runtime.choices["hydra/launcher"]
+        require_usable(chosen, config)
+        task_function.at_once = chosen != "basic"
+        if task_function.at_once and config.sweep.on_error == OnError.stop:
+            raise UsageError(
+                f"sweep.on_error=stop is not possible with hydra/launcher={chosen}, which starts "
+                "jobs before others have ended: leave one of them out"
+            )
+        self._context = hydra_context
+        self._composer = Composer(hydra_context.config_loader)
+        self._master = config
+        self._jobs = task_function
+
+    def sweep(self, arguments: list[str]) -> Any:
+        home = Path(os.path.normpath(str(self._master.hydra.sweep.dir)))
+        with read_write(self._master.hydra.overrides):
+            # the folder of the sweep is that of all its jobs, whatever it was composed of
+            self._master.hydra.overrides.hydra.append(f"hydra.sweep.dir={in_quotes(str(home))}")
+        sweep = self._jobs.resumed or self._new(home, arguments)
+        with RunFolder(home) as folder, terminated_as_interrupted():
+            if self._jobs.resumed is None:
+                sweep.write(folder)
+                folder.write_text("multirun.yaml", OmegaConf.to_yaml(self._master))
+            self._jobs.sweep = sweep
+            self._work(home, sweep.jobs)
+
+    def _new(self, home: Path, arguments: Sequence[str]) -> Sweep:
+        """The sweep that the command line and `hydra.sweeper.params` stand for, checked."""
+        # Hydra executes the modules of its plug-ins again when it looks for them, so not above
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        words = [*(f"{key}={values}" for key, values in self._params.items()), *arguments]
+        (combinations,) = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+        if not combinations:
+            raise UsageError("the sweep has no jobs: one of its ranges is empty")
+        self._composer.check(self._master, combinations)
+        jobs = [
+            Job(number, Path(os.path.normpath(home / self._subdir(number, one))), one)
+            for number, one in enumerate(combinations)
+        ]
+        about = self._jobs
+        sweep = Sweep(home, about.kind, about.command, about.arguments, jobs)
+        sweep.require_folders()
+        return sweep
+
+    def _subdir(self, number: int, overrides: Sequence[str]) -> str:
+        """The job's folder inside the sweep; where it says more than the number, the job has to be
+        composed to know it."""
+        raw = OmegaConf.to_container(self._master.hydra.sweep, resolve=False)
+        assert isinstance(raw, dict)
+        if raw["subdir"] == NUMBERED:
+            return str(number)
+        config = self._composer.load_sweep_config(self._master, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        HydraConfig.instance().set_config(config)  # what ${hydra:...} refers to
+        subdir = str(config.hydra.sweep.subdir)
+        HydraConfig.instance().set_config(self._master)
+        return subdir
+
+    def _work(self, home: Path, jobs: Sequence[Job]) -> None:
+        waiting = [job for job in jobs if job.record().get("status") != "done"]
+        if len(waiting) < len(jobs):
+            console.say(f"{len(jobs) - len(waiting)} of {len(jobs)} jobs are done already")
+        for job in waiting:
+            if "signature" not in job.record():  # failed before it began
+                (job.folder / RUN_FILE).unlink(missing_ok=True)
+        if not waiting:
+            return
+        engine = Engine(self._context, self._composer, self._master, self._jobs, home, len(waiting))
+        if not self._jobs.at_once:
+            self._run_one_by_one(engine, waiting)
+            return
+        try:
+            with Watch(waiting):
+                self._run_at_once(engine, waiting)
+        except KeyboardInterrupt:
+            engine.stop()
+            _mark_interrupted(waiting)
+            raise
+        finally:
+            shutil.rmtree(home / SLOTS, ignore_errors=True)
+
+    def _run_one_by_one(self, engine: Engine, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            outcome = Outcome(job.number, job.folder, job.overrides)
+            try:
+                engine.launch([job])
+                outcome = self._jobs.outcomes[-1]
+            except Exception as error:
+                told = sentence(error, [self._jobs.kind, *job.overrides])
+                outcome.error = error if told is None else UsageError(told)
+                self._jobs.give_up(outcome, outcome.error)
+                self._jobs.outcomes.append(outcome)
+            if outcome.error is not None and self._master.sweep.on_error == OnError.stop:
+                console.complain("sweep.on_error=stop: the jobs that are left are not run")
+                return
+
+    def _run_at_once(self, engine: Engine, jobs: Sequence[Job]) -> None:
+        """Run the jobs in other processes. What became of them is read from their folders."""
+        outcomes = list(self._jobs.outcomes)
+        try:
+            returns = engine.launch(jobs)
+        except Exception as error:
+            self._after_a_crash(engine, jobs, error)
+            return
+        self._jobs.outcomes = outcomes  # without those of jobs that ran in this process after all
+        for job, returned in zip(jobs, returns, strict=True):
+            failed = returned.status == JobStatus.FAILED
+            self._note(job, returned._return_value if failed else None)
+
+    def _after_a_crash(self, engine: Engine, jobs: Sequence[Job], error: Exception) -> None:
+        """A process was killed (by the system, for want of memory?), or the launcher has failed.
+        What had begun and is not done is for `nasrun resume`; what had not gets new processes."""
+        rest = [job for job in jobs if not job.record()]
+        hopeless = len(rest) == len(jobs)
+        console.complain(f"a worker process has died: {type(error).__name__}")
+        if hopeless:
+            console.complain(str(error))
+        killed = RunError("its process was killed, or another one beside it")
+        for job in jobs if hopeless else [job for job in jobs if job not in rest]:
+            self._note(job, killed)
+        if rest and not hopeless:
+            self._run_at_once(engine, rest)
+
+    def _note(self, job: Job, error: Exception | None) -> None:
+        """The outcome of a job that ran in another process; `error` is what is known there."""
+        outcome = Outcome(job.number, job.folder, job.overrides)
+        record = job.record()
+        if record.get("status") == "done":
+            outcome.result = job.result()
+        elif record.get("status") == "failed" or error is None:
+            kind = UsageError if record.get("users_mistake") is True else RunError
+            outcome.error = kind(str(record.get("error") or "it did not finish"))
+        else:
+            outcome.error = error
+            self._jobs.give_up(outcome, error)
+            if job.record().get("status") != "failed":  # its folder cannot be written
+                console.complain(f"job {job.number} failed: {error}")
+        self._jobs.outcomes.append(outcome)
+
+
+def _mark_interrupted(jobs: Sequence[Job]) -> None:
+    """Jobs that were stopped have no time to say so. One that is still alive after a while, on
+    another machine, is left to itself."""
+    until = time.monotonic() + PATIENCE_S
+    running = [job for job in jobs if job.record().get("status") == "running"]
+    while running and time.monotonic() < until:
+        for job in running:
+            with suppress(UsageError, RunError), RunFolder(job.folder) as folder:  # else in use
+                if job.record().get("status") == "running":
+                    folder.update(status="interrupted", finished=now())
+        running = [job for job in running if job.record().get("status") == "running"]
+        time.sleep(0.1 if running else 0.0)

@@ -1,0 +1,154 @@
+"""One view of the jobs that run at once, read from their folders, wherever they run."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasrun.runs.sweep import Job, differing
+from nasrun.terminal import console
+from nasrun.terminal import progress as progress_module
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_LINES = 30.0  # where there is no terminal
+ENDED = ("done", "failed")
+TAIL_BYTES = 4096
+STEP = re.compile(r"^\S+ (\w+ \w+) (\d+)/(\d+|\?)(?: |$)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of a phase of a run: `search epoch`, step 3 of 50."""
+
+    phase: str
+    step: int
+    total: int | None
+
+    @property
+    def share(self) -> float | None:
+        return None if self.total is None else min(1.0, self.step / max(1, self.total))
+
+
+class Watch:
+    """Looks at the jobs from time to time, in a thread, within a context. On a terminal it draws
+    the running ones; elsewhere a line says from time to time how far they are. Beginnings and ends
+    are told in both."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._settings = dict(zip((job.number for job in jobs), differing(jobs), strict=True))
+        self._left = list(jobs)
+        self._states = {job.number: _state(job) for job in jobs}
+        self._first: dict[tuple[int, str], tuple[float, int]] = {}  # when a phase was first seen
+        self._ended: Counter[str] = Counter()
+        self._started = self._said = time.monotonic()
+        self._board = progress_module.Board()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._tell()
+        self._board.close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SECONDS_BETWEEN_LOOKS):
+            self._tell()
+            self._show()
+
+    def _tell(self) -> None:
+        """Say which jobs have begun or ended since the last look."""
+        for job in self._left:
+            state = _state(job)
+            if state == self._states[job.number]:
+                continue
+            before, self._states[job.number] = self._states[job.number], state
+            if state == "running":
+                verb = "" if before == "" else " goes on"
+                console.say(f"job {job.number}{verb}: {' '.join(job.overrides)}")
+            elif state == "done":
+                console.say(f"job {job.number} is done")
+            elif state == "failed":
+                console.complain(f"job {job.number} failed: {job.record().get('error')}")
+            self._ended[state] += state in ENDED
+        self._left = [job for job in self._left if self._states[job.number] not in ENDED]
+
+    def _show(self) -> None:
+        running = [job for job in self._left if self._states[job.number] == "running"]
+        progress = {job.number: progress_of(job.folder) for job in running}
+        foot = self._foot(progress)
+        if self._board.is_live:
+            self._board.draw([self._row(job, progress[job.number]) for job in running], foot)
+        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            console.say(foot)
+
+    def _row(self, job: Job, progress: Progress | None) -> tuple[str, str, str, float | None, str]:
+        name, gloss = f"job {job.number}", self._settings[job.number]
+        if progress is None:
+            return name, gloss, "starts", None, ""
+        total = "?" if progress.total is None else progress.total
+        return (
+            name,
+            gloss,
+            f"{progress.phase} {progress.step}/{total}",
+            progress.share,
+            self._eta(job, progress),
+        )
+
+    def _eta(self, job: Job, progress: Progress) -> str:
+        """From the pace of this phase since it was first seen."""
+        now = time.monotonic()
+        since, first = self._first.setdefault((job.number, progress.phase), (now, progress.step))
+        if progress.total is None or progress.step <= first:
+            return ""
+        pace = (now - since) / (progress.step - first)
+        return f"ETA {progress_module.duration(pace * (progress.total - progress.step))}"
+
+    def _foot(self, progress: dict[int, Progress | None]) -> str:
+        """All jobs in a line. How long they take is known from those that are done, and from how
+        far others are."""
+        number = len(self._states)
+        shares = [one.share or 0.0 for one in progress.values() if one is not None]
+        worked = sum(self._ended.values()) + sum(shares)
+        seconds = time.monotonic() - self._started
+        eta = (
+            f", ETA {progress_module.duration(seconds / worked * (number - worked))}"
+            if worked
+            else ""
+        )
+        failed = f", {self._ended['failed']} failed" if self._ended["failed"] else ""
+        return (
+            f"{self._ended['done']} of {number} jobs done{failed}, {len(progress)} running, "
+            f"{len(self._left) - len(progress)} waiting{eta}"
+        )
+
+
+def _state(job: Job) -> str:
+    return str(job.record().get("status", ""))
+
+
+def progress_of(folder: Path) -> Progress | None:
+    """What the log of a run, or of the floor that it must beat, said last."""
+    logs = [path for pattern in ("*.log", "floor/*/*.log") for path in folder.glob(pattern)]
+    try:
+        logs.sort(key=lambda path: path.stat().st_mtime_ns)
+        for path in reversed(logs):
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+                found = STEP.findall(file.read(TAIL_BYTES).decode(errors="replace"))
+            if found:
+                phase, step, total = found[-1]
+                return Progress(phase, int(step), None if total == "?" else int(total))
+    except OSError:
+        return None  # it is being replaced
+    return None

@@ -1,0 +1,1 @@
+"""Build the layers that supernets and derived networks share."""

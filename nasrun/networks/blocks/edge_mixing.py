@@ -1,0 +1,127 @@
+"""What the edges of a supernet's cell do to the outputs of their operations, as small matrices.
+
+Mixing by weights, gates, and the bypass of partial channels are linear: products with matrices that
+are computed once in a pass. Shapes: B batch, C channels, M mixed channels (C / partial_channels), H
+height, W width, E edges of a cell, O operations, P plain operations, N nodes that a state feeds,
+S states that a node reads, R = B*H*W rows, Q columns of all that a cell's nodes consist of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasrun.networks.blocks.stacked import as_images, as_rows
+
+UNPARAMETRISED = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
+
+
+class StateMixing(NamedTuple):
+    """The mixing weights of the N edges that leave one state, each repeated for M channels."""
+
+    scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
+    matrices: Mapping[str, Tensor]  # of UNPARAMETRISED: (M, N*M), from its M channels to all nodes
+
+
+def state_mixings(
+    weights_EO: Tensor,
+    operations: Sequence[str],
+    channels: int,
+    edges_of_states: Sequence[Sequence[int]],
+) -> list[StateMixing]:
+    """Of each state; all that a pass needs is computed in a few calls."""
+    by_state = [edge for edges in edges_of_states for edge in edges]
+    sizes = [len(edges) for edges in edges_of_states]
+    weights_OE = weights_EO.T[:, by_state]
+    scales = weights_OE.repeat_interleave(channels, dim=1)
+    scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
+    # What is the same for all edges is not computed for each: M channels go to N*M.
+    plain = [name for name in operations if name in UNPARAMETRISED]
+    identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
+    rows = [operations.index(name) for name in plain]
+    matrices = weights_OE[rows][:, None, :, None] * identity_MM[:, None]  # (plain, M, E, M)
+    return [
+        StateMixing(
+            dict(zip(operations, scales_ON.unbind(), strict=True)),
+            dict(zip(plain, matrices_PMNM.flatten(2).unbind(), strict=True)),
+        )
+        for scales_ON, matrices_PMNM in zip(
+            scales_of_states, torch.split(matrices, sizes, dim=2), strict=True
+        )
+    ]
+
+
+class PartialChannels(nn.Module):
+    """Only the first M = C / k channels of a state are mixed; the others bypass the operations.
+
+    An edge puts both together again and shuffles them (PC-DARTS, section 3.2), and a node sums its
+    edges. That is linear in the bypasses of the cell's inputs and in the mixtures which the nodes
+    receive, so that one product with a small matrix, the paths, computes all nodes. Edges are
+    ordered by node, then by state.
+    """
+
+    ungated_paths: Tensor
+
+    def __init__(
+        self, channels: int, partial_channels: int, *, num_inputs: int, num_nodes: int
+    ) -> None:
+        super().__init__()
+        self.num_inputs, self.num_nodes = num_inputs, num_nodes
+        self.channels, self.mixed = channels, channels // partial_channels
+        self.bypassing = channels - self.mixed
+        ones_E = torch.ones(sum(num_inputs + node for node in range(num_nodes)))
+        self.register_buffer("ungated_paths", self._paths(1, ones_E), persistent=False)
+
+    def paths(self, gates_E: Tensor | None) -> Tensor:
+        """(Q, nodes*C), to the nodes from what they consist of: the sum of the bypasses, or with
+        gates each of them, and the mixtures which the nodes receive."""
+        return self.ungated_paths if gates_E is None else self._paths(self.num_inputs, gates_E)
+
+    def _paths(self, num_bypasses: int, gates_E: Tensor) -> Tensor:
+        """The nodes for each of Q inputs that are 1 where all others are 0."""
+        sizes = [self.bypassing] * num_bypasses + [self.mixed] * self.num_nodes
+        inputs_QQ = torch.eye(sum(sizes), dtype=gates_E.dtype, device=gates_E.device)
+        parts = torch.split(inputs_QQ, sizes, dim=1)
+        bypasses, mixtures = list(parts[:num_bypasses]), parts[num_bypasses:]
+        nodes = []
+        gates_of_nodes = torch.split(gates_E, [self.num_inputs + n for n in range(self.num_nodes)])
+        for mixture_QM, gates_S in zip(mixtures, gates_of_nodes, strict=True):
+            gates_S = gates_S[-len(bypasses) :]  # without gates the inputs' bypasses are one
+            joined_QC = torch.cat([mixture_QM, torch.stack(bypasses, dim=-1) @ gates_S], dim=1)
+            nodes.append(joined_QC.view(len(inputs_QQ), -1, self.mixed).transpose(1, 2).flatten(1))
+            bypasses.append(nodes[-1][:, self.mixed :])
+        return torch.cat(nodes, dim=1)
+
+    def state(self, node: int, known_RQ: Tensor, paths: Tensor) -> Tensor:
+        """The mixed channels of a node, rows_RM, from all that it consists of."""
+        if not self.bypassing:
+            return known_RQ[:, -self.mixed :]
+        first = node * self.channels
+        return known_RQ @ paths[: known_RQ.shape[1], first : first + self.mixed]
+
+    def nodes(self, known_RQ: Tensor, paths: Tensor) -> Tensor:
+        """The nodes, rows_R(nodes*C), from all that they consist of."""
+        return known_RQ @ paths if self.bypassing else known_RQ
+
+    def last_node(self, known_RQ: Tensor, paths: Tensor) -> Tensor:
+        """The last of the nodes, rows_RC."""
+        if not self.bypassing:
+            return known_RQ[:, -self.channels :]
+        return known_RQ @ paths[:, -self.channels :]
+
+    def split(self, images_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        """The mixed channels, and the bypass as it arrives at the nodes."""
+        rows_RC = as_rows(images_BCHW)  # split as rows, so that the gradients are channels_last too
+        mixed_BMHW, bypass_BCHW = (
+            as_images(part, images_BCHW)
+            for part in torch.split(rows_RC, [self.mixed, self.bypassing], dim=1)
+        )
+        if stride == 1:
+            return mixed_BMHW, bypass_BCHW
+        if not self.bypassing:
+            return mixed_BMHW, bypass_BCHW[..., ::stride, ::stride]
+        return mixed_BMHW, F.max_pool2d(bypass_BCHW, stride, ceil_mode=True)

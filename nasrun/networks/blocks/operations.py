@@ -1,0 +1,79 @@
+"""The operations of derived DARTS networks, with affine batch norm.
+
+Each reads images_BCHW and returns as many channels, at half the size where `stride` is 2.
+Shapes: B batch, C channels, H height, W width. Source: Liu et al. 2019 and its public code.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasrun.networks.blocks.convolution import Depthwise
+
+
+def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
+    """Each sample zeroed with `probability` (torch's global generator), the others scaled up.
+
+    Source: ScheduledDropPath, Zoph et al. 2018 (arXiv 1707.07012), as DARTS has it.
+    """
+    if probability == 0.0:
+        return images_BCHW
+    keep = 1.0 - probability
+    mask_B111 = torch.empty_like(images_BCHW[:, :1, :1, :1]).bernoulli_(keep)
+    return images_BCHW * (mask_B111 / keep)
+
+
+def make_operation(name: str, channels: int, stride: int) -> nn.Module:
+    """The operation `name` of a DARTS genotype; pooling has no batch norm in a derived network."""
+    if name == "max_pool_3x3":
+        return nn.MaxPool2d(3, stride, padding=1)
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    if name == "skip_connect":
+        return nn.Identity() if stride == 1 else FactorisedReduce(channels, channels)
+    kernel_size = int(name[-1])
+    if name.startswith("dil_conv"):
+        return nn.Sequential(*separable(channels, kernel_size, stride, dilation=2))
+    assert name.startswith("sep_conv"), name
+    return nn.Sequential(
+        *separable(channels, kernel_size, stride), *separable(channels, kernel_size, 1)
+    )
+
+
+def separable(channels: int, kernel_size: int, stride: int, dilation: int = 1) -> list[nn.Module]:
+    """ReLU, depthwise convolution, pointwise convolution, batch norm."""
+    depthwise = Depthwise(channels, kernel_size, stride, dilation)
+    pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+    return [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels)]
+
+
+def pointwise(channels_in: int, channels: int) -> nn.Module:
+    """ReLU, 1x1 convolution, batch norm."""
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
+    )
+
+
+class FactorisedReduce(nn.Module):
+    """ReLU, then two 1x1 convolutions of stride 2 on even and odd pixels, side by side.
+
+    The pixels are taken first: oneDNN 3 writes past its memory in the backward pass of a strided
+    1x1 convolution of fewer than 16 channels_last channels (its issue 6035), and large maps crash.
+    """
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        self.even = nn.Conv2d(channels_in, channels // 2, 1, bias=False)
+        self.odd = nn.Conv2d(channels_in, channels - channels // 2, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        rectified_BCHW = F.relu(images_BCHW)
+        # One more row and column of zeros gives odd sizes as many odd pixels as even ones.
+        padded_BCHW = F.pad(rectified_BCHW, (0, 1, 0, 1))
+        even_BCHW, odd_BCHW = rectified_BCHW[:, :, ::2, ::2], padded_BCHW[:, :, 1::2, 1::2]
+        halves = (self.even(even_BCHW), self.odd(odd_BCHW))
+        output_BCHW: Tensor = self.norm(torch.cat(halves, dim=1))
+        return output_BCHW

@@ -1,0 +1,302 @@
+"""All edges that leave one state of a DARTS cell, with all their operations.
+
+The edges read the same input. What has no parameters (pools, the identity) is computed once for
+all of them; the convolutions of one kind are stacked: one call for all edges.
+
+Shapes: B batch, M mixed channels, H height, W width, E edges of a cell, O operations, N edges of
+this state (one for each node that it feeds), R = B*H*W rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.networks.blocks.edge_mixing import StateMixing
+from nasrun.networks.blocks.stacked import (
+    AveragePool,
+    Convolution,
+    FactorisedReduce,
+    Kernels,
+    MaxPool,
+    Separable,
+    as_rows,
+    convolve_and_norm,
+)
+from nasrun.protocols.space import Statistics
+
+POOLS = {"max_pool_3x3": MaxPool, "avg_pool_3x3": AveragePool}
+OPERATIONS = (
+    "none",
+    *POOLS,
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+NUM_NODES = 4
+
+
+def edge_index(node: int, state: int) -> int:
+    """The position of the edge from `state` to `node`: 0 to 13, ordered by node, then state."""
+    return node * (node + 3) // 2 + state
+
+
+EDGES_OF_STATE = tuple(
+    [edge_index(node, state) for node in range(max(0, state - 1), NUM_NODES)]
+    for state in range(NUM_NODES + 1)
+)
+NUM_EDGES = sum(map(len, EDGES_OF_STATE))
+
+
+@dataclass(frozen=True)
+class CellMixing:
+    """How one forward pass mixes the operations of a cell."""
+
+    states: Sequence[StateMixing]
+    gates_E: Tensor | None  # multiplied into the weights already
+    paths: Tensor  # of `PartialChannels`
+    active_EO: list[list[bool]]
+    kernels: Kernels
+    statistics: Statistics
+    skip_dropout: float
+
+
+class Convolutions(nn.Module):
+    """N times ReLU, convolution, batch norm; for separable convolutions all of it twice."""
+
+    def __init__(self, name: str, num_edges: int, channels: int, stride: int) -> None:
+        super().__init__()
+        convolutions: list[nn.Module]
+        if name == "skip_connect":
+            convolutions = [FactorisedReduce(num_edges, channels, channels)]
+        else:
+            kernel_size = int(name[-1])
+            dilation = 2 if name.startswith("dil") else 1
+            convolutions = [Separable(num_edges, channels, kernel_size, stride, dilation)]
+            if name.startswith("sep"):
+                convolutions.append(Separable(num_edges, channels, kernel_size))
+        self.convolutions = nn.ModuleList(convolutions)
+        self.norms = nn.ModuleList(BatchNorm(channels, num_edges=num_edges) for _ in convolutions)
+
+    def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+        convolutions = cast(Iterable[Convolution], self.convolutions)
+        return list(zip(convolutions, cast(Iterable[BatchNorm], self.norms), strict=True))
+
+    def forward(
+        self,
+        rectified_BMHW: Tensor,
+        scale_N: Tensor | None,
+        kernels: Kernels,
+        statistics: Statistics,
+        chosen: list[int] | None,
+    ) -> Tensor:
+        """The outputs as rows_R(N*M), scaled by `scale_N`, of all edges or the `chosen` ones."""
+        images = rectified_BMHW
+        last = len(self.convolutions) - 1
+        # The mixing weight is the scale of the last batch norm, where it costs no pass of its own.
+        for step, (convolution, norm) in enumerate(self.pairs()):
+            images = convolve_and_norm(
+                images, convolution, norm, kernels, statistics,
+                chosen=chosen, scale_N=scale_N if step == last else None,
+            )  # fmt: skip
+            images = images if step == last else F.relu(images, inplace=True)
+        return as_rows(images)
+
+
+class StateEdges(nn.Module):
+    """The operations on the N edges that leave one state.
+
+    `edges` are their positions in the cell; `built_EO` says which operations exist.
+    """
+
+    def __init__(
+        self,
+        edges: list[int],
+        operations: Sequence[str],
+        built_EO: list[list[bool]],
+        channels: int,
+        stride: int,
+    ) -> None:
+        super().__init__()
+        self.edges, self.stride = edges, stride
+        self.columns = {name: column for column, name in enumerate(operations) if name != "none"}
+        self.built = {
+            name: nodes for name in self.columns if (nodes := self._nodes(name, built_EO))
+        }
+        self.pools = nn.ModuleDict(
+            {name: POOLS[name](stride) for name in self.built if name in POOLS}
+        )
+        self.pool_norm = BatchNorm(channels, num_edges=len(self.pools))
+        self.has_identity = stride == 1 and "skip_connect" in self.built
+        self.stacks = nn.ModuleDict(
+            {
+                name: Convolutions(name, len(nodes), channels, stride)
+                for name, nodes in self.built.items()
+                if name not in POOLS and not (name == "skip_connect" and self.has_identity)
+            }
+        )
+        # Of these a pass with running statistics makes one; see `_add_folded`.
+        everywhere = all(len(nodes) == len(edges) for nodes in self.built.values())
+        self.dilated = {
+            name: cast(Separable, cast(Convolutions, stack).convolutions[0])
+            for name, stack in self.stacks.items()
+            if name.startswith("dil_conv") and everywhere
+        }
+
+    def _nodes(self, name: str, active_EO: list[list[bool]]) -> list[int]:
+        """Which of the N edges have the operation."""
+        column = self.columns[name]
+        return [node for node, edge in enumerate(self.edges) if active_EO[edge][column]]
+
+    def forward(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
+        """rows_R(N*M): what the N nodes receive from this state."""
+        if self._can_fold(mixing):
+            return self._folded(images_BMHW, weights, mixing)
+        parts = self._parts(images_BMHW, weights, mixing)
+        total = next(parts, None)
+        if total is None:
+            pixels_R1 = as_rows(images_BMHW[:, :1, :: self.stride, :: self.stride])
+            return pixels_R1.new_zeros(len(pixels_R1), len(self.edges) * images_BMHW.shape[1])
+        for rows in parts:
+            total = total.add_(rows)
+        return total
+
+    def _parts(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """What is to be summed up, rows_R(N*M) each."""
+        yield from self._pooled(images_BMHW, weights, mixing)
+        yield from self._identity(images_BMHW, weights, mixing)
+        rectified_BMHW = F.relu(images_BMHW)
+        for name, stack in self.stacks.items():
+            nodes, built = self._nodes(name, mixing.active_EO), self.built[name]
+            scale_N = weights.scales[name]
+            if len(nodes) == len(self.edges):
+                yield stack(rectified_BMHW, scale_N, mixing.kernels, mixing.statistics, None)
+            elif nodes:
+                chosen = None if nodes == built else [built.index(node) for node in nodes]
+                yield self._some(stack, nodes, chosen, rectified_BMHW, scale_N, mixing)
+
+    def _can_fold(self, mixing: CellMixing) -> bool:
+        """Whether running statistics are used, and all that there is on all edges."""
+        whole = all(all(mixing.active_EO[edge]) for edge in self.edges)
+        return (
+            mixing.statistics == "running"
+            and whole
+            and bool(self.pools)
+            and bool(self.dilated)
+            and all(convolution in mixing.kernels.composed for convolution in self.dilated.values())
+        )
+
+    def _folded(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
+        """The same in fewer calls: with running statistics all but ReLU and the maximum is linear.
+
+        Pools and the identity are one product; the dilated convolutions, whose taps coincide, are
+        one convolution, and its bias is that of the pools besides.
+        """
+        plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
+        matrix = torch.cat([weights.matrices[name] for name in plain])
+        factor_EM, shift_EM = mixing.kernels.folded[self.pool_norm]
+        pooled_part = matrix[: factor_EM.numel()]
+        bias_N = shift_EM.flatten() @ pooled_part
+        pooled_part.mul_(factor_EM.view(-1, 1))
+        rows = [pool(images_BMHW) for pool in self.pools.values()]
+        rows = [*rows, images_BMHW] if self.has_identity else rows
+        total = as_rows(torch.cat(rows, dim=1)) @ matrix
+        rectified_BMHW = F.relu(images_BMHW)
+        for name, stack in self.stacks.items():
+            if name not in self.dilated:
+                scale_N = weights.scales[name]
+                total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
+        kernels = []
+        for name, convolution in self.dilated.items():
+            norm = cast(BatchNorm, cast(Convolutions, self.stacks[name]).norms[0])
+            scale_N, shift_EM = weights.scales[name], mixing.kernels.folded[norm][1]
+            bias_N = torch.addcmul(bias_N, shift_EM.flatten(), scale_N)
+            kernel_NIKK = mixing.kernels.composed[convolution].flatten(0, 1)
+            kernels.append(kernel_NIKK * scale_N[:, None, None, None])
+        merged, *others = sorted(kernels, key=lambda kernel: -kernel.shape[-1])
+        for kernel in others:
+            margin = (merged.shape[-1] - kernel.shape[-1]) // 2
+            inner = slice(margin, merged.shape[-1] - margin)
+            merged[..., inner, inner].add_(kernel)
+        return total.add_(as_rows(convolution(rectified_BMHW, merged, bias_N)))
+
+    def outputs(self, images_BMHW: Tensor, mixing: CellMixing) -> Tensor:
+        """rows_R(Q): everything that these edges can mix, unweighted: pools, the identity, and N
+        outputs of each convolution; `matrix` mixes it."""
+        parts = []
+        if self.pools:
+            pooled = torch.cat([pool(images_BMHW) for pool in self.pools.values()], dim=1)
+            parts.append(as_rows(self.pool_norm(pooled, mixing.statistics)))
+        if self.has_identity:
+            parts.append(as_rows(images_BMHW))
+        rectified_BMHW = F.relu(images_BMHW)
+        for stack in self.stacks.values():
+            parts.append(stack(rectified_BMHW, None, mixing.kernels, mixing.statistics, None))
+        return torch.cat(parts, dim=1)
+
+    def matrix(self, weights: StateMixing) -> Tensor:
+        """(Q, N*M): what `outputs` contribute to the N nodes."""
+        plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
+        rows = [weights.matrices[name] for name in plain]
+        for name in self.stacks:
+            places = weights.scales[name].diag()
+            if len(self.built[name]) < len(self.edges):
+                by_edge = places.view(len(self.edges), -1, len(places))
+                places = by_edge[self.built[name]].flatten(0, 1)
+            rows.append(places)
+        return torch.cat(rows)
+
+    def _some(
+        self,
+        stack: nn.Module,
+        nodes: list[int],
+        chosen: list[int] | None,
+        rectified_BMHW: Tensor,
+        scale_N: Tensor,
+        mixing: CellMixing,
+    ) -> Tensor:
+        """The convolutions on the edges to `nodes`; zeros for the others."""
+        channels = rectified_BMHW.shape[1]
+        scale_N = scale_N.view(-1, channels)
+        rows = stack(
+            rectified_BMHW, scale_N[nodes].flatten(), mixing.kernels, mixing.statistics, chosen
+        )
+        identity = torch.eye(scale_N.numel(), dtype=rows.dtype, device=rows.device)
+        places = identity.view(-1, channels, len(identity))[nodes].flatten(0, 1)
+        return rows @ places
+
+    def _pooled(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """The pools, each computed once for all edges."""
+        pools = [name for name in self.pools if self._nodes(name, mixing.active_EO)]
+        if not pools:
+            return
+        pooled = torch.cat([self.pools[name](images_BMHW) for name in pools], dim=1)
+        whole = len(pools) == len(self.pools)
+        chosen = None if whole else [list(self.pools).index(name) for name in pools]
+        pooled = self.pool_norm(pooled, mixing.statistics, chosen=chosen)
+        yield as_rows(pooled) @ torch.cat([weights.matrices[name] for name in pools])
+
+    def _identity(
+        self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
+    ) -> Iterator[Tensor]:
+        """The input itself; dropout treats each edge apart."""
+        if not self.has_identity or not self._nodes("skip_connect", mixing.active_EO):
+            return
+        rows_RM = as_rows(images_BMHW)
+        if mixing.skip_dropout == 0 or mixing.statistics != "update":
+            yield rows_RM @ weights.matrices["skip_connect"]
+        else:
+            dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
+            yield dropped * weights.scales["skip_connect"]

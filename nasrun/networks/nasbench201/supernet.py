@@ -1,0 +1,257 @@
+"""The NAS-Bench-201 supernet: all 15,625 cells in one network with shared weights.
+
+Edges that leave the same node read the same input, so their pool is computed once and their
+convolutions are stacked in one call; the mixing weight of a convolution is the scale of its batch
+norm. As in the benchmark's search networks only the skeleton has affine batch norm, and pooling
+has none. Shapes: B batch, C channels, M mixed channels (C / partial_channels), H height, W width,
+E edges, O operations (5), N edges that leave a node (or N = E*M output channels of a stack),
+R = B*H*W rows, Q columns of all that the nodes consist of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS
+from nasrun.networks.blocks.batch_norm import BatchNorm, fold
+from nasrun.networks.blocks.edge_mixing import PartialChannels, StateMixing, state_mixings
+from nasrun.networks.blocks.stacked import (
+    AveragePool,
+    Dense,
+    Kernels,
+    as_images,
+    as_rows,
+    compose,
+    convolve_and_norm,
+)
+from nasrun.networks.nasbench201.derived import KERNEL_SIZES, Skeleton
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import MixingWeights, Statistics
+
+NUM_NODES = 4  # the first is the input
+PLAIN = ("avg_pool_3x3", "skip_connect")
+
+
+def edges_from(source: int) -> list[int]:
+    return [edge for edge, (start, _) in enumerate(EDGES) if start == source]
+
+
+EDGES_FROM = [edges_from(source) for source in range(NUM_NODES - 1)]
+
+
+@dataclass(frozen=True)
+class CellMixing:
+    """How one forward pass mixes the operations of a cell."""
+
+    sources: list[StateMixing]
+    paths: Tensor  # of `PartialChannels`
+    computed_EO: list[list[bool]]
+    kernels: Kernels
+    statistics: Statistics
+    skip_dropout: float
+
+    def computed(self, source: int, operation: str) -> list[int]:
+        """The edges that leave `source` and compute `operation`."""
+        column = OPERATIONS.index(operation)
+        return [edge for edge in EDGES_FROM[source] if self.computed_EO[edge][column]]
+
+
+class StackedConvolution(Dense):
+    """Convolution and batch norm of some edges that leave the same node, in one call each."""
+
+    def __init__(self, edges: list[int], channels: int, kernel_size: int) -> None:
+        super().__init__(len(edges), channels, kernel_size)
+        self.edges = edges
+        self.norm = BatchNorm(channels, num_edges=len(edges))
+
+
+class MixedCell(nn.Module):
+    """A cell whose edges mix their operations."""
+
+    def __init__(self, channels: int, partial_channels: int, built_EO: list[list[bool]]) -> None:
+        super().__init__()
+        self.partial = PartialChannels(
+            channels, partial_channels, num_inputs=1, num_nodes=NUM_NODES - 1
+        )
+        self.average_pool = AveragePool()
+        self.convolutions = nn.ModuleDict()
+        for source in range(NUM_NODES - 1):
+            for operation, kernel_size in KERNEL_SIZES.items():
+                column = OPERATIONS.index(operation)
+                edges = [edge for edge in EDGES_FROM[source] if built_EO[edge][column]]
+                if edges:
+                    stack = StackedConvolution(edges, self.partial.mixed, kernel_size)
+                    self.convolutions[f"{operation}_from_{source}"] = stack
+
+    def forward(
+        self, images_BCHW: Tensor, statistics: Statistics, mixings: Mapping[int, CellMixing]
+    ) -> Tensor:
+        partial, mixing = self.partial, mixings[self.partial.mixed]
+        state_BMHW, bypass_BCHW = partial.split(images_BCHW, stride=1)
+        known_RQ = as_rows(bypass_BCHW)
+        total = self._sent(state_BMHW, 0, mixing)  # rows, the sums of the nodes to come
+        for source in range(1, NUM_NODES - 1):
+            mixture, total = torch.split(
+                total, [partial.mixed, total.shape[1] - partial.mixed], dim=1
+            )
+            known_RQ = torch.cat([known_RQ, mixture], dim=1)
+            state_RM = partial.state(source - 1, known_RQ, mixing.paths)
+            total = total + self._sent(as_images(state_RM, images_BCHW), source, mixing)
+        known_RQ = torch.cat([known_RQ, total], dim=1)
+        return as_images(partial.last_node(known_RQ, mixing.paths), images_BCHW)
+
+    def _sent(self, state_BMHW: Tensor, source: int, mixing: CellMixing) -> Tensor:
+        """rows_R(N*M): what the N nodes that `source` feeds receive from it."""
+        total = None
+        for rows in self._parts(state_BMHW, source, mixing):
+            total = rows if total is None else total.add_(rows)
+        if total is None:
+            rows_RM = as_rows(state_BMHW)
+            total = rows_RM.new_zeros(len(rows_RM), len(EDGES_FROM[source]) * rows_RM.shape[1])
+        return total
+
+    def _parts(self, state_BMHW: Tensor, source: int, mixing: CellMixing) -> Iterator[Tensor]:
+        """What is to be summed up, rows_R(N*M) each."""
+        weights = mixing.sources[source]
+        plain = [name for name in PLAIN if mixing.computed(source, name)]
+        if mixing.skip_dropout > 0 and mixing.statistics == "update" and PLAIN[1] in plain:
+            plain.remove(PLAIN[1])
+            repeated = as_rows(state_BMHW).repeat(1, len(EDGES_FROM[source]))  # each drops its own
+            yield F.dropout(repeated, mixing.skip_dropout) * weights.scales[PLAIN[1]]
+        if plain:
+            images = [self.average_pool(state_BMHW) if n == PLAIN[0] else state_BMHW for n in plain]
+            matrix = torch.cat([weights.matrices[name] for name in plain])
+            yield as_rows(torch.cat(images, dim=1)) @ matrix
+        rectified_BMHW = F.relu(state_BMHW)
+        for operation in KERNEL_SIZES:
+            edges = mixing.computed(source, operation)
+            if edges:
+                stack = self.convolutions[f"{operation}_from_{source}"]
+                assert isinstance(stack, StackedConvolution)
+                yield _convolved(rectified_BMHW, stack, edges, weights.scales[operation], mixing)
+
+
+def _convolved(
+    rectified_BMHW: Tensor,
+    stack: StackedConvolution,
+    edges: list[int],
+    scale_N: Tensor,
+    mixing: CellMixing,
+) -> Tensor:
+    """rows_R(N*M): a convolution of `edges`; zeros for the other edges from their source."""
+    every = EDGES_FROM[EDGES[edges[0]][0]]
+    chosen = None if edges == stack.edges else [stack.edges.index(edge) for edge in edges]
+    channels = rectified_BMHW.shape[1]
+    places = [every.index(edge) for edge in edges]
+    if edges != every:
+        scale_N = scale_N.view(-1, channels)[places].flatten()
+    rows = as_rows(
+        convolve_and_norm(
+            rectified_BMHW, stack, stack.norm, mixing.kernels, mixing.statistics,
+            chosen=chosen, scale_N=scale_N,
+        )
+    )  # fmt: skip
+    if edges == every:
+        return rows
+    identity = torch.eye(len(every) * channels, dtype=rows.dtype, device=rows.device)
+    return rows @ identity.view(len(every), channels, -1)[places].flatten(0, 1)
+
+
+class NasBench201Supernet(Skeleton):
+    """A `nasrun.protocols.space.Supernet` with the cell type "cell".
+
+    Args:
+        channels, cells: width of the first stage, and N cells per stage.
+        partial_channels: k; a divisor of `channels`.
+        active: "cell" -> active_EO bool: the operations that are built (default: all).
+        skip_dropout: probability that an element of a skip's output is dropped, in "update" calls;
+            it may be changed between calls.
+    """
+
+    def __init__(
+        self,
+        shape: TaskShape,
+        *,
+        channels: int,
+        cells: int,
+        partial_channels: int,
+        active: Mapping[str, Tensor] | None,
+        skip_dropout: float,
+    ) -> None:
+        everything = torch.ones(len(EDGES), len(OPERATIONS), dtype=torch.bool, device="cpu")
+        built_EO = everything if active is None else active["cell"].bool().cpu()
+        built = built_EO.tolist()
+        super().__init__(
+            shape, channels, cells, lambda width: MixedCell(width, partial_channels, built)
+        )
+        self.built_EO = built_EO
+        self.skip_dropout = skip_dropout
+
+    def forward(
+        self,
+        images_BCHW: Tensor,
+        weights: MixingWeights,
+        *,
+        gates: Mapping[str, Tensor] | None = None,
+        active: Mapping[str, Tensor] | None = None,
+        statistics: Statistics = "update",
+    ) -> Tensor:
+        """logits_BK; see `nasrun.protocols.space.Supernet`."""
+        return self._logits(
+            images_BCHW, weights, gates, active, self._kernels(statistics), statistics
+        )
+
+    def each(
+        self,
+        images_BCHW: Tensor,
+        candidates: Iterable[MixingWeights],
+        statistics: Statistics = "batch",
+    ) -> Iterator[Tensor]:
+        """logits_BK of each candidate; only the kernels are common to them."""
+        kernels = self._kernels(statistics)
+        for weights in candidates:
+            yield self._logits(images_BCHW, weights, None, None, kernels, statistics)
+
+    def _kernels(self, statistics: Statistics) -> Kernels:
+        stacks = [part for part in self.modules() if isinstance(part, StackedConvolution)]
+        folded = fold([stack.norm for stack in stacks]) if statistics == "running" else {}
+        return compose({stack: stack.norm for stack in stacks}, folded)
+
+    def _logits(
+        self,
+        images_BCHW: Tensor,
+        weights: MixingWeights,
+        gates: Mapping[str, Tensor] | None,
+        active: Mapping[str, Tensor] | None,
+        kernels: Kernels,
+        statistics: Statistics,
+    ) -> Tensor:
+        weights_EO = weights["cell"]
+        assert weights_EO.shape == (len(EDGES), len(OPERATIONS))
+        gates_E = None if gates is None else gates["cell"]
+        if gates_E is not None:
+            weights_EO = weights_EO * gates_E[:, None]
+        computed_EO = self.built_EO
+        if active is not None:
+            computed_EO = computed_EO & active["cell"].bool().cpu()
+        if not computed_EO.all():
+            weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
+        mixings = {}
+        for stage in self.stages:
+            partial = cast(MixedCell, cast(nn.ModuleList, stage)[0]).partial
+            mixings[partial.mixed] = CellMixing(
+                state_mixings(weights_EO, OPERATIONS, partial.mixed, EDGES_FROM),
+                partial.paths(gates_E),
+                computed_EO.tolist(),
+                kernels,
+                statistics,
+                self.skip_dropout,
+            )
+        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+        return self.logits(images_BCHW, statistics, mixings)

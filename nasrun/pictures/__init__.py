@@ -1,0 +1,1 @@
+"""Draw cells and plots, as text, SVG and PNG."""

@@ -1,0 +1,27 @@
+"""Turn accuracies into targets for a predictor that depend on their order alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
+    """Targets of mean 0 and deviation 1 that depend on the order alone; equal values share one.
+
+    What counts in a search is the order, and a failed label (-inf) is no more than the last one.
+    """
+    from scipy.stats import rankdata
+
+    ranks_N = rankdata(values_N)
+    deviation = float(ranks_N.std())
+    return (ranks_N - ranks_N.mean()) / deviation if deviation > 0 else np.zeros(len(ranks_N))
+
+
+def normal_scores(values_N: np.ndarray) -> np.ndarray:
+    """Like `standardised_ranks`, but spread as a normal distribution: differences among the best
+    count for more than those in the middle."""
+    from scipy.stats import norm, rankdata
+
+    scores_N = norm.ppf((rankdata(values_N) - 0.5) / len(values_N))
+    deviation = float(scores_N.std())
+    return (scores_N - scores_N.mean()) / deviation if deviation > 0 else np.zeros(len(scores_N))

@@ -1,0 +1,74 @@
+"""Define what a dataset offers. Shapes: B batch, C channels, H height, W width, N images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Generator, Tensor
+
+    from nasrun.compute.process_group import Share
+
+Batch: TypeAlias = "tuple[Tensor, Tensor]"
+"""(images_BCHW float32, normalised, on the device; labels_B int64)."""
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """What a network must accept and produce: C input channels, their spatial size, K classes."""
+
+    channels: int
+    size: tuple[int, ...]  # (H, W) for images, (L,) for signals
+    num_classes: int
+
+
+class Split(Protocol):
+    """Labelled raw inputs (uint8 or float32), before augmentation and normalisation."""
+
+    labels_N: Tensor  # int64, on the CPU
+    search_shares: tuple[float, float]  # of each class: what a search trains and validates on
+
+    def __len__(self) -> int: ...
+
+    def subset(self, indices_M: Tensor) -> Split: ...
+
+    def batches(
+        self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
+    ) -> Iterator[Batch]:
+        """The raw inputs in the given order; the last batch may be smaller. For training, `crops`
+        (on the CPU) draws the crops of a split that decodes on the fly; `augment` follows."""
+
+
+class Dataset(Protocol):
+    """A classification task. Constructed from `conf/dataset/<name>.yaml`; checked when built."""
+
+    name: str
+    shape: TaskShape
+    batch_size: int  # the default size of a training batch
+
+    @property
+    def train(self) -> Split: ...
+
+    @property
+    def test(self) -> Split:
+        """Looked at once, at the very end."""
+
+    def augment(
+        self,
+        raw_BCHW: Tensor,
+        generator: torch.Generator,
+        cutout: bool,
+        share: Share | None = None,
+    ) -> Tensor:
+        """Random crops, flips and cutout that suit this data; same shape and dtype. `generator`
+        lives on the CPU; `cutout` is the recipe's choice, its length the dataset's. Of a share,
+        the draws are those that these images have in the whole batch."""
+
+    def normalise(self, raw_BCHW: Tensor) -> Tensor:
+        """float32, zero mean and unit deviation per channel over the training set."""
+
+    def fingerprint(self) -> str:
+        """A checksum of the data, for the record of the run."""

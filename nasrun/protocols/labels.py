@@ -1,0 +1,252 @@
+"""`Labels`: how a strategy sees true evaluations. It keeps the ledger, the cache and the budget.
+
+A label is one true evaluation. Genotypes that compute the same function (`space.canonical`) share
+one label; a training that fails is a label too, with an error and values of infinity.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nasrun.compute.process_group import is_lost
+from nasrun.errors import RunError, require
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.evaluation import AtOnce, Evaluation, Evaluator, OneShot, StepReport
+from nasrun.protocols.space import SearchSpace
+
+MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
+
+# What a training can die of. A `UsageError` is the user's to mend, and any other a fault of ours.
+FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
+
+
+class Labels:
+    """The labels of one run, bought from an evaluator: all that is new in one request at once from
+    one that is `AtOnce`, and else one after the other.
+
+    Args:
+        budget: how many labels can be bought, at most.
+    """
+
+    def __init__(self, evaluator: Evaluator, space: SearchSpace, budget: int) -> None:
+        self.budget = budget
+        self._evaluator = evaluator
+        self._canonical = space.canonical
+        self._known: dict[str, Evaluation] = {}  # by canonical form, in the order of asking
+        self._ahead: list[Evaluation] = []  # bought before they were asked for, see `evaluate_next`
+        self._num_reported = 0
+        self._exhausted = False
+
+    def limited(self, num_labels: int) -> Labels:
+        """The same labels, of which at most `num_labels` can be bought."""
+        require(num_labels >= 1, "budget.evaluations", num_labels, "at least 1")
+        self.budget = min(self.budget, num_labels)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __contains__(self, genotype: Genotype) -> bool:
+        """Whether asking for it costs nothing."""
+        return self._canonical(genotype) in self._known
+
+    @property
+    def labels(self) -> tuple[Evaluation, ...]:
+        """The ledger: every label in the order in which it was asked for."""
+        return tuple(self._known.values())
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.budget - len(self))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or `evaluate_new` found too little that is new."""
+        return self.remaining == 0 or self._exhausted
+
+    def evaluate(
+        self, genotypes: Sequence[Genotype], predicted: Sequence[float] | None = None
+    ) -> list[Evaluation]:
+        """The labels of the genotypes, in their order; without those that the budget denies.
+
+        A failure costs one label. `predicted` are scores, higher is better, that a predictor gave
+        them: they are kept beside the labels, under `predicted`.
+        """
+        keys = [self._canonical(genotype) for genotype in genotypes]
+        new: dict[str, int] = {}  # to the place of the first that asks for it
+        for place, key in enumerate(keys):
+            if key not in self._known and len(new) < self.remaining:
+                new.setdefault(key, place)
+        bought = self._buy([genotypes[place] for place in new.values()])
+        for (key, place), label in zip(new.items(), bought, strict=True):
+            if predicted is not None:
+                details = {**label.details, "predicted": float(predicted[place])}
+                label = replace(label, details=details)
+            self._known[key] = label
+        return [
+            replace(self._known[key], genotype=genotype)
+            for key, genotype in zip(keys, genotypes, strict=True)
+            if key in self._known
+        ]
+
+    def evaluate_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Evaluation]:
+        """Buy labels for up to `count` genotypes that `draw_new` draws from the sources. When it
+        finds fewer, the labels are `finished`."""
+        wanted = min(count, self.remaining)
+        found = self.draw_new(wanted, *sources)
+        self._exhausted = len(found) < wanted
+        return self.evaluate(found)
+
+    def evaluate_next(self, source: Callable[[], Genotype], most: int) -> list[Evaluation]:
+        """As `evaluate_new(1, source)`, where the next `most` draws of the source depend on no
+        label: as many of them as the evaluator works on at once are drawn and bought together, and
+        wait for the next calls, outside of the ledger."""
+        if self.remaining == 0:
+            return []
+        if not self._ahead:
+            at_once = self._evaluator.at_once if isinstance(self._evaluator, AtOnce) else 1
+            self._ahead = self._buy(self.draw_new(min(most, at_once, self.remaining), source))
+        self._exhausted = not self._ahead
+        asked, self._ahead = self._ahead[:1], self._ahead[1:]
+        self._known |= {self._canonical(label.genotype): label for label in asked}
+        return asked
+
+    def draw_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Genotype]:
+        """Up to `count` genotypes that have no label and are not isomorphic; none is labelled.
+
+        They are drawn from the first source, and from the next one where a source yields nothing
+        new `MAX_MISSES` times in a row.
+        """
+        found: dict[str, Genotype] = {}
+        for source in sources:
+            misses = 0
+            while len(found) < count and misses < MAX_MISSES:
+                genotype = source()
+                key = self._canonical(genotype)
+                new = key not in self._known and key not in found
+                misses = 0 if new else misses + 1
+                if new:
+                    found[key] = genotype
+        return list(found.values())
+
+    def _buy(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        evaluator = self._evaluator
+        if isinstance(evaluator, AtOnce):
+            return evaluator.evaluate(genotypes) if genotypes else []
+        num_values = len(evaluator.objectives)
+        return [
+            attempted(lambda one: evaluator.evaluate([one])[0], genotype, num_values)
+            for genotype in genotypes
+        ]
+
+    def best(self) -> Evaluation:
+        """The lowest validation error, the first among equals.
+
+        Raises:
+            RunError: there is no label that has not failed.
+        """
+        usable = [evaluation for evaluation in self.labels if evaluation.error is None]
+        if not usable:
+            errors = "; ".join({str(evaluation.error) for evaluation in self.labels})
+            raise RunError(f"none of {len(self)} evaluations succeeded: {errors}")
+        return min(usable, key=validation_error)
+
+    def new(self) -> tuple[Evaluation, ...]:
+        """The labels bought since the last call."""
+        new = self.labels[self._num_reported :]
+        self._num_reported = len(self)
+        return new
+
+    def report(self, metrics: Mapping[str, float] | None = None) -> StepReport:
+        """What a step reports: its new labels, the best so far, and the strategy's own metrics."""
+        new = self.new()
+        num_failed = sum(evaluation.error is not None for evaluation in self.labels)
+        figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
+        if new and new[-1].error is None:
+            figures["val_accuracy"] = 1.0 - validation_error(new[-1])
+        if isinstance(self._evaluator, OneShot):
+            figures["scorings"] = float(self._evaluator.num_scorings)
+        best = self.best() if num_failed < len(self) else None
+        if best is not None:
+            figures["best_val_accuracy"] = 1.0 - validation_error(best)
+        incumbent = None if best is None else best.genotype
+        return StepReport(figures | dict(metrics or {}), new, incumbent)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Restored, it is the cache that saves a resumed run paying twice. Plain values only, and
+        what the evaluator has itself."""
+        evaluator = self._evaluator
+        return {
+            "labels": [_plain(key, label) for key, label in self._known.items()],
+            "ahead": [_plain(self._canonical(one.genotype), one) for one in self._ahead],
+            "num_reported": self._num_reported,
+            "exhausted": self._exhausted,
+            "evaluator": evaluator.state_dict() if isinstance(evaluator, OneShot) else {},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._known = {label["canonical"]: _evaluation(label) for label in state["labels"]}
+        self._ahead = [_evaluation(label) for label in state["ahead"]]
+        self._num_reported = state["num_reported"]
+        self._exhausted = state["exhausted"]
+        if isinstance(self._evaluator, OneShot):
+            self._evaluator.load_state_dict(state["evaluator"])
+
+
+def attempted(
+    evaluate: Callable[[Genotype], Evaluation], genotype: Genotype, num_values: int
+) -> Evaluation:
+    """What `evaluate` returns; a failed one where it dies of one of `FAILURES`, or its values are
+    not finite.
+
+    Args:
+        num_values: how many objectives there are.
+    """
+    started = time.perf_counter()
+    try:
+        evaluation = evaluate(genotype)
+    except FAILURES as failure:
+        if is_lost(failure):
+            raise
+        cost_s, error = time.perf_counter() - started, str(failure) or repr(failure)
+    else:
+        if np.isfinite(evaluation.values).all():
+            return evaluation
+        cost_s, error = evaluation.cost_s, f"its values are {evaluation.values}"
+    return failed(genotype, error, cost_s, num_values)
+
+
+def failed(genotype: Genotype, error: str, cost_s: float, num_values: int) -> Evaluation:
+    return Evaluation(genotype, (float("inf"),) * num_values, cost_s, error=error)
+
+
+def _plain(canonical: str, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "canonical": canonical,
+        "genotype": json.dumps(evaluation.genotype.to_json()),
+        "values": list(evaluation.values),
+        "cost_s": evaluation.cost_s,
+        "details": dict(evaluation.details),
+        "error": evaluation.error,
+    }
+
+
+def _evaluation(plain: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(
+        Genotype.from_json(json.loads(plain["genotype"])),
+        tuple(plain["values"]),
+        plain["cost_s"],
+        plain["details"],
+        plain["error"],
+    )
+
+
+def validation_error(evaluation: Evaluation) -> float:
+    """The first objective, in [0, 1]; infinite where the evaluation failed."""
+    return evaluation.values[0]

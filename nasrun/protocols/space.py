@@ -1,0 +1,170 @@
+"""Define what a search space, a network and a supernet offer.
+
+Shapes: B batch, C channels, H height, W width, E edges, O operations, K classes, V graph vertices.
+No torch at import time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import TaskShape
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+MixingWeights: TypeAlias = "Mapping[str, Tensor]"
+"""Cell type -> weights_EO, float32: how much each operation contributes to each edge."""
+Statistics: TypeAlias = Literal["update", "batch", "running"]
+"""Batch norm: normalise by the batch and update the running statistics; normalise by the batch and
+leave them alone; normalise by the running statistics."""
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """How large a network is built from a genotype. `None` means the space's own search size."""
+
+    channels: int | None = None
+    cells: int | None = None
+    auxiliary: bool = False  # an auxiliary head, where the feature map is large enough for one
+    stem: Literal["cifar", "imagenet"] | None = None
+
+
+@dataclass(frozen=True)
+class ArchGraph:
+    """All that a predictor may know of an architecture: a labelled directed acyclic graph.
+
+    Vertex 0 is the input, the last vertex the output; `adjacency_VV[i, j]` is 1 for i -> j, i < j.
+    """
+
+    labels: tuple[str, ...]
+    adjacency_VV: np.ndarray  # uint8
+
+
+@runtime_checkable
+class SearchSpace(Protocol):
+    """A set of architectures. `rng` is always an argument; nothing draws globally."""
+
+    name: str
+    cardinalities: tuple[int, ...]  # of the integer genes
+
+    def sample(self, rng: np.random.Generator) -> Genotype: ...
+
+    def validate(self, genotype: Genotype) -> None:
+        """Raise `UsageError` unless the genotype belongs to this space."""
+
+    def canonical(self, genotype: Genotype) -> str:
+        """A key that is equal for genotypes that compute the same function."""
+
+    def pruned(self, genotype: Genotype) -> Genotype:
+        """The same network without the parts of the genotype that are none of it."""
+
+    def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
+        """One gene changed: valid, and different from the parent."""
+
+    def crossover(
+        self, first: Genotype, second: Genotype, rng: np.random.Generator
+    ) -> Genotype: ...
+
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        """All genotypes that differ in one gene."""
+
+    def encode(self, genotype: Genotype) -> tuple[int, ...]:
+        """The integer genes, each in [0, cardinality)."""
+
+    def decode(self, genes: Sequence[int]) -> Genotype: ...
+
+    def from_vector(self, vector_D: np.ndarray) -> Genotype:
+        """The genotype at a point of the unit cube, one coordinate per gene."""
+
+    def to_vector(self, genotype: Genotype) -> np.ndarray: ...
+
+    def size(self) -> int:
+        """How many genotypes there are, isomorphic ones counted apart."""
+
+    def enumerate(self) -> Iterator[Genotype]:
+        """All genotypes; raises `UsageError` where there are too many."""
+
+    def graph(self, genotype: Genotype) -> ArchGraph: ...
+
+    def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network: ...
+
+
+class Network(Protocol):
+    """The network of one genotype, trained from scratch. Every network is an `nn.Module`."""
+
+    drop_path: float  # the current probability, set by the trainer before each epoch
+
+    def __call__(self, images_BCHW: Tensor) -> Tensor: ...
+
+    def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """logits_BK, and the auxiliary head's logits_BK where there is one."""
+
+
+class Supernet(Protocol):
+    """All architectures of a space in one network with shared weights. It stores no alphas.
+
+    `weights` need not lie on a simplex. `gates` scale an edge together with its bypass (partial
+    channels); `active` names the operations that are computed at all (default: all).
+    """
+
+    def __call__(
+        self,
+        images_BCHW: Tensor,
+        weights: MixingWeights,
+        *,
+        gates: Mapping[str, Tensor] | None = None,  # cell type -> gates_E
+        active: Mapping[str, Tensor] | None = None,  # cell type -> active_EO, bool
+        statistics: Statistics = "update",
+    ) -> Tensor: ...
+
+    def each(
+        self, images_BCHW: Tensor, candidates: Iterable[MixingWeights], statistics: Statistics
+    ) -> Iterator[Tensor]:
+        """What a call with each candidate's weights returns (not with "update"); what they have in
+        common need be computed only once."""
+
+
+@runtime_checkable
+class DifferentiableSpace(SearchSpace, Protocol):
+    """A space that can be relaxed: its edges mix operations by continuous weights."""
+
+    operations: tuple[str, ...]
+    alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
+
+    def supernet(
+        self,
+        shape: TaskShape,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        partial_channels: int | None = None,
+        active: Mapping[str, Tensor] | None = None,
+        skip_dropout: float = 0.0,
+    ) -> Supernet:
+        """A fresh supernet; `None` takes the space's own setting. Operations that are not `active`
+        are not built, so that a space can shrink during the search."""
+
+    def discretise(
+        self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
+    ) -> Genotype:
+        """The architecture that the paper of the space derives from mixing weights; `gates` (cell
+        type -> gates_E) weigh the edges against each other, as in PC-DARTS."""
+
+    def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
+        """Mixing weights at which the supernet computes just this genotype. An edge that the
+        genotype leaves out has a row of zeros; `discretise` is the inverse."""
+
+    def one_hot_gates(self, genotype: Genotype) -> dict[str, Tensor]:
+        """Cell type -> gates_E: 0 for the edges that the genotype leaves out, else 1."""
+
+
+def as_module(network: Network | Supernet) -> nn.Module:
+    """The same object, typed as the `nn.Module` that every network and supernet is."""
+    return network  # type: ignore[return-value]

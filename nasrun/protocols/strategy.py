@@ -1,0 +1,53 @@
+"""Define what a search strategy offers: one natural unit of work a step, a result, its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.evaluation import StepReport
+from nasrun.protocols.labels import Labels
+from nasrun.protocols.predictor import Prediction
+from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.state import Stateful
+
+if TYPE_CHECKING:
+    from nasrun.protocols.labels import Labels
+
+
+class Strategy(Stateful, Protocol):
+    """A search method. Its constructor takes the context, then hyper-parameters by keyword.
+
+    `step()` is the method's natural unit of work: an epoch, a generation, a child, a round.
+    """
+
+    unit: ClassVar[str]  # a label for people
+    space_needs: ClassVar[type]  # SearchSpace or DifferentiableSpace
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def total_steps(self) -> int | None:
+        """How many steps the whole search has, where that is known."""
+
+    def step(self) -> StepReport: ...
+
+    def best(self) -> tuple[Genotype, ...]:
+        """The result: one genotype, or the Pareto front with the chosen one first."""
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """A strategy with a predictor."""
+
+    def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
+        """With the last fit, and without any change of state; `None` before the first."""
+
+
+@runtime_checkable
+class BuysLabels(Protocol):
+    """A strategy that asks for true evaluations."""
+
+    labels: Labels

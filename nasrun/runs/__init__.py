@@ -1,0 +1,1 @@
+"""Keep run folders, sweep folders, records and checkpoints."""

@@ -1,0 +1,185 @@
+"""Where the results of a run go while it runs: JSON lines, the log, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.space import MixingWeights
+from nasrun.runs.folder import RunFolder, now
+from nasrun.storage.durable import AppendedFile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nasrun.compute.process_group import (
+        ProcessGroup,  # imports torch, which the commands do later
+    )
+
+MAX_SHARE_OF_TIME = 0.1
+
+
+def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> RunRecorder:
+    """What the first process of a group records with; the others have one that does nothing."""
+    return RunRecorder(folder, log_name) if group.is_first else cast(RunRecorder, _NoRecorder())
+
+
+class RunRecorder:
+    """Records in a run folder. Use as a context manager; closing twice is harmless.
+
+    TensorBoard is a convenience: when it fails, the run goes on without it and says so once in the
+    log. A failure to write anything else (a full disk) raises a `RunError`.
+    """
+
+    def __init__(self, folder: RunFolder, log_name: str) -> None:
+        self._folder = folder
+        self._files: dict[str, AppendedFile] = {}
+        self._log_name = f"{log_name}.log"
+        self._events: Any = None
+        self._events_failed = False
+        self._last_drawn: Genotype | None = None
+        self._started = time.monotonic()
+        self._drawing_s = 0.0
+
+    def __enter__(self) -> RunRecorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def log(self, text: str) -> None:
+        self._append(self._log_name, f"{now()} {text}")
+
+    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
+        """One line of `metrics.jsonl`; NaN and infinities become null, which JSON knows."""
+        line = {name: value if np.isfinite(value) else None for name, value in values.items()}
+        self._append("metrics.jsonl", json.dumps({"phase": phase, "step": step, **line}))
+        for name, value in values.items():
+            self._scalar(step, f"{phase}/{name}", value)
+
+    def evaluations(self, step: int, evaluations: Sequence[Evaluation]) -> None:
+        for evaluation in evaluations:
+            line = {
+                "step": step,
+                "genotype": evaluation.genotype.to_json(),
+                "values": [v if np.isfinite(v) else None for v in evaluation.values],
+                "cost_s": evaluation.cost_s,
+                "details": dict(evaluation.details),
+                "error": evaluation.error,
+            }
+            self._append("evaluations.jsonl", json.dumps(line))
+
+    def weights(
+        self, step: int, weights: MixingWeights, operations: Sequence[str], *, always: bool
+    ) -> None:
+        """Heat maps; see `_drawing`."""
+        from nasrun.pictures import (
+            plots,  # matplotlib: half a second that the first step need not wait for
+        )
+
+        with self._drawing(always) as wanted:
+            for name, weights_EO in weights.items() if wanted else ():
+                image = plots.pixels(plots.heat_map(weights_EO.cpu().numpy(), operations, name))
+                self._picture(step, f"weights/{name}", image)
+
+    def genotype(self, step: int, name: str, genotype: Genotype, *, always: bool) -> None:
+        """A picture of the cell, when it is not the one that was drawn last; see `_drawing`."""
+        with self._drawing(always) as wanted:
+            if wanted and genotype != self._last_drawn:
+                from nasrun.pictures import cells
+
+                self._picture(step, f"cells/{name}", cells.image(genotype))
+                self._last_drawn = genotype
+
+    @contextmanager
+    def _drawing(self, always: bool) -> Iterator[bool]:
+        """Whether to draw: where steps are so short that pictures would cost more than a tenth of
+        the time, some are left out, unless `always`."""
+        started = time.monotonic()
+        yield always or self._drawing_s < MAX_SHARE_OF_TIME * (started - self._started)
+        self._drawing_s += time.monotonic() - started
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        """A plot, as `<name>.png` in the folder and as a picture in TensorBoard."""
+        from matplotlib.image import imsave
+
+        from nasrun.pictures import plots
+
+        image = plots.pixels(figure)
+        with self._folder.replacing(f"{name}.png") as path:
+            imsave(path, image)
+        self._picture(step, f"plots/{name}", image)
+
+    def hparams(
+        self, settings: Mapping[str, str | float], metrics: Mapping[str, float | None]
+    ) -> None:
+        """The row of the run in TensorBoard's HParams tab; the metrics are scalars besides.
+
+        `SummaryWriter.add_hparams` would make a subfolder, and with it a second run of the row.
+        """
+        known = {f"final/{name}": value for name, value in metrics.items()}
+        self._tensorboard(None, lambda make: make.hparams(dict(settings), known))
+        for name, value in known.items():
+            if value is not None:
+                self._scalar(0, name, value)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _append(self, name: str, line: str) -> None:
+        if name not in self._files:
+            self._files[name] = self._folder.appended(name)
+        with self._folder.in_words(name):
+            self._files[name].write(f"{line}\n".encode())
+
+    def _scalar(self, step: int, name: str, value: float) -> None:
+        self._tensorboard(step, lambda make: [make.scalar(name, value)])
+
+    def _picture(self, step: int, name: str, image_HWC: np.ndarray) -> None:
+        self._tensorboard(step, lambda make: [make.image(name, image_HWC, dataformats="HWC")])
+
+    def _tensorboard(self, step: int | None, summaries: Callable[[Any], Iterable[Any]]) -> None:
+        """Record what `summaries` makes by means of torch's module of that."""
+        if self._events_failed:
+            return
+        try:
+            from torch.utils.tensorboard import summary  # half a second to import
+
+            if self._events is None:
+                self._events = self._open_events()
+            for one in summaries(summary):
+                self._events.add(one, step)
+        except Exception as error:  # whatever it is, it must not end a search
+            self._events_failed = True
+            self.log(f"TensorBoard has stopped ({error!r}); metrics.jsonl goes on")
+
+    def _open_events(self) -> Any:
+        from nasrun.storage.event_file import EventFile
+
+        number = len(list((self._folder.path / "tensorboard").glob("*")))
+        return EventFile(self._folder.appended, number)
+
+
+class _NoRecorder:
+    """Takes all that a `RunRecorder` takes."""
+
+    def __enter__(self) -> _NoRecorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None

@@ -1,0 +1,207 @@
+"""A sweep: which jobs it has, what became of each, and the table at its end.
+
+All of it is read from files, so that a sweep that ran through, one that was interrupted and one
+that was resumed end with the same table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nasrun.errors import UsageError
+from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
+from nasrun.terminal import console
+
+SWEEP_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One combination of settings; `overrides` are those of the job alone, without commas."""
+
+    number: int
+    folder: Path
+    overrides: Sequence[str]
+
+    def record(self) -> Mapping[str, Any]:
+        """`run.json`; empty where the job was never begun. A broken file counts as a failure."""
+        if not (self.folder / RUN_FILE).exists():
+            return {}
+        try:
+            record = read_json(self.folder / RUN_FILE)
+        except UsageError as error:
+            return {"status": "failed", "error": str(error)}
+        return record if isinstance(record, dict) else {"status": "failed", "error": "no record"}
+
+    def result(self) -> Mapping[str, Any]:
+        """`result.json` of a finished job, else empty."""
+        try:
+            result = read_json(self.folder / "result.json")
+        except UsageError:
+            return {}
+        return result if isinstance(result, dict) else {}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The record of a sweep.
+
+    Args:
+        kind: the command: `search` or `retrain`.
+        command: the command line as it was typed.
+        arguments: what Hydra was given, for going on.
+    """
+
+    home: Path
+    kind: str
+    command: str
+    arguments: Sequence[str]
+    jobs: Sequence[Job]
+
+    def write(self, folder: RunFolder) -> None:
+        """Write the record of a new sweep into its folder.
+
+        Raises:
+            UsageError: see `require_folders`.
+        """
+        self.require_folders()
+        jobs = [
+            {
+                "number": job.number,
+                "folder": str(job.folder.relative_to(self.home)),
+                "overrides": list(job.overrides),
+            }
+            for job in self.jobs
+        ]
+        record = {"command": self.command, "kind": self.kind, "arguments": list(self.arguments)}
+        folder.write_json(SWEEP_FILE, {**record, "started": now(), "jobs": jobs})
+
+    def require_folders(self) -> None:
+        """Raise a `UsageError` unless each job has a new folder of its own, inside the sweep."""
+        if (self.home / SWEEP_FILE).exists():
+            raise UsageError(
+                f"{self.home} holds a sweep already: `nasrun resume {self.home}` goes on with it, "
+                "another hydra.sweep.dir starts a new one"
+            )
+        taken = {self.home: "the sweep itself"}
+        for job in self.jobs:
+            if job.folder in taken or not job.folder.is_relative_to(self.home):
+                where = taken.get(job.folder, "something outside the sweep")
+                raise UsageError(
+                    f"hydra.sweep.subdir gives job {job.number} the folder {job.folder}, which is "
+                    f"that of {where}: leave it out, or add ${{hydra.job.num}} to it"
+                )
+            taken[job.folder] = f"job {job.number}"
+        for path in taken:
+            if (path / RUN_FILE).exists():
+                raise UsageError(
+                    f"{path} holds a run already: start the sweep in another hydra.sweep.dir"
+                )
+
+
+def read_sweep(home: Path) -> Sweep:
+    """The record of the sweep in a folder; raises `UsageError` where there is none to be read."""
+    record = read_json(home / SWEEP_FILE)
+    try:
+        jobs = [
+            Job(_whole(job["number"]), _inside(home, job["folder"]), _texts(job["overrides"]))
+            for job in record["jobs"]
+        ]
+        kind, command = str(record["kind"]), str(record["command"])
+        if not jobs or any(len({*each}) < len(jobs) for each in _identities(jobs)):
+            raise ValueError
+        return Sweep(home, kind, command, _texts(record["arguments"]), jobs)
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{home / SWEEP_FILE} is not the record of a sweep") from None
+
+
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 10**9:
+        raise ValueError
+    return value
+
+
+def _identities(jobs: Sequence[Job]) -> tuple[Iterable[int], Iterable[Path]]:
+    """What no two jobs of a sweep have in common."""
+    return (job.number for job in jobs), (job.folder for job in jobs)
+
+
+def _inside(home: Path, name: str) -> Path:
+    """A record may come from a stranger, and must name no folder elsewhere, nor a link to one."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError
+    if not Path(os.path.realpath(home / name)).is_relative_to(os.path.realpath(home)):
+        raise ValueError
+    return home / name
+
+
+def show(home: Path, jobs: Sequence[Job]) -> None:
+    """The table at the end: a row per job with the settings in which they differ; then why some
+    failed, and what to type next."""
+    settings, keys = _settings(jobs)
+    records = [job.record() for job in jobs]
+    statuses = [str(record.get("status", "not run")) for record in records]
+    rows = [
+        [str(job.number), *(item.get(key, "") for key in keys), *_figures(job.result()), status]
+        for job, item, status in zip(jobs, settings, statuses, strict=True)
+    ]
+    columns = ["job", *keys, "val acc %", "test acc %", "params", "search s", "status"]
+    counts = ", ".join(f"{count} {status}" for status, count in Counter(statuses).items())
+    console.table(f"\n{len(jobs)} jobs in {home}: {counts}", columns, rows)
+    console.say("")
+    for job, record in zip(jobs, records, strict=True):
+        if record.get("status") == "failed":
+            console.say(f"job {job.number} failed: {' '.join(str(record.get('error')).split())}")
+    if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
+        console.say(f"next  nasrun resume {home}")
+    console.say(f"next  nasrun report {home}\n      tensorboard --logdir {home}")
+
+
+def differing(jobs: Sequence[Job]) -> list[str]:
+    """The settings of each job, as they were typed, that are not those of all."""
+    settings, keys = _settings(jobs)
+    return [" ".join(f"{key}={item[key]}" for key in keys if key in item) for item in settings]
+
+
+def _settings(jobs: Sequence[Job]) -> tuple[list[dict[str, str]], list[str]]:
+    """Those of each job, and the keys in which they differ."""
+    settings = [
+        dict(override.lstrip("+").partition("=")[::2] for override in job.overrides) for job in jobs
+    ]
+    return settings, [key for key in settings[0] if len({item.get(key) for item in settings}) > 1]
+
+
+def _figures(result: Mapping[str, Any]) -> list[str]:
+    """Of a `result.json` that may have been changed by anybody."""
+    parts = [result.get(part) for part in ("retrain", "table")]
+    retrain, table = (part if isinstance(part, Mapping) else {} for part in parts)
+    params, seconds = _number(retrain, "params"), _number(result, "search_seconds")
+    return [
+        _percent(_number(result, "search_val_accuracy")),
+        _percent(_number(retrain or table, "test_accuracy")),
+        "-" if params is None else f"{params:,}",
+        "-" if seconds is None else f"{seconds:.1f}",
+    ]
+
+
+def _number(source: Mapping[str, Any], key: str) -> float | None:
+    value = source.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if abs(value) < 1e30 else None
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"

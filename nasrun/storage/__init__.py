@@ -1,0 +1,1 @@
+"""Read and write files that survive a crash, and files of strangers within bounds."""

@@ -1,0 +1,148 @@
+"""What the candidates of EG-NAS compete on: the fitness of Eq. 6 and 7, and how sure it is.
+
+Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasrun.protocols.scorer import Scorer, Scores
+from nasrun.protocols.space import MixingWeights, Statistics
+
+
+@dataclass(frozen=True)
+class Start:
+    """The outcome of one evolution strategy: x*_n, its fitness and its cross-entropy."""
+
+    alpha_D: np.ndarray
+    fitness: float
+    loss: float
+
+
+@dataclass
+class Exploration:
+    """One epoch's evolution strategies: the images they compete on, and what came of it."""
+
+    scorer: Scorer
+    batches: Sequence[Any]
+    statistics: Statistics
+    loss: float = np.nan  # of alpha_t on the batches
+    accuracy: float = np.nan  # Acc(alpha_t) of Eq. 7
+    fitness: list[float] = field(default_factory=list)  # of all candidates, failed ones left out
+    losses: list[float] = field(default_factory=list)  # their L1
+    noise: list[float] = field(default_factory=list)  # standard errors of their L1, where known
+    num_failed: int = 0
+    sigma: float = np.nan  # of CMA-ES after its last generation
+
+    def score(self, candidates: Sequence[MixingWeights]) -> Scores:
+        """Means over the batches."""
+        scores = [self.scorer.score(candidates, one, self.statistics) for one in self.batches]
+        if len(scores) == 1:
+            return scores[0]
+        noises = [score.noise_N for score in scores if score.noise_N is not None]
+        squares = np.square(noises).sum(axis=0)  # an average over batches is so much surer
+        return Scores(
+            np.mean([score.loss_N for score in scores], axis=0),
+            np.mean([score.accuracy_N for score in scores], axis=0),
+            np.sqrt(squares) / len(scores) if noises else None,
+        )
+
+    def note(self, fitness_N: np.ndarray, scores: Scores) -> None:
+        """Remember a population; a candidate without a finite fitness has failed."""
+        finite_N = np.isfinite(fitness_N)
+        self.num_failed += int((~finite_N).sum())
+        self.fitness += fitness_N[finite_N].tolist()
+        self.losses += scores.loss_N[finite_N].tolist()
+        if scores.noise_N is not None:
+            self.noise += scores.noise_N[finite_N].tolist()
+
+    def metrics(self, starts: Sequence[Start]) -> dict[str, float]:
+        """`picked_gain`: how much lower the loss of the x*_n is than alpha's, on average.
+        `fitness_loss_tau`: Kendall's tau of fitness and L1: how much the performance decides.
+        `loss_signal`: the spread of L1 beyond its noise, in units of that noise. (That of the
+        fitness would count the jumps of Eq. 7, which are noise where two accuracies are close.)"""
+        fitness = np.array(self.fitness or [np.nan])
+        figures = {
+            "val_loss": self.loss,
+            "val_accuracy": self.accuracy,
+            "fitness_best": float(fitness.min()),
+            "fitness_mean": float(fitness.mean()),
+            "fitness_spread": float(fitness.std()),
+            "failed_candidates": float(self.num_failed),
+            "sigma": self.sigma,
+        }
+        picked = [start.loss for start in starts if np.isfinite(start.loss)]
+        if picked:
+            figures["picked_gain"] = self.loss - float(np.mean(picked))
+        if len(set(self.losses)) > 1 and len(set(self.fitness)) > 1:
+            from scipy.stats import kendalltau
+
+            figures["fitness_loss_tau"] = float(kendalltau(self.fitness, self.losses).statistic)
+        if self.noise:
+            noise_variance = max(float(np.mean(np.square(self.noise))), 1e-12)
+            beyond = max(0.0, float(np.var(self.losses)) - noise_variance)
+            figures["loss_signal"] = float(np.sqrt(beyond / noise_variance))
+        return figures
+
+
+def cosine_similarity(alpha_D: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:
+    """L2 of Eq. 6 for each candidate: the cosine, moved to [0, 1]; 1 means the same direction."""
+    norms_N = np.linalg.norm(candidates_ND, axis=1) * np.linalg.norm(alpha_D)
+    cosine_N = candidates_ND @ alpha_D / np.maximum(norms_N, 1e-300)
+    return 0.5 * (cosine_N + 1.0)
+
+
+def compound_fitness(
+    loss_N: np.ndarray, similarity_N: np.ndarray, worse_N: np.ndarray, zeta: float, eta: float
+) -> np.ndarray:
+    """Eq. 7, minimised: zeta*L1 - eta*L2 where the candidate is worse than alpha (so that a worse
+    one is kept close), zeta*L1 + eta*L2 elsewhere (so that a better one is drawn away)."""
+    return zeta * loss_N + np.where(worse_N, -eta, eta) * similarity_N
+
+
+def softmax_per_edge(
+    alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
+) -> dict[str, Tensor]:
+    """Split alpha (or alphas_ND) into its cell types and apply the softmax to each edge, in
+    float64; returns float32, cell type -> weights_EO (or weights_NEO)."""
+    weights = {}
+    for name, part_EO in per_edge(alpha_D, alpha_shapes).items():
+        weights[name] = torch.softmax(torch.from_numpy(part_EO), dim=-1).float()
+    return weights
+
+
+def one_by_one(weights: MixingWeights) -> list[dict[str, Tensor]]:
+    """Of cell type -> weights_NEO, the mixing weights of each of the N candidates."""
+    num_candidates = len(next(iter(weights.values())))
+    return [{name: weights[name][n] for name in weights} for n in range(num_candidates)]
+
+
+def per_edge(
+    alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
+) -> dict[str, np.ndarray]:
+    """Views of alpha (or alphas_ND): cell type -> alpha_EO (or alphas_NEO)."""
+    parts, position = {}, 0
+    for name, (edges, operations) in alpha_shapes.items():
+        part_D = alpha_D[..., position : position + edges * operations]
+        parts[name] = part_D.reshape(*alpha_D.shape[:-1], edges, operations)
+        position += edges * operations
+    return parts
+
+
+def flat(weights: MixingWeights) -> np.ndarray:
+    """All weights of all cell types behind each other, in the order of alpha; float64."""
+    return torch.cat([weights[name].flatten() for name in weights]).double().numpy()
+
+
+def weights_step(before: MixingWeights, after: MixingWeights) -> float:
+    """How far the mixing weights of an edge have moved: the total variation distance in [0, 1],
+    mean over all edges."""
+    moved = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in before]
+    return float(torch.cat(moved).mean())

@@ -1,0 +1,1 @@
+"""Search by sampling, mutation and crossover of architectures."""

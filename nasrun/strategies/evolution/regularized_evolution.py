@@ -1,0 +1,58 @@
+"""Regularized evolution: the oldest dies, not the worst.
+
+E. Real, A. Aggarwal, Y. Huang, Q. V. Le. Regularized Evolution for Image Classifier Architecture
+Search. AAAI 2019, arXiv 1802.01548. Algorithm 1:
+
+    population = P random architectures, evaluated
+    while there is budget:
+        sample = S random members of the population
+        child = mutate(the best of the sample), evaluated
+        append the child to the population and remove its oldest member
+    return the best architecture of the whole history
+
+Deviations: P and S are small, since evaluations are few (paper: 100 and 25 of 20,000); S is a share
+of P. A child that computes what an evaluated architecture computes is drawn again.
+"""
+
+from __future__ import annotations
+
+from nasrun.errors import require
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.evaluation import StepReport
+from nasrun.protocols.labels import validation_error
+from nasrun.strategies.evolution.base import DiscreteSearch, require_population
+
+
+class RegularizedEvolution(DiscreteSearch):
+    """The strategy; see the module's docstring. Its population begins with the oldest member.
+
+    Args:
+        num_labels: how many architectures are evaluated.
+        population_size: P.
+        sample_share: S / P; S is rounded, and at least 2.
+    """
+
+    def __init__(
+        self, context: SearchContext, *, num_labels: int, population_size: int, sample_share: float
+    ) -> None:
+        require_population(population_size, num_labels)
+        require(0 < sample_share <= 1, "strategy.sample_share", sample_share, "in (0, 1]")
+        super().__init__(context, num_labels)
+        self.population_size = population_size
+        self.sample_size = max(2, round(sample_share * population_size))
+
+    def step(self) -> StepReport:
+        """One child, or one member of the first population."""
+        num_missing = self.population_size - len(self.population)
+        if num_missing > 0:
+            self.population += self.labels.evaluate_next(self.sample, most=num_missing)
+        else:
+            self.population += self.labels.evaluate_new(1, self.child, self.sample)
+        self.population = self.population[-self.population_size :]
+        return self.labels.report()
+
+    def child(self) -> Genotype:
+        drawn = self.rng.integers(len(self.population), size=self.sample_size)
+        parent = min((self.population[i] for i in drawn), key=validation_error)
+        return self.space.mutate(parent.genotype, self.rng)

@@ -1,0 +1,1 @@
+"""Search by evolution that a predictor of performance guides."""

@@ -1,0 +1,168 @@
+"""What the searches that a predictor guides share: a few labels, a fit, a few more labels.
+
+The predictor learns what it can without labels, then from the first random ones. Every round it is
+fitted to all labels, the method proposes architectures and says what each is worth, and the most
+promising ones that have no label get one.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nasrun.errors import RunError, require
+from nasrun.genotypes.genotype import Genotype
+from nasrun.graphs.one_edit_pairs import OneEditPairs
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.evaluation import Evaluation, StepReport
+from nasrun.protocols.labels import validation_error
+from nasrun.protocols.predictor import Prediction, Predictor
+from nasrun.protocols.space import ArchGraph
+from nasrun.strategies.evolution.base import DiscreteSearch
+
+
+class PredictorGuidedSearch(DiscreteSearch):
+    """A `Strategy` in rounds. A subclass says what a round proposes.
+
+    Args:
+        predictor: makes the predictor of `conf/predictor`, given its generator.
+        num_labels: how many architectures are evaluated, at most.
+        num_initial: how many random ones come first.
+        num_infill: labels per round.
+    """
+
+    unit: ClassVar[str] = "round"
+
+    def __init__(
+        self,
+        context: SearchContext,
+        predictor: Callable[..., Predictor],
+        num_labels: int,
+        num_initial: int,
+        num_infill: int,
+    ) -> None:
+        allowed = f"at least 2 and at most budget.evaluations={num_labels}"
+        require(2 <= num_initial <= num_labels, "strategy.num_initial", num_initial, allowed)
+        require(num_infill >= 1, "strategy.num_infill", num_infill, "at least 1")
+        super().__init__(context, num_labels)
+        self.progress = context.progress
+        self.generator = context.streams.torch("predictor")
+        self.predictor = predictor(self.generator)
+        self.num_initial = num_initial
+        self.num_infill = num_infill
+        self.total_steps = 2 + math.ceil((num_labels - num_initial) / num_infill)
+        self.num_steps = 0
+        self.num_fitted = 0  # labels that the last fit learnt from
+        self._before_fit = self.generator.get_state()
+        self._graphs: dict[Genotype, ArchGraph] = {}
+
+    @abstractmethod
+    def propose(self, ranked: Sequence[Genotype]) -> Mapping[Genotype, float]:
+        """What this round's candidates are worth, to be maximised; `ranked` are the labelled
+        architectures, the best first. Candidates may have a label or be isomorphic."""
+
+    def step(self) -> StepReport:
+        """Pre-training, then the first labels, then one round after the other."""
+        metrics: dict[str, float] = {}
+        if self.num_steps == 0:
+            metrics = self.predictor.pretrain(OneEditPairs(self.space), self.progress)
+        elif self.num_steps == 1:
+            self.labels.evaluate_new(self.num_initial, self.sample)
+        else:
+            metrics = self.infill()
+        self.num_steps += 1
+        return self.labels.report(metrics)
+
+    def infill(self) -> dict[str, float]:
+        """Fit, propose, label the most promising ones. Returns how well they were ranked."""
+        self.fit(len(self.labels))
+        ranked = sorted(self.labels.labels, key=validation_error)
+        worth = self.propose([label.genotype for label in ranked])
+
+        wanted = min(self.num_infill, self.labels.remaining)
+        chosen = self.most_promising(worth, wanted)
+        predicted = self.predict(chosen).score_N.tolist()
+        evaluations = self.labels.evaluate(chosen, predicted)
+        if len(chosen) < wanted:  # a small space: whatever is left
+            self.labels.evaluate_new(wanted - len(chosen), self.sample)
+        return rank_correlation(predicted, evaluations)
+
+    def fit(self, num_labels: int) -> None:
+        """Fit the predictor to the first labels."""
+        self.num_fitted = num_labels
+        self._before_fit = self.generator.get_state()
+        labels = self.labels.labels[:num_labels]
+        accuracy_N = 1.0 - np.array([validation_error(label) for label in labels])
+        self.predictor.fit([self.graph(label.genotype) for label in labels], accuracy_N)
+
+    def predict(self, genotypes: Sequence[Genotype]) -> Prediction:
+        """What the predictor of this round says of architectures of the space."""
+        if not genotypes:
+            return Prediction(np.zeros(0), np.zeros(0))
+        prediction = self.predictor.score([self.graph(genotype) for genotype in genotypes])
+        if not np.isfinite(prediction.score_N).all():
+            raise RunError("the predictor's scores are not finite: lower its learning rates")
+        return prediction
+
+    def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
+        """What the predictor of the last round says, for those who look on; `None` before the
+        first. Nothing is changed or drawn by it."""
+        return self.predictor.score(graphs) if self.num_fitted > 0 else None
+
+    def most_promising(self, worth: Mapping[Genotype, float], wanted: int) -> list[Genotype]:
+        """The best that have no label and bear none of the marks of a better one."""
+        chosen, taken = list[Genotype](), set[object]()
+        for genotype in sorted(worth, key=lambda genotype: -worth[genotype]):
+            if len(chosen) == wanted:
+                break
+            marks = self.marks(genotype)
+            if not marks & taken and genotype not in self.labels:
+                chosen.append(genotype)
+                taken |= marks
+        return chosen
+
+    def marks(self, genotype: Genotype) -> set[object]:
+        """What a round takes only once: what computes the same thing."""
+        return {self.space.canonical(genotype)}
+
+    def graph(self, genotype: Genotype) -> ArchGraph:
+        if genotype not in self._graphs:
+            self._graphs[genotype] = self.space.graph(genotype)
+        return self._graphs[genotype]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            **super().state_dict(),
+            "num_steps": self.num_steps,
+            "predictor": self.predictor.state_dict() if self.num_steps > 0 else None,
+            "num_fitted": self.num_fitted,
+            "before_fit": self._before_fit,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The last fit is made again, so that a search that was at its end can still predict."""
+        super().load_state_dict(state)
+        self.num_steps = state["num_steps"]
+        if state["predictor"] is not None:
+            self.predictor.load_state_dict(state["predictor"])
+        if state["num_fitted"] > 0:
+            now = self.generator.get_state()
+            self.generator.set_state(state["before_fit"])
+            self.fit(state["num_fitted"])
+            self.generator.set_state(now)
+
+
+def rank_correlation(
+    scores: Sequence[float], evaluations: Sequence[Evaluation]
+) -> dict[str, float]:
+    """`predictor_tau`: Kendall's tau of predicted and true, where both have an order."""
+    from scipy.stats import kendalltau
+
+    errors = [validation_error(evaluation) for evaluation in evaluations]
+    if len(set(scores)) < 2 or len(set(errors)) < 2:
+        return {}
+    return {"predictor_tau": -float(kendalltau(scores, errors).statistic)}

@@ -1,0 +1,62 @@
+"""What BANANAS and NPENAS share: every round chooses among mutants of the best architectures."""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nasrun.errors import require
+from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.predictor import Prediction, Predictor
+from nasrun.strategies.guided.base import PredictorGuidedSearch
+
+
+class MutantSearch(PredictorGuidedSearch):
+    """A subclass says what a prediction is worth.
+
+    Args:
+        predictor: makes the predictor of `conf/predictor`, given its generator.
+        num_labels: how many architectures are evaluated.
+        num_initial: how many random ones come first.
+        num_infill: k, labels per round.
+        num_parents: the best labelled ones, which are mutated in turn.
+        num_candidates: mutants without a label, of which a round chooses.
+    """
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        predictor: Callable[..., Predictor],
+        num_labels: int,
+        num_initial: int,
+        num_infill: int,
+        num_parents: int,
+        num_candidates: int,
+    ) -> None:
+        super().__init__(context, predictor, num_labels, num_initial, num_infill)
+        require(num_parents >= 1, "strategy.num_parents", num_parents, "at least 1")
+        require(num_candidates >= 1, "strategy.num_candidates", num_candidates, "at least 1")
+        self.num_parents = num_parents
+        self.num_candidates = num_candidates
+
+    def propose(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:
+        candidates = self.mutants(ranked[: self.num_parents])
+        worth_C = self.worth(self.predict(candidates))
+        return dict(zip(candidates, worth_C.tolist(), strict=True))
+
+    def mutants(self, parents: Sequence[Genotype]) -> list[Genotype]:
+        """Of one parent after the other: one edit away, without a label, not isomorphic; fewer
+        than `num_candidates` where there are no more."""
+        turns = itertools.cycle(parents)
+        return self.labels.draw_new(
+            self.num_candidates, lambda: self.space.mutate(next(turns), self.rng)
+        )
+
+    @abstractmethod
+    def worth(self, prediction: Prediction) -> np.ndarray:
+        """worth_C: what is maximised among the candidates."""

@@ -1,0 +1,1 @@
+"""Show a person what happens: messages, tables, progress."""

@@ -1,0 +1,1 @@
+"""Train networks: batches, the one minibatch loop, updates, schedules, costs."""

@@ -1,0 +1,118 @@
+"""Draw endless random batches of a split, and halve the training data for a search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nasrun.compute.device import LEAST_PART, Device
+from nasrun.compute.process_group import Share
+from nasrun.errors import UsageError
+from nasrun.protocols.data import Batch, Dataset, Split
+
+
+class BatchStream:
+    """Endless random batches of a split: shuffled, augmented, normalised, on the device.
+
+    The state (order, position) and the two generators make it resumable in the middle of a pass.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: Split,
+        device: Device,
+        generator: torch.Generator,
+        *,
+        augment: bool,
+        cutout: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self.split = split
+        self._device = device
+        self._generator = generator
+        self._augment = augment
+        self._cutout = cutout
+        self._order_N = torch.empty(0, dtype=torch.int64)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def num_batches(self, batch_size: int) -> int:
+        return max(1, len(self.split) // batch_size)
+
+    def size_of_batch(self, batch_size: int) -> int:
+        """What is left of a batch size where there are few images."""
+        return min(batch_size, len(self.split))
+
+    def one_pass(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once in a new order; an incomplete last batch is left out, since batch
+        norm needs batches of like size (which images are left out differs from pass to pass).
+        Of each batch, the share of this process."""
+        order_N = self._shuffle()
+        num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
+        rows = self._device.group.share(size)
+        if size // self._device.group.size < LEAST_PART:
+            raise UsageError(
+                f"{self._device.group.size} processes cannot share a batch of {size} images: each "
+                f"needs {LEAST_PART}; start fewer with torchrun, or take larger batches"
+            )
+        order_TB = order_N[: num_batches * size].view(num_batches, size)
+        share_M = order_TB[:, rows.start : rows.stop].flatten()
+        yield from self._load(share_M, len(rows), Share(rows, size))
+
+    def take(self, num_images: int) -> Batch:
+        """The next images, of one pass after the other; at most the whole split."""
+        num_images = min(num_images, len(self.split))
+        if self._position + num_images > len(self._order_N):
+            self._order_N = self._shuffle()
+            self._position = 0
+        order = self._order_N[self._position : self._position + num_images]
+        self._position += num_images
+        return next(self._load(order, num_images, None))
+
+    def _shuffle(self) -> Tensor:
+        return torch.randperm(len(self.split), generator=self._generator)
+
+    def _load(self, order_M: Tensor, batch_size: int, share: Share | None) -> Iterator[Batch]:
+        batches = self.split.batches(
+            order_M, batch_size, self._device.torch, self._generator if self._augment else None
+        )
+        for raw_BCHW, labels_B in batches:
+            if self._augment:
+                raw_BCHW = self.dataset.augment(raw_BCHW, self._generator, self._cutout, share)
+            yield self._device.images(self.dataset.normalise(raw_BCHW)), labels_B
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self._order_N.clone(), "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._order_N = state["order"].clone()
+        self._position = state["position"]
+
+
+def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
+    """What a search trains and what it validates on: the halves of a split, or the shares of it
+    that it names; of each class as much as of the others, and no image in both."""
+    from sklearn.model_selection import train_test_split  # half a second to import
+
+    labels_N = split.labels_N.numpy()
+    num_classes = len(np.unique(labels_N))  # of small sets, one image of each at least
+    train_share, validation_share = split.search_shares
+    num_train = max(num_classes, math.floor(train_share * len(labels_N)))
+    num_validation = max(num_classes, math.ceil(validation_share * len(labels_N)))
+    num_validation = min(num_validation, len(labels_N) - num_train)
+    train, validation = train_test_split(
+        np.arange(len(labels_N)),
+        train_size=num_train,
+        test_size=num_validation,
+        stratify=labels_N,
+        random_state=int(rng.integers(2**32)),
+    )
+    return split.subset(torch.from_numpy(train)), split.subset(torch.from_numpy(validation))
