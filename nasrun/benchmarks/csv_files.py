@@ -1,6 +1,6 @@
 """Benchmark tables from CSV files: a header, then one row per cell, in any order.
 
-Which columns there are is said in `help.CSV_LAYOUTS`. A column that is not known is refused, so
+Which columns there are is said in `layouts.CSV_LAYOUTS`. A column that is not known is refused, so
 that a misspelt dataset is not left out unnoticed.
 """
 

@@ -40,7 +40,7 @@ class SharedWeights:
         epochs: of the training; each batch trains one architecture.
         batch_size: images per update; `None` takes the dataset's.
         learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD with a cosine
-            schedule, see `training.WeightUpdate`.
+            schedule, see `training.update.WeightUpdate`.
 
     Raises:
         UsageError: a setting is out of range, or the space has no supernet.

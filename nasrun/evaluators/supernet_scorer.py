@@ -38,7 +38,7 @@ class SupernetScorer:
         streams, progress: `None` takes those of the context.
         group: of the configuration, to which the settings below belong.
         num_epochs, learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD
-            with a cosine schedule, see `training.WeightUpdate`.
+            with a cosine schedule, see `training.update.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
     """

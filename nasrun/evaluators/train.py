@@ -43,7 +43,7 @@ class TrainEvaluator:
         channels, cells: size of the networks; `None` takes the space's own search size.
         batch_size: images per update; `None` takes the dataset's.
         learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD with a cosine
-            schedule, see `training.WeightUpdate`.
+            schedule, see `training.update.WeightUpdate`.
 
     Raises:
         UsageError: a setting is out of range.

@@ -15,7 +15,7 @@ NUM_FINGERPRINTED = 64
 
 
 class OneEditPairs:
-    """`prediction.Unlabelled` of a search space: a pair is a genotype and a mutant of it."""
+    """`Unlabelled` of a search space: a pair is a genotype and a mutant of it."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space

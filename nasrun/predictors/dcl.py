@@ -44,7 +44,7 @@ NUM_AT_ONCE = 1024  # architectures; their features stay in the cache of the pro
 
 
 class DCL:
-    """A `prediction.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring.
 
     Args:
         generator: draws rank heads, and the encoders where stage 1 is left out.

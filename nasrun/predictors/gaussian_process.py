@@ -42,7 +42,7 @@ class Posterior:
 
 
 class GaussianProcess:
-    """A `prediction.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring.
 
     Args:
         generator: not used; nothing here is random.

@@ -37,7 +37,7 @@ BETAS = (0.0, 0.9)  # of Adam
 
 
 class GIN:
-    """A `prediction.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring.
 
     Args:
         generator: draws the first weights of every fit.

@@ -34,7 +34,7 @@ from nasrun.training.update import require_finite
 
 
 class PathMLP:
-    """A `prediction.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring.
 
     Args:
         generator: draws the first weights of every fit.

@@ -25,7 +25,7 @@ from nasrun.randomness import RandomStreams
 
 
 class Ridge:
-    """A `prediction.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring.
 
     Args:
         generator: not used; nothing here is random.

@@ -33,7 +33,7 @@ class Checkpoint:
     time; which steps are saved never changes the result.
 
     Args:
-        settings: `config.decisive` of the run, to tell a checkpoint of another one.
+        settings: `identity.decisive` of the run, to tell a checkpoint of another one.
         group: of processes; the first one writes and reads.
     """
 
