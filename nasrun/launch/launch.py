@@ -17,7 +17,7 @@ from nasrun.config.flags import flags_first, in_quotes
 from nasrun.errors import UsageError, brief
 from nasrun.launch import hydra_guard
 from nasrun.launch.job import Jobs, Outcome, Prepare
-from nasrun.launch.replay import is_setting, replayed
+from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
 from nasrun.runs import sweep as sweeps
 from nasrun.runs.sweep import SWEEP_FILE, Sweep
 
@@ -52,6 +52,16 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = (
         raise UsageError(
             f"the sweep {sweep.home} was started with {configs[0]}, which its record alone cannot "
             f"vouch for: go on with its jobs one by one, nasrun resume {sweep.home}/<job>"
+        )
+    asking = [
+        one
+        for one in (*words, *(o for job in sweep.jobs for o in job.overrides))
+        if asks_a_resolver(one)
+    ]
+    if asking:  # it would be computed from this machine, and recorded
+        raise UsageError(
+            f"the record of the sweep {sweep.home} has {asking[0]!r}, which would be computed anew "
+            f"from this machine: go on with its jobs one by one, nasrun resume {sweep.home}/<job>"
         )
     words += [f"hydra.sweep.dir={in_quotes(str(sweep.home))}", *launcher]
     _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep))

@@ -22,6 +22,7 @@ from nasrun.runs.sweep import SWEEP_FILE
 from nasrun.terminal import console
 
 FLAG = "--from="
+REFERENCE = re.compile(r"\$\{[\w.]+\}")  # to another key; what asks a resolver has a colon
 UNREADABLE = (UsageError, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError)
 
 
@@ -68,7 +69,7 @@ def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source 
     flags = [word for word in arguments if word.startswith("-") and word not in named]
     further = [word for word in arguments if not word.startswith("-")]
     replaced = frozenset(map(_key, further))
-    recorded = list(record["overrides"])
+    recorded = _without_resolvers(record["overrides"], folder)
     if not any(flag.startswith("--config-") for flag in flags):
         recorded += _changed_defaults(folder, command, recorded)
     kept = [
@@ -109,6 +110,30 @@ def is_setting(override: object) -> bool:
         return False
     words = re.split(r"[\s+~@./:]+", override.partition("=")[0])
     return "hydra" not in words
+
+
+def asks_a_resolver(override: str) -> bool:
+    """Whether a value would be computed when it is composed, such as `name=${oc.env:HOME}`.
+
+    In a stranger's record that would copy a variable of this environment into the new record.
+    """
+    return "${" in REFERENCE.sub("", override)
+
+
+def _without_resolvers(overrides: Sequence[str], folder: Path) -> list[str]:
+    """Put the recorded values in the place of those that a resolver computed then."""
+    asking = [override for override in overrides if asks_a_resolver(override)]
+    values = dict(identity.leaves(OmegaConf.to_container(load_config(folder)))) if asking else {}
+    for override in asking:
+        if _key(override) not in values:
+            raise UsageError(
+                f"--from {folder}: the recorded {override!r} would be computed anew from this "
+                f"machine, and its value then is not recorded: type {_key(override)}=... too"
+            )
+    return [
+        f"{_key(override)}={_literal(values[_key(override)])}" if override in asking else override
+        for override in overrides
+    ]
 
 
 def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> list[str]:

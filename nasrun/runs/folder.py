@@ -169,13 +169,27 @@ class RunFolder:
 
 
 def require_own_files(folder: Path) -> None:
-    """Raise a `UsageError` where a link in a run folder leads out of it: a stranger's folder must
-    not make this program write into, cut or remove files elsewhere."""
+    """Refuse a run folder through which files elsewhere could be written, cut or removed.
+
+    A stranger's folder may hold links at any depth, also in the place of a folder (`floor/NAME`),
+    and files that have a second name elsewhere (hard links). The walk follows no link.
+
+    Raises:
+        UsageError: a link leads out of the folder, or a file has more than one name.
+    """
     home = Path(os.path.realpath(folder))
-    for pattern in ("*", ".hydra/*", "tensorboard/*"):
-        for path in folder.glob(pattern):
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
-                raise UsageError(f"{path} is a link to a place outside of {folder}: remove it")
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                if not Path(os.path.realpath(path)).is_relative_to(home):
+                    raise UsageError(f"{path} is a link to a place outside of {folder}: remove it")
+            elif stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                raise UsageError(
+                    f"{path} is a file with {status.st_nlink} names (hard links), so that writing "
+                    f"it would change another one: type cp -r {folder} COPY and use the copy"
+                )
 
 
 def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:

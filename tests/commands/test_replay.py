@@ -147,3 +147,25 @@ def test_values_survive_hydras_grammar(value: Any) -> None:
 
     (override,) = OverridesParser.create().parse_overrides([f"key={_literal(value)}"])
     assert override.value() == value
+
+
+def test_a_recorded_value_is_not_computed_anew_from_this_machine(
+    run: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("SECRET", "canary-of-this-machine")
+    record = read("run/run.json")
+    record["overrides"].append("name=${oc.env:SECRET}")
+    (run / "run.json").write_text(json.dumps(record))
+    main(["search", "--from", "run", "hydra.run.dir=again"])
+    assert "name=null" in read("again/run.json")["overrides"]  # the recorded value
+    written = [path for path in Path("again").rglob("*") if path.is_file()]
+    assert not [path for path in written if b"canary-of-this-machine" in path.read_bytes()]
+    record["overrides"].append("+unknown=${oc.env:SECRET}")
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit) as caught:
+        main(["search", "--from", "run", "hydra.run.dir=third"])
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert "type unknown=... too" in message
+    assert "canary" not in message
+    assert not Path("third").exists()

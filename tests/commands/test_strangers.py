@@ -196,6 +196,31 @@ def test_links_out_of_a_run_folder_are_refused(name: str, tmp_path: Path) -> Non
     assert list((tmp_path / "precious").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["floor/random", "floor/random/metrics.jsonl", "a/b/c/d"])
+def test_links_out_are_found_at_any_depth(name: str, tmp_path: Path) -> None:
+    """A floor is a run folder inside a run folder, whose records are cut back on resume."""
+    precious = tmp_path / "precious"
+    (precious / "tensorboard").mkdir(parents=True)
+    (precious / "metrics.jsonl").write_text("precious")
+    link = tmp_path / "run" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+    with pytest.raises(UsageError, match=f"{name} is a link to a place outside of"):
+        RunFolder(tmp_path / "run").__enter__()
+    assert (precious / "metrics.jsonl").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "floor/random/search.log"])
+def test_files_with_a_second_name_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.hardlink_to(tmp_path / "precious")
+    with pytest.raises(UsageError, match=r"2 names \(hard links\)"):
+        RunFolder(tmp_path / "run").__enter__()
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_links_inside_a_run_folder_are_fine(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "run").symlink_to("files")

@@ -224,8 +224,10 @@ def test_a_copied_configuration_is_the_one_that_hydra_composes() -> None:
         {"jobs": 3},
         {"kind": "show"},
         {"arguments": ["--experimental-rerun=x.pickle"]},
+        {"arguments": ["--multirun", "name=${oc.env:HOME}"]},
+        {"jobs": [{"number": 0, "folder": "0", "overrides": ["name=${oc.env:HOME}"]}]},
     ],
-    ids=range(5),
+    ids=range(7),
 )
 def test_a_hostile_record_of_a_sweep_is_refused(changes: dict[str, Any], capsys) -> None:
     record = {"kind": "search", "command": "", "arguments": ["--multirun"], "jobs": []}
