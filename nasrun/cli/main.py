@@ -21,6 +21,7 @@ from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import flags_first
 from nasrun.errors import RunError, UsageError, closest, is_of_hydra
 from nasrun.terminal import console
+from nasrun.terminal.streams import steady
 
 HELP_FLAGS = ("-h", "--help")
 OF_MANY = ("search", "retrain", "resume")  # what torchrun can start
@@ -34,6 +35,17 @@ def main(argv: list[str] | None = None) -> None:
     escapes as it is, and Python shows its traceback and exits with 1.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with steady() as failures:
+        _in_words(arguments)
+    if failures:
+        reason = failures[0].strerror
+        console.complain(f"standard output cannot be written: {reason}")
+        if not arguments or arguments[0] not in OF_MANY:  # whose outcome stands in a folder
+            raise SystemExit(1)
+
+
+def _in_words(arguments: Sequence[str]) -> None:
+    """Run the command; every failure that is not ours becomes a message and an exit code."""
     try:
         with _only_the_first_speaks():
             _dispatch(arguments)

@@ -17,6 +17,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper as Plugin
 from hydra.types import HydraContext, TaskFunction
@@ -86,7 +87,15 @@ class Sweeper(Plugin):
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         words = [*(f"{key}={values}" for key, values in self._params.items()), *arguments]
-        (combinations,) = BasicSweeper.split_arguments(parser.parse_overrides(words), None)
+        overrides = parser.parse_overrides(words)
+        for override in overrides:
+            if override.value_type == ValueType.INTERVAL_SWEEP:
+                typed, key = override.input_line, override.key_or_group
+                raise UsageError(
+                    f"{typed} has no steps, and a sweep needs values: type {key}=range(0,3) for "
+                    f"whole numbers, or {key}=0.1,0.2,0.3"
+                )
+        (combinations,) = BasicSweeper.split_arguments(overrides, None)
         if not combinations:
             raise UsageError("the sweep has no jobs: one of its ranges is empty")
         self._composer.check(self._master, combinations)
