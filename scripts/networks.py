@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from nasrun.genotypes.darts import KNOWN_OPERATIONS as DARTS_OPERATIONS
 from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS
 from nasrun.networks.darts.edges import NUM_EDGES
-from nasrun.networks.darts.edges import OPERATIONS as DARTS_OPERATIONS
 from nasrun.networks.darts.supernet import DartsSupernet
 from nasrun.networks.nasbench201.supernet import NasBench201Supernet
 from nasrun.protocols.data import TaskShape

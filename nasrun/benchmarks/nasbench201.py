@@ -10,7 +10,7 @@ import numpy as np
 
 from nasrun.benchmarks.table import Arrays, Columns, Table
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
-from nasrun.genotypes.nasbench201 import NASBENCH201_NODES, nasbench201_text
+from nasrun.genotypes.nasbench201 import NODES, nasbench201_text
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -97,7 +97,7 @@ class NasBench201Table(Table):
     def _cell(self, operations: Iterable[str]) -> Genotype:
         pairs = zip(operations, EDGES, strict=True)
         edges = tuple(Edge(operation, *edge) for operation, edge in pairs)
-        return Genotype(self.space, (Cell("cell", NASBENCH201_NODES, edges),))
+        return Genotype(self.space, (Cell("cell", NODES, edges),))
 
     def text(self, row: int) -> str:
         return nasbench201_text(self.genotype(row))

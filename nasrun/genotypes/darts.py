@@ -9,10 +9,31 @@ from typing import Any
 from nasrun.errors import UsageError, brief
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 
-DARTS_NODES = ("c_{k-2}", "c_{k-1}", "0", "1", "2", "3", "c_{k}")
+KNOWN_OPERATIONS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+CELLS = ("normal", "reduce")
+STATES = ("c_{k-2}", "c_{k-1}", "0", "1", "2", "3", "c_{k}")  # the nodes of a cell, by their names
+NODES = (2, 3, 4, 5)  # the states that are computed; 0 and 1 are the cell's inputs
+OUTPUT = 6
+EDGES = tuple((source, target) for target in NODES for source in range(target))  # of a supernet
+
+TEXT_START = "Genotype("  # of what DARTS code prints
 
 
-def _from_darts_text(text: str) -> Genotype:
+def reductions(num_cells: int) -> set[int]:
+    """The positions of the `reduce` cells in a stack of cells; all others are `normal`."""
+    return {num_cells // 3, 2 * num_cells // 3}
+
+
+def parse(text: str) -> Genotype:
     """`Genotype(normal=[('op', input), ...], normal_concat=[2, 3, 4, 5], reduce=..., ...)`."""
     problem = "expected Genotype(normal=[('operation', input), ...], reduce=[...])"
     try:
@@ -22,12 +43,12 @@ def _from_darts_text(text: str) -> Genotype:
         fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
         raise UsageError(f"this DARTS genotype is not understood: {problem}") from None
-    allowed = {"normal", "normal_concat", "reduce", "reduce_concat"}
-    if not {"normal", "reduce"} <= set(fields) or not set(fields) <= allowed:
+    allowed = {*CELLS, *(f"{name}_concat" for name in CELLS)}
+    if not set(CELLS) <= set(fields) or not set(fields) <= allowed:
         raise UsageError(f"a DARTS genotype has {', '.join(sorted(allowed))}: {problem}")
     return darts_genotype(
-        {name: fields[name] for name in ("normal", "reduce")},
-        {name: fields.get(f"{name}_concat", (2, 3, 4, 5)) for name in ("normal", "reduce")},
+        {name: fields[name] for name in CELLS},
+        {name: fields.get(f"{name}_concat", NODES) for name in CELLS},
     )
 
 
@@ -64,13 +85,13 @@ def darts_genotype(
             ):
                 raise UsageError(f"cell '{name}': {brief(pair)} is not an (operation, input) pair")
             edges.append(Edge(pair[0], pair[1], 2 + position // 2))
-        states = (2, 3, 4, 5) if concat is None else concat[name]
+        states = NODES if concat is None else concat[name]
         if not isinstance(states, list | tuple) or not all(
-            isinstance(state, int) and 2 <= state <= 5 for state in states
+            isinstance(state, int) and state in NODES for state in states
         ):
             raise UsageError(f"the concat of cell '{name}' is a list of states 2 to 5")
-        edges += [Edge("concat", state, 6) for state in sorted(set(states))]
-        cells.append(Cell(name, DARTS_NODES, tuple(edges)))
+        edges += [Edge("concat", state, OUTPUT) for state in sorted(set(states))]
+        cells.append(Cell(name, STATES, tuple(edges)))
     return Genotype("darts", tuple(cells))
 
 
@@ -78,22 +99,7 @@ def darts_text(genotype: Genotype) -> str:
     """The DARTS style `Genotype(normal=[...], normal_concat=[...], ...)` of a genotype."""
     parts = []
     for cell in genotype.cells:
-        pairs = [(edge.operation, edge.source) for edge in cell.edges if edge.target < 6]
-        concat = [edge.source for edge in cell.edges_into(6)]
+        pairs = [(edge.operation, edge.source) for edge in cell.edges if edge.target < OUTPUT]
+        concat = [edge.source for edge in cell.edges_into(OUTPUT)]
         parts += [f"{cell.name}={pairs}", f"{cell.name}_concat={concat}"]
     return f"Genotype({', '.join(parts)})"
-
-
-KNOWN_OPERATIONS = (
-    "none",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-CELLS = ("normal", "reduce")
-NODES = (2, 3, 4, 5)  # the states that are computed; 0 and 1 are the cell's inputs, 6 its output
-EDGES = tuple((source, target) for target in NODES for source in range(target))

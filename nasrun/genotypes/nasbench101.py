@@ -1,16 +1,83 @@
-"""What a NAS-Bench-101 cell is made of: the edges that count, the widths of its vertices, its cost,
-and all the graphs there are. No torch at import time.
+"""State the facts of a NAS-Bench-101 cell: its graph and the text of it, the edges that count, the
+widths of its vertices, its cost, and all the graphs there are. No torch at import time.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from nasrun.genotypes.genotype import Cell, Edge
-from nasrun.genotypes.nasbench101_hash import Pairs, used_vertices
+from nasrun.errors import UsageError, closest
+from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.nasbench101_hash import Pairs, cell_hash, used_vertices
 
+OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 MAX_VERTICES, MAX_EDGES = 7, 9
+PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))  # where an edge may be
+NUM_STACKS = 3
+
+
+class Graph(NamedTuple):
+    """A cell by the positions of its operations in `OPERATIONS`, and its edges."""
+
+    operations: tuple[int, ...]  # of the vertices between input and output
+    pairs: Pairs
+
+    @property
+    def hash(self) -> str:
+        return cell_hash(self.operations, self.pairs)
+
+    @property
+    def fits(self) -> bool:
+        """Whether each vertex is on a path from input to output, and the edges are few enough."""
+        last = len(self.operations) + 1
+        all_vertices = (1 << last + 1) - 1
+        return used_vertices(self.pairs, last) == all_vertices and len(self.pairs) <= MAX_EDGES
+
+    @property
+    def genotype(self) -> Genotype:
+        nodes = ("input", *(OPERATIONS[i] for i in self.operations), "output")
+        edges = tuple(Edge("", *pair) for pair in self.pairs)
+        return Genotype("nasbench101", (Cell("cell", nodes, edges),))
+
+
+def parse(adjacency: str, names: Sequence[str]) -> Graph:
+    """A cell from its matrix, 0 and 1 row by row, and the names of its vertices.
+
+    Raises:
+        UsageError: it is not of the space, or has vertices on no path from input to output.
+    """
+    size = math.isqrt(len(adjacency))
+    if not 2 <= size <= MAX_VERTICES or size**2 != len(adjacency) or set(adjacency) - {"0", "1"}:
+        raise UsageError(
+            f"adjacency '{adjacency[:60]}' must be the 0 and 1 of a square matrix of 2 to 7 rows"
+        )
+    if len(names) != size or (names[0], names[-1]) != ("input", "output"):
+        raise UsageError(
+            f"operations '{' '.join(names)[:120]}' must be {size} names, input first, output last"
+        )
+    for name in names[1:-1]:
+        if name not in OPERATIONS:
+            raise UsageError(f"there is no operation '{name}'; {closest(name, OPERATIONS)}")
+    ones = {divmod(i, size) for i, digit in enumerate(adjacency) if digit == "1"}
+    pairs = tuple(pair for pair in PAIRS if pair in ones)
+    graph = Graph(tuple(OPERATIONS.index(name) for name in names[1:-1]), pairs)
+    if len(pairs) < len(ones) or not graph.fits:
+        raise UsageError(
+            f"adjacency '{adjacency}' must have at most {MAX_EDGES} ones, all above the diagonal, "
+            "and each vertex on a path from input to output"
+        )
+    return graph
+
+
+def nasbench101_text(genotype: Genotype) -> str:
+    """What `parse` reads: the matrix, a comma, the names of the vertices with spaces between."""
+    cell = genotype.cell("cell")
+    size, found = len(cell.nodes), {edge[1:] for edge in cell.edges}
+    digits = "".join(str(int(divmod(i, size) in found)) for i in range(size**2))
+    return f"{digits},{' '.join(cell.nodes)}"
 
 
 def used_edges(cell: Cell) -> list[Edge]:
@@ -75,8 +142,3 @@ def cell_costs(cell: Cell, channels_in: int, channels: int) -> tuple[int, int]:
             kernels += width**2 * (9 if operation == "conv3x3-bn-relu" else 1)
             norms += width
     return kernels, norms
-
-
-OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
-PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))
-NUM_STACKS = 3

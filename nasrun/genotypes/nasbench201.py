@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 
-NASBENCH201_NODES = ("in", "1", "2", "out")
+NODES = ("in", "1", "2", "out")
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source, target), in the text's order
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+KERNEL_SIZES = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+NUM_STAGES = 3
 
-_NASBENCH201_EDGE = re.compile(r"([A-Za-z0-9_]+)~(\d)")
+TEXT_START = "|"  # of the official string
+_EDGE = re.compile(r"([A-Za-z0-9_]+)~(\d)")
 
 
-def _from_nasbench201_text(text: str) -> Genotype:
+def nasbench201_genotype(operations: Sequence[str]) -> Genotype:
+    """A genotype from the operations of its edges, in the order of `EDGES`."""
+    pairs = zip(operations, EDGES, strict=True)
+    edges = tuple(Edge(operation, *edge) for operation, edge in pairs)
+    return Genotype("nasbench201", (Cell("cell", NODES, edges),))
+
+
+def parse(text: str) -> Genotype:
+    """A genotype from `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`; the operations may be any."""
     edges = []
     for target, part in enumerate(text.split("+"), start=1):
         if not (part.startswith("|") and part.endswith("|")):
             raise UsageError(f"'{part[:60]}' is not a node of a NAS-Bench-201 string: |op~0|op~1|")
         for source, token in enumerate(part.strip("|").split("|")):
-            match = _NASBENCH201_EDGE.fullmatch(token)
+            match = _EDGE.fullmatch(token)
             if match is None or int(match[2]) != source:
                 raise UsageError(f"'{token[:60]}' should be an operation and '~{source}'")
             edges.append(Edge(match[1], source, target))
-    expected = [(source, target) for target in (1, 2, 3) for source in range(target)]
-    if [(edge.source, edge.target) for edge in edges] != expected:
+    if tuple((edge.source, edge.target) for edge in edges) != EDGES:
         raise UsageError("a NAS-Bench-201 string has three nodes with one, two and three edges")
-    return Genotype("nasbench201", (Cell("cell", NASBENCH201_NODES, tuple(edges)),))
+    return nasbench201_genotype([edge.operation for edge in edges])
 
 
 def nasbench201_text(genotype: Genotype) -> str:
@@ -36,8 +49,3 @@ def nasbench201_text(genotype: Genotype) -> str:
         tokens = [f"{edge.operation}~{edge.source}" for edge in cell.edges_into(target)]
         parts.append("|" + "|".join(tokens) + "|")
     return "+".join(parts)
-
-
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source, target), in the text's order
-NUM_STAGES = 3

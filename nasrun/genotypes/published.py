@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nasrun.genotypes.darts import darts_genotype
+from nasrun.genotypes.darts import CELLS, darts_genotype
 from nasrun.genotypes.genotype import Genotype
 
 
@@ -29,7 +29,7 @@ def published_cells() -> dict[str, PublishedCell]:
     text = Path(__file__).with_name("published_cells.json").read_text(encoding="utf-8")
     return {
         name: PublishedCell(
-            darts_genotype({"normal": facts["normal"], "reduce": facts["reduce"]}),
+            darts_genotype({name: facts[name] for name in CELLS}),
             facts["source"],
             facts["params_cifar10"],
         )

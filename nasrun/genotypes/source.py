@@ -11,7 +11,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import published_cells
 
 FILE_NAME = "genotype.json"
-TEXT_STARTS = ("{", "|", "Genotype(")
+TEXT_STARTS = tuple(genotypes.FORMS)
 
 
 def resolve(text: str) -> Genotype:

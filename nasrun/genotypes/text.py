@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 from nasrun.errors import UsageError
-from nasrun.genotypes.darts import _from_darts_text
+from nasrun.genotypes import darts, nasbench201
 from nasrun.genotypes.genotype import MAX_TEXT_LENGTH, Genotype
-from nasrun.genotypes.nasbench201 import _from_nasbench201_text
 
 
 def parse(text: str) -> Genotype:
@@ -20,19 +19,27 @@ def parse(text: str) -> Genotype:
         raise UsageError(
             f"a genotype has at most {MAX_TEXT_LENGTH:,} characters, not {len(text):,}"
         )
-    if text.startswith("{"):
-        try:
-            return Genotype.from_json(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"the genotype is not valid JSON: {error}") from None
-    if text.startswith("|"):
-        return _from_nasbench201_text(text)
-    if text.startswith("Genotype("):
-        return _from_darts_text(text)
+    for start, read in FORMS.items():
+        if text.startswith(start):
+            return read(text)
     raise UsageError(
         f"'{text[:60]}' is not a genotype: expected JSON, Genotype(normal=[...], ...) "
         "or |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
     )
+
+
+def _from_json(text: str) -> Genotype:
+    try:
+        return Genotype.from_json(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the genotype is not valid JSON: {error}") from None
+
+
+FORMS = {  # how a text begins -> what reads it
+    "{": _from_json,
+    darts.TEXT_START: darts.parse,
+    nasbench201.TEXT_START: nasbench201.parse,
+}
 
 
 def load(path: Path) -> Genotype:

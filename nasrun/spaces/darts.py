@@ -13,7 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from nasrun.errors import UsageError, closest, require
-from nasrun.genotypes.darts import CELLS, EDGES, KNOWN_OPERATIONS, NODES, darts_genotype
+from nasrun.genotypes.darts import (
+    CELLS,
+    EDGES,
+    KNOWN_OPERATIONS,
+    NODES,
+    OUTPUT,
+    STATES,
+    darts_genotype,
+)
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
@@ -76,7 +84,7 @@ class Darts(IntegerCodedSpace):
         """Two edges into each node, from different sources; any concat of nodes will do."""
         self._validate_cells(genotype, CELLS)
         for cell in genotype.cells:
-            if len(cell.nodes) != 7:
+            if len(cell.nodes) != len(STATES):
                 raise UsageError(
                     f"cell '{cell.name}' has {len(cell.nodes)} nodes: a DARTS cell has 7 "
                     "(two inputs, four computed, one output)"
@@ -96,7 +104,7 @@ class Darts(IntegerCodedSpace):
             self._validate_concat(cell)
 
     def _validate_concat(self, cell: Cell) -> None:
-        concat = cell.edges_into(6)
+        concat = cell.edges_into(OUTPUT)
         sources = {edge.source for edge in concat if edge.operation == "concat"}
         if not sources or len(sources) != len(concat) or not sources <= set(NODES):
             raise UsageError(
@@ -121,7 +129,7 @@ class Darts(IntegerCodedSpace):
         self.validate(genotype)
         genes = list[int]()
         for cell in (genotype.cell(name) for name in CELLS):
-            if {edge.source for edge in cell.edges_into(6)} != set(NODES):
+            if {edge.source for edge in cell.edges_into(OUTPUT)} != set(NODES):
                 raise UsageError(
                     f"cell '{cell.name}' leaves a node out of its output: it can be retrained, "
                     "and cannot take part in a search"

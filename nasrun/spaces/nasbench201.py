@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.nasbench201 import EDGES, NASBENCH201_NODES, NUM_STAGES, OPERATIONS
+from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, NUM_STAGES, OPERATIONS
 from nasrun.spaces.fixed_edges import FixedEdgesSpace
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class NasBench201(FixedEdgesSpace):
     """
 
     name = "nasbench201"
-    nodes = NASBENCH201_NODES
+    nodes = NODES
     edges = EDGES
     operations: tuple[str, ...] = OPERATIONS
 
@@ -52,7 +52,7 @@ class NasBench201(FixedEdgesSpace):
         """
         self.validate(genotype)
         states = ["0"]
-        for target in range(1, len(NASBENCH201_NODES)):
+        for target in range(1, len(NODES)):
             edges = genotype.cell("cell").edges_into(target)
             terms = (_term(edge.operation, states[edge.source]) for edge in edges)
             states.append("+".join(sorted(terms)))
@@ -109,8 +109,8 @@ class NasBench201(FixedEdgesSpace):
         channels = self.channels if size.channels is None else size.channels
         cells = self.cells if size.cells is None else size.cells
         names = [OPERATIONS[gene] for gene in self.encode(genotype)]
-        taps = names.count("nor_conv_1x1") + 9 * names.count("nor_conv_3x3")
-        norms = names.count("nor_conv_1x1") + names.count("nor_conv_3x3")
+        kernel_sizes = [KERNEL_SIZES[name] for name in names if name in KERNEL_SIZES]
+        taps, norms = sum(size**2 for size in kernel_sizes), len(kernel_sizes)
 
         height, width = shape.size
         parameters = shape.channels * channels * 9 + 2 * channels  # the stem and its batch norm

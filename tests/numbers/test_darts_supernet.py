@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nasrun.errors import UsageError
+from nasrun.genotypes.darts import CELLS, EDGES, KNOWN_OPERATIONS
 from nasrun.networks.blocks import stacked
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.edge_mixing import PartialChannels, state_mixings
@@ -26,18 +27,15 @@ from nasrun.networks.darts import derived
 from nasrun.networks.darts.edges import (
     EDGES_OF_STATE,
     NUM_EDGES,
-    OPERATIONS,
     CellMixing,
     StateEdges,
-    edge_index,
 )
 from nasrun.networks.darts.supernet import DartsSupernet
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Statistics
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
-CELL_TYPES = ("normal", "reduce")
-WITHOUT_NONE = OPERATIONS[1:]
+WITHOUT_NONE = KNOWN_OPERATIONS[1:]
 EXACT = {"rtol": 1e-7, "atol": 1e-9}  # float64; gradients pass through several batch norms
 DIGITS = TaskShape(1, (8, 8), 10)
 
@@ -65,7 +63,7 @@ def draw(shape: TaskShape, num_operations: int) -> tuple[Tensor, dict[str, Tenso
     images = torch.randn(3, shape.channels, *shape.size, dtype=torch.float64)
     weights = {
         name: torch.randn(NUM_EDGES, num_operations, dtype=torch.float64).requires_grad_()
-        for name in CELL_TYPES
+        for name in CELLS
     }
     return images, weights
 
@@ -103,7 +101,9 @@ def check_equal(
 
 @pytest.mark.parametrize("statistics", ["update", "batch", "running"])
 @pytest.mark.parametrize("partial", [4, 1])
-@pytest.mark.parametrize("operations", [OPERATIONS, WITHOUT_NONE], ids=["none", "without_none"])
+@pytest.mark.parametrize(
+    "operations", [KNOWN_OPERATIONS, WITHOUT_NONE], ids=["none", "without_none"]
+)
 def test_logits_gradients_and_statistics_equal_edge_major(
     statistics: Statistics, partial: int, operations: tuple[str, ...]
 ) -> None:
@@ -131,7 +131,7 @@ def test_logits_gradients_and_statistics_equal_edge_major(
 def test_sizes_and_gates(shape: TaskShape, partial: int, cells: int) -> None:
     fast, slow = make(shape, partial=partial, cells=cells)
     images, weights = draw(shape, len(WITHOUT_NONE))
-    used = CELL_TYPES if cells > 1 else ("reduce",)
+    used = CELLS if cells > 1 else ("reduce",)
     weights = {name: weights[name] for name in used}
     gates = {name: torch.rand(NUM_EDGES).double().requires_grad_() for name in used}
     with torch.no_grad():
@@ -169,11 +169,11 @@ def masks() -> dict[str, Tensor]:
     """All operations on some edges, none on others, one operation that is nowhere active."""
     generator = torch.Generator().manual_seed(3)
     shape = (NUM_EDGES, len(WITHOUT_NONE))
-    active = {name: torch.rand(shape, generator=generator) < 0.5 for name in CELL_TYPES}
+    active = {name: torch.rand(shape, generator=generator) < 0.5 for name in CELLS}
     for mask in active.values():
         mask[0] = True
         mask[:, 4] = False
-        mask[edge_index(2, 0) : edge_index(3, 0)] = False  # node 2 gets nothing but bypasses
+        mask[[target == 4 for _, target in EDGES]] = False  # node 4 gets nothing but bypasses
     return active
 
 
@@ -182,9 +182,9 @@ def masks() -> dict[str, Tensor]:
 def test_inactive_operations_equal_weights_of_zero(when: str, statistics: Statistics) -> None:
     active = masks()
     images, weights = draw(DIGITS, len(WITHOUT_NONE))
-    gates = {name: torch.rand(NUM_EDGES).double().requires_grad_() for name in CELL_TYPES}
+    gates = {name: torch.rand(NUM_EDGES).double().requires_grad_() for name in CELLS}
     fast, slow = make(DIGITS, active=active if when == "built" else None)
-    zeroed = {name: weights[name] * active[name] for name in CELL_TYPES}
+    zeroed = {name: weights[name] * active[name] for name in CELLS}
     at_call = active if when == "called" else None
     check_equal(fast, slow, images, weights, statistics, gates, at_call, slow_weights=zeroed)
 
@@ -220,8 +220,7 @@ def test_what_is_not_active_is_not_built() -> None:
 
 
 def test_edges_and_reductions_are_where_darts_has_them() -> None:
-    ends = [(node, state) for node in range(4) for state in range(node + 2)]
-    assert [edge_index(node, state) for node, state in ends] == list(range(NUM_EDGES))
+    assert EDGES_OF_STATE == ([0, 2, 5, 9], [1, 3, 6, 10], [4, 7, 11], [8, 12], [13])
     fast, _ = make(DIGITS, cells=8)
     assert fast.reductions == {2, 5}
     widths = [cell.inputs[1].norm.running_mean_EC.numel() for cell in fast.cells]
@@ -282,7 +281,7 @@ def test_skip_dropout_acts_on_training_only() -> None:
     """With only identities, dropout on 14 edges changes "update" and nothing else."""
     torch.manual_seed(0)
     dropping = DartsSupernet(DIGITS, WITHOUT_NONE, channels=4, cells=3, skip_dropout=0.5)
-    images, weights = torch.randn(3, 1, 8, 8), {name: torch.ones(14, 7) for name in CELL_TYPES}
+    images, weights = torch.randn(3, 1, 8, 8), {name: torch.ones(14, 7) for name in CELLS}
     outputs = {}
     for probability in (0.5, 0.0):
         dropping.skip_dropout = probability
@@ -316,7 +315,7 @@ def test_skip_dropout_keeps_half_and_doubles_it() -> None:
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
-    possible = {"shape": DIGITS, "operations": OPERATIONS, "channels": 4, "cells": 3}
+    possible = {"shape": DIGITS, "operations": KNOWN_OPERATIONS, "channels": 4, "cells": 3}
     with pytest.raises(UsageError, match=message):
         DartsSupernet(**{**possible, **settings})  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.errors import UsageError
-from nasrun.genotypes.darts import NODES
+from nasrun.genotypes.darts import NODES, OUTPUT, reductions
 from nasrun.genotypes.genotype import Cell, Genotype
 from nasrun.networks.blocks.operations import (
     FactorisedReduce,
@@ -50,7 +50,7 @@ class DartsCell(nn.Module):
             make_operation(edge.operation, channels, 2 if reduction and edge.source < 2 else 1)
             for edge in self.edges
         )
-        self.concat = [edge.source for edge in cell.edges_into(6)]
+        self.concat = [edge.source for edge in cell.edges_into(OUTPUT)]
 
     def forward(
         self, before_previous_BCHW: Tensor, previous_BCHW: Tensor, drop_path: float
@@ -174,7 +174,7 @@ class DartsNetwork(nn.Module):
         self.auxiliary_position = 2 * cells // 3
         before_previous, previous, halve_first = width, width, stem == "imagenet"
         for position in range(cells):
-            reduction = position in (cells // 3, 2 * cells // 3)
+            reduction = position in reductions(cells)
             channels *= 2 if reduction else 1
             num_halvings += reduction
             cell = genotype.cell("reduce" if reduction else "normal")
@@ -189,7 +189,7 @@ class DartsNetwork(nn.Module):
                 )
             )
             halve_first = reduction
-            before_previous, previous = previous, len(cell.edges_into(6)) * channels
+            before_previous, previous = previous, len(cell.edges_into(OUTPUT)) * channels
             if position == self.auxiliary_position and auxiliary:
                 size = tuple(-(-length // 2**num_halvings) for length in shape.size)
                 if AuxiliaryHead.fits(size, stem):

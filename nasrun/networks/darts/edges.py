@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.genotypes.darts import EDGES, NODES
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.edge_mixing import StateMixing
 from nasrun.networks.blocks.stacked import (
@@ -32,28 +33,11 @@ from nasrun.networks.blocks.stacked import (
 from nasrun.protocols.space import Statistics
 
 POOLS = {"max_pool_3x3": MaxPool, "avg_pool_3x3": AveragePool}
-OPERATIONS = (
-    "none",
-    *POOLS,
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-NUM_NODES = 4
-
-
-def edge_index(node: int, state: int) -> int:
-    """The position of the edge from `state` to `node`: 0 to 13, ordered by node, then state."""
-    return node * (node + 3) // 2 + state
-
-
+NUM_NODES, NUM_EDGES = len(NODES), len(EDGES)
 EDGES_OF_STATE = tuple(
-    [edge_index(node, state) for node in range(max(0, state - 1), NUM_NODES)]
-    for state in range(NUM_NODES + 1)
+    [edge for edge, (source, _) in enumerate(EDGES) if source == state]
+    for state in range(NODES[-1])
 )
-NUM_EDGES = sum(map(len, EDGES_OF_STATE))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nasrun.errors import closest, raise_together
+from nasrun.genotypes.darts import CELLS, KNOWN_OPERATIONS, reductions
 from nasrun.networks.blocks.batch_norm import BatchNorm, fold
 from nasrun.networks.blocks.edge_mixing import state_mixings
 from nasrun.networks.blocks.stacked import Convolution, Kernels, as_rows, compose
@@ -28,15 +29,12 @@ from nasrun.networks.darts.edges import (
     EDGES_OF_STATE,
     NUM_EDGES,
     NUM_NODES,
-    OPERATIONS,
     CellMixing,
     Convolutions,
     StateEdges,
 )
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import MixingWeights, Statistics
-
-CELL_TYPES = ("normal", "reduce")
 
 MOST_SHARED = 2**26
 """Numbers (256 MB) that are kept of the outputs of a state's edges; more are computed each time."""
@@ -50,8 +48,8 @@ Place = tuple[int, int]
 class DartsSupernet(nn.Module):
     """All DARTS architectures in one network; a `nasrun.protocols.space.Supernet`.
 
-    `shape` is an image task of any size (8x8 will do); `operations` are some of `OPERATIONS`, in
-    the order of the columns of the mixing weights. Only 1 / `partial_channels` of the channels
+    `shape` is an image task of any size (8x8 will do); `operations` are some of `KNOWN_OPERATIONS`,
+    in the order of the columns of the mixing weights. Only 1 / `partial_channels` of the channels
     are mixed. `stem` is "cifar", or "imagenet" for large images. `active`, cell type -> active_EO
     bool, says which operations are built (default: all). `skip_dropout` is the probability
     (P-DARTS, arXiv 1904.12760) that an element of an identity's output is dropped; it may be
@@ -76,11 +74,11 @@ class DartsSupernet(nn.Module):
         _check(shape, operations, channels, cells, partial_channels, skip_dropout)
         self.operations = tuple(operations)
         self.skip_dropout = skip_dropout
-        self.reductions = {cells // 3, 2 * cells // 3}
+        self.reductions = reductions(cells)
         everything = torch.ones(NUM_EDGES, len(operations), dtype=torch.bool, device="cpu")
         self.built = {
             cell_type: (everything if active is None else active[cell_type].bool().cpu())
-            for cell_type in CELL_TYPES
+            for cell_type in CELLS
         }
         make_stem = ImageNetStem if stem == "imagenet" else CifarStem
         self.stem = make_stem(shape.channels, channels)
@@ -246,9 +244,9 @@ def _check(
 ) -> None:
     """Raise a `UsageError` for all settings at once that fit no network."""
     problems = [
-        f"space.operations: unknown operation '{name}', {closest(name, OPERATIONS)}"
+        f"space.operations: unknown operation '{name}', {closest(name, KNOWN_OPERATIONS)}"
         for name in operations
-        if name not in OPERATIONS
+        if name not in KNOWN_OPERATIONS
     ]
     if not operations or len(set(operations)) < len(operations):
         problems.append(f"space.operations={list(operations)} must name operations, each once")

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.nasbench201 import NUM_STAGES
+from nasrun.genotypes.nasbench201 import KERNEL_SIZES, NUM_STAGES
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.operations import drop_paths
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Statistics
-
-KERNEL_SIZES = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 
 def average_pool(images_BCHW: Tensor) -> Tensor:

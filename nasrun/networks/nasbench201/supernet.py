@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS
+from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, OPERATIONS
 from nasrun.networks.blocks.batch_norm import BatchNorm, fold
 from nasrun.networks.blocks.edge_mixing import PartialChannels, StateMixing, state_mixings
 from nasrun.networks.blocks.stacked import (
@@ -30,11 +30,11 @@ from nasrun.networks.blocks.stacked import (
     compose,
     convolve_and_norm,
 )
-from nasrun.networks.nasbench201.derived import KERNEL_SIZES, Skeleton
+from nasrun.networks.nasbench201.derived import Skeleton
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import MixingWeights, Statistics
 
-NUM_NODES = 4  # the first is the input
+NUM_NODES = len(NODES)  # the first is the input
 PLAIN = ("avg_pool_3x3", "skip_connect")
 
 
