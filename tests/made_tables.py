@@ -13,8 +13,8 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from nasrun.benchmarks.nasbench101 import Graph, condensed
-from nasrun.genotypes.nasbench101 import PAIRS
+from nasrun.benchmarks.nasbench101 import condensed
+from nasrun.genotypes.nasbench101 import PAIRS, Graph
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import NetworkSize
 from nasrun.spaces.nasbench101 import NasBench101

@@ -7,70 +7,32 @@ the rows it looks at, four or five of them. Shapes: R rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 
+from nasrun.benchmarks import tfrecord_files
+from nasrun.benchmarks.benchmark import Benchmark, Layout
+from nasrun.benchmarks.checks import Best, Check, Cost, costs
 from nasrun.benchmarks.table import Arrays, Columns, Table
-from nasrun.errors import UsageError, closest
-from nasrun.genotypes.genotype import Cell, Edge, Genotype
-from nasrun.genotypes.nasbench101_hash import Pairs, cell_hash, used_vertices
+from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.nasbench101 import (
+    OPERATIONS,
+    PAIRS,
+    Graph,
+    nasbench101_text,
+    parse,
+)
+from nasrun.genotypes.nasbench101_hash import cell_hash
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.state import Progress
+from nasrun.spaces.nasbench101 import NasBench101
+from nasrun.terminal.progress import tracked
 
-OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
-MAX_VERTICES, MAX_EDGES = 7, 9
-PAIRS = tuple((x, y) for y in range(1, MAX_VERTICES) for x in range(y))  # in the order of the bits
-NUM_IMAGES = 29_952  # behind each count: 3 trainings, 9,984 images
+NUM_IMAGES = tfrecord_files.NUM_REPEATS * tfrecord_files.IMAGES_PER_REPEAT  # behind each count
 NO_VERTEX = 255
 NUM_PROBES = 100  # rows, and the rows after them, whose order is checked when a table is loaded
-
-
-class Graph(NamedTuple):
-    """A cell as the table holds it."""
-
-    operations: tuple[int, ...]  # of the vertices between input and output
-    pairs: Pairs
-
-    @property
-    def hash(self) -> str:
-        return cell_hash(self.operations, self.pairs)
-
-    @property
-    def fits(self) -> bool:
-        """Whether each vertex is on a path from input to output, and the edges are few enough."""
-        last = len(self.operations) + 1
-        all_vertices = (1 << last + 1) - 1
-        return used_vertices(self.pairs, last) == all_vertices and len(self.pairs) <= MAX_EDGES
-
-
-def parse(adjacency: str, names: Sequence[str]) -> Graph:
-    """A cell from its matrix, 0 and 1 row by row, and the names of its vertices.
-
-    Raises:
-        UsageError: it is not of the space, or has vertices on no path from input to output.
-    """
-    size = math.isqrt(len(adjacency))
-    if not 2 <= size <= MAX_VERTICES or size**2 != len(adjacency) or set(adjacency) - {"0", "1"}:
-        raise UsageError(
-            f"adjacency '{adjacency[:60]}' must be the 0 and 1 of a square matrix of 2 to 7 rows"
-        )
-    if len(names) != size or (names[0], names[-1]) != ("input", "output"):
-        raise UsageError(
-            f"operations '{' '.join(names)[:120]}' must be {size} names, input first, output last"
-        )
-    for name in names[1:-1]:
-        if name not in OPERATIONS:
-            raise UsageError(f"there is no operation '{name}'; {closest(name, OPERATIONS)}")
-    ones = {divmod(i, size) for i, digit in enumerate(adjacency) if digit == "1"}
-    pairs = tuple(pair for pair in PAIRS if pair in ones)
-    graph = Graph(tuple(OPERATIONS.index(name) for name in names[1:-1]), pairs)
-    if len(pairs) < len(ones) or not graph.fits:
-        raise UsageError(
-            f"adjacency '{adjacency}' must have at most {MAX_EDGES} ones, all above the diagonal, "
-            "and each vertex on a path from input to output"
-        )
-    return graph
 
 
 def condensed(
@@ -166,18 +128,67 @@ class NasBench101Table(Table):
         raise self._absent(genotype)
 
     def genotype(self, row: int) -> Genotype:
-        graph = self.graph(row)
-        nodes = ("input", *(OPERATIONS[i] for i in graph.operations), "output")
-        edges = tuple(Edge("", *pair) for pair in graph.pairs)
-        return Genotype(self.space, (Cell("cell", nodes, edges),))
+        return self.graph(row).genotype
 
     def text(self, row: int) -> str:
-        cell = self.genotype(row).cell("cell")
-        size, found = len(cell.nodes), {edge[1:] for edge in cell.edges}
-        digits = "".join(str(int(divmod(i, size) in found)) for i in range(size**2))
-        return f"{digits},{' '.join(cell.nodes)}"
+        return nasbench101_text(self.genotype(row))
 
     def graph(self, row: int) -> Graph:
         bits, num_interior = int(self._bits_R[row]), int(self._num_R[row]) - 2
         pairs = tuple(pair for i, pair in enumerate(PAIRS) if bits >> i & 1)
         return Graph(tuple(self._ops_R5[row, :num_interior].tolist()), pairs)
+
+
+def _read_official(path: Path, progress: Progress) -> Arrays:
+    return condensed(*tfrecord_files.read(path, progress))
+
+
+def _parse_words(words: Sequence[str]) -> Graph:
+    adjacency, names = words
+    return parse(adjacency, names.split())
+
+
+def _condense(cells: list[Graph], columns: dict[str, np.ndarray], progress: Progress) -> Arrays:
+    """Accuracies become counts of right answers; rows are sorted by their hashes."""
+    hashes = [graph.hash for graph in tracked(cells, len(cells), progress)]
+    for part in ("val", "test"):
+        if f"{part}_accuracy" in columns:
+            accuracy_R = columns.pop(f"{part}_accuracy")
+            columns[f"{part}_correct_sum"] = np.rint(accuracy_R * NUM_IMAGES).astype(np.uint16)
+    return condensed(cells, hashes, columns)
+
+
+class NasBench101Benchmark(Benchmark):
+    """What was published of NAS-Bench-101, and its files."""
+
+    table = NasBench101Table
+    readers = {".tfrecord": _read_official}  # noqa: RUF012 - as the base class has it
+    layout = Layout(
+        (("adjacency", "operations"),),
+        {"test_accuracy": 1.0, "val_accuracy": 1.0, "train_seconds": np.inf, "params": np.inf},
+        ("test_accuracy",),
+        _parse_words,
+        _condense,
+    )
+    best = {"cifar10": Best(95.0554, 94.3176, 4)}  # noqa: RUF012
+
+    def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
+        """Also the parameters and, in a minute, all hashes."""
+        yield from super().checks(table, arrays, progress)
+        trained = NasBench101(channels=128, cells=3)
+        yield from costs(table, arrays, trained, {"params": Cost(TaskShape(3, (32, 32), 10), 0)})
+        yield self._hashes(table, progress)
+
+    def _hashes(self, table: Table, progress: Progress) -> Check:
+        """Each row's graph hash is above that of the row before: the order is right, and no two
+        cells are isomorphic."""
+        assert isinstance(table, NasBench101Table)
+        last, ascending, fitting = "", 0, 0
+        for row in tracked(range(table.num_rows), table.num_rows, progress):
+            graph = table.graph(row)
+            found = graph.hash
+            ascending += found > last
+            fitting += graph.fits
+            last = found
+        figures = f"{ascending:,} of {table.num_rows:,} rows ascend, {fitting:,} are in the space"
+        return Check("graph hashes", ascending == fitting == table.num_rows, figures)

@@ -5,15 +5,28 @@ the seeds. Shapes: R rows, E = 6 edges.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from nasrun.benchmarks import nats_files
+from nasrun.benchmarks.benchmark import FOLDER, Benchmark, Layout
+from nasrun.benchmarks.checks import Best, Check, Cost, costs
 from nasrun.benchmarks.table import Arrays, Columns, Table
-from nasrun.genotypes.genotype import Cell, Edge, Genotype
-from nasrun.genotypes.nasbench201 import NODES, nasbench201_text
+from nasrun.errors import UsageError, closest
+from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.nasbench201 import (
+    EDGES,
+    OPERATIONS,
+    nasbench201_genotype,
+    nasbench201_text,
+    parse,
+)
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.state import Progress
+from nasrun.spaces.nasbench201 import NasBench201
+from nasrun.terminal.progress import tracked
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 SECONDS = {  # dataset -> the column of its training times
     "cifar10": "train_seconds_200_cifar10valid",
     "cifar100": "train_seconds_200_cifar100",
@@ -88,16 +101,11 @@ class NasBench201Table(Table):
         return int(self._row_of[_codes(np.array(digits))])
 
     def genotype(self, row: int) -> Genotype:
-        return self._cell(self._names[digit] for digit in self._ops_RE[row].tolist())
+        return nasbench201_genotype([self._names[digit] for digit in self._ops_RE[row].tolist()])
 
     def control(self) -> tuple[str, Genotype]:
         """Any liking for convolutions finds it."""
-        return "nor_conv_3x3 on all edges", self._cell(["nor_conv_3x3"] * len(EDGES))
-
-    def _cell(self, operations: Iterable[str]) -> Genotype:
-        pairs = zip(operations, EDGES, strict=True)
-        edges = tuple(Edge(operation, *edge) for operation, edge in pairs)
-        return Genotype(self.space, (Cell("cell", NODES, edges),))
+        return "nor_conv_3x3 on all edges", nasbench201_genotype(["nor_conv_3x3"] * len(EDGES))
 
     def text(self, row: int) -> str:
         return nasbench201_text(self.genotype(row))
@@ -112,3 +120,78 @@ def _digits(genotype: Genotype, names: Sequence[str]) -> list[int]:
 def _codes(ops_RE: np.ndarray) -> np.ndarray:
     """One number per cell, codes_R: the digits are its operations."""
     return ops_RE.astype(np.int64) @ 5 ** np.arange(6)
+
+
+SHAPES = {  # of the images that were trained on
+    "cifar10": TaskShape(3, (32, 32), 10),
+    "cifar100": TaskShape(3, (32, 32), 100),
+    "imagenet16": TaskShape(3, (16, 16), 120),
+}
+NUM_CLASSES = 6_466  # of cells that are isomorphic
+
+
+def _read_official(path: Path, progress: Progress) -> Arrays:
+    return condensed(*nats_files.read(path, SECONDS, progress))
+
+
+def _parse_words(words: Sequence[str]) -> Genotype:
+    """From the benchmark's string, or from the operations of the six edges."""
+    cell = parse(words[0]) if len(words) == 1 else nasbench201_genotype(words)
+    for edge in cell.cells[0].edges:
+        if edge.operation not in OPERATIONS:
+            hint = closest(edge.operation, OPERATIONS)
+            raise UsageError(f"there is no operation '{edge.operation[:60]}'; {hint}")
+    return cell
+
+
+def _condense(cells: list[Genotype], columns: dict[str, np.ndarray], _: Progress) -> Arrays:
+    return condensed(cells, columns)
+
+
+class NasBench201Benchmark(Benchmark):
+    """What was published of NAS-Bench-201, and its files."""
+
+    table = NasBench201Table
+    readers = {".pbz2": _read_official, FOLDER: _read_official}  # noqa: RUF012 - see the base class
+    layout = Layout(
+        (("arch",), tuple(f"edge_{source}_{target}" for source, target in EDGES)),
+        NasBench201Table.numbers,
+        (),
+        _parse_words,
+        _condense,
+    )
+    best = {  # noqa: RUF012
+        "cifar10": Best(91.6067, 94.3733, 4),
+        "cifar100": Best(73.4933, 73.5133, 4),
+        "imagenet16": Best(46.77, 47.31, 2),
+    }
+
+    def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
+        """Also the parameters, the multiply-adds and, in seconds, the classes of cells."""
+        yield from super().checks(table, arrays, progress)
+        space = NasBench201(channels=16, cells=5, partial_channels=1)  # as trained
+        columns = {
+            f"{cost}_{dataset}": Cost(shape, position)
+            for position, cost in enumerate(("params", "flops"))
+            for dataset, shape in SHAPES.items()
+        }
+        yield from costs(table, arrays, space, columns)
+        yield self._classes(space, table, arrays, progress)
+
+    def _classes(
+        self, space: NasBench201, table: Table, arrays: Arrays, progress: Progress
+    ) -> Check:
+        """Cells that compute the same, by their formulas; and as the table groups them, if it
+        does."""
+        cells = tracked(table.genotypes(), table.num_rows, progress)
+        forms = [space.canonical(genotype) for genotype in cells]
+        num_classes = len(set(forms))
+        figures = f"{num_classes:,}, published {NUM_CLASSES:,}"
+        passed = num_classes == NUM_CLASSES
+        if "isomorphism_class" in arrays:
+            ids = arrays["isomorphism_class"].tolist()
+            same = len(set(zip(forms, ids, strict=True))) == len(set(ids)) == num_classes
+            how = "alike" if same else "otherwise"
+            figures += f"; the table groups them {how}"
+            passed = passed and same
+        return Check("isomorphism classes", passed, figures)

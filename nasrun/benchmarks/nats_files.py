@@ -13,10 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nasrun.benchmarks.nasbench201 import SECONDS, condensed
-from nasrun.benchmarks.table import Arrays
 from nasrun.errors import UsageError
-from nasrun.genotypes import text as genotypes
+from nasrun.genotypes import nasbench201
+from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.state import Progress
 from nasrun.terminal.progress import tracked
 
@@ -26,6 +25,10 @@ DATASETS = {
     "cifar100": ("cifar100", "cifar100"),
     "imagenet16": ("ImageNet16-120", "ImageNet16-120"),
 }
+
+
+Table = tuple[list[Genotype], dict[str, np.ndarray]]
+"""The cells, and the columns by their names."""
 
 
 class NatsBench(Protocol):
@@ -43,11 +46,12 @@ class NatsBench(Protocol):
     def get_cost_info(self, index: int, dataset: str, hp: str) -> Mapping[str, Any]: ...
 
 
-def read(path: Path, progress: Progress) -> Arrays:
-    """The arrays of a table in the condensed form.
+def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> Table:
+    """All cells after 200 epochs.
 
     Args:
         path: `NATS-tss-v1_0-3ffb9.pickle.pbz2`, or the folder `NATS-tss-v1_0-3ffb9-simple`.
+        seconds: dataset -> what the column of its training times is to be called.
 
     Raises:
         UsageError: the library is not there, or cannot read the file.
@@ -60,23 +64,22 @@ def read(path: Path, progress: Progress) -> Arrays:
             'python -m pip install -e ".[benchmarks]" (or nats-bench alone)'
         ) from None
     try:
-        return condense(create(str(path), "tss", fast_mode=path.is_dir(), verbose=False), progress)
+        benchmark = create(str(path), "tss", fast_mode=path.is_dir(), verbose=False)
+        return table(benchmark, seconds, progress)
     except Exception as error:  # whatever the library raises, the file is at fault
         raise UsageError(f"nats_bench cannot read {path}: {error!r}") from None
 
 
-def condense(benchmark: NatsBench, progress: Progress) -> Arrays:
+def table(benchmark: NatsBench, seconds: Mapping[str, str], progress: Progress) -> Table:
     """All cells after 200 epochs; the parameters are those of the shorter training, as they do not
     depend on it and the library copies all that it has to tell them."""
-    rows = [
-        _row(benchmark, index) for index in tracked(range(len(benchmark)), len(benchmark), progress)
-    ]
+    indices = range(len(benchmark))
+    rows = [_row(benchmark, seconds, i) for i in tracked(indices, len(benchmark), progress)]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    cells = [genotypes.parse(benchmark.arch(index)) for index in range(len(benchmark))]
-    return condensed(cells, columns)
+    return [nasbench201.parse(benchmark.arch(index)) for index in indices], columns
 
 
-def _row(benchmark: NatsBench, index: int) -> dict[str, float]:
+def _row(benchmark: NatsBench, seconds: Mapping[str, str], index: int) -> dict[str, float]:
     row: dict[str, float] = {}
     for dataset, (search, final) in DATASETS.items():
         found = benchmark.get_more_info(index, search, hp="200", is_random=False)
@@ -85,6 +88,6 @@ def _row(benchmark: NatsBench, index: int) -> dict[str, float]:
             tested = benchmark.get_more_info(index, final, hp="200", is_random=False)
         row[f"{dataset}_val_200"] = float(found["valid-accuracy"])
         row[f"{dataset}_test_200"] = float(tested["test-accuracy"])
-        row[SECONDS[dataset]] = float(found["train-all-time"])
+        row[seconds[dataset]] = float(found["train-all-time"])
     row["params_cifar10"] = round(1e6 * benchmark.get_cost_info(index, "cifar10", "12")["params"])
     return row

@@ -1,4 +1,4 @@
-"""Where benchmark tables are, and how they get into memory.
+"""Find benchmarks and their tables, and get tables into memory.
 
 Everything is checked when a table is loaded, nothing is unpickled, and the runs of one process
 share it.
@@ -9,68 +9,107 @@ from __future__ import annotations
 import hashlib
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from nasrun.benchmarks.nasbench101 import NasBench101Table
-from nasrun.benchmarks.nasbench201 import NasBench201Table
+from nasrun.benchmarks.benchmark import Benchmark
 from nasrun.benchmarks.table import Arrays, Table
+from nasrun.config import catalogue, plugins
 from nasrun.errors import UsageError
 from nasrun.storage import npz_file
 from nasrun.storage.cache_folder import cache_folder
 
-TABLES: Mapping[str, type[Table]] = {
-    table.space: table
-    for table in (NasBench101Table, NasBench201Table)  # the one that requires more comes first
-}
+GROUP = "benchmark"  # the folder of conf/ with one file for each of them
 
 
-def load(space: str, file: str | None = None) -> Table:
-    """The table of a space, from `file` or from where tables are kept.
+@cache
+def benchmarks() -> Mapping[str, Benchmark]:
+    """All benchmarks by their names."""
+    root = catalogue.conf_dir()
+    names = [option.name for option in catalogue.options(GROUP, root)]
+    nodes = {name: catalogue.content(GROUP, name, root) for name in names}
+    return {
+        name: plugins.target(node)(
+            name=name, **{key: text for key, text in node.items() if key not in plugins.OWN_KEYS}
+        )
+        for name, node in nodes.items()
+    }
+
+
+def of_space(space: str) -> list[Benchmark]:
+    """The benchmarks of a search space; that which bears its name comes first."""
+    found = [one for one in benchmarks().values() if one.space == space]
+    if not found:
+        spaces = dict.fromkeys(f"space={one.space}" for one in benchmarks().values())
+        raise UsageError(
+            f"evaluator=table is not possible with space={space}, of which there is no table: type "
+            f"{' or '.join(spaces)}"
+        )
+    return sorted(found, key=lambda one: one.name != space)
+
+
+def load(space: str, file: str | None = None, dataset: str | None = None) -> Table:
+    """The table of a space.
+
+    Args:
+        file: the table, or the name of a benchmark; `None` takes one from where tables are kept.
+        dataset: of the tables that are there, the first that has this dataset is taken.
 
     Raises:
         UsageError: there is no such table, or something is wrong with it.
     """
-    if space not in TABLES:
+    possible = of_space(space)
+    if file is not None and file in benchmarks():
+        paths = [locate(file)]
+    elif file is not None:
+        paths = [Path(file).expanduser()]
+        if not paths[0].is_file():
+            raise UsageError(f"evaluator.file={file} is not there")
+    else:
+        paths = [path for one in possible if (path := _kept(one.name))]
+        paths = paths or [locate(possible[0].name)]
+    for path in paths:
+        table = _loaded(space, path)
+        if dataset in table.datasets:
+            return table
+    return _loaded(space, paths[0])
+
+
+def locate(name: str) -> Path:
+    """Where the table of a benchmark is: in `NASRUN_DATA`, else in the user's cache folder."""
+    path = _kept(name)
+    if path is None:
+        looked = " and ".join(map(str, places(name)))
         raise UsageError(
-            f"evaluator=table is not possible with space={space}, of which there is no table: type "
-            f"{' or '.join(f'space={name}' for name in TABLES)}"
+            f"there is no table of {benchmarks()[name].label} (looked for {looked}): say where it "
+            f"is with evaluator.file=FILE, or type nasrun data import {name} FILE"
         )
-    path = locate(space, file)
+    return path
+
+
+def places(name: str) -> list[Path]:
+    """Where a benchmark's table is looked for, in this order; the last is where imports go."""
+    folders = [cache_folder("tables")]
+    if os.environ.get("NASRUN_DATA"):
+        folders.insert(0, Path(os.environ["NASRUN_DATA"]))
+    return [folder / f"{name}.npz" for folder in folders]
+
+
+def _kept(name: str) -> Path | None:
+    return next((path for path in places(name) if path.is_file()), None)
+
+
+def _loaded(space: str, path: Path) -> Table:
     status = path.stat()
     return _load(space, path, status.st_mtime_ns, status.st_size)
 
 
-def locate(space: str, file: str | None = None) -> Path:
-    """Where the table is: `file`, else `NASRUN_DATA`, else the user's cache folder."""
-    if file is not None:
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise UsageError(f"evaluator.file={file} is not there")
-        return path
-    for path in places(space):
-        if path.is_file():
-            return path
-    raise UsageError(
-        f"there is no table of space={space} (looked for {' and '.join(map(str, places(space)))}): "
-        f"say where it is with evaluator.file=FILE, or type nasrun data import {space} FILE"
-    )
-
-
-def places(space: str) -> list[Path]:
-    """Where the table of a space is looked for, in this order; the last is where imports go."""
-    folders = [cache_folder("tables")]
-    if os.environ.get("NASRUN_DATA"):
-        folders.insert(0, Path(os.environ["NASRUN_DATA"]))
-    return [folder / f"{space}.npz" for folder in folders]
-
-
 @cache  # the runs of a sweep share one table; a file that has changed is another one
 def _load(space: str, path: Path, _modified_ns: int, _size: int) -> Table:
-    return table_of(space, path, read_arrays(path))
+    return table_of(of_space(space), path, read_arrays(path))
 
 
 def fingerprint(path: Path) -> str:
@@ -85,20 +124,24 @@ def _fingerprint(path: Path, _modified_ns: int, _size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def table_of(space: str, path: Path, arrays: Arrays) -> Table:
-    """The table that the arrays of a file are; raises `UsageError` where they are none."""
-    found = space_of(arrays)
-    if found != space:
-        missing = [name for name in TABLES[space].required if name not in arrays]
-        what = f"is a table of space={found}" if found else f"lacks {', '.join(missing)}"
-        raise UsageError(f"{path} is no table of space={space}: it {what}")
-    return TABLES[space](path, arrays)
+def table_of(possible: Sequence[Benchmark], path: Path, arrays: Arrays) -> Table:
+    """The table that the arrays of a file are.
+
+    Raises:
+        UsageError: they are none of the first of these benchmarks, nor of another of them.
+    """
+    found = recognised(arrays)
+    if found is None or found not in possible:
+        missing = [name for name in possible[0].table.required if name not in arrays]
+        what = f"is a table of {found.label}" if found else f"lacks {', '.join(missing)}"
+        raise UsageError(f"{path} is no table of {possible[0].label}: it {what}")
+    return found.table(path, arrays)
 
 
-def space_of(arrays: Arrays) -> str | None:
-    """The space whose table the arrays are, by their names."""
-    fitting = [name for name, table in TABLES.items() if set(table.required) <= set(arrays)]
-    return fitting[0] if fitting else None
+def recognised(arrays: Arrays) -> Benchmark | None:
+    """The benchmark that the arrays are a table of, by their names; that which requires most."""
+    fitting = [one for one in benchmarks().values() if set(one.table.required) <= set(arrays)]
+    return max(fitting, key=lambda one: len(one.table.required), default=None)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

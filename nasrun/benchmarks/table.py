@@ -60,7 +60,7 @@ class Table(ABC):
     space: ClassVar[str]
     num_rows: ClassVar[int]
     has_copies: ClassVar[bool]  # whether isomorphic cells have a row each
-    required: ClassVar[tuple[str, ...]]  # arrays without which there is no table, `ops` among them
+    required: ClassVar[tuple[str, ...]]  # arrays that make it one; the first has a row per cell
     numbers: ClassVar[
         Mapping[str, float]
     ]  # columns of one number per row: the highest there can be
@@ -117,7 +117,7 @@ class Table(ABC):
         """The architecture of a row in one line, as it is written in a CSV file."""
 
     def _all_problems(self, arrays: Arrays) -> Iterator[str]:
-        count = arrays["ops"].shape[:1]
+        count = arrays[self.required[0]].shape[:1]
         if count != (self.num_rows,):
             yield f"it has {count[0] if count else 0} rows, not {self.num_rows}, one per cell"
             return

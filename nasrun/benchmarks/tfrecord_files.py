@@ -25,13 +25,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nasrun.benchmarks.nasbench101 import NUM_IMAGES, Graph, condensed, parse
-from nasrun.benchmarks.table import Arrays
 from nasrun.errors import UsageError
+from nasrun.genotypes.nasbench101 import Graph, parse
 from nasrun.protocols.state import Progress
 
 EPOCHS, NUM_REPEATS = 108, 3
-IMAGES_PER_REPEAT = NUM_IMAGES // NUM_REPEATS
+IMAGES_PER_REPEAT = 9_984  # of each part that accuracies are measured on
 MAX_RECORD = 1 << 20  # bytes; real ones have a few hundred
 DAMAGED = (  # what a record that is none can end in
     ValueError,
@@ -56,8 +55,8 @@ class Sums:
     seconds: list[float] = field(default_factory=list)
 
 
-def read(path: Path, progress: Progress) -> Arrays:
-    """The arrays of a table in the condensed form: sums and means over the three trainings.
+def read(path: Path, progress: Progress) -> tuple[list[Graph], list[str], dict[str, np.ndarray]]:
+    """The cells, their hashes, and the columns: sums and means over the three trainings.
 
     Raises:
         UsageError: it is another file, or a cut or damaged one.
@@ -93,7 +92,7 @@ def read(path: Path, progress: Progress) -> Arrays:
         "test_correct_sum": np.array(sums.test, dtype=np.uint16),
         "train_seconds": np.array(sums.seconds) / NUM_REPEATS,
     }
-    return condensed(sums.graphs, list(row_of), columns)
+    return sums.graphs, list(row_of), columns
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:

@@ -75,6 +75,8 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     if before[0] == "list":
         yield from (f"{group} " for group in catalogue.groups(root))
     yield from (f"{flag} " for flag in command.flags)
+    if len(before) == len(command.words):
+        yield from (f"{option.name} " for option in catalogue.options(command.group, root))
     for words in command.words[len(before) - 1 : len(before)]:
         yield from (f"{word} " for word in words)
     if not command.config:

@@ -44,9 +44,9 @@ def page(command: str, root: Path) -> str:
     about = COMMANDS[command]
     lines = [f"nasrun {command}: {about.purpose}", "", f"Usage: {about.usage}", "", "Examples:"]
     lines += _examples(about.examples)
-    if about.details:
-        for paragraph in about.details.split("\n\n"):
-            lines += ["", *textwrap.wrap(paragraph, WIDTH, break_on_hyphens=False)]
+    paragraphs = about.details.split("\n\n") if about.details else []
+    for paragraph in [*paragraphs, *(about.more(root) if about.more else ())]:
+        lines += ["", *textwrap.wrap(paragraph, WIDTH, break_on_hyphens=False)]
     if about.config:
         lines += _choices(about, root)
         lines += ["", "Flags:"]

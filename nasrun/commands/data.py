@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nasrun.benchmarks import store
+from nasrun.benchmarks.benchmark import Benchmark
 from nasrun.benchmarks.table import Arrays, Columns, Table
 from nasrun.config.commands import argument_parser
 from nasrun.errors import RunError, UsageError, closest
@@ -36,30 +37,27 @@ def _import(arguments: Sequence[str]) -> None:
     with contextlib.closing(progress.Bar(f"import {parsed.benchmark}")) as bar:
         path = import_table(parsed.benchmark, parsed.file, force=parsed.force, progress=bar)
     console.say(f"imported: {path}")
-    if parsed.benchmark in store.TABLES and store.locate(parsed.benchmark) != path:
+    if parsed.benchmark in store.benchmarks() and store.locate(parsed.benchmark) != path:
         console.say(f"used before it, as NASRUN_DATA says: {store.locate(parsed.benchmark)}")
 
 
 def _describe(arguments: Sequence[str]) -> None:
     what = _one_argument(arguments)
     if what is None:
-        console.listing({space: list(_whereabouts(space)) for space in store.TABLES})
+        console.listing({name: list(_whereabouts(name)) for name in store.benchmarks()})
         return
-    table, arrays = _open(what)
-    console.say("\n".join(_description(table, arrays)))
+    console.say("\n".join(_description(*_open(what))))
 
 
 def _verify(arguments: Sequence[str]) -> None:
-    from nasrun.benchmarks.checks import checks
-
     what = _one_argument(arguments)
-    found = [space for space in store.TABLES if any(p.is_file() for p in store.places(space))]
+    found = [name for name in store.benchmarks() if any(p.is_file() for p in store.places(name))]
     outcomes = []
     for name in found if what is None else [what]:
-        table, arrays = _open(name)
-        console.say(f"{table.space}: {table.path}")
-        with contextlib.closing(progress.Bar(f"verify {table.space}")) as bar:
-            for check in checks(table, arrays, bar):
+        benchmark, table, arrays = _open(name)
+        console.say(f"{benchmark.name}: {table.path}")
+        with contextlib.closing(progress.Bar(f"verify {benchmark.name}")) as bar:
+            for check in benchmark.checks(table, arrays, bar):
                 outcomes.append(check.passed)
                 state = "ok" if check.passed else "FAILED"
                 console.say(f"  {state:<6}  {check.name:<21}  {check.figures}")
@@ -76,33 +74,34 @@ def _one_argument(arguments: Sequence[str]) -> str | None:
     return what
 
 
-def _whereabouts(space: str) -> Iterator[tuple[str, str]]:
+def _whereabouts(name: str) -> Iterator[tuple[str, str]]:
     """Each place where a table may be, and whether there is one."""
     used = False
-    for path in store.places(space):
+    for path in store.places(name):
         there = path.is_file()
         yield str(path), ("there, not used" if used else "used") if there else "not there"
         used = used or there
 
 
-def _open(what: str) -> tuple[Table, Arrays]:
+def _open(what: str) -> tuple[Benchmark, Table, Arrays]:
     """The table of a benchmark, or the one in a file."""
-    path = store.locate(what) if what in store.TABLES else Path(what).expanduser()
+    known = store.benchmarks()
+    path = store.locate(what) if what in known else Path(what).expanduser()
     if not path.is_file():
         raise UsageError(
-            f"there is neither a file nor a benchmark '{what}': {closest(what, store.TABLES)}"
+            f"there is neither a file nor a benchmark '{what}': {closest(what, known)}"
         )
     arrays = store.read_arrays(path)
-    space = what if what in store.TABLES else store.space_of(arrays)
-    if space is None:
-        raise UsageError(f"{path} is no table of {' or '.join(store.TABLES)}")
-    return store.table_of(space, path, arrays), arrays
+    benchmark = known[what] if what in known else store.recognised(arrays)
+    if benchmark is None:
+        raise UsageError(f"{path} is no table of {' or '.join(known)}")
+    return benchmark, store.table_of([benchmark], path, arrays), arrays
 
 
-def _description(table: Table, arrays: Arrays) -> Iterator[str]:
+def _description(benchmark: Benchmark, table: Table, arrays: Arrays) -> Iterator[str]:
     with table.path.open("rb") as file:
         checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    yield f"{table.space}: {table.path}"
+    yield f"{benchmark.name}: {table.path}"
     yield f"  rows      {table.num_rows:,}"
     yield f"  columns   {', '.join(name for name in arrays if name != 'README')}"
     yield f"  sha256    {checksum}"

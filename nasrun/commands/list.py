@@ -13,6 +13,7 @@ from nasrun.terminal import console
 
 GENOTYPE = "genotype"  # of `nasrun retrain` and `nasrun show`
 LAUNCHER = "hydra/launcher"  # of sweeps
+NO_CHOICES = {"benchmark": "benchmark (evaluator=table, nasrun data)"}  # of a run; their headings
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> None:
     kinds = [*catalogue.groups(root), GENOTYPE]
     wanted = parser.parse_args(arguments).kind
     shown = kinds if wanted is None else (_kind(wanted, [*kinds, LAUNCHER]),)
-    console.listing({f"{kind}=...": _rows(kind, root) for kind in shown})
+    console.listing({NO_CHOICES.get(kind, f"{kind}=..."): _rows(kind, root) for kind in shown})
 
 
 def _kind(word: str, kinds: Sequence[str]) -> str:

@@ -65,6 +65,11 @@ def options(group: str, root: Path, within: Iterable[str] | None = None) -> tupl
     return tuple(Option(group, path.stem, _first_comment(path)) for path in paths)
 
 
+def content(group: str, option: str, root: Path) -> dict[str, Any]:
+    """What the file of an option says, as it stands there; empty where there is no such file."""
+    return _read(root / group / f"{option}.yaml")
+
+
 def _first_comment(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
-from nasrun.benchmarks.layouts import BENCHMARKS, CSV_LAYOUTS, IMAGES
+from nasrun.config import catalogue
 from nasrun.errors import UsageError
 
 
@@ -22,6 +24,19 @@ class CommandHelp:
     keys: tuple[str, ...] = ()  # shown with their defaults, where they exist
     words: tuple[tuple[str, ...], ...] = ()  # known words by position, for TAB
     flags: tuple[str, ...] = ()  # of a command without Hydra, for TAB
+    group: str = ""  # of conf/, whose options are known words too, at the last position
+    more: Callable[[Path], Iterator[str]] | None = None  # paragraphs from the folder conf/
+
+
+def _benchmark_files(root: Path) -> Iterator[str]:
+    """What files there are of each benchmark."""
+    for option in catalogue.options("benchmark", root):
+        told = catalogue.content("benchmark", option.name, root)
+        yield f"{option.name}: {option.gloss}."
+        if told.get("official"):
+            yield f"Official files of {option.name}: {told['official']}."
+        if told.get("csv"):
+            yield f"A CSV file of {option.name} has the columns {told['csv']}."
 
 
 COMMANDS = {
@@ -160,23 +175,16 @@ COMMANDS = {
             ("nasrun data describe nasbench201", "what is in it"),
             ("nasrun data verify nasbench101", "takes a minute"),
         ),
-        "\n\n".join(
-            [
-                f"NAME is {' or '.join(BENCHMARKS)}; WHAT is a NAME or a file. import checks all "
-                "that verify checks and puts the table into the cache folder; --force replaces the "
-                "one that is there. "
-                "FILE is an .npz file in the condensed form, a .csv file with one row per cell, or "
-                "the official file: nasbench_only108.tfrecord, nasbench_full.tfrecord, or "
-                'NATS-tss-v1_0-3ffb9.pickle.pbz2 (python -m pip install -e ".[benchmarks]").',
-                "The last one is a pickle, and opening a pickle can run code: take it from its "
-                "makers only. The library nats_bench opens it; nasrun itself unpickles nothing.",
-                "nasrun data import imagenet16 FOLDER reads the folder of train_data_batch_1 to "
-                "train_data_batch_10 and val_data, pickles too, with a reader of its own that runs "
-                "nothing, and keeps the 120 classes for dataset=imagenet16.",
-                *(f"{layout[0].upper()}{layout[1:]}." for layout in CSV_LAYOUTS.values()),
-            ]
-        ),
-        words=(("import", "describe", "verify"), (*BENCHMARKS, *IMAGES)),
+        "NAME is a benchmark (nasrun list benchmarks), WHAT is a NAME or a file. import checks all "
+        "that verify checks and puts the table into the cache folder; --force replaces the one "
+        "that is there. FILE is an .npz file in the condensed form, a .csv file with one row per "
+        "cell, or an official file.\n\n"
+        "nasrun data import imagenet16 FOLDER reads the folder of train_data_batch_1 to "
+        "train_data_batch_10 and val_data, pickles too, with a reader of its own that runs "
+        "nothing, and keeps the 120 classes for dataset=imagenet16.",
+        words=(("import", "describe", "verify"), ("imagenet16",)),
+        group="benchmark",
+        more=_benchmark_files,
         flags=("--force",),
     ),
     "list": CommandHelp(

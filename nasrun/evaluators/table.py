@@ -25,7 +25,8 @@ class TableLookup:
     """What a table says of architectures of the run's space on the run's dataset.
 
     Args:
-        file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
+        file: the table, or the name of a benchmark; `None` looks for one that has the dataset, in
+            `NASRUN_DATA`, then in the user's cache folder.
 
     Raises:
         UsageError: there is no table of this space and dataset, or it is not sound.
@@ -33,7 +34,7 @@ class TableLookup:
 
     def __init__(self, context: SearchContext, file: str | None) -> None:
         self.space: SearchSpace = context.space
-        self.table = store.load(self.space.name, file)
+        self.table = store.load(self.space.name, file, context.dataset_name)
         self.columns = self.table.columns(context.dataset_name)
 
     def row(self, genotype: Genotype) -> int:

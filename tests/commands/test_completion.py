@@ -18,6 +18,8 @@ FILES = {
     "search.yaml": "defaults:\n  - space: darts\n  - fitness: paper\nseed: 0\ncompile: false\n",
     "space/darts.yaml": "cells: 8\nnested:\n  depth: 1\n  down: 2\n",
     "space/toy.yaml": "curvature: 1.0\n",
+    "benchmark/nasbench101.yaml": "official: x\n",
+    "benchmark/nasbench201.yaml": "official: x\n",
     "fitness/paper.yaml": "zeta: 1.0\neta: 0.4\n",
     "fitness/centred.yaml": "zeta: 1.0\neta: 0.4\n",
 }

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nasrun.benchmarks import csv_files, importing, layouts, store
+from nasrun.benchmarks import importing, store
+from nasrun.benchmarks.benchmark import FOLDER
 from nasrun.benchmarks.nasbench101 import NasBench101Table
 from nasrun.cli.main import main
 from nasrun.evaluators.table import TableEvaluator
@@ -58,8 +59,8 @@ def changed(file: Path, to: Path, **columns) -> Path:
     return to
 
 
-def csv_file(space: str, table, path: Path, columns: dict[str, np.ndarray]) -> Path:
-    cells = {name[0]: name for name in csv_files.LAYOUTS[space].cells}
+def csv_file(name: str, table, path: Path, columns: dict[str, np.ndarray]) -> Path:
+    cells = {group[0]: group for group in store.benchmarks()[name].layout.cells}
     header = ",".join([*next(iter(cells.values())), *columns])
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     lines = [f"{table.text(row)},{','.join(map(repr, v))}" for row, v in enumerate(rows)]
@@ -132,7 +133,7 @@ def test_nasbench101_from_three_kinds_of_files(made, cache, tmp_path):
 def test_all_rows_of_the_real_nasbench201_from_csv(cache, tmp_path):
     real = Path(REAL_DATA) / "nasbench201.npz"
     arrays = store.read_arrays(real)
-    table = store.table_of("nasbench201", real, arrays)
+    table = store.table_of(store.of_space("nasbench201"), real, arrays)
     columns = {name: arrays[name] for name in table.numbers if name in arrays}
     assert {"cifar100_test_200", "params_cifar10", "train_seconds_200_cifar100"} <= set(columns)
     file = csv_file("nasbench201", table, tmp_path / "table.csv", columns)
@@ -304,11 +305,15 @@ def test_mistakes(arguments, message, tmp_path, monkeypatch, capsys):
     assert error.count("\n") == 1
 
 
-def test_known_words_are_those_of_the_program():
-    assert tuple(store.TABLES) == layouts.BENCHMARKS
-    assert set(layouts.CSV_LAYOUTS) == set(csv_files.LAYOUTS) == set(importing.OFFICIAL)
-    for space, layout in csv_files.LAYOUTS.items():
-        assert all(name in layouts.CSV_LAYOUTS[space] for group in layout.cells for name in group)
+@pytest.mark.parametrize("benchmark", store.benchmarks().values(), ids=lambda one: one.name)
+def test_what_people_are_told_of_files_is_what_is_read(benchmark):
+    assert bool(benchmark.csv) == (benchmark.layout is not None)
+    assert bool(benchmark.official) == bool(benchmark.readers)
+    if benchmark.layout is not None:
+        groups = [*benchmark.layout.cells, benchmark.layout.needed]
+        assert all(name in benchmark.csv for group in groups for name in group)
+    for suffix in benchmark.readers:
+        assert suffix in benchmark.official or suffix == FOLDER
 
 
 def test_long_work_says_how_far_it_is(capsys, monkeypatch):

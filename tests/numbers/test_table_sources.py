@@ -10,10 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nasrun.benchmarks import csv_files, nats_files, tfrecord_files
-from nasrun.benchmarks.nasbench101 import NasBench101Table, parse
-from nasrun.benchmarks.nasbench201 import NasBench201Table
+from nasrun.benchmarks import csv_files, nasbench101, nasbench201, nats_files, store, tfrecord_files
+from nasrun.benchmarks.nasbench101 import NasBench101Table
+from nasrun.benchmarks.nasbench201 import SECONDS, NasBench201Table
 from nasrun.errors import UsageError
+from nasrun.genotypes.nasbench101 import parse
 from tests import made_tables
 
 
@@ -31,9 +32,9 @@ def table101(arrays101, monkeypatch):
     return NasBench101Table(Path("made.npz"), arrays101)
 
 
-def read(space: str, path: Path, text: str):
+def read(name: str, path: Path, text: str):
     path.write_text(text)
-    return csv_files.read(space, path, no_progress)
+    return csv_files.read(store.benchmarks()[name], path, no_progress)
 
 
 # ---------------------------------------------------------------------------- NAS-Bench-101
@@ -83,7 +84,7 @@ def test_nasbench101_from_the_official_file_is_the_condensed_form(arrays101, tab
     path = tmp_path / "nasbench_full.tfrecord"
     texts = [table101.text(row) for row in range(table101.num_rows)]
     made_tables.write_tfrecord(path, arrays101, texts)
-    found = tfrecord_files.read(path, no_progress)
+    found = nasbench101.condensed(*tfrecord_files.read(path, no_progress))
     assert found.keys() == arrays101.keys()
     for name, expected in arrays101.items():
         if name == "train_seconds":
@@ -159,7 +160,7 @@ def test_a_csv_file_with_a_fault_is_refused(text, sentence, tmp_path):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="cannot be read as a CSV file"):
-        csv_files.read("nasbench201", tmp_path / "a.csv", no_progress)
+        csv_files.read(store.benchmarks()["nasbench201"], tmp_path / "a.csv", no_progress)
 
 
 class FakeNats:
@@ -195,7 +196,7 @@ class FakeNats:
 
 def test_nasbench201_from_its_library_is_the_condensed_form():
     arrays = made_tables.nasbench201()
-    found = nats_files.condense(FakeNats(arrays), no_progress)
+    found = nasbench201.condensed(*nats_files.table(FakeNats(arrays), SECONDS, no_progress))
     table = NasBench201Table(Path("found.npz"), found)
     assert list(table.datasets) == ["cifar10", "cifar100", "imagenet16"]
     expected = NasBench201Table(Path("made.npz"), arrays)
@@ -217,8 +218,8 @@ def test_the_library_is_called_by_its_documented_arguments(monkeypatch, tmp_path
 
     monkeypatch.setitem(sys.modules, "nats_bench", SimpleNamespace(create=create))
     with pytest.raises(UsageError, match=r"nats_bench cannot read .*no bzip2"):
-        nats_files.read(tmp_path, no_progress)
+        nats_files.read(tmp_path, SECONDS, no_progress)
     assert calls == [((str(tmp_path), "tss"), {"fast_mode": True, "verbose": False})]
     monkeypatch.setitem(sys.modules, "nats_bench", None)
     with pytest.raises(UsageError, match=r'not installed: .*pip install -e "\.\[benchmarks\]"'):
-        nats_files.read(tmp_path, no_progress)
+        nats_files.read(tmp_path, SECONDS, no_progress)

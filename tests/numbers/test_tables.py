@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nasrun.benchmarks import store
+from nasrun.benchmarks.benchmark import Benchmark
 from nasrun.benchmarks.nasbench101 import NasBench101Table
 from nasrun.benchmarks.nasbench201 import NasBench201Table
 from nasrun.benchmarks.table import Columns
@@ -251,6 +252,43 @@ def test_a_loaded_table_is_shared_until_the_file_changes(file):
     assert store.load("nasbench201", str(file)) is first
     os.utime(file, ns=(1, 1))
     assert store.load("nasbench201", str(file)) is not first
+
+
+class GridTable(NasBench201Table):
+    """The same cells, with what they reach on a grid of numbers."""
+
+    required = ("ops", "op_names", "grid_test")
+
+    def problems(self, arrays):
+        return iter(())
+
+    def read_columns(self, arrays):
+        super().read_columns(arrays)
+        return {"grid": Columns(None, arrays["grid_test"], None)}
+
+
+class GridBenchmark(Benchmark):
+    table = GridTable
+
+
+def test_a_space_may_have_two_benchmarks(arrays, file, tmp_path, monkeypatch):
+    """The dataset tells which table is meant, or its name does."""
+    two = {**store.benchmarks(), "a_grid": GridBenchmark(name="a_grid")}
+    monkeypatch.setattr(store, "benchmarks", lambda: two)
+    monkeypatch.setenv("NASRUN_DATA", str(tmp_path))
+    grid = {"grid_test": np.linspace(0.0, 1.0, NUM_ROWS)}
+    np.savez(tmp_path / "a_grid.npz", ops=arrays["ops"], op_names=arrays["op_names"], **grid)
+    assert isinstance(store.load("nasbench201"), GridTable)  # there is no other yet
+    np.savez(tmp_path / "nasbench201.npz", **arrays)
+    chosen = {dataset: store.load("nasbench201", None, dataset) for dataset in ("cifar10", "grid")}
+    assert [type(table) for table in chosen.values()] == [NasBench201Table, GridTable]
+    assert type(store.load("nasbench201")) is NasBench201Table
+    assert type(store.load("nasbench201", "a_grid")) is GridTable
+    assert type(store.load("nasbench201", str(tmp_path / "a_grid.npz"))) is GridTable
+    with pytest.raises(UsageError, match=r"^dataset=digits has no column in .*nasbench201\.npz"):
+        store.load("nasbench201", None, "digits").columns("digits")
+    with pytest.raises(UsageError, match="no table of space=nasbench101: it is a table of a_grid"):
+        store.load("nasbench101", "a_grid")
 
 
 # ---------------------------------------------------------------------------- the evaluator

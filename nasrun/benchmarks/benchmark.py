@@ -1,0 +1,75 @@
+"""Say what a benchmark is: its tables, the files they come in, and what must be true of them.
+
+A benchmark is one module of this folder and one file of `conf/benchmark` that names its class; the
+rest of the program finds it there. The simplest one has a `table` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nasrun.benchmarks.checks import Best, Check, optima
+from nasrun.benchmarks.table import Arrays, Table
+from nasrun.protocols.state import Progress
+
+Reader = Callable[[Path, Progress], Arrays]
+
+FOLDER = "/"  # of `readers`, in place of the end of a file's name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a benchmark's CSV files, and what becomes of them."""
+
+    cells: tuple[tuple[str, ...], ...]  # those that name the architecture: one of these groups
+    numbers: Mapping[str, float]  # the others: the highest value there can be
+    needed: tuple[str, ...]
+    parse: Callable[[Sequence[str]], Any]  # the words of an architecture -> the architecture
+    condense: Callable[[list[Any], dict[str, np.ndarray], Progress], Arrays]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """What is known of a benchmark before one of its tables is there.
+
+    A subclass sets `table`, and what else there is of the class attributes: how files other than
+    those in the condensed form are read, and the published optima that an import must reach.
+
+    Args:
+        name: of its file in `conf/benchmark`, of its tables, and in `nasrun data import NAME`.
+        official: the names of its official files, as a person is told them.
+        csv: the columns of its CSV files, as a person is told them.
+    """
+
+    name: str
+    official: str = ""
+    csv: str = ""
+
+    table: ClassVar[type[Table]]
+    readers: ClassVar[Mapping[str, Reader]] = {}  # of official files, by the end of their names
+    layout: ClassVar[Layout | None] = None
+    best: ClassVar[Mapping[str, Best]] = {}  # dataset -> the published optima
+
+    @property
+    def space(self) -> str:
+        """The search space of the architectures."""
+        return self.table.space
+
+    @property
+    def label(self) -> str:
+        """What it is called in a sentence: by its space, where it is that space's main one."""
+        return f"space={self.name}" if self.name == self.space else self.name
+
+    def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
+        """Check what was published, one after the other, the slowest last.
+
+        What a table cannot be used without is checked when it is loaded; this is the rest.
+        `arrays` are those that the table was made from.
+        """
+        yield Check("rows", True, f"{table.num_rows:,} cells, none of them twice")
+        yield from optima(table, self.best)
