@@ -40,56 +40,34 @@ def condensed(genotypes: Iterable[Genotype], columns: Mapping[str, np.ndarray]) 
     return {"ops": np.array(digits, dtype=np.uint8), "op_names": np.array(OPERATIONS), **columns}
 
 
-class NasBench201Table(Table):
-    """Validation and test accuracy of all cells on one dataset or more."""
+class NasBench201Cells(Table):
+    """The rows of a table of all cells; a subclass says what columns there are. The operations are
+    in the order of `OPERATIONS` where there are no `op_names`."""
 
     space = "nasbench201"
     num_rows = 15_625
     has_copies = True
-    required = ("ops", "op_names")
-    numbers = (
-        {f"{dataset}_{part}_200": 100.0 for dataset in SECONDS for part in ("val", "test")}
-        | dict.fromkeys(SECONDS.values(), np.inf)
-        | {f"{cost}_{dataset}": np.inf for cost in ("params", "flops") for dataset in SECONDS}
-        | {"isomorphism_class": np.inf}
-    )
 
     def problems(self, arrays: Arrays) -> Iterator[str]:
-        names = arrays["op_names"]
-        if names.shape != (5,) or sorted(names.tolist()) != sorted(OPERATIONS):
+        names = _names(arrays)
+        if sorted(names) != sorted(OPERATIONS):
             yield f"op_names must be {', '.join(OPERATIONS)}"
         ops_RE = arrays["ops"]
-        if ops_RE.shape != (self.num_rows, 6) or ops_RE.dtype.kind not in "iu":
+        if ops_RE.shape != (self.num_rows, len(EDGES)) or ops_RE.dtype.kind not in "iu":
             yield (
-                f"ops must be whole numbers of the shape ({self.num_rows}, 6), one row per cell, "
-                f"not {ops_RE.dtype} of {ops_RE.shape}"
+                f"ops must be whole numbers of the shape ({self.num_rows}, {len(EDGES)}), one row "
+                f"per cell, not {ops_RE.dtype} of {ops_RE.shape}"
             )
         elif ops_RE.min() < 0 or ops_RE.max() > 4:
             yield f"ops must be 0 to 4, not {ops_RE.min()} to {ops_RE.max()}"
         elif (num_doubles := self.num_rows - len(np.unique(_codes(ops_RE)))) > 0:
             yield f"{num_doubles} of the {self.num_rows} cells are there twice, as many are missing"
-        if not any(f"{dataset}_val_200" in arrays for dataset in SECONDS):
-            yield "it has no accuracies: no column is named cifar10_val_200 or the like"
-        for dataset in SECONDS:
-            accuracies = (f"{dataset}_val_200", f"{dataset}_test_200")
-            found = [name for name in accuracies if name in arrays]
-            if len(found) == 1:
-                yield f"it has {found[0]}, and lacks the other of {' and '.join(accuracies)}"
 
-    def read_columns(self, arrays: Arrays) -> dict[str, Columns]:
-        self._names = [str(name) for name in arrays["op_names"]]
-        self._ops_RE = arrays["ops"]
+    def keep_cells(self, arrays: Arrays) -> None:
+        """Keep what `row` and `genotype` need; for `read_columns` of a subclass to call."""
+        self._names, self._ops_RE = _names(arrays), arrays["ops"]
         self._row_of = np.empty(self.num_rows, dtype=np.int64)
         self._row_of[_codes(self._ops_RE)] = np.arange(self.num_rows)
-        return {
-            dataset: Columns(
-                arrays[f"{dataset}_val_200"] / 100.0,
-                arrays[f"{dataset}_test_200"] / 100.0,
-                arrays.get(seconds),
-            )
-            for dataset, seconds in SECONDS.items()
-            if f"{dataset}_val_200" in arrays
-        }
 
     def row(self, genotype: Genotype) -> int:
         if genotype.space != self.space:
@@ -109,6 +87,46 @@ class NasBench201Table(Table):
 
     def text(self, row: int) -> str:
         return nasbench201_text(self.genotype(row))
+
+
+class NasBench201Table(NasBench201Cells):
+    """Validation and test accuracy of all cells on one dataset or more."""
+
+    required = ("ops", "op_names")
+    numbers = (
+        {f"{dataset}_{part}_200": 100.0 for dataset in SECONDS for part in ("val", "test")}
+        | dict.fromkeys(SECONDS.values(), np.inf)
+        | {f"{cost}_{dataset}": np.inf for cost in ("params", "flops") for dataset in SECONDS}
+        | {"isomorphism_class": np.inf}
+    )
+
+    def problems(self, arrays: Arrays) -> Iterator[str]:
+        yield from super().problems(arrays)
+        if not any(f"{dataset}_val_200" in arrays for dataset in SECONDS):
+            yield "it has no accuracies: no column is named cifar10_val_200 or the like"
+        for dataset in SECONDS:
+            accuracies = (f"{dataset}_val_200", f"{dataset}_test_200")
+            found = [name for name in accuracies if name in arrays]
+            if len(found) == 1:
+                yield f"it has {found[0]}, and lacks the other of {' and '.join(accuracies)}"
+
+    def read_columns(self, arrays: Arrays) -> dict[str, Columns]:
+        self.keep_cells(arrays)
+        return {
+            dataset: Columns(
+                arrays[f"{dataset}_val_200"] / 100.0,
+                arrays[f"{dataset}_test_200"] / 100.0,
+                arrays.get(seconds),
+            )
+            for dataset, seconds in SECONDS.items()
+            if f"{dataset}_val_200" in arrays
+        }
+
+
+def _names(arrays: Arrays) -> list[str]:
+    """The operations that the digits stand for; empty where that is no list of names."""
+    names = arrays.get("op_names", np.array(OPERATIONS))
+    return [str(name) for name in names] if names.ndim == 1 else []
 
 
 def _digits(genotype: Genotype, names: Sequence[str]) -> list[int]:

@@ -14,7 +14,7 @@ import pytest
 from nasrun.benchmarks import store
 from nasrun.benchmarks.benchmark import Benchmark
 from nasrun.benchmarks.nasbench101 import NasBench101Table
-from nasrun.benchmarks.nasbench201 import NasBench201Table
+from nasrun.benchmarks.nasbench201 import NasBench201Cells, NasBench201Table
 from nasrun.benchmarks.table import Columns
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
@@ -254,16 +254,14 @@ def test_a_loaded_table_is_shared_until_the_file_changes(file):
     assert store.load("nasbench201", str(file)) is not first
 
 
-class GridTable(NasBench201Table):
+class GridTable(NasBench201Cells):
     """The same cells, with what they reach on a grid of numbers."""
 
-    required = ("ops", "op_names", "grid_test")
-
-    def problems(self, arrays):
-        return iter(())
+    required = ("ops", "grid_test")
+    numbers = {"grid_test": 1.0}  # noqa: RUF012 - as the base class has it
 
     def read_columns(self, arrays):
-        super().read_columns(arrays)
+        self.keep_cells(arrays)
         return {"grid": Columns(None, arrays["grid_test"], None)}
 
 
@@ -277,8 +275,10 @@ def test_a_space_may_have_two_benchmarks(arrays, file, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "benchmarks", lambda: two)
     monkeypatch.setenv("NASRUN_DATA", str(tmp_path))
     grid = {"grid_test": np.linspace(0.0, 1.0, NUM_ROWS)}
-    np.savez(tmp_path / "a_grid.npz", ops=arrays["ops"], op_names=arrays["op_names"], **grid)
-    assert isinstance(store.load("nasbench201"), GridTable)  # there is no other yet
+    np.savez(tmp_path / "a_grid.npz", ops=arrays["ops"], **grid)
+    alone = store.load("nasbench201")  # there is no other yet
+    assert type(alone) is GridTable
+    assert alone.row(alone.genotype(77)) == 77
     np.savez(tmp_path / "nasbench201.npz", **arrays)
     chosen = {dataset: store.load("nasbench201", None, dataset) for dataset in ("cifar10", "grid")}
     assert [type(table) for table in chosen.values()] == [NasBench201Table, GridTable]
