@@ -31,7 +31,7 @@ class RandomStreams:
 
     def numpy(self, name: str) -> np.random.Generator:
         if name not in self._numpy:
-            self._numpy[name] = np.random.Generator(np.random.PCG64(self._sequence(name)))
+            self._numpy[name] = self.fresh(name)
         return self._numpy[name]
 
     def torch(self, name: str) -> torch.Generator:
@@ -46,6 +46,10 @@ class RandomStreams:
         """Streams of their own, from the seed and `name` alone: fresh at each call, and in no
         checkpoint. For work that may be repeated, in any order, with the same outcome."""
         return RandomStreams(int(self._sequence(name).generate_state(1, np.uint64)[0]))
+
+    def fresh(self, name: str) -> np.random.Generator:
+        """The generator of `name` as `numpy` first gives it, at each call, and in no checkpoint."""
+        return np.random.Generator(np.random.PCG64(self._sequence(name)))
 
     @contextmanager
     def global_torch(self, name: str, rank: int = 0) -> Iterator[None]:

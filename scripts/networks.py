@@ -19,10 +19,10 @@ from nasrun.networks.darts.edges import NUM_EDGES
 from nasrun.networks.darts.supernet import DartsSupernet
 from nasrun.networks.nasbench201.supernet import NasBench201Supernet
 from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import Mixture
 from nasrun.training.optimisers import SGD
 from tests.oracles import darts_edge_major, nasbench201_edge_major
 
-Weights = dict[str, Tensor]
 NUM_CLASSES = 10
 
 
@@ -59,16 +59,18 @@ def make(arguments: argparse.Namespace, which: str) -> nn.Module:
     return network.to(torch.device(arguments.device))
 
 
-def draw_weights(arguments: argparse.Namespace, seed: int = 0) -> Weights:
+def draw_weights(arguments: argparse.Namespace, seed: int = 0) -> Mixture:
     generator = torch.Generator().manual_seed(seed)
     shapes = {"cell": (len(EDGES), len(OPERATIONS))}
     if arguments.space == "darts":
         shape = (NUM_EDGES, len(DARTS_OPERATIONS) - 1)
         shapes = {"normal": shape, "reduce": shape}
-    return {
-        name: torch.randn(shape, generator=generator).softmax(1).to(arguments.device)
-        for name, shape in shapes.items()
-    }
+    return Mixture(
+        {
+            name: torch.randn(shape, generator=generator).softmax(1).to(arguments.device)
+            for name, shape in shapes.items()
+        }
+    )
 
 
 def draw_batch(arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:

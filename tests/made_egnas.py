@@ -11,7 +11,7 @@ import torch
 
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.protocols.scorer import Scores
-from nasrun.protocols.space import MixingWeights
+from nasrun.protocols.space import MixingWeights, Mixture
 from nasrun.randomness import RandomStreams
 from nasrun.strategies.egnas.egnas import EGNAS
 
@@ -44,8 +44,8 @@ class LandscapeScorer:
         self.drawn: list[int] = []
         self.spoil = spoil
 
-    def train_epoch(self, weights: Callable[[], MixingWeights]) -> dict[str, float]:
-        self.trained.append(weights()["cell"].numpy())
+    def train_epoch(self, mixture: Callable[[], Mixture]) -> dict[str, float]:
+        self.trained.append(mixture().weights["cell"].numpy())
         return {"loss": 1.0}
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
@@ -56,8 +56,10 @@ class LandscapeScorer:
         self.drawn.append(num_images)
         return num_images
 
-    def score(self, candidates: Sequence[MixingWeights], batch: int, statistics: str) -> Scores:
-        weights_NEO = np.stack([candidate["cell"].double().numpy() for candidate in candidates])
+    def score(self, candidates: Sequence[Mixture], batch: int, statistics: str) -> Scores:
+        weights_NEO = np.stack(
+            [candidate.weights["cell"].double().numpy() for candidate in candidates]
+        )
         loss_N = (weights_NEO * COST_EO).sum(axis=(1, 2))
         for i in range(len(loss_N)):
             if self.spoil(i, len(loss_N)):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -122,6 +123,7 @@ def drive(
     carried: Mapping[str, Any] | None = None,
     budget: BudgetConfig | None = None,
     operations: tuple[str, ...] = (),
+    remedies: Mapping[str, str] = MappingProxyType({}),
     insight: Insight | None = None,
 ) -> Spent:
     """Step until the work is finished or the budget is spent.
@@ -131,6 +133,7 @@ def drive(
         saved: a checkpoint of this phase to go on from.
         carried: results of earlier phases, to be kept in the checkpoints of this one.
         operations: labels of the columns of a step's mixing weights.
+        remedies: the strategy's own, against what the guard sees.
         insight: adds to the metrics what the work cannot know.
 
     Raises:
@@ -154,7 +157,7 @@ def drive(
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
         spent.last = dict(report.metrics)
         warnings = spent.guard.note_parts(parts, session.parts)
-        for warning in [*warnings, *spent.guard.look_at(report, operations)]:
+        for warning in [*warnings, *spent.guard.look_at(report, operations, remedies)]:
             session.log(f"warning: {warning}")
         _record(session, phase, spent, report, seconds, work, operations, last)
         state = {"phase": phase, "work": work.state_dict(), "spent": asdict(spent)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
@@ -22,7 +23,7 @@ JUDGED = ("weights_step", "picked_gain", "loss_signal", "fitness_loss_tau")
 
 @dataclass
 class Guard:
-    """Says each kind of warning once in a run. Its fields are part of the checkpoint."""
+    """Say each kind of warning once in a run. Its fields are part of the checkpoint."""
 
     said: dict[str, str] = field(default_factory=dict)  # kind -> sentence
     recent: dict[str, list[float]] = field(default_factory=dict)  # of each metric, the last values
@@ -38,8 +39,19 @@ class Guard:
         self.said.update(new)
         return list(new.values())
 
-    def look_at(self, report: StepReport, operations: Sequence[str]) -> list[str]:
-        """New warnings, one sentence each. `operations` are the columns of the mixing weights."""
+    def look_at(
+        self,
+        report: StepReport,
+        operations: Sequence[str],
+        remedies: Mapping[str, str] = MappingProxyType({}),
+    ) -> list[str]:
+        """Return new warnings, one sentence each.
+
+        Args:
+            operations: the columns of the mixing weights.
+            remedies: the strategy's own, see `Strategy.remedies`, so that nobody is told to raise a
+                setting of another method.
+        """
         if "weights_step" not in report.metrics:
             return []  # alpha rests: a warm-up, or a search of another kind
         for name in JUDGED:
@@ -49,44 +61,52 @@ class Guard:
         found = dict(_dominant(report, operations))
         enough = {k: v for k, v in self.recent.items() if len(v) == STEPS_TO_JUDGE}
         found |= dict(_judgements({k: sum(v) / len(v) for k, v in enough.items()}))
-        new = {kind: text for kind, text in found.items() if kind not in self.said}
+        new = {
+            kind: "; ".join([text, *([remedies[symptom]] if symptom in remedies else [])])
+            for (kind, symptom), text in found.items()
+            if kind not in self.said
+        }
         self.said.update(new)
         return list(new.values())
 
 
-def _judgements(means: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Kind and sentence of what is wrong with the metrics of the last steps, on average."""
+Sign = tuple[tuple[str, str], str]
+"""The kind of a warning, which is said once; its symptom, which has a remedy; the sentence."""
+
+
+def _judgements(means: Mapping[str, float]) -> Iterator[Sign]:
+    """Judge the metrics of the last steps, on average."""
     step = means.get("weights_step", 1.0)
     if step < LEAST_WEIGHTS_STEP:
         yield (
-            "rest",
+            ("rest", "rest"),
             f"alpha hardly moves: a step changes the mixing weights of an edge by {step:.2g} "
-            f"(below {LEAST_WEIGHTS_STEP}); raise strategy.xi or strategy.sigma",
+            f"(below {LEAST_WEIGHTS_STEP})",
         )
     gain = means.get("picked_gain", 0.0)
     if gain < 0:
         yield (
-            "worse",
+            ("worse", "worse"),
             f"the candidates that the fitness picks are worse than alpha: their loss is "
-            f"{-gain:.3g} higher on average; lower fitness.eta, or raise population.size",
+            f"{-gain:.3g} higher on average",
         )
     signal = means.get("loss_signal", 1.0)
     if signal < 1:
         yield (
-            "noise",
+            ("noise", "noise"),
             f"the losses of the candidates differ by {signal:.2g} times their noise: the choice "
-            "among them is mostly chance; raise strategy.fitness_images or strategy.sigma",
+            "among them is mostly chance",
         )
     tau = means.get("fitness_loss_tau", 1.0)
     if tau < LEAST_TAU:
         yield (
-            "tau",
+            ("tau", "tau"),
             f"the loss hardly decides the fitness (Kendall's tau {tau:.2f} on average), the "
-            "similarity does: lower fitness.eta, or choose fitness=centred",
+            "similarity does",
         )
 
 
-def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[Sign]:
     """Where more than half of the edges of a cell are skip connections, or none at all."""
     incumbent = report.incumbent
     for cell_type, weights_EO in (report.weights or {}).items():
@@ -97,14 +117,13 @@ def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[tuple[s
         yield from _collapse(cell.name, f"of the derived {cell.name} cell", chosen)
 
 
-def _collapse(cell: str, where: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _collapse(cell: str, where: str, names: Sequence[str]) -> Iterator[Sign]:
     for kind, meaning in (("skip", "skip connections"), ("none", "none")):
         count = sum(name.startswith(kind) for name in names)
         if names and count > DOMINANT_SHARE * len(names):
             yield (
-                f"{kind} {cell}",
-                f"collapse into {kind}: {count} of {len(names)} edges {where} are {meaning}; a "
-                "longer strategy.warmup and strategy.weights=sampled are worth a try",
+                (f"{kind} {cell}", "collapse"),
+                f"collapse into {kind}: {count} of {len(names)} edges {where} are {meaning}",
             )
 
 

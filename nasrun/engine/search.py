@@ -65,6 +65,7 @@ def _search(
             saved=saved,
             budget=config.budget,
             operations=operations,
+            remedies=strategy.remedies,
             insight=insight,
         )
     for name, figure in insight.figures():

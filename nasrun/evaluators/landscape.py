@@ -34,18 +34,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nasrun.benchmarks.table import Columns, Table
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.predictor import Ranking
-from nasrun.protocols.scorer import Scores
-from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Statistics
+from nasrun.protocols.scorer import Gradient, Scores
+from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
 from nasrun.protocols.state import Streams
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
 NOISE_IMAGES = 128  # at which the noise has the size that the settings say
 NUM_DRAWS = 2000  # of z, behind c
+BATCHES_PER_EPOCH = 20  # for those who move alpha before each batch of the weights
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Landscape:
         in_range = 0 <= independent_share <= 1
         require(in_range, "evaluator.independent_share", independent_share, "in [0, 1]")
         self.num_scorings = 0
+        self._space = space
         self.cell_type, (self.num_edges, self.num_operations) = only_cell(space, table)
         self._accuracy_noise = accuracy_noise
         self._own_noise = independent_share * loss_noise
@@ -140,14 +143,17 @@ class Landscape:
 
     def train_epoch(
         self,
-        weights: Callable[[], MixingWeights],
+        mixture: Callable[[], Mixture],
         before_batch: Callable[[], None] | None = None,
     ) -> dict[str, float]:
-        """There is nothing to train."""
+        """Train nothing, but do what comes before each batch of an epoch."""
+        if before_batch is not None:
+            for _ in range(BATCHES_PER_EPOCH):
+                before_batch()
         return {}
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
-        """Nor on paths."""
+        """Train nothing; the landscape of single architectures is the table itself."""
         return {}
 
     def draw_batch(self, num_images: int) -> LandscapeBatch:
@@ -156,11 +162,11 @@ class Landscape:
 
     def score(
         self,
-        candidates: Sequence[MixingWeights],
+        candidates: Sequence[Mixture],
         batch: LandscapeBatch,
         statistics: Statistics = "batch",
     ) -> Scores:
-        weights_NEO = torch.stack([one[self.cell_type] for one in candidates]).double().numpy()
+        weights_NEO = torch.stack([self._weights(one) for one in candidates]).double().numpy()
         accuracy_N = self.accuracy(weights_NEO)
         away_NEO = weights_NEO - 1 / self.num_operations
         own_2N = self._noise.standard_normal((2, len(candidates)))
@@ -171,6 +177,38 @@ class Landscape:
         self.num_scorings += len(candidates)
         # The best corner of a lucky landscape may lie above 1.
         return Scores(loss_N, np.clip(num_correct_N.round() / batch.num_images, 0.0, 1.0))
+
+    def score_paths(self, genotypes: Sequence[Genotype], batch: LandscapeBatch) -> Scores:
+        return self.score([Mixture(self._space.one_hot(one)) for one in genotypes], batch)
+
+    def gradient(self, mixture: Mixture, batch: LandscapeBatch) -> Gradient:
+        """Differentiate exactly: the extension is linear in the weights of each edge.
+
+        The loss has the noise that candidates on the same images share, whose slope is constant;
+        the noise of a candidate's own has none.
+        """
+        weights_EO = self._weights(mixture).detach().double().clone().requires_grad_()
+        mean = torch.from_numpy(self.scores)
+        for weights_O in weights_EO:  # the first edge that is left is summed over
+            mean = torch.tensordot(weights_O, mean, dims=1)
+        accuracy = ACCURACY_UNIFORM + self._scale * (mean - float(self.scores.mean()))
+        away_EO = weights_EO - 1 / self.num_operations
+        noise = (away_EO * torch.from_numpy(batch.slope_EO)).sum()
+        loss = LOSS_UNIFORM - LOSS_SLOPE * (accuracy - ACCURACY_UNIFORM) + noise
+        (gradient_EO,) = torch.autograd.grad(loss, [weights_EO])
+        self.num_scorings += 1
+        return Gradient(
+            float(loss.detach()), float(accuracy.detach()), {self.cell_type: gradient_EO.float()}
+        )
+
+    def _weights(self, mixture: Mixture) -> Tensor:
+        """weights_EO of a mixture; gates scale an edge, and what is not active has no weight."""
+        weights_EO = mixture.weights[self.cell_type]
+        if mixture.active is not None:
+            weights_EO = weights_EO * mixture.active[self.cell_type]
+        if mixture.gates is not None:
+            weights_EO = weights_EO * mixture.gates[self.cell_type][:, None]
+        return weights_EO
 
     def state_dict(self) -> dict[str, Any]:
         return {"num_scorings": self.num_scorings}

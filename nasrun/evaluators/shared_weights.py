@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 from torch.nn import functional
 
 from nasrun.errors import OutOfMemory, RunError, UsageError, require
-from nasrun.evaluators.supernet_scorer import Path, SupernetScorer
+from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation
-from nasrun.protocols.space import DifferentiableSpace
+from nasrun.protocols.space import DifferentiableSpace, Mixture
 from nasrun.protocols.state import Progress
 from nasrun.training.loop import predict
 
@@ -143,13 +143,11 @@ class SharedWeights:
     ) -> tuple[float, dict[str, float]]:
         """Error and loss on the whole validation half, in the same batches for all genotypes, which
         processes of a group must not share: the statistics are those of a batch."""
-        path = Path.of(self.space, genotype)
+        mixture = one_shot.on_device(Mixture.single(self.space, genotype))
         validation = one_shot.validation_stream.split
         network = partial(
             one_shot.supernet,
-            weights=one_shot.on_device(path.weights),
-            gates=one_shot.on_device(path.gates),
-            active=path.active,
+            mixture=mixture,
             statistics="batch",
         )
         num_batches = math.ceil(len(validation) / MAX_BATCH)

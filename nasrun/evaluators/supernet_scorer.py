@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +19,13 @@ from nasrun.compute.device import Load
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
-from nasrun.protocols.scorer import Scores
-from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Statistics, as_module
+from nasrun.protocols.scorer import Gradient, Scores
+from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics, as_module
 from nasrun.protocols.state import Progress, Streams
 from nasrun.training.costs import is_large, require_room
 from nasrun.training.loop import LossAndLogits, portions, train_epoch
 from nasrun.training.streams import BatchStream, halves
-from nasrun.training.update import WeightUpdate
+from nasrun.training.update import WeightUpdate, require_finite
 
 SIZES = "space.channels or space.cells"
 SCORING = Load("scoring of candidates", None, f"strategy.fitness_images, {SIZES}")
@@ -87,7 +87,7 @@ class SupernetScorer:
         )
         self._parallel: Module | None = None  # for the updates; made with the first one
         self._changing = False  # which parameters are updated, from batch to batch
-        train, validation = halves(dataset.train, streams.numpy("halves"))
+        train, validation = halves(dataset.train, streams.fresh("halves"))
         self.train_stream = BatchStream(
             dataset, train, device, streams.torch("train"), augment=True
         )
@@ -96,35 +96,23 @@ class SupernetScorer:
         )
 
     def train_epoch(
-        self,
-        weights: Callable[[], MixingWeights],
-        before_batch: Callable[[], None] | None = None,
-        *,
-        gates: Callable[[], Mapping[str, Tensor]] | None = None,
-        active: Callable[[], Mapping[str, Tensor]] | None = None,
+        self, mixture: Callable[[], Mixture], before_batch: Callable[[], None] | None = None
     ) -> dict[str, float]:
-        """Like `weights`, `gates` and `active` are asked for each batch; see `Supernet`."""
         num_batches = self.train_stream.num_batches(self._batch_size)
-        mixture: dict[str, Any] = {}
-        if self._parallel is None:
-            network = as_module(self.supernet)
-            self._parallel = self._device.parallel(network, changing=active is not None)
-            self._changing = active is not None
-        assert self._changing == (active is not None), "paths, or mixtures, from the first epoch on"
-        supernet = self._parallel
+        current: Mixture
 
         def batches() -> Iterator[Batch]:
+            nonlocal current
             for batch in self.train_stream.one_pass(self._batch_size):
                 if before_batch is not None:
                     before_batch()
-                mixture["weights"] = self.on_device(weights())
-                mixture["gates"] = None if gates is None else self.on_device(gates())
-                mixture["active"] = None if active is None else active()
+                current = self.on_device(mixture())
                 yield batch
 
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
-            logits_BK = supernet(images_BCHW, **mixture)
+            supernet = self._trained_by_all(changing=current.active is not None)
+            logits_BK = supernet(images_BCHW, current)
             return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
 
         with self._streams.global_torch("dropout", self._device.group.rank):
@@ -140,27 +128,29 @@ class SupernetScorer:
         self._device.group.copy_of_first(list(as_module(self.supernet).buffers()))
         return metrics
 
+    def _trained_by_all(self, changing: bool) -> Module:
+        """The supernet as the processes of the group update it together.
+
+        Args:
+            changing: whether the parameters that are used differ from batch to batch.
+        """
+        if self._parallel is None:
+            network = as_module(self.supernet)
+            self._parallel = self._device.parallel(network, changing=changing)
+            self._changing = changing
+        assert self._changing == changing, "paths, or mixtures of all, from the first batch on"
+        return self._parallel
+
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
-        path: Path
-
-        def next_path() -> None:
-            nonlocal path
-            path = Path.of(self._space, draw())
-
-        return self.train_epoch(
-            lambda: path.weights,
-            before_batch=next_path,
-            gates=lambda: path.gates,
-            active=lambda: path.active,
-        )
+        return self.train_epoch(lambda: Mixture.single(self._space, draw()))
 
     def draw_batch(self, num_images: int) -> Batch:
         return self.validation_stream.take(num_images)
 
     def score(
-        self, candidates: Sequence[MixingWeights], batch: Batch, statistics: Statistics = "batch"
+        self, candidates: Sequence[Mixture], batch: Batch, statistics: Statistics = "batch"
     ) -> Scores:
-        """Cross-entropy and accuracy of each candidate on the same batch.
+        """Compute cross-entropy and accuracy of each candidate on the same batch.
 
         With `batch` statistics (the default) batch norm normalises by the batch and the running
         statistics are left alone; those are of the mixture that was trained, and under them the
@@ -169,24 +159,58 @@ class SupernetScorer:
         on_device = [self.on_device(candidates[n]) for n in self._share(candidates)]
 
         def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
-            if not self._device.compiles:
+            if all(mixture.is_plain for mixture in on_device) and not self._device.compiles:
                 return self.supernet.each(images_BCHW, on_device, statistics)
-            calls = partial(self.supernet, images_BCHW, statistics=statistics)  # are compiled
+            calls = partial(self.supernet, images_BCHW, statistics=statistics)  # may be compiled
             return map(calls, on_device)
 
         return self._scores(logits, len(candidates), batch)
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
-        """Like `score`, of single architectures under batch statistics: nothing else is computed,
-        which is five times as fast."""
-        chosen = [genotypes[n] for n in self._share(genotypes)]
-        paths = [Path.of(self._space, genotype)._asdict() for genotype in chosen]
-        on_device = [{name: self.on_device(part) for name, part in path.items()} for path in paths]
+        """Score single architectures: nothing else is computed, which is five times as fast."""
+        return self.score([Mixture.single(self._space, one) for one in genotypes], batch)
 
-        def logits(images_BCHW: Tensor) -> Iterable[Tensor]:
-            return (self.supernet(images_BCHW, **path, statistics="batch") for path in on_device)
+    def gradient(self, mixture: Mixture, batch: Batch) -> Gradient:
+        """Differentiate under batch statistics; of a group, the mean over its processes.
 
-        return self._scores(logits, len(genotypes), batch)
+        All processes of a group are given the same images here, and compute the same sums, so that
+        the mean only brings together what rounding has parted.
+        """
+        images_BCHW, labels_B = batch
+        here = self.on_device(mixture)
+        weights = {name: rows.clone().requires_grad_() for name, rows in here.weights.items()}
+        gates = None
+        if here.gates is not None:
+            gates = {name: row.clone().requires_grad_() for name, row in here.gates.items()}
+        leaves = [*weights.values(), *(gates or {}).values()]
+
+        def figures(parts: int) -> Tensor:
+            """The gradients one behind the other, then loss and accuracy; means over the images."""
+            total = torch.zeros((), device=self._device.torch)
+            pairs = zip(portions(images_BCHW, parts), portions(labels_B, parts), strict=True)
+            for images, labels in pairs:
+                with self._device.autocast():
+                    mixed = Mixture(weights, gates, here.active)
+                    logits_PK = self.supernet(images, mixed, statistics="batch").float()
+                    loss = functional.cross_entropy(logits_PK, labels)
+                require_finite(loss, "validation loss", f"{self._load.group}.learning_rate")
+                accuracy = (logits_PK.argmax(1) == labels).float().mean()
+                gradients = torch.autograd.grad(loss, leaves)
+                each = [*(one.flatten() for one in gradients), loss.detach()[None], accuracy[None]]
+                total = total + torch.cat(each) * (len(images) / len(labels_B))
+            return total
+
+        found = self._device.in_parts(SCORING, len(images_BCHW), figures)
+        found = (self._device.group.sum(found) / self._device.group.size).cpu()
+        *parts, loss, accuracy = torch.split(found, [*(leaf.numel() for leaf in leaves), 1, 1])
+        shaped = iter(part.view_as(leaf) for part, leaf in zip(parts, leaves, strict=True))
+        self.num_scorings += 1
+        return Gradient(
+            float(loss),
+            float(accuracy),
+            {name: next(shaped) for name in weights},
+            None if gates is None else {name: next(shaped) for name in gates},
+        )
 
     def _share(self, candidates: Sequence[object]) -> range:
         """Which of them this process scores."""
@@ -227,8 +251,15 @@ class SupernetScorer:
         loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
         return Scores(loss_N, accuracy_N, noise_N if len(losses_NB) > 1 else None)
 
-    def on_device(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: tensor.to(self._device.torch) for name, tensor in tensors.items()}
+    def on_device(self, mixture: Mixture) -> Mixture:
+        """Copy a mixture to the device of the supernet; `active` stays, it is read as Python."""
+        place = self._device.torch
+        gates = mixture.gates
+        return Mixture(
+            {name: weights_EO.to(place) for name, weights_EO in mixture.weights.items()},
+            None if gates is None else {name: gates_E.to(place) for name, gates_E in gates.items()},
+            mixture.active,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -245,20 +276,6 @@ class SupernetScorer:
         self.train_stream.load_state_dict(state["train_stream"])
         self.validation_stream.load_state_dict(state["validation_stream"])
         self.num_scorings = state["num_scorings"]
-
-
-class Path(NamedTuple):
-    """The arguments with which a supernet computes one architecture and nothing besides."""
-
-    weights: dict[str, Tensor]  # cell type -> weights_EO, one-hot
-    gates: dict[str, Tensor]  # cell type -> gates_E
-    active: dict[str, Tensor]  # cell type -> active_EO, bool
-
-    @classmethod
-    def of(cls, space: DifferentiableSpace, genotype: Genotype) -> Path:
-        weights = space.one_hot(genotype)
-        active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
-        return cls(weights, space.one_hot_gates(genotype), active)
 
 
 def comparison_noise(losses_NB: Tensor) -> Tensor:

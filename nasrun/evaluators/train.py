@@ -100,7 +100,7 @@ class TrainEvaluator:
         self.streams = context.streams
         self.progress = context.progress
         self.train_half, self.validation_half = halves(
-            self.dataset.train, context.streams.numpy("halves")
+            self.dataset.train, context.streams.fresh("halves")
         )
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:

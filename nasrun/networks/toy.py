@@ -21,14 +21,14 @@ Shapes: B batch, C channels, E = 3 edges, O = 4 operations, F = 4*C values of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import MixingWeights, Statistics
+from nasrun.protocols.space import Mixture, Statistics
 
 GAINS_EO = (
     (0.0, 1.0, 2.0, 4.0),
@@ -56,30 +56,28 @@ class ToySupernet(nn.Module):
     def forward(
         self,
         images_BCHW: Tensor,
-        weights: MixingWeights,
+        mixture: Mixture,
         *,
-        gates: Mapping[str, Tensor] | None = None,
-        active: Mapping[str, Tensor] | None = None,
         statistics: Statistics = "update",
     ) -> Tensor:
-        """logits_BK."""
-        weights_EO = weights["cell"]
-        if active is not None:
-            weights_EO = weights_EO * active["cell"].to(weights_EO)
+        """Compute logits_BK."""
+        weights_EO = mixture.weights["cell"]
+        if mixture.active is not None:
+            weights_EO = weights_EO * mixture.active["cell"].to(weights_EO)
         gains_E = (weights_EO * self.gains_EO).sum(1)
-        if gates is not None:
-            gains_E = gains_E * gates["cell"]
+        if mixture.gates is not None:
+            gains_E = gains_E * mixture.gates["cell"]
         unit_EKF = _unit(self.directions_EKF)
         return torch.einsum("bef,ekf,e->bk", bands(images_BCHW), unit_EKF, gains_E)
 
     def each(
         self,
         images_BCHW: Tensor,
-        candidates: Iterable[MixingWeights],
+        mixtures: Iterable[Mixture],
         statistics: Statistics = "batch",
     ) -> Iterator[Tensor]:
         """logits_BK of each candidate."""
-        return (self(images_BCHW, weights, statistics=statistics) for weights in candidates)
+        return (self(images_BCHW, mixture, statistics=statistics) for mixture in mixtures)
 
 
 class ToyNetwork(nn.Module):
@@ -94,7 +92,7 @@ class ToyNetwork(nn.Module):
         self.register_buffer("weights_EO", weights_EO, persistent=False)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        logits_BK: Tensor = self.supernet(images_BCHW, {"cell": self.weights_EO})
+        logits_BK: Tensor = self.supernet(images_BCHW, Mixture({"cell": self.weights_EO}))
         return logits_BK
 
     def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:

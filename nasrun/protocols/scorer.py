@@ -1,19 +1,22 @@
-"""The seam of shared weights: what is trained once and then scores candidates without training.
+"""Define shared weights: what is trained once and then scores mixtures without training.
 
-A part of `protocols` in a file of its own. Shapes: N candidates.
+Shapes: N candidates, E edges, O operations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.space import MixingWeights, Statistics
+from nasrun.protocols.space import MixingWeights, Mixture, Statistics
 from nasrun.protocols.state import Stateful
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -29,28 +32,48 @@ class Scores:
     noise_N: np.ndarray | None = None
 
 
-class Scorer(Stateful, Protocol):
-    """Shared weights that can be trained, and that score mixing weights without training: a
-    supernet, or the landscape of a benchmark table. A batch handle is opaque to the caller: all
-    candidates that are compared are scored on the same one."""
+@dataclass(frozen=True)
+class Gradient:
+    """How the loss on a batch changes with a mixture; all tensors are on the CPU, float32.
 
-    num_scorings: int  # how many candidates have been scored so far
+    Failed (not finite) losses never get here: they stop the run, and name the learning rate.
+    """
+
+    loss: float  # cross-entropy, nats
+    accuracy: float
+    of_weights: MixingWeights  # cell type -> d loss / d weights_EO
+    of_gates: Mapping[str, Tensor] | None = None  # cell type -> d loss / d gates_E, where given
+
+
+class Scorer(Stateful, Protocol):
+    """Shared weights that can be trained, and that score mixtures without training: a supernet, or
+    the landscape of a benchmark table. A batch handle is opaque to the caller: all candidates that
+    are compared are scored on the same one."""
+
+    num_scorings: int  # how many candidates have been scored so far, gradients included
 
     def train_epoch(
-        self,
-        weights: Callable[[], MixingWeights],
-        before_batch: Callable[[], None] | None = None,
+        self, mixture: Callable[[], Mixture], before_batch: Callable[[], None] | None = None
     ) -> dict[str, float]:
-        """One pass over the training half. `weights()` is asked for each batch, so that it can be
-        constant, sampled, or depend on alphas that `before_batch` moves. Returns metrics."""
+        """Train the weights in one pass over the training half; return metrics.
+
+        `before_batch()` is called before each batch, then `mixture()`, which can be constant,
+        sampled, or depend on alphas that `before_batch` moves.
+        """
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
-        """One pass over the training half in which each batch trains one architecture alone, of
-        those that `draw()` gives."""
+        """Train one architecture alone in each batch of a pass, of those that `draw()` gives."""
 
     def draw_batch(self, num_images: int) -> Any:
-        """The next `num_images` of the validation half, without augmentation."""
+        """Take the next `num_images` of the validation half, without augmentation."""
 
     def score(
-        self, candidates: Sequence[MixingWeights], batch: Any, statistics: Statistics = "batch"
-    ) -> Scores: ...
+        self, candidates: Sequence[Mixture], batch: Any, statistics: Statistics = "batch"
+    ) -> Scores:
+        """Score each mixture on the same batch."""
+
+    def score_paths(self, genotypes: Sequence[Genotype], batch: Any) -> Scores:
+        """Score single architectures, of which nothing else is computed, under batch statistics."""
+
+    def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
+        """Differentiate the loss on a batch by the mixture; the shared weights stay as they are."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +21,34 @@ if TYPE_CHECKING:
 
 MixingWeights: TypeAlias = "Mapping[str, Tensor]"
 """Cell type -> weights_EO, float32: how much each operation contributes to each edge."""
+
+
+class Mixture(NamedTuple):
+    """How a supernet mixes its operations; the same for training, scoring and gradients.
+
+    Softmax of alphas, a sample of CMA-ES, a Gumbel or Dirichlet sample and the one-hot weights of a
+    single architecture are all mixtures, and whoever makes one decides which.
+    """
+
+    weights: MixingWeights  # cell type -> weights_EO; they need not lie on a simplex
+    gates: Mapping[str, Tensor] | None = None
+    """Cell type -> gates_E: scale an edge together with its bypass (partial channels)."""
+    active: Mapping[str, Tensor] | None = None
+    """Cell type -> active_EO, bool: the operations that are computed at all; `None` is all."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every operation is computed and no edge is scaled."""
+        return self.gates is None and self.active is None
+
+    @classmethod
+    def single(cls, space: DifferentiableSpace, genotype: Genotype) -> Mixture:
+        """The mixture with which a supernet computes one architecture and nothing besides."""
+        weights = space.one_hot(genotype)
+        active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
+        return cls(weights, space.one_hot_gates(genotype), active)
+
+
 Statistics: TypeAlias = Literal["update", "batch", "running"]
 """Batch norm: normalise by the batch and update the running statistics; normalise by the batch and
 leave them alone; normalise by the running statistics."""
@@ -108,26 +136,17 @@ class Network(Protocol):
 
 
 class Supernet(Protocol):
-    """All architectures of a space in one network with shared weights. It stores no alphas.
-
-    `weights` need not lie on a simplex. `gates` scale an edge together with its bypass (partial
-    channels); `active` names the operations that are computed at all (default: all).
-    """
+    """All architectures of a space in one network with shared weights. It stores no alphas."""
 
     def __call__(
-        self,
-        images_BCHW: Tensor,
-        weights: MixingWeights,
-        *,
-        gates: Mapping[str, Tensor] | None = None,  # cell type -> gates_E
-        active: Mapping[str, Tensor] | None = None,  # cell type -> active_EO, bool
-        statistics: Statistics = "update",
-    ) -> Tensor: ...
+        self, images_BCHW: Tensor, mixture: Mixture, *, statistics: Statistics = "update"
+    ) -> Tensor:
+        """Compute logits_BK under a mixture."""
 
     def each(
-        self, images_BCHW: Tensor, candidates: Iterable[MixingWeights], statistics: Statistics
+        self, images_BCHW: Tensor, mixtures: Iterable[Mixture], statistics: Statistics
     ) -> Iterator[Tensor]:
-        """What a call with each candidate's weights returns (not with "update"); what they have in
+        """Yield what a call with each plain mixture returns (not with "update"); what they have in
         common need be computed only once."""
 
 

@@ -32,6 +32,9 @@ class Streams(Protocol):
 
     def torch(self, name: str) -> torch.Generator: ...
 
+    def fresh(self, name: str) -> np.random.Generator:
+        """A generator of its own, from the seed and `name` alone: fresh each time, never saved."""
+
     def derived(self, name: str) -> Streams:
         """Streams of their own, from the seed and `name` alone: fresh each time, never saved."""
 

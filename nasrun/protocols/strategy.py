@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from nasrun.genotypes.genotype import Genotype
@@ -24,6 +24,10 @@ class Strategy(Stateful, Protocol):
 
     unit: ClassVar[str]  # a label for people
     space_needs: ClassVar[type]  # SearchSpace or DifferentiableSpace
+    remedies: ClassVar[Mapping[str, str]]
+    """What to type against what the guard sees: `rest` (alpha hardly moves), `worse` (what is
+    picked is worse than alpha), `noise` (differences are chance), `tau` (the loss hardly decides),
+    `collapse` (into skip or none)."""
 
     @property
     def finished(self) -> bool: ...

@@ -18,6 +18,7 @@ from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import (
     ArchGraph,
     DifferentiableSpace,
+    Mixture,
     NetworkSize,
     SearchSpace,
     as_module,
@@ -292,7 +293,7 @@ def test_supernet_passes_gradients_to_weights_and_mixing_weights(relaxed, shape)
     torch.manual_seed(0)
     weights = mixing_weights(relaxed, requires_grad=True)
     supernet = relaxed.supernet(shape)
-    logits_BK = supernet(inputs(shape), weights)
+    logits_BK = supernet(inputs(shape), Mixture(weights))
     assert logits_BK.shape == (4, shape.num_classes)
     torch.nn.functional.cross_entropy(logits_BK, torch.arange(4)).backward()
     assert all(w.grad is not None and w.grad.abs().sum() > 0 for w in weights.values())
@@ -308,8 +309,8 @@ def test_supernet_at_one_hot_weights_is_finite(relaxed, shape, rng):
     weights, gates = relaxed.one_hot(genotype), relaxed.one_hot_gates(genotype)
     active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
     with torch.no_grad():
-        everything = supernet(inputs(shape), weights, gates=gates, statistics="batch")
-        alone = supernet(inputs(shape), weights, gates=gates, active=active, statistics="batch")
+        everything = supernet(inputs(shape), Mixture(weights, gates), statistics="batch")
+        alone = supernet(inputs(shape), Mixture(weights, gates, active), statistics="batch")
     assert everything.isfinite().all()
     torch.testing.assert_close(alone, everything, rtol=1e-3, atol=1e-4)
 
@@ -319,10 +320,10 @@ def test_scoring_leaves_no_trace(relaxed, shape, statistics):
     torch.manual_seed(0)
     supernet = relaxed.supernet(shape)
     weights = mixing_weights(relaxed)
-    supernet(inputs(shape), weights)
+    supernet(inputs(shape), Mixture(weights))
     before = {name: tensor.clone() for name, tensor in as_module(supernet).state_dict().items()}
-    first = supernet(inputs(shape), weights, statistics=statistics)
-    assert torch.equal(first, supernet(inputs(shape), weights, statistics=statistics))
+    first = supernet(inputs(shape), Mixture(weights), statistics=statistics)
+    assert torch.equal(first, supernet(inputs(shape), Mixture(weights), statistics=statistics))
     for name, tensor in as_module(supernet).state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
@@ -335,11 +336,11 @@ def test_each_candidate_equals_a_call(relaxed, shape, statistics):
         mixing_weights(relaxed),
         relaxed.one_hot(relaxed.sample(np.random.default_rng(0))),
     ]
-    supernet(inputs(shape), candidates[0])
+    supernet(inputs(shape), Mixture(candidates[0]))
     with torch.no_grad():
-        found = list(supernet.each(inputs(shape), iter(candidates), statistics))
+        found = list(supernet.each(inputs(shape), map(Mixture, candidates), statistics))
         for logits_BK, weights in zip(found, candidates, strict=True):
-            called = supernet(inputs(shape), weights, statistics=statistics)
+            called = supernet(inputs(shape), Mixture(weights), statistics=statistics)
             torch.testing.assert_close(logits_BK, called, rtol=1e-3, atol=1e-4)
 
 
@@ -352,7 +353,7 @@ def test_supernet_and_network_may_be_channels_last(relaxed, shape, rng):
 
     def outputs():
         for some in (None, active):
-            yield supernet(inputs(shape), weights, active=some, statistics="batch")
+            yield supernet(inputs(shape), Mixture(weights, active=some), statistics="batch")
         yield network(inputs(shape))
 
     before = list(outputs())
@@ -370,4 +371,4 @@ def test_supernet_builds_active_operations_only(relaxed, shape):
     large = relaxed.supernet(shape)
     sizes = [sum(p.numel() for p in as_module(net).parameters()) for net in (small, large)]
     assert sizes[0] <= sizes[1]
-    assert small(inputs(shape), mixing_weights(relaxed)).isfinite().all()
+    assert small(inputs(shape), Mixture(mixing_weights(relaxed))).isfinite().all()

@@ -32,7 +32,7 @@ from nasrun.networks.darts.edges import (
 )
 from nasrun.networks.darts.supernet import DartsSupernet
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import Statistics
+from nasrun.protocols.space import Mixture, Statistics
 from tests.oracles.darts_edge_major import EdgeMajorSupernet, edge_major, pairs
 
 WITHOUT_NONE = KNOWN_OPERATIONS[1:]
@@ -83,10 +83,9 @@ def check_equal(
     outcomes = []
     for network in (fast, slow):
         if network is fast:
-            logits = fast(images, weights, gates=gates, active=active, statistics=statistics)
+            logits = fast(images, Mixture(weights, gates, active), statistics=statistics)
         else:
-            used = slow_weights or weights
-            logits = slow(images, used, gates=gates, statistics=statistics)
+            logits = slow(images, Mixture(slow_weights or weights, gates), statistics=statistics)
         network.zero_grad()
         for tensor in inputs:
             tensor.grad = None
@@ -149,18 +148,18 @@ def test_each_candidate_equals_a_call(
         DIGITS, partial=partial, cells=cells, active=masks() if built != "all" else None
     )
     images, first = draw(DIGITS, len(WITHOUT_NONE))
-    candidates = [first, draw(DIGITS, len(WITHOUT_NONE))[1]]
+    candidates = [Mixture(first), Mixture(draw(DIGITS, len(WITHOUT_NONE))[1])]
     before = [buffer.clone() for buffer in fast.buffers()]
     with torch.no_grad():
-        for logits, weights in zip(
+        for logits, mixture in zip(
             fast.each(images, candidates, statistics), candidates, strict=True
         ):
             torch.testing.assert_close(
-                logits, fast(images, weights, statistics=statistics), **EXACT
+                logits, fast(images, mixture, statistics=statistics), **EXACT
             )
             if built == "all":
                 torch.testing.assert_close(
-                    logits, slow(images, weights, statistics=statistics), **EXACT
+                    logits, slow(images, mixture, statistics=statistics), **EXACT
                 )
     assert all(map(torch.equal, before, fast.buffers()))
 
@@ -194,7 +193,7 @@ def test_an_inactive_operation_is_neither_computed_nor_updated() -> None:
     fast, _ = make(DIGITS)
     before = copy.deepcopy(fast)
     images, weights = draw(DIGITS, len(WITHOUT_NONE))
-    fast(images, weights, active=active, statistics="update")
+    fast(images, Mixture(weights, active=active), statistics="update")
     for position, cell in enumerate(fast.cells):
         mask_EO = active["reduce" if position in fast.reductions else "normal"]
         for state, edges in enumerate(cell.states):
@@ -286,7 +285,9 @@ def test_skip_dropout_acts_on_training_only() -> None:
     for probability in (0.5, 0.0):
         dropping.skip_dropout = probability
         for statistics in ("batch", "update"):
-            outputs[probability, statistics] = dropping(images, weights, statistics=statistics)
+            outputs[probability, statistics] = dropping(
+                images, Mixture(weights), statistics=statistics
+            )
     assert torch.equal(outputs[0.5, "batch"], outputs[0.0, "batch"])
     assert not torch.allclose(outputs[0.5, "update"], outputs[0.0, "update"])
 

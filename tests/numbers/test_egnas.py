@@ -66,10 +66,9 @@ def test_softmax_per_edge() -> None:
     assert weights["normal"].tolist() == [[0.25, 0.75]]
     assert weights["reduce"].tolist() == [[0.5, 0.5]]
     alphas_ND = np.random.default_rng(0).standard_normal((9, 6))
-    for n, weights in enumerate(make().mixtures(alphas_ND)):  # all at once, and the same
-        assert torch.equal(
-            weights["cell"], softmax_per_edge(alphas_ND[n], {"cell": (2, 3)})["cell"]
-        )
+    for n, mixture in enumerate(make().mixtures(alphas_ND)):  # all at once, and the same
+        expected = softmax_per_edge(alphas_ND[n], {"cell": (2, 3)})["cell"]
+        assert torch.equal(mixture.weights["cell"], expected)
 
 
 def test_alpha_starts_near_zero_rests_in_warm_up_and_then_moves_once_per_epoch() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nasrun.protocols.scorer import Scores
-from nasrun.protocols.space import MixingWeights
+from nasrun.protocols.space import Mixture
 from nasrun.strategies.egnas.egnas_as_published import EGNASAsPublished
 from nasrun.strategies.egnas.fitness import Exploration, Start, weights_step
 from tests.made_egnas import LandscapeScorer, make
@@ -87,7 +87,7 @@ def test_sampled_weights_are_trained_on_random_architectures() -> None:
 
 def test_a_fitness_is_the_mean_over_its_batches() -> None:
     class Batches(LandscapeScorer):
-        def score(self, candidates: Sequence[MixingWeights], batch: int, statistics: str) -> Scores:
+        def score(self, candidates: Sequence[Mixture], batch: int, statistics: str) -> Scores:
             scores = super().score(candidates, batch, statistics)
             offset = len(self.drawn) and self.asked % 2
             self.asked += 1
@@ -98,9 +98,9 @@ def test_a_fitness_is_the_mean_over_its_batches() -> None:
 
     scorer = Batches()
     weights = {"cell": torch.full((2, 3), 1 / 3)}
-    plain = LandscapeScorer().score([weights], 16, "batch")
+    plain = LandscapeScorer().score([Mixture(weights)], 16, "batch")
     exploration = Exploration(scorer, [scorer.draw_batch(16), scorer.draw_batch(16)], "batch")
-    scores = exploration.score([weights, weights])
+    scores = exploration.score([Mixture(weights), Mixture(weights)])
     assert scores.loss_N == pytest.approx(plain.loss_N[0] + 0.5)
     assert scores.accuracy_N == pytest.approx(plain.accuracy_N[0] + 0.5)
     assert scores.noise_N == pytest.approx([0.25, 0.1])

@@ -14,6 +14,8 @@ from nasrun.engine.guard import Guard
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.protocols.evaluation import StepReport
+from nasrun.strategies.egnas.egnas import EGNAS
+from nasrun.strategies.gradient.darts import DARTS
 from tests.compose import composed
 
 OPERATIONS = ("none", "skip_connect", "conv_3x3")
@@ -73,6 +75,14 @@ def test_each_sign_has_its_words(metric: str, value: float, words: str) -> None:
     assert words in warning
 
 
+def test_the_strategy_names_the_remedy_and_nobody_hears_of_another_method() -> None:
+    resting = report([2, 2, 1, 2], weights_step=0.0005)
+    for strategy, word in ((EGNAS, "strategy.xi"), (DARTS, "strategy.alpha_learning_rate")):
+        guard = Guard()
+        told = [guard.look_at(resting, OPERATIONS, strategy.remedies) for _ in range(3)]
+        assert told[2][0].endswith("; raise " + word + " or strategy.sigma" * (strategy is EGNAS))
+
+
 def test_alpha_that_stops_after_a_good_start_is_told() -> None:
     guard = Guard()
     steps = [0.05] * 5 + [0.0] * 3
@@ -99,7 +109,7 @@ def test_a_search_driven_into_skip_is_called_so_within_two_epochs() -> None:
 
     def loves_skip(candidates, batch, statistics):
         scores = original(candidates, batch, statistics)
-        share_N = np.array([float(one["cell"][:, skip].mean()) for one in candidates])
+        share_N = np.array([float(one.weights["cell"][:, skip].mean()) for one in candidates])
         return type(scores)(scores.loss_N * 0 + 10 * (1 - share_N), share_N, None)
 
     strategy.scorer.score = loves_skip

@@ -22,6 +22,7 @@ from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.evaluators.landscape import Landscape, only_cell
 from nasrun.evaluators.table import TableEvaluator
+from nasrun.protocols.space import Mixture
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.darts import Darts
 from nasrun.spaces.nasbench201 import NasBench201
@@ -62,8 +63,8 @@ def softmax(z_NEO: np.ndarray) -> np.ndarray:
     return np.exp(z_NEO) / np.exp(z_NEO).sum(axis=-1, keepdims=True)
 
 
-def mixtures(weights_NEO: np.ndarray) -> list[dict[str, torch.Tensor]]:
-    return [{"cell": torch.from_numpy(weights_EO)} for weights_EO in weights_NEO]
+def mixtures(weights_NEO: np.ndarray) -> list[Mixture]:
+    return [Mixture({"cell": torch.from_numpy(weights_EO)}) for weights_EO in weights_NEO]
 
 
 # ---------------------------------------------------------------------------- the surface

@@ -14,7 +14,7 @@ from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS
 from nasrun.genotypes.text import parse
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import NetworkSize
+from nasrun.protocols.space import Mixture, NetworkSize
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.training.costs import measure
 from tests.oracles.nasbench201_edge_major import EdgeMajorSupernet
@@ -166,13 +166,12 @@ def random_case(seed=0):
     return images, weights, gates, active
 
 
-def gradients_of(net, images, weights, **keywords):
+def gradients_of(net, images, weights, *, gates=None, active=None, statistics):
     weights = weights.clone().requires_grad_()
-    gates = keywords.pop("gates", None)
     if gates is not None:
         gates = gates.clone().requires_grad_()
-        keywords["gates"] = {"cell": gates}
-    logits = net(images, {"cell": weights}, **keywords)
+    mixture = Mixture({"cell": weights}, None if gates is None else {"cell": gates}, active)
+    logits = net(images, mixture, statistics=statistics)
     net.zero_grad()
     logits.pow(2).sum().backward()
     return logits.detach(), weights.grad, None if gates is None else gates.grad
@@ -261,7 +260,7 @@ def test_inactive_operations_keep_their_running_statistics():
     images, weights, _, active = random_case(2)
     net = fast_supernet()
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    net(images, {"cell": weights}, active={"cell": active})
+    net(images, Mixture({"cell": weights}, active={"cell": active}))
     for name, buffer in net.named_buffers():
         if "nor_conv" not in name:
             continue  # of the skeleton
@@ -279,14 +278,17 @@ def test_operations_that_are_not_active_are_not_built():
     num_kernels = sum(p[:, 0, 0, 0].numel() for n, p in net.named_parameters() if "kernels" in n)
     assert num_kernels == (4 + 8 + 16) * int(active[:, columns].sum())
     images, weights, _, _ = random_case()
-    assert net(images, {"cell": weights}).isfinite().all()
+    assert net(images, Mixture({"cell": weights})).isfinite().all()
 
 
 def test_skip_dropout_only_while_training():
     images, weights, _, _ = random_case()
     plain, dropping = fast_supernet(), fast_supernet(skip_dropout=0.5)
     for statistics, same in (("running", True), ("batch", True), ("update", False)):
-        pair = [net(images, {"cell": weights}, statistics=statistics) for net in (plain, dropping)]
+        pair = [
+            net(images, Mixture({"cell": weights}), statistics=statistics)
+            for net in (plain, dropping)
+        ]
         assert torch.equal(*pair) == same
 
 
@@ -314,8 +316,6 @@ def test_one_hot_supernet_is_the_network_of_the_genotype():
     expected = network(images)
     actual = supernet(
         images,
-        space.one_hot(genotype),
-        gates=space.one_hot_gates(genotype),
-        active={"cell": space.one_hot(genotype)["cell"] > 0},
+        Mixture.single(space, genotype),
     )
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)

@@ -24,7 +24,7 @@ from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import MixingWeights, NetworkSize, as_module
+from nasrun.protocols.space import Mixture, NetworkSize, as_module
 from nasrun.training.loop import predict, train_epoch
 from nasrun.training.streams import BatchStream
 from nasrun.training.update import WeightUpdate
@@ -94,7 +94,7 @@ def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
     )
 
     def forward(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        logits = parallel(batch[0], weights=mixture)
+        logits = parallel(batch[0], Mixture(mixture))
         return F.cross_entropy(logits, batch[1]), logits
 
     metrics = train_epoch(batches, forward, update, device, batch_size=BATCH)
@@ -116,17 +116,20 @@ def searched(group: ProcessGroup) -> dict[str, Any]:
         cutout=True,
     )
     batches = list(stream.one_pass(BATCH))
-    candidates: list[MixingWeights] = [
-        {
-            name: torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-            for name, shape in wiring.space.alpha_shapes.items()
-        }
+    candidates = [
+        Mixture(
+            {
+                name: torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+                for name, shape in wiring.space.alpha_shapes.items()
+            }
+        )
         for seed in range(3)
     ]
     scores = scorer.score(candidates, scorer.draw_batch(16))
     own = scorer.score(candidates[:1], scorer.draw_batch(16))  # the other one has none
+    gradient = scorer.gradient(candidates[0], scorer.draw_batch(16))
     network = wiring.space.network(
-        wiring.space.discretise(candidates[0]),
+        wiring.space.discretise(candidates[0].weights),
         wiring.dataset.shape,
         NetworkSize(channels=4, cells=1),
     )
@@ -143,6 +146,7 @@ def searched(group: ProcessGroup) -> dict[str, Any]:
         "accuracy": torch.from_numpy(scores.accuracy_N),
         "noise": torch.from_numpy(scores.noise_N),
         "own": torch.from_numpy(own.loss_N),
+        "gradient": gradient.of_weights["cell"],
         "scorings": scorer.num_scorings,
         "logits": logits,
         "predicted labels": labels,
@@ -233,9 +237,9 @@ def test_two_processes_see_and_score_as_one(two) -> None:
     for key in ("images", "labels"):
         for found, wanted in zip(two["searched"][key], expected[key], strict=True):
             assert found.equal(wanted)
-    for key in ("loss", "accuracy", "noise", "own", "logits", "predicted labels"):
+    for key in ("loss", "accuracy", "noise", "own", "gradient", "logits", "predicted labels"):
         torch.testing.assert_close(two["searched"][key], expected[key])
-    assert two["searched"]["scorings"] == expected["scorings"] == 4
+    assert two["searched"]["scorings"] == expected["scorings"] == 5
 
 
 @pytest.mark.processes

@@ -11,7 +11,8 @@ from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
-from nasrun.evaluators.supernet_scorer import Path, SupernetScorer, comparison_noise
+from nasrun.evaluators.supernet_scorer import SupernetScorer, comparison_noise
+from nasrun.protocols.space import Mixture
 from tests import made_tables
 from tests.compose import composed
 
@@ -58,13 +59,12 @@ def test_a_label_is_the_accuracy_of_the_supernet_with_only_these_edges(space: st
     validation = one_shot.validation_stream.split
     ((raw_BCHW, labels_B),) = validation.batches(torch.arange(32), 32, torch.device("cpu"))
     images_BCHW = wiring.dataset.normalise(raw_BCHW)
-    path = Path.of(wiring.space, genotype)
+    mixture = Mixture.single(wiring.space, genotype)._replace(active=None)
     with torch.no_grad():
         # All operations computed and weighted by zero: slow, and the same.
-        logits_BK = one_shot.supernet(
-            images_BCHW, path.weights, gates=path.gates, statistics="batch"
-        )
-        ungated_BK = one_shot.supernet(images_BCHW, path.weights, statistics="batch")
+        logits_BK = one_shot.supernet(images_BCHW, mixture, statistics="batch")
+        ungated = Mixture(mixture.weights)
+        ungated_BK = one_shot.supernet(images_BCHW, ungated, statistics="batch")
     assert label.values[0] == pytest.approx((logits_BK.argmax(1) != labels_B).double().mean())
     loss = functional.cross_entropy(logits_BK, labels_B)
     assert label.details["val_loss"] == pytest.approx(float(loss), rel=1e-4)
@@ -77,9 +77,9 @@ def test_each_batch_trains_one_architecture(monkeypatch) -> None:
     supernet = type(wiring.raw_evaluator._untrained().supernet)
     forward = supernet.forward
 
-    def spy(self, images, weights, *, gates=None, active=None, statistics="update"):
-        asked.append((weights["cell"], gates["cell"], active["cell"], statistics))
-        return forward(self, images, weights, gates=gates, active=active, statistics=statistics)
+    def spy(self, images, mixture, *, statistics="update"):
+        asked.append((*(part["cell"] for part in mixture), statistics))
+        return forward(self, images, mixture, statistics=statistics)
 
     monkeypatch.setattr(supernet, "forward", spy)
     labels(wiring, (1, 1, 1, 0, 1, 3))
@@ -161,7 +161,7 @@ def test_a_path_scores_as_its_one_hot_mixture() -> None:
     cells = [wiring.space.sample(rng) for _ in range(5)]
     batch = scorer.draw_batch(16)
     alone = scorer.score_paths(cells, batch)
-    mixed = scorer.score([wiring.space.one_hot(cell) for cell in cells], batch)
+    mixed = scorer.score([Mixture(wiring.space.one_hot(cell)) for cell in cells], batch)
     assert alone.loss_N == pytest.approx(mixed.loss_N, abs=1e-5)
     assert (alone.accuracy_N == mixed.accuracy_N).all()
     assert alone.noise_N == pytest.approx(mixed.noise_N, abs=1e-5)

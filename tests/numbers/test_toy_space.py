@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from nasrun.networks.toy import GAINS_EO, bands
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import NetworkSize
+from nasrun.protocols.space import Mixture, NetworkSize
 from nasrun.spaces.toy import Toy
 
 SPACE = Toy()
@@ -40,7 +40,7 @@ def test_loss_of_all_genotypes_and_the_optimum():
     supernet = best_weights(SPACE.supernet(SHAPE), unit_EF)
     losses = {}
     for genotype in SPACE.enumerate():
-        logits = supernet(images, SPACE.one_hot(genotype))
+        logits = supernet(images, Mixture(SPACE.one_hot(genotype)))
         losses[SPACE.canonical(genotype)] = F.cross_entropy(logits.double(), labels).item()
         gain = sum(GAINS_EO[e][o] for e, o in enumerate(SPACE.encode(genotype)))
         assert math.isclose(losses[SPACE.canonical(genotype)], loss_at(gain), rel_tol=1e-4)
@@ -54,7 +54,7 @@ def test_gradients_of_the_mixing_weights():
     supernet = best_weights(SPACE.supernet(SHAPE), unit_EF)
     weights_EO = torch.full((3, 4), 0.05, requires_grad=True)
     gain = 0.05 * 21
-    F.cross_entropy(supernet(images, {"cell": weights_EO}), labels).backward()
+    F.cross_entropy(supernet(images, Mixture({"cell": weights_EO})), labels).backward()
     slope = -math.sqrt(2) / (1 + math.exp(math.sqrt(2) * gain))
     torch.testing.assert_close(weights_EO.grad, slope * torch.tensor(GAINS_EO))
 
@@ -77,13 +77,13 @@ def test_gates_and_active_scale_the_gains():
     supernet = best_weights(SPACE.supernet(SHAPE), unit_EF)
     weights = {"cell": torch.full((3, 4), 0.1)}
     gates = {"cell": torch.tensor([1.0, 0.0, 2.0])}
-    logits = supernet(images, weights, gates=gates)
+    logits = supernet(images, Mixture(weights, gates))
     expected = 0.1 * (7 + 2 * 7)
     assert math.isclose(F.cross_entropy(logits, labels).item(), loss_at(expected), rel_tol=1e-5)
     active = {"cell": torch.tensor(GAINS_EO) < 3}
     for logits in (
-        supernet(images, weights, active=active),
-        best_weights(SPACE.supernet(SHAPE, active=active), unit_EF)(images, weights),
+        supernet(images, Mixture(weights, active=active)),
+        best_weights(SPACE.supernet(SHAPE, active=active), unit_EF)(images, Mixture(weights)),
     ):
         loss = F.cross_entropy(logits, labels).item()
         assert math.isclose(loss, loss_at(0.1 * 9), rel_tol=1e-5)

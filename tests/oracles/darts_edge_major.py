@@ -15,6 +15,7 @@ from nasrun.networks.blocks.stacked import FactorisedReduce
 from nasrun.networks.darts.cell import Preprocess
 from nasrun.networks.darts.edges import Convolutions, StateEdges
 from nasrun.networks.darts.supernet import DartsSupernet
+from nasrun.protocols.space import Mixture
 
 
 class Norm(nn.BatchNorm2d):
@@ -202,9 +203,8 @@ class EdgeMajorSupernet(nn.Module):
     def forward(
         self,
         images: Tensor,
-        weights: dict[str, Tensor],
+        mixture: Mixture,
         *,
-        gates: dict[str, Tensor] | None = None,
         statistics: str = "update",
     ) -> Tensor:
         for module in self.modules():
@@ -213,8 +213,8 @@ class EdgeMajorSupernet(nn.Module):
         before_previous = previous = self.stem(images)
         for position, cell in enumerate(self.cells):
             kind = "reduce" if position in self.reductions else "normal"
-            gates_E = None if gates is None else gates[kind]
-            output = cell(before_previous, previous, weights[kind], gates_E)
+            gates_E = None if mixture.gates is None else mixture.gates[kind]
+            output = cell(before_previous, previous, mixture.weights[kind], gates_E)
             before_previous, previous = previous, output
         return self.classifier(previous.mean((2, 3)))
 

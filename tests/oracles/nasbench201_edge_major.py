@@ -107,13 +107,13 @@ class EdgeMajorSupernet(nn.Module):
                 module.train(statistics != "running")
                 module.track_running_stats = statistics != "batch"
 
-    def forward(self, images, weights, gates=None, statistics="update"):
+    def forward(self, images, mixture, statistics="update"):
         self.set_statistics(statistics)
-        gates_E = None if gates is None else list(gates["cell"])
+        gates_E = None if mixture.gates is None else list(mixture.gates["cell"])
         state = self.stem_norm(self.stem(images))
         for layer in self.layers:
             if isinstance(layer, EdgeMajorCell):
-                state = layer(state, weights["cell"], gates_E)
+                state = layer(state, mixture.weights["cell"], gates_E)
             else:
                 state = layer(state)
         state = F.relu(self.last_norm(state))

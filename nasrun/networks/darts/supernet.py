@@ -34,7 +34,7 @@ from nasrun.networks.darts.edges import (
     StateEdges,
 )
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import MixingWeights, Statistics
+from nasrun.protocols.space import Mixture, Statistics
 
 MOST_SHARED = 2**26
 """Numbers (256 MB) that are kept of the outputs of a state's edges; more are computed each time."""
@@ -127,24 +127,23 @@ class DartsSupernet(nn.Module):
     def forward(
         self,
         images_BCHW: Tensor,
-        weights: MixingWeights,
+        mixture: Mixture,
         *,
-        gates: Mapping[str, Tensor] | None = None,
-        active: Mapping[str, Tensor] | None = None,
         statistics: Statistics = "update",
     ) -> Tensor:
-        """logits_BK. `weights` has weights_EO for "normal" and "reduce", `gates` gates_E, `active`
-        active_EO bool, with E = 14; see `nasrun.protocols.space.Supernet`."""
-        mixings = self._mixings(weights, gates, active, statistics, self._kernels(statistics))
+        """Compute logits_BK. The cell types of a mixture are "normal" and "reduce", with E = 14;
+        see `nasrun.protocols.space.Supernet`."""
+        mixings = self._mixings(mixture, statistics, self._kernels(statistics))
         return self._logits(self._stem(images_BCHW, statistics), mixings, {})
 
     def each(
         self,
         images_BCHW: Tensor,
-        candidates: Iterable[MixingWeights],
+        mixtures: Iterable[Mixture],
         statistics: Statistics = "batch",
     ) -> Iterator[Tensor]:
-        """logits_BK of each candidate, as if the supernet were called with one after the other.
+        """Yield logits_BK of each plain mixture, as if the supernet were called with one after the
+        other.
 
         What does not depend on the weights is computed once: the kernels, the stem, all operations
         on both inputs of the first cell and on the first input of the second.
@@ -152,8 +151,9 @@ class DartsSupernet(nn.Module):
         assert statistics != "update", "each candidate would move the running statistics"
         kernels, stem = self._kernels(statistics), self._stem(images_BCHW, statistics)
         shared: dict[tuple[int, int], CellInput] = {}
-        for candidate in candidates:
-            mixings = self._mixings(candidate, None, None, statistics, kernels)
+        for mixture in mixtures:
+            assert mixture.is_plain, "what is shared is computed as the first mixture wants it"
+            mixings = self._mixings(mixture, statistics, kernels)
             if not shared:
                 shared = self._shared(stem, mixings)
             yield self._logits(stem, mixings, shared)
@@ -200,9 +200,7 @@ class DartsSupernet(nn.Module):
 
     def _mixings(
         self,
-        weights: MixingWeights,
-        gates: Mapping[str, Tensor] | None,
-        active: Mapping[str, Tensor] | None,
+        mixture: Mixture,
         statistics: Statistics,
         kernels: Kernels,
     ) -> Mixings:
@@ -212,14 +210,14 @@ class DartsSupernet(nn.Module):
             mixed = cell.partial.mixed
             if (cell_type, mixed) in mixings:
                 continue
-            weights_EO = weights[cell_type]
+            weights_EO = mixture.weights[cell_type]
             assert weights_EO.shape == (NUM_EDGES, len(self.operations))
-            gates_E = None if gates is None else gates[cell_type]
+            gates_E = None if mixture.gates is None else mixture.gates[cell_type]
             if gates_E is not None:
                 weights_EO = weights_EO * gates_E[:, None]
             computed_EO = self.built[cell_type]
-            if active is not None:
-                computed_EO = computed_EO & active[cell_type].cpu()
+            if mixture.active is not None:
+                computed_EO = computed_EO & mixture.active[cell_type].cpu()
             if not computed_EO.all():
                 weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
             mixings[cell_type, mixed] = CellMixing(

@@ -32,7 +32,7 @@ from nasrun.networks.blocks.stacked import (
 )
 from nasrun.networks.nasbench201.derived import Skeleton
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import MixingWeights, Statistics
+from nasrun.protocols.space import Mixture, Statistics
 
 NUM_NODES = len(NODES)  # the first is the input
 PLAIN = ("avg_pool_3x3", "skip_connect")
@@ -196,27 +196,23 @@ class NasBench201Supernet(Skeleton):
     def forward(
         self,
         images_BCHW: Tensor,
-        weights: MixingWeights,
+        mixture: Mixture,
         *,
-        gates: Mapping[str, Tensor] | None = None,
-        active: Mapping[str, Tensor] | None = None,
         statistics: Statistics = "update",
     ) -> Tensor:
-        """logits_BK; see `nasrun.protocols.space.Supernet`."""
-        return self._logits(
-            images_BCHW, weights, gates, active, self._kernels(statistics), statistics
-        )
+        """Compute logits_BK; see `nasrun.protocols.space.Supernet`."""
+        return self._logits(images_BCHW, mixture, self._kernels(statistics), statistics)
 
     def each(
         self,
         images_BCHW: Tensor,
-        candidates: Iterable[MixingWeights],
+        mixtures: Iterable[Mixture],
         statistics: Statistics = "batch",
     ) -> Iterator[Tensor]:
-        """logits_BK of each candidate; only the kernels are common to them."""
+        """Yield logits_BK of each mixture; only the kernels are common to them."""
         kernels = self._kernels(statistics)
-        for weights in candidates:
-            yield self._logits(images_BCHW, weights, None, None, kernels, statistics)
+        for mixture in mixtures:
+            yield self._logits(images_BCHW, mixture, kernels, statistics)
 
     def _kernels(self, statistics: Statistics) -> Kernels:
         stacks = [part for part in self.modules() if isinstance(part, StackedConvolution)]
@@ -226,20 +222,18 @@ class NasBench201Supernet(Skeleton):
     def _logits(
         self,
         images_BCHW: Tensor,
-        weights: MixingWeights,
-        gates: Mapping[str, Tensor] | None,
-        active: Mapping[str, Tensor] | None,
+        mixture: Mixture,
         kernels: Kernels,
         statistics: Statistics,
     ) -> Tensor:
-        weights_EO = weights["cell"]
+        weights_EO = mixture.weights["cell"]
         assert weights_EO.shape == (len(EDGES), len(OPERATIONS))
-        gates_E = None if gates is None else gates["cell"]
+        gates_E = None if mixture.gates is None else mixture.gates["cell"]
         if gates_E is not None:
             weights_EO = weights_EO * gates_E[:, None]
         computed_EO = self.built_EO
-        if active is not None:
-            computed_EO = computed_EO & active["cell"].bool().cpu()
+        if mixture.active is not None:
+            computed_EO = computed_EO & mixture.active["cell"].bool().cpu()
         if not computed_EO.all():
             weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
         mixings = {}

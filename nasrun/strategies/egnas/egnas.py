@@ -52,7 +52,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Scores
-from nasrun.protocols.space import DifferentiableSpace, Statistics
+from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
 from nasrun.strategies.egnas.cma_es import Covariance, EvolutionStrategies
 from nasrun.strategies.egnas.fitness import (
     Exploration,
@@ -103,6 +103,13 @@ class EGNAS:
 
     unit: ClassVar[str] = "epoch"
     space_needs: ClassVar[type] = DifferentiableSpace
+    remedies: ClassVar[Mapping[str, str]] = {
+        "rest": "raise strategy.xi or strategy.sigma",
+        "worse": "lower fitness.eta, or raise population.size",
+        "noise": "raise strategy.fitness_images or strategy.sigma",
+        "tau": "lower fitness.eta, or choose fitness=centred",
+        "collapse": "a longer strategy.warmup and strategy.weights=sampled are worth a try",
+    }
 
     def __init__(
         self,
@@ -223,8 +230,8 @@ class EGNAS:
         """One pass over the training half."""
         if self.weights == "sampled":
             return self.scorer.train_paths(lambda: self.space.sample(self.rng))
-        weights = self.mixing_weights(self.alpha_D)
-        return self.scorer.train_epoch(lambda: weights)
+        mixture = Mixture(self.mixing_weights(self.alpha_D))
+        return self.scorer.train_epoch(lambda: mixture)
 
     def explore(self) -> dict[str, float]:
         """Lines 4 to 16: move alpha by one step. N*lambda*G + 1 + N scorings, and N for the means.
@@ -262,7 +269,7 @@ class EGNAS:
         """The images on which this epoch's candidates compete, and alpha's own score on them."""
         batches = [self.scorer.draw_batch(self.fitness_images) for _ in range(self.fitness_batches)]
         epoch = Exploration(self.scorer, batches, self.statistics)
-        own = epoch.score([self.mixing_weights(self.alpha_D)])
+        own = epoch.score([Mixture(self.mixing_weights(self.alpha_D))])
         if not np.isfinite(own.loss_N[0]):
             raise RunError(
                 f"the supernet's validation loss is {own.loss_N[0]} in epoch {self.epoch}: "
@@ -339,17 +346,17 @@ class EGNAS:
 
     def final_accuracy(self) -> float:
         """That of the last alpha, on more images than a fitness has."""
-        weights = [self.mixing_weights(self.alpha_D)]
+        mixture = [Mixture(self.mixing_weights(self.alpha_D))]
         batches = [self.scorer.draw_batch(FINAL_IMAGES) for _ in range(FINAL_BATCHES)]
-        scores = [self.scorer.score(weights, batch, self.statistics) for batch in batches]
+        scores = [self.scorer.score(mixture, batch, self.statistics) for batch in batches]
         return float(np.mean([score.accuracy_N[0] for score in scores]))
 
     def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
         """Eq. 1: the softmax over the operations of each edge; cell type -> weights_EO, float32."""
         return softmax_per_edge(alpha_D, self.space.alpha_shapes)
 
-    def mixtures(self, candidates_ND: np.ndarray) -> list[dict[str, Tensor]]:
-        """The `mixing_weights` of each candidate, in one call."""
+    def mixtures(self, candidates_ND: np.ndarray) -> list[Mixture]:
+        """Apply `mixing_weights` to each candidate, in one call."""
         return one_by_one(softmax_per_edge(candidates_ND, self.space.alpha_shapes))
 
     def best(self) -> tuple[Genotype, ...]:

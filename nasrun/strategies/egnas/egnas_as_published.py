@@ -25,10 +25,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from nasrun.errors import require
 from nasrun.protocols.scorer import Scores
+from nasrun.protocols.space import Mixture
 from nasrun.strategies.egnas.egnas import EGNAS
 from nasrun.strategies.egnas.fitness import (
     Exploration,
@@ -92,9 +92,9 @@ class EGNASAsPublished(EGNAS):
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
         """s of Eq. 8."""
-        return flat(self.mixtures(best_D[None])[0])
+        return flat(self.mixtures(best_D[None])[0].weights)
 
-    def mixtures(self, candidates_ND: np.ndarray) -> list[dict[str, Tensor]]:
+    def mixtures(self, candidates_ND: np.ndarray) -> list[Mixture]:
         """Of each candidate, the softmax of the softmax of its unit rows."""
         once = softmax_per_edge(self.unit_rows(candidates_ND), self.space.alpha_shapes)
         return one_by_one({name: weights.softmax(dim=-1) for name, weights in once.items()})

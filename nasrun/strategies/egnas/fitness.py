@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nasrun.protocols.scorer import Scorer, Scores
-from nasrun.protocols.space import MixingWeights, Statistics
+from nasrun.protocols.space import MixingWeights, Mixture, Statistics
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Exploration:
     num_failed: int = 0
     sigma: float = np.nan  # of CMA-ES after its last generation
 
-    def score(self, candidates: Sequence[MixingWeights]) -> Scores:
+    def score(self, candidates: Sequence[Mixture]) -> Scores:
         """Means over the batches."""
         scores = [self.scorer.score(candidates, one, self.statistics) for one in self.batches]
         if len(scores) == 1:
@@ -118,10 +118,10 @@ def softmax_per_edge(
     return weights
 
 
-def one_by_one(weights: MixingWeights) -> list[dict[str, Tensor]]:
-    """Of cell type -> weights_NEO, the mixing weights of each of the N candidates."""
+def one_by_one(weights: MixingWeights) -> list[Mixture]:
+    """Split cell type -> weights_NEO into the mixtures of the N candidates."""
     num_candidates = len(next(iter(weights.values())))
-    return [{name: weights[name][n] for name in weights} for n in range(num_candidates)]
+    return [Mixture({name: weights[name][n] for name in weights}) for n in range(num_candidates)]
 
 
 def per_edge(

@@ -24,6 +24,7 @@ class DiscreteSearch(ABC):
 
     unit: ClassVar[str] = "child"
     space_needs: ClassVar[type] = SearchSpace
+    remedies: ClassVar[Mapping[str, str]] = {}  # nothing moves alphas here
 
     def __init__(self, context: SearchContext, num_labels: int) -> None:
         self.space: SearchSpace = context.space

@@ -1,0 +1,1 @@
+"""Search by gradient descent on the alphas of a supernet."""

@@ -1,0 +1,60 @@
+"""DARTS: Differentiable Architecture Search, first order.
+
+H. Liu, K. Simonyan, Y. Yang. ICLR 2019, arXiv 1806.09055.
+
+An edge mixes its operations by the softmax of alpha (Eq. 2), so that alpha can be trained by
+gradient descent like the weights w of the supernet, on other images (Algorithm 1 with xi = 0):
+
+    for each epoch:
+        for each batch of the training half:
+            alpha by the gradient of L_val(w, alpha), on a batch of the validation half
+            w by the gradient of L_train(w, alpha)
+    derive the cell from alpha
+
+Deviations:
+- Batch norm normalises a validation batch by itself and leaves the running statistics alone.
+"""
+
+from __future__ import annotations
+
+from nasrun.protocols.context import SearchContext
+from nasrun.protocols.scorer import Gradient
+from nasrun.protocols.space import Mixture
+from nasrun.strategies.gradient.base import AlphaSearch
+
+
+class DARTS(AlphaSearch):
+    """The strategy; see the module's docstring, and `AlphaSearch` for its other settings.
+
+    Args:
+        alpha_images: images of the validation half behind each step of alpha.
+    """
+
+    def __init__(
+        self,
+        context: SearchContext,
+        *,
+        num_epochs: int,
+        alpha_learning_rate: float,
+        alpha_weight_decay: float,
+        alpha_images: int,
+        batch_size: int | None,
+        learning_rate: float,
+        learning_rate_min: float,
+        momentum: float,
+        weight_decay: float,
+        gradient_clip: float,
+    ) -> None:
+        super().__init__(
+            context, num_epochs, alpha_learning_rate, alpha_weight_decay, batch_size=batch_size,
+            learning_rate=learning_rate, learning_rate_min=learning_rate_min, momentum=momentum,
+            weight_decay=weight_decay, gradient_clip=gradient_clip,
+        )  # fmt: skip
+        self.alpha_images = alpha_images
+
+    def move_alpha(self) -> Gradient:
+        """Line 1 of the loop: the gradient of L_val by alpha, with w held."""
+        batch = self.scorer.draw_batch(self.alpha_images)
+        gradient = self.scorer.gradient(Mixture(self.mixing_weights()), batch)
+        self.follow(gradient)
+        return gradient

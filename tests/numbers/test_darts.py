@@ -1,0 +1,173 @@
+"""First-order DARTS and the gradient of a scorer, against closed forms and finite differences."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.engine.wiring import Wiring
+from nasrun.evaluators import landscape as landscapes
+from nasrun.evaluators.landscape import Landscape
+from nasrun.evaluators.supernet_scorer import SCORING
+from nasrun.networks.toy import GAINS_EO
+from nasrun.protocols.scorer import Gradient
+from nasrun.protocols.space import Mixture
+from nasrun.randomness import RandomStreams
+from nasrun.spaces.nasbench201 import NasBench201
+from nasrun.strategies.gradient.darts import DARTS
+from tests.compose import composed, node
+from tests.numbers.test_toy_space import best_weights, two_classes
+
+SMALL = ("budget=smoke", "strategy=darts")
+MADE = ("dataset=synthetic", "dataset.num_train=64")
+EDGES, OPERATIONS = 6, 5
+
+
+def wired(*overrides: str) -> Wiring:
+    data = () if any(word.startswith("dataset=") for word in overrides) else MADE
+    return Wiring(to_typed(composed([*SMALL, *data, *overrides]), SearchConfig))
+
+
+@pytest.fixture
+def toy() -> Any:
+    """A scorer whose supernet has the best weights, and the batch for which they are."""
+    scorer = wired("space=toy", "dataset.channels=1", "dataset.num_classes=2").strategy.scorer
+    images, labels, unit_EF = two_classes()
+    best_weights(scorer.supernet, unit_EF)
+    return scorer, (images, labels)
+
+
+def test_gradient_of_a_supernet_is_that_of_the_closed_form(toy) -> None:
+    scorer, batch = toy
+    weights_EO = torch.full((3, 4), 0.05)
+    gates_E = torch.tensor([1.0, 2.0, 0.5])
+    gradient = scorer.gradient(Mixture({"cell": weights_EO}, {"cell": gates_E}), batch)
+    own_E = 0.05 * torch.tensor(GAINS_EO).sum(1)  # the gain of an edge without its gate
+    gain = float((gates_E * own_E).sum())
+    slope = -math.sqrt(2) / (1 + math.exp(math.sqrt(2) * gain))
+    assert gradient.loss == pytest.approx(math.log1p(math.exp(-math.sqrt(2) * gain)), rel=1e-5)
+    assert gradient.accuracy == 1.0
+    expected_EO = slope * gates_E[:, None] * torch.tensor(GAINS_EO)
+    torch.testing.assert_close(gradient.of_weights["cell"], expected_EO)
+    assert gradient.of_gates is not None
+    torch.testing.assert_close(gradient.of_gates["cell"], slope * own_E)
+    assert scorer.num_scorings == 1
+
+
+def test_gradient_leaves_the_supernet_as_it_is(toy) -> None:
+    scorer, batch = toy
+    before = [tensor.clone() for tensor in scorer.supernet.state_dict().values()]
+    scorer.gradient(Mixture({"cell": torch.full((3, 4), 0.25)}), batch)
+    assert all(map(torch.equal, before, scorer.supernet.state_dict().values()))
+    assert all(parameter.grad is None for parameter in scorer.supernet.parameters())
+
+
+def test_gradient_in_parts_is_that_of_the_whole_batch(toy) -> None:
+    """The toy supernet has no batch norm, whose statistics would be those of a part."""
+    scorer, (images, labels) = toy
+    batch = images.repeat(3, 1, 1, 1) + 0.1 * torch.randn(6, 1, 6, 4), labels.repeat(3)
+    mixture = Mixture({"cell": torch.full((3, 4), 0.1)})
+    whole = scorer.gradient(mixture, batch)
+    scorer._device.parts[SCORING.name] = 2
+    parts = scorer.gradient(mixture, batch)
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
+    torch.testing.assert_close(parts.of_weights["cell"], whole.of_weights["cell"])
+
+
+def landscape(seed: int) -> Landscape:
+    space = NasBench201(channels=4, cells=1, partial_channels=1)
+    rng = np.random.default_rng(7)
+    genes_RE = np.stack([one.ravel() for one in np.indices((OPERATIONS,) * EDGES)], axis=1)
+    table = SimpleNamespace(num_rows=len(genes_RE), genes=lambda encode: genes_RE)
+    columns = SimpleNamespace(signal_R=rng.uniform(0.6, 0.95, len(genes_RE)))
+    settings = {
+        key: value
+        for key, value in node("evaluator", "table").items()
+        if key not in ("_target_", "_partial_", "file")
+    }
+    return Landscape(space, table, columns, RandomStreams(seed), **settings)  # type: ignore[arg-type]
+
+
+def test_gradient_of_a_landscape_against_finite_differences() -> None:
+    place = landscape(0)
+    batch = place.draw_batch(64)
+    rng = np.random.default_rng(1)
+    weights_EO = torch.from_numpy(rng.dirichlet(np.ones(OPERATIONS), size=EDGES))
+    place._own_noise = place._accuracy_noise = 0.0  # no slope, and no part of the gradient
+
+    def loss(changed_EO: torch.Tensor) -> float:
+        return float(place.score([Mixture({"cell": changed_EO})], batch).loss_N[0])
+
+    gradient = place.gradient(Mixture({"cell": weights_EO}), batch)
+    assert gradient.loss == pytest.approx(loss(weights_EO), rel=1e-9)
+    for edge in range(EDGES):
+        for operation in range(OPERATIONS):
+            step_EO = torch.zeros_like(weights_EO)
+            step_EO[edge, operation] = 1e-4
+            slope = (loss(weights_EO + step_EO) - loss(weights_EO - step_EO)) / 2e-4
+            found = float(gradient.of_weights["cell"][edge, operation])
+            assert found == pytest.approx(slope, abs=1e-5)
+
+
+def test_a_landscape_calls_what_comes_before_each_batch() -> None:
+    calls: list[int] = []
+    landscape(0).train_epoch(lambda: pytest.fail("there is nothing to train"),
+                             before_batch=lambda: calls.append(1))  # fmt: skip
+    assert len(calls) == landscapes.BATCHES_PER_EPOCH
+
+
+def test_first_step_of_alpha_by_hand() -> None:
+    """Adam's first step is the learning rate against the sign of the gradient by alpha, which is
+    softmax_o * (g_o - sum_p softmax_p g_p) + weight decay * alpha."""
+    strategy = wired("space=toy").strategy
+    assert isinstance(strategy, DARTS)
+    before_EO = strategy.alpha["cell"].detach().clone()
+    g_EO = torch.tensor(GAINS_EO)
+    strategy.follow(Gradient(1.0, 0.5, {"cell": g_EO}))
+    w_EO = before_EO.softmax(1)
+    by_alpha_EO = w_EO * (g_EO - (w_EO * g_EO).sum(1, keepdim=True)) + 1e-3 * before_EO
+    moved_EO = strategy.alpha["cell"].detach() - before_EO
+    torch.testing.assert_close(moved_EO, -3e-4 * by_alpha_EO.sign(), rtol=1e-3, atol=1e-7)
+
+
+def test_it_finds_the_optimum_of_the_toy_space() -> None:
+    words = ("space=toy", "budget.epochs=12", "strategy.alpha_learning_rate=0.1")
+    wiring = wired(*words, "dataset.num_train=256", "dataset.batch_size=16")
+    while not wiring.strategy.finished:
+        wiring.strategy.step()
+    assert wiring.space.canonical(wiring.strategy.best()[0]) == "dba"
+
+
+def test_a_second_supernet_never_trains_on_what_the_first_validates_on() -> None:
+    wiring = wired("space=toy", "dataset.num_train=32")
+    settings = dict.fromkeys(("learning_rate", "learning_rate_min", "momentum"), 0.1)
+    settings |= {"weight_decay": 0.0, "gradient_clip": 5.0, "num_epochs": 1}
+    first, second = (wiring.scorer(**settings) for _ in range(2))
+    trained, validated = (
+        set(stream.split._rows_N.tolist())
+        for stream in (second.train_stream, first.validation_stream)
+    )
+    assert len(trained) == len(validated) == 16
+    assert not trained & validated
+
+
+@pytest.mark.skipif("NASRUN_DATA" not in os.environ, reason="NASRUN_DATA has the real tables")
+def test_on_the_landscape_of_the_real_table_it_beats_random_cells() -> None:
+    file = Path(os.environ["NASRUN_DATA"]) / "nasbench201.npz"
+    wiring = wired(
+        "space=nasbench201", "evaluator=table", f"evaluator.file={file}", "dataset=cifar10",
+        "retrain=none", "budget.epochs=25",
+    )  # fmt: skip
+    while not wiring.strategy.finished:
+        wiring.strategy.step()
+    table = wiring.final(wiring.strategy.best()[0])["table"]
+    assert table["percentile"] > 90
