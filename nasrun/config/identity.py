@@ -32,7 +32,12 @@ def decisive(config: RunConfig) -> dict[str, Any]:
 
 def signature(config: RunConfig) -> str:
     """A checksum of all that decides the result; equal signatures mean the same run."""
-    return hashlib.sha256(json.dumps(decisive(config), default=str).encode()).hexdigest()[:16]
+    return signature_of(decisive(config))
+
+
+def signature_of(settings: Mapping[str, Any]) -> str:
+    """The signature of `decisive` settings, in their order."""
+    return hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()[:16]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from nasrun.config import checks, identity
 from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
-from nasrun.launch.replay import Source, is_setting, load_config
+from nasrun.launch.replay import Source, is_setting, load_config, load_recorded
 from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
 from nasrun.runs.sweep import Job, Sweep
 from nasrun.terminal import console
@@ -256,7 +256,7 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
     with _workplace(path) as folder, in_words():
         prepared = prepare(load_config(path), overrides)
-        if prepared.record["signature"] != record.get("signature"):
+        if record.get("signature") != _signature_then(path, prepared):
             raise UsageError(
                 f"{path}/.hydra/config.yaml is no longer the configuration that the run began "
                 f"with{_changes(path, prepared.settings)}: put it back as it was, or start a new "
@@ -269,6 +269,18 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
         kept = {key: prepared.record[key] for key in ("processes", "device")}
         folder.update(status="running", error=None, threads=_num_threads(), **kept)
         return supervise(folder, prepared)
+
+
+def _signature_then(path: Path, prepared: Prepared) -> str:
+    """The signature that the run has if its configuration is unchanged: with the targets of its
+    plug-ins as they were called when it began."""
+    recorded = dict(identity.leaves(OmegaConf.to_container(load_recorded(path))))
+    return identity.signature_of(
+        {
+            key: recorded[key] if key.endswith("._target_") and key in recorded else value
+            for key, value in prepared.settings.items()
+        }
+    )
 
 
 @contextmanager

@@ -170,6 +170,14 @@ def _literal(value: Any) -> str:
 
 
 def load_config(folder: Path) -> DictConfig:
+    """The configuration recorded with a run, with the present targets of its plug-ins; raises what
+    `load_recorded` raises."""
+    plain = OmegaConf.to_container(load_recorded(folder))
+    assert isinstance(plain, dict)
+    return OmegaConf.create(with_present_targets({str(key): plain[key] for key in plain}))
+
+
+def load_recorded(folder: Path) -> DictConfig:
     """The configuration recorded with a run. It was resolved when it was written, so that nothing
     in it refers to another key, to the environment or to a resolver.
 
@@ -187,6 +195,4 @@ def load_config(folder: Path) -> DictConfig:
         raise UsageError(f"cannot read the configuration {file}: {error}") from None
     if not isinstance(config, DictConfig):
         raise UsageError(f"{file} is not the configuration of a run")
-    plain = OmegaConf.to_container(config)
-    assert isinstance(plain, dict)
-    return OmegaConf.create(with_present_targets({str(key): plain[key] for key in plain}))
+    return config
