@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+BENCH = Path(__file__).resolve().parents[2] / "bench"
 SMALL = ["--channels", "4", "--cells", "1", "--batch", "4", "--size", "8", "--repeats", "1"]
 SUPERNET = {"train_step_ratio", "forward_ratio", "operator_calls_ratio"}
 POPULATION = {"population_ratio", "population_ratio_running"}
@@ -18,12 +18,12 @@ POPULATION = {"population_ratio", "population_ratio_running"}
 @pytest.mark.parametrize(
     ("script", "arguments", "expected"),
     [
-        ("bench_supernet", ["--space", "nasbench201"], SUPERNET),
-        ("bench_population", ["--population", "2"], POPULATION),
+        ("supernet", ["--space", "nasbench201"], SUPERNET),
+        ("population", ["--population", "2"], POPULATION),
     ],
 )
 def test_last_line(script: str, arguments: list[str], expected: set[str]) -> None:
-    command = [sys.executable, str(SCRIPTS / script), *SMALL, *arguments]
+    command = [sys.executable, str(BENCH / f"{script}.py"), *SMALL, *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     result = json.loads(output.splitlines()[-1])
     assert expected <= set(result)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import io
 import json
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -28,30 +25,6 @@ from nasrun.storage import npz_file
 from nasrun.terminal import console, progress
 from tests.commands.refusal import refused
 from tests.compose import composed
-
-ROOT = Path(__file__).parents[2]
-
-
-# -- the fuzzer, in short
-
-
-def script(name: str) -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / "scripts" / name))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
-
-
-def test_fuzz(capsys) -> None:
-    shares = {"genotypes": 55, "datasets": 35, "tables": 4, "reports": 1, "run folders": 2,
-              "checkpoints": 2, "config folders": 1, "overrides": 1}  # fmt: skip
-    num_faults = script("fuzz").fuzz(200, 7, shares, num_processes=0)
-    said = capsys.readouterr().out
-    assert num_faults == 0, said
-    assert said.splitlines()[-1].startswith("200 trials, 0 in processes of their own: ")
-
 
 # -- configurations
 

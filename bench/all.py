@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Runs every benchmark and writes what README's table of speeds shows, as Markdown.
 
 `--quick` takes small sizes, to see that all of them run. Their figures go to the terminal as they
@@ -36,7 +35,7 @@ POPULATION: list[Row] = [
 def bench(name: str, *arguments: str) -> dict[str, Any]:
     """Runs a script, shows what it prints, and returns its last line."""
     print(f"\n{name} {' '.join(arguments)}", flush=True)
-    command = [sys.executable, str(HERE / name), *arguments]
+    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -58,11 +57,11 @@ def networks(arguments: argparse.Namespace, threads: int) -> list[str]:
     memory = ["--memory"] if threads == 1 else []
     lines = []
     for title, script, extra, rows in (
-        ("darts, k = 4", "bench_supernet", memory, SUPERNET),
-        ("darts, k = 1", "bench_supernet", WIDE, SUPERNET),
-        ("nasbench201", "bench_supernet", BENCH201, SUPERNET),
-        ("darts, k = 4", "bench_population", population, POPULATION),
-        ("nasbench201", "bench_population", [*BENCH201, *population], POPULATION),
+        ("darts, k = 4", "supernet", memory, SUPERNET),
+        ("darts, k = 1", "supernet", WIDE, SUPERNET),
+        ("nasbench201", "supernet", BENCH201, SUPERNET),
+        ("darts, k = 4", "population", population, POPULATION),
+        ("nasbench201", "population", [*BENCH201, *population], POPULATION),
     ):
         found = bench(script, *extra, *common, *small)
         for what, key, milliseconds in rows:
@@ -73,7 +72,7 @@ def networks(arguments: argparse.Namespace, threads: int) -> list[str]:
 
 
 def growth(arguments: argparse.Namespace) -> list[str]:
-    found = bench("bench_supernet", "--growth", *(SMALL if arguments.quick else ["--repeats", "2"]))
+    found = bench("supernet", "--growth", *(SMALL if arguments.quick else ["--repeats", "2"]))
     each = [f"{name} {found['growth_' + name]:.2f}" for name in ("cells", "batch", "channels")]
     where = ", ".join(f"{key} {found[key]}" for key in ("device", "torch", "python", "date"))
     return [
@@ -85,13 +84,13 @@ def growth(arguments: argparse.Namespace) -> list[str]:
 
 def the_rest(arguments: argparse.Namespace) -> list[str]:
     small = ["--images", "32", "--batch", "16", "--repeats", "1"] if arguments.quick else []
-    retrain = bench("bench_retrain", *small, "--device", arguments.device)
+    retrain = bench("retrain", *small, "--device", arguments.device)
     lines = [f"| retraining, images per second | 2 | | {retrain['retrain_ratio']:.2f}x |"]
-    start = bench("bench_startup", "--repeats", "1" if arguments.quick else "5")
+    start = bench("startup", "--repeats", "1" if arguments.quick else "5")
     lines += ["", "| start | seconds |", "|---|---|"]
     lines += [f"| {k[:-2]} | {v:.2f} |" for k, v in start.items() if k.endswith("_s")]
     if "NASRUN_DATA" in os.environ:
-        found = bench("bench_predictor", "--labels", "16" if arguments.quick else "150")
+        found = bench("predictor", "--labels", "16" if arguments.quick else "150")
         lines += ["", "| tables and predictors | seconds |", "|---|---|"]
         lines += [f"| {k[:-8]} | {v:.2f} |" for k, v in found.items() if k.endswith("_seconds")]
     return lines

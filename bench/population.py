@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How much faster a population is scored than by the textbook layout, one candidate at a time.
 
 Each candidate is scored by both in turn on the same batch; what the population shares counts for
@@ -9,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 
+import torch
+
 import networks
 import timing
-import torch
 
 from nasrun.protocols.space import Mixture
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """What nasrun does on this GPU, in about ten minutes: figures that nobody has to take on trust.
 
-    scripts/gpu_check --out gpu_check.md
+    scripts/gpu_check.py --out gpu_check.md
 
 The main job; an epoch of EG-NAS and one of retraining, at the papers' sizes on made images;
-equality with the CPU; peak memory; kernel launches per training step; a forecast of the full search.
-`--device cpu` runs the same in small. The report is Markdown.
+equality with the CPU; peak memory; kernel launches per training step; a forecast of the full
+search. `--device cpu` runs the same in small. The report is Markdown.
 """
 
 from __future__ import annotations
@@ -26,19 +26,17 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nasrun.protocols.space import Mixture
+from nasrun.compute.device import Device
 from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import SearchConfig
-from nasrun.compute.device import Device
-from nasrun.genotypes.source import resolve
-from nasrun.protocols.space import as_module
-
 from nasrun.engine.retrain import Retraining
 from nasrun.engine.wiring import Wiring
+from nasrun.genotypes.source import resolve
+from nasrun.protocols.space import Mixture, as_module
 
+ROOT = Path(__file__).resolve().parents[1]
 NUM_PROFILED = 1024  # images; half of them train the weights
 PAPER_IMAGES, PAPER_EPOCHS, RETRAIN_EPOCHS = 50_000, 50, 600
 PAPER_EXPLORATIONS, PAPER_SCORINGS = 35, 5 * 25 + 5 + 5 + 1  # epochs after warm-up, and of each
@@ -180,7 +178,10 @@ class Check:
         wanted = (lambda name: True) if self.on_gpu else (lambda name: name.startswith("aten::"))
         calls = sum(event.count for event in trace.key_averages() if wanted(event.key))
         what = "kernels launched" if self.on_gpu else "operator calls (nested ones too)"
-        self.add(f"{what} in a training step of the supernet", f"{calls / (NUM_PROFILED / 2 / batch_size):,.0f}")
+        self.add(
+            f"{what} in a training step of the supernet",
+            f"{calls / (NUM_PROFILED / 2 / batch_size):,.0f}",
+        )
 
     def report(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.on_gpu else platform.processor()

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How long predictor-guided search takes on a benchmark table, and reading the tables.
 
 Each run is a process of its own, start-up included, with an empty cache, so that the encoder is
@@ -16,8 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import timing
 import torch
+
+import timing
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How well a predictor ranks the rest of a space: Kendall's tau after so many random labels.
 
-    scripts/predictor_tau predictor=dcl space=nasbench201 dataset=cifar10 --at 30 50 100
+    scripts/predictor_tau.py predictor=dcl space=nasbench201 dataset=cifar10 --at 30 50 100
 
 Arguments are overrides of `nasrun search`. Every draw of labels has a seed of its own, and with it
 an encoder where the predictor has one (five are used in turn). Architectures that are isomorphic

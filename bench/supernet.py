@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How much faster a supernet is than the textbook layout with the same weights.
 
 Train steps and forward passes are timed in turn; calls are those of operators that do work, in a
@@ -11,10 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-import networks
-import timing
 import torch
 from torch import nn
+
+import networks
+import timing
 
 
 def forward(arguments: argparse.Namespace, network: nn.Module) -> Callable[[], None]:

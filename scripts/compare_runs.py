@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compare searches on a benchmark table: hit rates, test accuracies, paired tests.
 
-    scripts/compare_runs outputs/sweeps/<date>/<time> --at 30 50 100 --baseline local_search
+    scripts/compare_runs.py outputs/sweeps/<date>/<time> --at 30 50 100 --baseline local_search
 
 Runs are grouped by the settings in which they differ, the seed apart; a pair of runs has the same
 seed and data. A hit is the architecture with the best signal of the table among the labels; the

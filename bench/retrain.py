@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How much faster retraining is than a plain DARTS-style loop with the same network and recipe.
 
 The plain loop augments image by image with PIL in a DataLoader with 2 workers, keeps images

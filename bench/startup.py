@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How long people wait before anything happens.
 
 Commands that must answer at once, and the time from Enter to the end of the first training step of
@@ -17,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import timing
 import torch
+
+import timing
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = {

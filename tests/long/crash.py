@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Kills runs at random moments and checks that, once resumed, nothing is lost.
 
 Each trial starts a run or a sweep, ends it by SIGKILL, SIGTERM, SIGHUP or SIGINT (Ctrl-C, once or
@@ -20,11 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 TIMES = ("second", "cost_s")  # parts of the keys of what differs from run to run
 
@@ -181,20 +181,14 @@ def trial(run: Run, twin: Run, seconds: float, chance: random.Random) -> list[st
     return deeds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=20, help="in total, over all jobs")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
-    arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGHUP):  # in the background children would ignore them
-        signal.signal(number, signal.default_int_handler)
-    chance = random.Random(arguments.seed)
+def crash(num_trials: int, seed: int, names: Sequence[str]) -> int:
+    """The number of trials in which something was lost; each trial is shown."""
+    chance = random.Random(seed)
     home = Path(tempfile.mkdtemp(prefix="crash_test_"))
     lost = num_kills = 0
     twins: dict[str, tuple[Run, float]] = {}
-    for number in range(arguments.trials):
-        name = arguments.jobs[number % len(arguments.jobs)]
+    for number in range(num_trials):
+        name = names[number % len(names)]
         if name not in twins:
             twin = Run(home / f"{name}-twin", JOBS[name], environment(home / "cache-twin"))
             twins[name] = twin, twin.finish()
@@ -214,11 +208,23 @@ def main() -> None:
         num_kills += len(deeds)
         done = "; ".join(deeds) or "finished before it could be killed"
         print(f"{number + 1:3} {name:18} {verdict:8} {done}", flush=True)
-    num_equal = arguments.trials - lost
-    print(f"{arguments.trials} trials, {num_kills} kills, {num_equal} equal, {lost} lost")
+    print(f"{num_trials} trials, {num_kills} kills, {num_trials - lost} equal, {lost} lost")
     if lost:
-        sys.exit(f"the folders are kept in {home}")
-    shutil.rmtree(home)
+        print(f"the folders are kept in {home}")
+    else:
+        shutil.rmtree(home)
+    return lost
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=20, help="in total, over all jobs")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGHUP):  # in the background children would ignore them
+        signal.signal(number, signal.default_int_handler)
+    sys.exit(1 if crash(arguments.trials, arguments.seed, arguments.jobs) else 0)
 
 
 def environment(cache: Path) -> dict[str, str]:

@@ -1,0 +1,23 @@
+"""The long tests, in short: broken input, and runs that are killed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.long import crash
+from tests.long.fuzz.trials import fuzz
+
+
+def test_fuzz(capsys) -> None:
+    shares = {"genotypes": 55, "datasets": 35, "tables": 4, "reports": 1, "run folders": 2,
+              "checkpoints": 2, "config folders": 1, "overrides": 1}  # fmt: skip
+    num_faults = fuzz(200, 7, shares, num_processes=0)
+    said = capsys.readouterr().out
+    assert num_faults == 0, said
+    assert said.splitlines()[-1].startswith("200 trials, 0 in processes of their own: ")
+
+
+@pytest.mark.slow
+def test_crash(capsys) -> None:
+    num_lost = crash.crash(len(crash.JOBS), 1, list(crash.JOBS))
+    assert num_lost == 0, capsys.readouterr().out
