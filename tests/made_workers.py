@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nasrun.errors import UsageError
+from tests import waiting
 
 
 def make(number: int, num_threads: int) -> Callable[[Any], Any]:
@@ -27,11 +27,9 @@ def make(number: int, num_threads: int) -> Callable[[Any], Any]:
         return "alive"
 
     def wait(until: str, mark: str) -> str:
-        """For a file, a minute at most."""
+        """For a file."""
         Path(mark).touch()
-        ends = time.monotonic() + 60.0
-        while not Path(until).exists() and time.monotonic() < ends:
-            time.sleep(0.02)
+        waiting.until(Path(until).exists)
         return "waited"
 
     deeds = {

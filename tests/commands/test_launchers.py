@@ -29,6 +29,7 @@ from nasrun.launch.shares import at_once, visible_gpus
 from nasrun.launch.watch import Progress, Watch, progress_of
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.sweep import Job
+from tests.waiting import GUARD_S, until
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
@@ -134,8 +135,7 @@ def test_no_two_jobs_share_a_gpu_however_long_they_take(tmp_path) -> None:
         with one._gpu(config, number) as gpu:
             (tmp_path / f"{number}.begun").touch()
             awaited = [f"{other}.done" for other in range(1, 5)] if number == 0 else ["0.begun"]
-            while not all((tmp_path / name).exists() for name in awaited):
-                time.sleep(0.01)
+            until(lambda: all((tmp_path / name).exists() for name in awaited))
             (tmp_path / f"{number}.done").touch()
             return gpu
 
@@ -188,7 +188,7 @@ def test_a_job_ends_with_the_process_that_started_it() -> None:
 
     def job() -> None:
         os.write(writer, b"begun")
-        time.sleep(60)
+        time.sleep(GUARD_S)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking, from Python 3.12 on
@@ -200,7 +200,7 @@ def test_a_job_ends_with_the_process_that_started_it() -> None:
     assert os.read(reader, 9) == b"begun"
     os.kill(worker, signal.SIGKILL)
     os.waitpid(worker, 0)
-    assert select.select([reader], [], [], 10)[0]
+    assert select.select([reader], [], [], GUARD_S)[0]
     assert os.read(reader, 9) == b""
     os.close(reader)
 

@@ -212,7 +212,7 @@ EVIL = "<script>alert(1)</script>"
 def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     """Texts that would be code in HTML, Markdown, LaTeX, a spreadsheet or matplotlib."""
     texts = [EVIL, '"><img src=x onerror=alert(1)>', "]]>--><svg onload=alert(1)>", "_hidden"]
-    texts += [r"$\frac{$", r"\input{/etc/passwd}", "=cmd()", "a|b\n# c", "\ud800\u202e\x1b[31m"]
+    texts += ["{{ 7 * 7 }}{% raw %}", r"$\frac{$", r"\input{/etc/passwd}", "=cmd()", "a|b\n# c", "\ud800\u202e\x1b[31m"]
     for seed in range(2):
         for number, text in enumerate(texts):
             run = make_run(
@@ -234,6 +234,7 @@ def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert "script-src 'sha256-" in text
     assert any(EVIL in cell for cell in page.cells)  # shown as a text
+    assert any("{{ 7 * 7 }}{% raw %}" in cell for cell in page.cells)
     sources = [a["src"] or "" for tag, a in page.tags if tag == "img"]
     assert sources
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)

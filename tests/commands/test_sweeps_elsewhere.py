@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.waiting import GUARD_S, until
 
 SWEEP = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "floor=false",
@@ -52,9 +53,9 @@ def sweep(folder: str, *words: str) -> subprocess.Popen[str]:
     return start("search", "-m", *SWEEP, *words, f"hydra.sweep.dir={folder}")
 
 
-def ended(process: subprocess.Popen[str], within: float = 240) -> tuple[int, str]:
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     """The exit code, and what was said."""
-    text, _ = process.communicate(timeout=within)
+    text, _ = process.communicate(timeout=GUARD_S)
     return process.returncode, text
 
 
@@ -93,16 +94,25 @@ def steps(folder: str, job: int) -> int:
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def until(fact: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not fact():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 def holder(folder: str, job: int) -> int:
     """The process that works in the folder of a job."""
     return int((Path(folder) / str(job) / ".lock").read_text().split()[0])
+
+
+def paused(folder: str, jobs: Sequence[int]) -> list[int]:
+    """The processes of jobs, each stopped when it has done a few steps: none reaches its end while
+    another one starts."""
+    found: dict[int, int] = {}
+
+    def all_stand() -> bool:
+        for job in jobs:
+            if job not in found and steps(folder, job) > 5:
+                found[job] = holder(folder, job)
+                os.kill(found[job], signal.SIGSTOP)
+        return len(found) == len(jobs)
+
+    until(all_stand)
+    return [found[job] for job in jobs]
 
 
 @pytest.mark.processes
@@ -124,12 +134,13 @@ def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(launcher
     """Ray starts a killed job again by itself; elsewhere that job alone has failed."""
     words = launched(launcher)
     process = sweep("s", *LONG, *words)
-    until(lambda: steps("s", 0) > 5 and steps("s", 1) > 5)
-    os.kill(holder("s", 0), signal.SIGKILL)
+    killed, other = paused("s", [0, 1])
+    os.kill(killed, signal.SIGKILL)
     before = steps("s", 1)
+    os.kill(other, signal.SIGCONT)
     until(lambda: steps("s", 1) > before + 5)
     process.send_signal(signal.SIGINT)
-    code, text = ended(process, within=20)
+    code, text = ended(process)
     assert code == 130, text
     assert f"`nasrun resume s {' '.join(words)}` goes on" in text
     assert "running" not in statuses("s")
@@ -143,10 +154,11 @@ def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(launcher
 def test_a_pre_empted_job_is_put_back_and_goes_on_where_it_was() -> None:
     """On a cluster SIGTERM comes first, and then the signal by which submitit knows."""
     process = sweep("s", *LONG, *launched("submitit_local"))
-    until(lambda: steps("s", 0) > 5)
-    job = holder("s", 0)
+    (job,) = paused("s", [0])
+    before = steps("s", 0)
     os.kill(job, signal.SIGTERM)
-    time.sleep(0.2)
+    os.kill(job, signal.SIGCONT)
+    until(lambda: steps("s", 0) > before + 1)  # it goes on nevertheless
     os.kill(job, signal.SIGUSR2)
     code, text = ended(process)
     assert code == 0, text

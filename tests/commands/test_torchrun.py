@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from nasrun.cli.main import main
+from tests.waiting import GUARD_S, until
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "nasrun"]
 SEARCH = ["search", "dataset.limit=100", "dataset.batch_size=25", "population=small", "device=cpu"]
@@ -38,7 +38,7 @@ def start(*words: str) -> subprocess.Popen[str]:
 def two(*words: str) -> tuple[int, str]:
     """Exit code and what was said."""
     process = start(*words)
-    said = "".join(process.communicate())
+    said = "".join(process.communicate(timeout=GUARD_S))
     return process.returncode, said
 
 
@@ -99,11 +99,9 @@ def test_two_processes_search_as_one_at_smoke_size(space: str) -> None:
 def test_a_lost_process_ends_the_run_which_one_process_goes_on_with() -> None:
     words = [*SMALL, "budget.epochs=12", "retrain=none"]
     process = start(*words, "hydra.run.dir=two")
-    while not Path("two/checkpoint.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.1)
+    until(lambda: Path("two/checkpoint.pt").exists() or process.poll() is not None)
     kill(process.pid, rank=1)
-    said = "".join(process.communicate(timeout=60))
+    said = "".join(process.communicate(timeout=GUARD_S))
     assert process.returncode == 1
     assert "nasrun resume" in said
     assert read("two", "run.json")["status"] in ("failed", "interrupted")

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import torch
 from nasrun.compute.workers import Died, Workers
 from nasrun.errors import UsageError
 from tests.made_workers import make
+from tests.waiting import GUARD_S, until
 
 
 @pytest.fixture
@@ -29,13 +29,6 @@ def workers() -> Iterator[Workers]:
 def running(workers: Workers) -> int:
     processes = [one.process for one in workers._workers if one is not None]
     return sum(process.poll() is None for process in processes)
-
-
-def until(done: Callable[[], bool], seconds: float = 20.0) -> bool:
-    ends = time.monotonic() + seconds
-    while not done() and time.monotonic() < ends:
-        time.sleep(0.02)
-    return done()
 
 
 def test_a_death_costs_a_second_attempt_and_two_the_task(workers, tmp_path, capsys) -> None:
@@ -64,7 +57,7 @@ def test_processes_start_when_they_are_needed_and_stay(workers) -> None:
     assert (number, num_threads) == (0, max(1, torch.get_num_threads() // 2))
     assert running(workers) == 1
     os.kill(first, signal.SIGKILL)  # between two tasks: no attempt of the next one
-    assert until(lambda: running(workers) == 0)
+    until(lambda: running(workers) == 0)
     ((_, (*_, second)),) = workers.answers([("where",)])
     ((_, (*_, third)),) = workers.answers([("where",)])
     assert first != second == third
@@ -101,8 +94,8 @@ def test_a_worker_ends_with_its_parent(number: int, output: str, tmp_path: Path)
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     mark = tmp_path / "mark"
-    assert until(mark.exists, 60.0)
+    until(mark.exists)
     os.killpg(parent.pid, number) if number == signal.SIGINT else parent.kill()
-    out, err = parent.communicate(timeout=20)  # which waits for all that could write into them
+    out, err = parent.communicate(timeout=GUARD_S)  # which waits for all that could write into them
     assert out.startswith(output)
     assert err == ""
