@@ -7,7 +7,8 @@ Runs are grouped by the settings in which they differ, the seed apart; a pair of
 seed and data. A hit is the architecture with the best signal of the table among the labels; the
 test is Wilcoxon's signed rank test on the regret of the signal, ties included (Pratt), and the
 intervals are 95 % bootstrap intervals of the mean difference to the baseline. With `--cluster
-KEY` (such as predictor.encoder_seed) the values of KEY are drawn first, then runs within them.
+KEY` (such as predictor.encoder_seed) the values of KEY are drawn first, then runs within them;
+`scipy.stats.bootstrap` knows no clusters.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Random crop, flip and cutout of a whole batch at once, on the device that holds the images.
 
+Ours, because torchvision draws one crop and one flip for a whole batch, from a global stream.
+
 Shapes: B batch, C channels, H height, W width.
 """
 

@@ -1,4 +1,8 @@
-"""Describe an architecture as graph kernels do: labels of Weisfeiler and Lehman, and statistics."""
+"""Describe an architecture as graph kernels do: labels of Weisfeiler and Lehman, and statistics.
+
+Ours, because networkx makes texts of the labels of graphs of its own kind, and a search asks for
+many thousands of their counts.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ After Sugiyama, Tagawa and Toda (1981): nodes stand in layers by longest path fr
 every edge is a chain with one point in each rank that it crosses, and its label has a rank of its
 own between two layers, so that labels overlap neither nodes nor each other; ranks are ordered by
 the mean position of the neighbours; then all points move towards their neighbours while keeping
-their order and distance.
+their order and distance. Ours, because Graphviz is a program that has to be installed, and the
+layouts of networkx know neither labels nor bends of edges.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def spread(wishes: Sequence[float]) -> list[float]:
     """The heights closest to `wishes` (least squares) in the same order and at least 1 apart.
 
     Subtracting the rank turns the distances into an isotonic regression, solved by pooling
-    adjacent violators.
+    adjacent violators (scipy has it in a module that takes longer to import than this to run).
     """
     pools: list[tuple[float, int]] = []  # (mean, how many)
     for place, wish in enumerate(wishes):

@@ -7,7 +7,8 @@ them counts, degrees and path lengths that cost nothing to know. The kernel is
 k(x, x') = exp(-|x - x'|^2 / (2 l^2)), the targets are normal scores (standardised ranks tell the
 best too little apart), and length-scale l and noise are those of the highest marginal likelihood
 log p(t) = -t' (K + noise^2 I)^-1 t / 2 - log det(K + noise^2 I) / 2 + constant (Rasmussen and
-Williams 2006, Eq. 2.30); mean and deviation of the prediction are their Eq. 2.25 and 2.26.
+Williams 2006, Eq. 2.30); mean and deviation of the prediction are their Eq. 2.25 and 2.26. Ours and
+not scikit-learn's, which takes no list of length-scales and computes all distances for each anew.
 
 Shapes: N labelled and C other architectures, F features, V vertices.
 """

@@ -164,7 +164,11 @@ def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
 
 
 def mean_curve(x: np.ndarray, values_NX: np.ndarray) -> Curve:
-    """Whole runs are drawn with replacement, so that the band respects how points hang together."""
+    """Whole runs are drawn with replacement, so that the band respects how points hang together.
+
+    Draws are counts of runs, so that all means are one matrix product; `scipy.stats.bootstrap`
+    would hold every point of every drawn run.
+    """
     n = len(values_NX)
     mean = values_NX.mean(axis=0)
     if n < 2:

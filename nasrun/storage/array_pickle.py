@@ -2,6 +2,8 @@
 
 A pickle is a program. This reader gives it no function of Python or numpy to call: the names that
 numpy writes when it pickles an array lead to stand-ins of this file, and every other name stops it.
+Ours, because numpy reads a pickle with all its powers, and torch's reader of weights reads files of
+torch alone.
 """
 
 from __future__ import annotations

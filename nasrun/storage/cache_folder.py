@@ -1,4 +1,7 @@
-"""Where the program keeps what is costly to make again."""
+"""Where the program keeps what is costly to make again.
+
+Ours, because it is one line; `platformdirs` would move the caches of people who have one already.
+"""
 
 from __future__ import annotations
 

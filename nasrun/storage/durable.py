@@ -1,7 +1,8 @@
 """Files that survive a crash: replaced as a whole, or appended to record by record.
 
 What is written is on the disk before anything relies on it. A failure of the system (a full disk)
-is raised as the `OSError` that it is; a run folder puts it into words.
+is raised as the `OSError` that it is; a run folder puts it into words. Ours, because the libraries
+that replace a file as a whole neither bring the folder to the disk nor keep the version before.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Who works in a folder: a lock of the kernel's, which ends with the process, however that ends."""
+"""Who works in a folder: a lock of the kernel's, which ends with the process, however that ends.
+
+Ours and not `filelock`, whose lock (flock) lives on in forked children of a process that was
+killed, and whose refusal names a path and a time limit: here it names the process and its machine,
+says how to stop it, and knows what a file system without locks needs."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A member is a header and its numbers. Its size is believed only where the header, the archive and
 what deflate can pack agree on it, so that a header that claims 100 GB allocates nothing. Members
-are read and never unpacked, so their names lead nowhere.
+are read and never unpacked, so their names lead nowhere. numpy reads each array; the checks before
+it are ours, because `numpy.load` allocates whatever a header claims.
 """
 
 from __future__ import annotations

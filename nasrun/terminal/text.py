@@ -1,4 +1,7 @@
-"""Make text from files of strangers safe to print."""
+"""Make text from files of strangers safe to print.
+
+Ours, because rich takes away five control characters, and terminals obey many more.
+"""
 
 from __future__ import annotations
 

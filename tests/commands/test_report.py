@@ -212,7 +212,14 @@ EVIL = "<script>alert(1)</script>"
 def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     """Texts that would be code in HTML, Markdown, LaTeX, a spreadsheet or matplotlib."""
     texts = [EVIL, '"><img src=x onerror=alert(1)>', "]]>--><svg onload=alert(1)>", "_hidden"]
-    texts += ["{{ 7 * 7 }}{% raw %}", r"$\frac{$", r"\input{/etc/passwd}", "=cmd()", "a|b\n# c", "\ud800\u202e\x1b[31m"]
+    texts += [
+        "{{ 7 * 7 }}{% raw %}",
+        r"$\frac{$",
+        r"\input{/etc/passwd}",
+        "=cmd()",
+        "a|b\n# c",
+        "\ud800\u202e\x1b[31m",
+    ]
     for seed in range(2):
         for number, text in enumerate(texts):
             run = make_run(
