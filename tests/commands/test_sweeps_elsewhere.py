@@ -22,7 +22,7 @@ SWEEP = [
     "population.size=2,3", "seed=0,1",
 ]  # fmt: skip
 SHORT = ["budget.epochs=3", "retrain=smoke"]
-LONG = ["budget.epochs=100", "retrain=none"]
+LONG = ["budget.epochs=60", "retrain=none"]
 MODULES = {
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
@@ -115,6 +115,14 @@ def paused(folder: str, jobs: Sequence[int]) -> list[int]:
     return [found[job] for job in jobs]
 
 
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory) -> dict[str, Any]:
+    """What the long sweep finds when nothing happens to it."""
+    folder = str(tmp_path_factory.mktemp("left_alone") / "twin")
+    assert ended(sweep(folder, *LONG))[0] == 0
+    return contents(folder)
+
+
 @pytest.mark.processes
 def test_every_launcher_finds_the_same(tmp_path) -> None:
     assert ended(sweep("basic", *SHORT))[0] == 0
@@ -130,7 +138,9 @@ def test_every_launcher_finds_the_same(tmp_path) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("launcher", MODULES)
-def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(launcher: str) -> None:
+def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(
+    launcher: str, left_alone: dict[str, Any]
+) -> None:
     """Ray starts a killed job again by itself; elsewhere that job alone has failed."""
     words = launched(launcher)
     process = sweep("s", *LONG, *words)
@@ -146,12 +156,13 @@ def test_a_killed_job_an_interruption_and_an_end_as_if_nothing_had_been(launcher
     assert "running" not in statuses("s")
     code, text = ended(start("resume", "s", *words))
     assert code == 0, text
-    assert ended(sweep("twin", *LONG))[0] == 0
-    assert contents("s") == contents("twin")
+    assert contents("s") == left_alone
 
 
 @pytest.mark.processes
-def test_a_pre_empted_job_is_put_back_and_goes_on_where_it_was() -> None:
+def test_a_pre_empted_job_is_put_back_and_goes_on_where_it_was(
+    left_alone: dict[str, Any],
+) -> None:
     """On a cluster SIGTERM comes first, and then the signal by which submitit knows."""
     process = sweep("s", *LONG, *launched("submitit_local"))
     (job,) = paused("s", [0])
@@ -163,5 +174,4 @@ def test_a_pre_empted_job_is_put_back_and_goes_on_where_it_was() -> None:
     code, text = ended(process)
     assert code == 0, text
     assert "job 0 goes on: " in text
-    assert ended(sweep("twin", *LONG))[0] == 0
-    assert contents("s") == contents("twin")
+    assert contents("s") == left_alone
