@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu")
 
 
-def make(arguments: argparse.Namespace, which: str) -> nn.Module:
-    """`edge_major` or `state_major`, on the device."""
+def make(arguments: argparse.Namespace, which: str) -> Any:
+    """The supernet `edge_major` or `state_major`, on the device."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     shape = TaskShape(3, (arguments.size, arguments.size), NUM_CLASSES)
@@ -49,7 +50,7 @@ def make(arguments: argparse.Namespace, which: str) -> nn.Module:
     if arguments.space == "darts":
         operations = DARTS_OPERATIONS[1:]
         fast = DartsSupernet(shape, operations, partial_channels=arguments.partial, **sizes)
-        slow: Callable[[nn.Module], nn.Module] = darts_edge_major.edge_major
+        slow: Callable[[Any], nn.Module] = darts_edge_major.edge_major
     else:
         fast = NasBench201Supernet(
             shape, partial_channels=arguments.partial, active=None, skip_dropout=0.0, **sizes
@@ -84,8 +85,9 @@ def draw_batch(arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:
 def train_step(arguments: argparse.Namespace, which: str) -> Callable[[], None]:
     network, weights = make(arguments, which), draw_weights(arguments)
     images_BCHW, labels_B = draw_batch(arguments)
-    settings = {"lr": 0.025, "momentum": 0.9, "weight_decay": 3e-4}
-    optimiser = SGD(network.parameters(), foreach=True, **settings)  # the default on a GPU
+    optimiser = SGD(  # foreach is the default on a GPU
+        network.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4, foreach=True
+    )
 
     def step() -> None:
         optimiser.zero_grad()

@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -60,15 +60,17 @@ class PlainLoop:
         config = wiring.settings.retrain
         self.config, self.device = config, device
         size = NetworkSize(config.channels, config.cells, config.auxiliary_weight > 0, "cifar")
-        self.network = as_module(wiring.space.network(genotype, wiring.dataset.shape, size))
+        network = wiring.space.network(genotype, wiring.dataset.shape, size)
+        self.network = cast(Any, as_module(network))
         for module in self.network.modules():
             if isinstance(module, Depthwise):  # a subclass that only differs in its forward
-                module.forward = nn.Conv2d.forward.__get__(module)
+                module.forward = nn.Conv2d.forward.__get__(module)  # type: ignore[method-assign]
         self.network.to(device)
         self.network.drop_path = config.drop_path / 2
         train: Any = wiring.dataset.train
         (raw,) = train.batches(torch.arange(len(train)), len(train), torch.device("cpu"))
-        pictures = Pictures(*raw, config.cutout)
+        images_NCHW, labels_N = raw
+        pictures = Pictures(images_NCHW, labels_N, config.cutout)
         batch_size = config.batch_size or wiring.dataset.batch_size
         self.loader = DataLoader(pictures, batch_size, shuffle=True, num_workers=2)
         self.optimiser = torch.optim.SGD(

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -64,11 +66,12 @@ def main() -> None:
     arguments = parser.parse_args()
     threads = torch.get_num_threads()
     result = {**vars(arguments), **timing.machine(torch.device("cpu"), threads)}
-    ways = {name: lambda words=words: seconds(["-m", "nasrun", *words])
-            for name, words in COMMANDS.items()}  # fmt: skip
+    ways: dict[str, Callable[[], float]] = {
+        name: partial(seconds, ["-m", "nasrun", *words]) for name, words in COMMANDS.items()
+    }
     ways |= {
         "completion": completion,
-        "import torch": lambda: seconds(["-c", "import torch"]),
+        "import torch": partial(seconds, ["-c", "import torch"]),
         "first training step": first_step,
     }
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -56,11 +56,9 @@ def main() -> None:
     }
     print(f"{'':28}{'edge-major':>15}{'state-major':>15}{'ratio':>9}")
     steps = [networks.train_step(arguments, name) for name in ("edge_major", "state_major")]
-    for name, pair in (
-        ("train_step", steps),
-        ("forward", [forward(arguments, network) for network in (slow, fast)]),
-    ):
-        pairs = timing.paired(*pair, arguments.repeats, device)
+    passes = [forward(arguments, network) for network in (slow, fast)]
+    for name, (textbook, ours) in (("train_step", steps), ("forward", passes)):
+        pairs = timing.paired(textbook, ours, arguments.repeats, device)
         print(pairs.row(name), flush=True)
         result[f"{name}_ratio"] = pairs.ratio
         result[f"{name}_ms"] = 1e3 * sorted(pairs.fast_s)[len(pairs.fast_s) // 2]
