@@ -12,7 +12,6 @@ import torch
 
 import networks
 import timing
-
 from nasrun.protocols.space import Mixture
 
 

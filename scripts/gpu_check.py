@@ -156,7 +156,7 @@ class Check:
         wiring = self.wiring(*overrides, num_images=256)
         strategy: Any = wiring.strategy
         images_BCHW, labels_B = strategy.scorer.draw_batch(64)
-        weights = strategy.scorer.on_device(strategy.mixing_weights(strategy.alpha_D))
+        weights = strategy.scorer.on_device(Mixture(strategy.mixing_weights(strategy.alpha_D)))
         network = strategy.scorer.supernet
         with wiring.device.autocast():
             logits_BK = network(images_BCHW, weights, statistics="batch")
