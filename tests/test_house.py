@@ -7,6 +7,7 @@ room, and no module, may reach itself again by following imports.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -135,6 +136,53 @@ def test_size(path: Path) -> None:
             docstring = ast.get_docstring(node, clean=False)
             lines = 0 if docstring is None else docstring.count("\n") + 1
             assert body - lines <= 50, f"{node.name} has {body - lines} lines"
+
+
+# Those that handle plug-ins as such; what a plug-in can do is declared in protocols. Data sets
+# look at what is in files, and at no plug-in.
+HANDLE_PLUGINS = PLUGINS - {"datasets"} | {"check", "engine", "protocols", "training"}
+
+
+def protocols() -> set[str]:
+    """The names of all protocols and of the plug-ins' base classes."""
+    trees = [ast.parse(path.read_text()) for path in (PACKAGE / "protocols").glob("*.py")]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {one.name for one in classes if "Protocol" in map(ast.unparse, one.bases)}
+
+
+def guesses(tree: ast.AST) -> Iterator[str]:
+    """Where a file tries what an object can do, in place of reading what is declared."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and "runtime_checkable" in ast.unparse(node):
+            yield ast.unparse(node)
+        if not isinstance(node, ast.Call):
+            continue
+        called, arguments = ast.unparse(node.func), list(map(ast.unparse, node.args))
+        asks_for_a_protocol = called in {"isinstance", "issubclass"} and protocols() & set(
+            re.findall(r"\w+", arguments[1])
+        )
+        may_be_missing = called == "hasattr" or (called == "getattr" and len(arguments) == 3)
+        by_name = called == "getattr" and isinstance(node.args[1], ast.Constant)
+        if asks_for_a_protocol or may_be_missing or by_name:
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_abilities_of_plugins_are_declared_and_not_tried(path: Path) -> None:
+    if room(dotted(path)) in HANDLE_PLUGINS:
+        assert list(guesses(ast.parse(path.read_text()))) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "isinstance(strategy, Strategy)", "isinstance(one, DifferentiableSpace | None)",
+        "hasattr(evaluator, 'final')", "getattr(evaluator, 'at_once', 1)",
+        "getattr(space, 'operations')", "@runtime_checkable\nclass Ranks: pass",
+    ],
+)  # fmt: skip
+def test_a_guess_would_be_found(line: str) -> None:
+    assert list(guesses(ast.parse(line)))
 
 
 # What runs code that comes as data, and what leads to it.

@@ -30,7 +30,6 @@ from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation
-from nasrun.protocols.strategy import BuysLabels, Ranks
 from nasrun.runs.checkpoint import FILE
 from nasrun.runs.folder import RunFolder
 
@@ -130,7 +129,7 @@ class Rehearsal:
         settings, total = wiring.search_settings, wiring.strategy.total_steps
         part.limit_s = settings.budget.seconds or math.inf
         floors = self._floors(wiring)
-        if not isinstance(wiring.strategy, BuysLabels) and self._short != self._settings:
+        if wiring.strategy.labels is None and self._short != self._settings:
             wiring = self._wiring(self._short)
             settings = wiring.search_settings
             if total is not None and wiring.strategy.total_steps is not None:
@@ -159,7 +158,7 @@ class Rehearsal:
     def _require_finite_scores(self, wiring: ShortWiring) -> None:
         """A predictor whose training has diverged makes of its search a random one, in silence."""
         strategy, rng = wiring.strategy, np.random.default_rng(0)
-        if not isinstance(strategy, Ranks):
+        if not strategy.predicts:
             return
         graphs = [wiring.space.graph(wiring.space.sample(rng)) for _ in range(NUM_RANKED)]
         prediction = strategy.rank(graphs)

@@ -16,7 +16,7 @@ from nasrun.config.schema import RunConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.evaluation import Evaluation, OneShot
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.scorer import Scorer
 from nasrun.randomness import RandomStreams
 from nasrun.terminal.console import console
@@ -48,15 +48,16 @@ class ShortWiring(Wiring):
         return ShortDataset(whole, self._clock)
 
     @cached_property
-    def raw_evaluator(self) -> Any:
-        evaluator = plugins.build(self.search_settings.evaluator, self)
-        if hasattr(evaluator, "evaluate"):
+    def raw_evaluator(self) -> Evaluator:
+        evaluator: Any = plugins.build(self.search_settings.evaluator, self)
+        if evaluator.evaluates:
             # the first label of a supernet is its training, which each search pays for
-            known = Memory(self._clock) if isinstance(evaluator, OneShot) else self._labels
-            at_once = getattr(evaluator, "at_once", 1)
+            known = Memory(self._clock) if evaluator.labels_are_scores else self._labels
+            at_once = evaluator.at_once or 1
             evaluate = evaluator.evaluate if at_once == 1 else self._as_in_a_worker()
             evaluator.evaluate = remembered_labels(known, evaluate, at_once)
-        return evaluator
+        wrapped: Evaluator = evaluator
+        return wrapped
 
     def _as_in_a_worker(self) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
         """Here, where data are short and the clock is, with the threads of a worker."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nasrun.compute import torchrun
 from nasrun.compute.process_group import ALONE, ProcessGroup
-from nasrun.compute.synchronised_norm import synchronise
+from nasrun.compute.synchronised_norm import sharing_a_batch, synchronise
 from nasrun.errors import OutOfMemory, UsageError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -120,6 +120,12 @@ class Device:
         if self.group.size > 1 and self._sync_batch_norm:
             synchronise(network, self.group)
         return self.group.parallel(network, changing=changing)
+
+    def sharing_a_batch(self, network: nn.Module) -> AbstractContextManager[None]:
+        """For passes in which each process has its share of a batch, and that are no training."""
+        if self.group.size > 1 and self._sync_batch_norm:
+            return sharing_a_batch(network, self.group)
+        return contextlib.nullcontext()
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device in the memory layout that convolutions like best."""

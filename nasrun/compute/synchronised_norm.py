@@ -7,6 +7,8 @@ of a channel in the whole batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -27,6 +29,20 @@ def synchronise(network: nn.Module, group: ProcessGroup) -> None:
             module.forward = partial(_forward, module, norm)  # type: ignore[method-assign]
         elif hasattr(module, "normalise_update"):
             module.normalise_update = norm  # type: ignore[assignment]
+
+
+@contextmanager
+def sharing_a_batch(network: nn.Module, group: ProcessGroup) -> Iterator[None]:
+    """Within the context, a supernet's batch norms take also those statistics of a batch that leave
+    no trace from the batch of the group, of which each process has its share of the images."""
+    norms: list[Any] = [one for one in network.modules() if hasattr(one, "normalise_batch")]
+    for module in norms:
+        module.normalise_batch = partial(batch_norm, group)
+    try:
+        yield
+    finally:
+        for module in norms:
+            module.normalise_batch = F.batch_norm
 
 
 def _forward(module: nn.BatchNorm2d, norm: Any, images_BCHW: Tensor) -> Tensor:
@@ -51,8 +67,8 @@ def _forward(module: nn.BatchNorm2d, norm: Any, images_BCHW: Tensor) -> Tensor:
 def batch_norm(
     group: ProcessGroup,
     images_BCHW: Tensor,
-    running_mean_C: Tensor,
-    running_var_C: Tensor,
+    running_mean_C: Tensor | None,
+    running_var_C: Tensor | None,
     weight_C: Tensor | None = None,
     bias_C: Tensor | None = None,
     training: bool = True,
@@ -60,19 +76,21 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """`F.batch_norm` in training, by the mean and the variance of the whole batch, which move the
-    running statistics."""
+    running statistics where these are given."""
     assert training
     mean_C, variance_C, num_values = _statistics(images_BCHW.detach(), group)
-    with torch.no_grad():
-        unbiased_C = variance_C * (num_values / (num_values - 1).clamp_min(1))
-        running_mean_C.lerp_(mean_C.to(running_mean_C.dtype), momentum)
-        running_var_C.lerp_(unbiased_C.to(running_var_C.dtype), momentum)
+    if running_mean_C is not None and running_var_C is not None:
+        with torch.no_grad():
+            unbiased_C = variance_C * (num_values / (num_values - 1).clamp_min(1))
+            running_mean_C.lerp_(mean_C.to(running_mean_C.dtype), momentum)
+            running_var_C.lerp_(unbiased_C.to(running_var_C.dtype), momentum)
+    precise = torch.promote_types(images_BCHW.dtype, torch.float32)
     normalised_BCHW: Tensor = _BatchNorm.apply(
         images_BCHW,
         weight_C,
         bias_C,
-        mean_C.to(running_mean_C.dtype),
-        variance_C.to(running_var_C.dtype),
+        mean_C.to(precise),
+        variance_C.to(precise),
         num_values,
         eps,
         group,

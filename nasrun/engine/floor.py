@@ -16,7 +16,7 @@ from nasrun.engine.drive import open_session
 from nasrun.engine.search import run_search
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
-from nasrun.protocols.strategy import BuysLabels
+from nasrun.protocols.strategy import Strategy
 from nasrun.runs.folder import RunFolder, read_json
 from nasrun.terminal.progress import Display
 
@@ -24,7 +24,7 @@ FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
 
 
 def wirings(
-    settings: SearchConfig, strategy: object, make: Callable[[SearchConfig], Wiring]
+    settings: SearchConfig, strategy: Strategy, make: Callable[[SearchConfig], Wiring]
 ) -> dict[str, Wiring]:
     """The floors of a search, built and checked: all but the search's own strategy.
 
@@ -34,7 +34,7 @@ def wirings(
     Raises:
         UsageError: the search buys no labels, or as many as fit into a time.
     """
-    if not isinstance(strategy, BuysLabels):
+    if strategy.labels is None:
         raise UsageError(
             "floor=true compares searches that spend budget.evaluations, and this strategy spends "
             "none: leave floor out"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasrun.protocols.evaluation import Evaluation, KnowsTheSpace, StepReport
+from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import validation_error
 from nasrun.protocols.predictor import Ranking
-from nasrun.protocols.strategy import BuysLabels, Ranks
+from nasrun.protocols.strategy import Strategy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,19 +31,18 @@ class Insight:
         evaluator: behind the labels of the strategy, if it buys any.
     """
 
-    def __init__(self, strategy: object, evaluator: object) -> None:
+    def __init__(self, strategy: Strategy, evaluator: Evaluator) -> None:
         self._strategy = strategy
-        self._evaluator = evaluator if isinstance(evaluator, KnowsTheSpace) else None
+        self._evaluator = evaluator
 
     @property
     def _labels(self) -> Sequence[Evaluation]:
-        strategy = self._strategy
-        return strategy.labels.labels if isinstance(strategy, BuysLabels) else ()
+        return () if self._strategy.labels is None else self._strategy.labels.labels
 
     @property
     def has_an_answer(self) -> bool:
         """Whether a search that ended now would have a result."""
-        return not isinstance(self._strategy, BuysLabels) or len(self._labels) > 0
+        return self._strategy.labels is None or len(self._labels) > 0
 
     @property
     def label_seconds(self) -> float:
@@ -56,7 +55,7 @@ class Insight:
         which labels were bought with these labels."""
         figures: dict[str, float] = {}
         best = report.metrics.get("best_val_accuracy")
-        if best is not None and self._evaluator is not None:
+        if best is not None and self._evaluator.optimum is not None:
             figures["regret"] = self._evaluator.optimum - best
         held_out = self.held_out(NUM_AT_THE_END if last else NUM_EACH_STEP)
         for name, ranking in (("held_out", held_out), ("infill", self.infills())):
@@ -66,7 +65,7 @@ class Insight:
 
     def held_out(self, limit: int) -> Ranking | None:
         """On architectures without a label; `None` without a predictor or such an evaluator."""
-        if self._evaluator is None or not isinstance(self._strategy, Ranks):
+        if self._evaluator.optimum is None or not self._strategy.predicts:
             return None
         graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
         prediction = self._strategy.rank(graphs) if len(graphs) else None
@@ -92,7 +91,7 @@ class Insight:
         from nasrun.pictures import plots  # imports matplotlib
 
         if len(self._labels) > 1:
-            name = "validation error" if self._evaluator is None else "regret"
+            name = "validation error" if self._evaluator.optimum is None else "regret"
             yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
         # What was bought was chosen by the scores, so that the rest shows the predictor better.
         held_out = self.held_out(NUM_DRAWN)
@@ -106,5 +105,6 @@ class Insight:
         validation error; both in [0, 1], float64, NaN before the first that succeeded."""
         errors_L = np.array([validation_error(label) for label in self._labels], dtype=float)
         best_L = np.minimum.accumulate(errors_L)
-        lowest = 0.0 if self._evaluator is None else 1.0 - self._evaluator.optimum
+        optimum = self._evaluator.optimum
+        lowest = 0.0 if optimum is None else 1.0 - optimum
         return np.where(np.isfinite(best_L), best_L - lowest, np.nan)

@@ -55,7 +55,7 @@ def _search(
     wiring: Wiring, config: SearchConfig, session: Session, saved: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     strategy = wiring.strategy
-    operations = tuple(getattr(wiring.space, "operations", ()))
+    operations = wiring.space.operations
     insight = wiring.insight
     with closing(wiring):  # its worker processes
         spent = drive(

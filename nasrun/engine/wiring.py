@@ -22,9 +22,8 @@ from nasrun.config import checks, identity, plugins, schema
 from nasrun.engine.insight import Insight
 from nasrun.errors import UsageError, raise_together
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import MakesScorers
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.evaluation import Evaluation, LooksUp, OneShot
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.strategy import Strategy
@@ -55,7 +54,7 @@ class Wiring:
         self.settings = settings
         self._show_progress = show_progress
         self._workers: Workers | None = None
-        nodes = {name: getattr(settings, name) for name in PLUGINS if hasattr(settings, name)}
+        nodes = {name: vars(settings)[name] for name in PLUGINS if name in vars(settings)}
         if nodes.get("predictor") is None:
             nodes.pop("predictor", None)  # most strategies use none
         problems = list(checks.faults(settings))
@@ -94,7 +93,7 @@ class Wiring:
     @cached_property
     def needs_images(self) -> bool:
         """Whether anything is trained: not with a benchmark table and without retraining."""
-        node = getattr(self.settings, "evaluator", None)
+        node = vars(self.settings).get("evaluator")
         searches = node is None or plugins.target(node).needs_images
         return bool(searches or self.settings.retrain.epochs > 0)
 
@@ -109,9 +108,8 @@ class Wiring:
     def record(self) -> dict[str, Any]:
         """What `run.json` says of the run besides the environment."""
         images = self.dataset.fingerprint() if self.needs_images else None
-        evaluator = getattr(self.settings, "evaluator", None)
-        has_table = evaluator is not None and hasattr(plugins.target(evaluator), "fingerprint")
-        table = self.raw_evaluator.fingerprint() if has_table else None
+        searches = "evaluator" in vars(self.settings)
+        table = self.raw_evaluator.fingerprint() if searches else None
         return {
             "name": self.settings.name,
             "seed": self.settings.seed,
@@ -133,28 +131,28 @@ class Wiring:
     def strategy(self) -> Strategy:
         """Built after the one capability check: does the space offer what the strategy needs?"""
         node = self.search_settings.strategy
-        needs = plugins.target(node).space_needs
-        if not isinstance(self.space, needs):
+        if plugins.target(node).needs_alphas and not self.space.differentiable:
             raise UsageError(
                 f"strategy={plugins.option(node)} needs a space that is a "
-                f"{needs.__name__}, and {self.space.name} is none: choose another space"
+                f"DifferentiableSpace, and {self.space.name} is none: choose another space"
             )
         strategy: Strategy = plugins.build(node, self)
         return strategy
 
     @cached_property
     def evaluator(self) -> Labels:
-        self._require_evaluator_for("evaluate", "single architectures")
+        self._require(self._evaluator_kind.evaluates, "single architectures")
         return Labels(self.raw_evaluator, self.space, self.search_settings.budget.evaluations)
 
     @cached_property
-    def raw_evaluator(self) -> Any:
+    def raw_evaluator(self) -> Evaluator:
         """What `evaluator=` names: it offers true evaluations, scorers, or both."""
-        return plugins.build(self.search_settings.evaluator, self)
+        evaluator: Evaluator = plugins.build(self.search_settings.evaluator, self)
+        return evaluator
 
     def scorer(self, **settings: Any) -> Scorer:
-        self._require_evaluator_for("scorer", "alphas")
-        return cast(MakesScorers, self.raw_evaluator).scorer(**settings)
+        self._require(self._evaluator_kind.makes_scorers, "alphas")
+        return self.raw_evaluator.scorer(**settings)
 
     def workers(self, count: int | None) -> Workers:
         gpus = self._gpus()
@@ -196,20 +194,23 @@ class Wiring:
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
         """What the evaluator knows of the result and the search has not seen, if anything."""
-        if not hasattr(plugins.target(self.search_settings.evaluator), "final"):
-            return {}
-        return cast(LooksUp, self.raw_evaluator).final(genotype)
+        return self.raw_evaluator.final(genotype)
 
     @property
     def labels_are_scores(self) -> bool:
         """Whether a label is a score on shared weights, and no true evaluation."""
-        return isinstance(self.raw_evaluator, OneShot)
+        return self.raw_evaluator.labels_are_scores
 
-    def _require_evaluator_for(self, method: str, works_on: str) -> None:
+    @property
+    def _evaluator_kind(self) -> type[Evaluator]:
+        kind: type[Evaluator] = plugins.target(self.search_settings.evaluator)
+        return kind
+
+    def _require(self, offered: bool, works_on: str) -> None:
         """The other capability check: does the evaluator offer what the strategy asks for?"""
-        node = self.search_settings.evaluator
-        if not hasattr(plugins.target(node), method):
-            chosen, strategy = (plugins.option(n) for n in (node, self.search_settings.strategy))
+        if not offered:
+            nodes = (self.search_settings.evaluator, self.search_settings.strategy)
+            chosen, strategy = map(plugins.option, nodes)
             raise UsageError(
                 f"evaluator={chosen} does not suit strategy={strategy}, which works on "
                 f"{works_on}: leave evaluator out"

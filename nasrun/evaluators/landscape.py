@@ -166,7 +166,7 @@ class Landscape:
         batch: LandscapeBatch,
         statistics: Statistics = "batch",
     ) -> Scores:
-        weights_NEO = torch.stack([self._weights(one) for one in candidates]).double().numpy()
+        weights_NEO = torch.stack([self._weights(one) for one in candidates]).numpy()
         accuracy_N = self.accuracy(weights_NEO)
         away_NEO = weights_NEO - 1 / self.num_operations
         own_2N = self._noise.standard_normal((2, len(candidates)))
@@ -187,27 +187,41 @@ class Landscape:
         The loss has the noise that candidates on the same images share, whose slope is constant;
         the noise of a candidate's own has none.
         """
-        weights_EO = self._weights(mixture).detach().double().clone().requires_grad_()
+        weights_EO = mixture.weights[self.cell_type].detach().clone().requires_grad_()
+        leaves, gates = [weights_EO], None
+        if mixture.gates is not None:
+            leaves.append(mixture.gates[self.cell_type].detach().clone().requires_grad_())
+            gates = {self.cell_type: leaves[1]}
+        here_EO = self._weights(Mixture({self.cell_type: weights_EO}, gates, mixture.active))
         mean = torch.from_numpy(self.scores)
-        for weights_O in weights_EO:  # the first edge that is left is summed over
-            mean = torch.tensordot(weights_O, mean, dims=1)
+        for here_O in here_EO:  # the first edge that is left is summed over
+            mean = torch.tensordot(here_O, mean, dims=1)
         accuracy = ACCURACY_UNIFORM + self._scale * (mean - float(self.scores.mean()))
-        away_EO = weights_EO - 1 / self.num_operations
+        away_EO = here_EO - 1 / self.num_operations
         noise = (away_EO * torch.from_numpy(batch.slope_EO)).sum()
         loss = LOSS_UNIFORM - LOSS_SLOPE * (accuracy - ACCURACY_UNIFORM) + noise
-        (gradient_EO,) = torch.autograd.grad(loss, [weights_EO])
+        by_weights, *by_gates = (one.float() for one in torch.autograd.grad(loss, leaves))
         self.num_scorings += 1
         return Gradient(
-            float(loss.detach()), float(accuracy.detach()), {self.cell_type: gradient_EO.float()}
+            float(loss.detach()),
+            float(accuracy.detach().clamp(0, 1)),
+            {self.cell_type: by_weights},
+            {self.cell_type: by_gates[0]} if by_gates else None,
         )
 
     def _weights(self, mixture: Mixture) -> Tensor:
-        """weights_EO of a mixture; gates scale an edge, and what is not active has no weight."""
-        weights_EO = mixture.weights[self.cell_type]
+        """weights_EO of a mixture, float64; what is not active has no weight.
+
+        A gate g makes of an edge g times its mixture and 1 - g times `none`, where the space has
+        it: on a supernet, too, an edge with a gate of 0 carries nothing.
+        """
+        weights_EO = mixture.weights[self.cell_type].double()
         if mixture.active is not None:
             weights_EO = weights_EO * mixture.active[self.cell_type]
         if mixture.gates is not None:
-            weights_EO = weights_EO * mixture.gates[self.cell_type][:, None]
+            gates_E1 = mixture.gates[self.cell_type].double()[:, None]
+            none_O = weights_EO.new_tensor([name == "none" for name in self._space.operations])
+            weights_EO = gates_E1 * weights_EO + (1 - gates_E1) * none_O
         return weights_EO
 
     def state_dict(self) -> dict[str, Any]:
@@ -229,9 +243,8 @@ def products(weights_NEO: np.ndarray) -> np.ndarray:
 
 def only_cell(space: DifferentiableSpace, table: Table) -> tuple[str, tuple[int, int]]:
     """The cell type and its (E, O); raises `UsageError` for a space that has no landscape."""
-    shapes = list(getattr(space, "alpha_shapes", {}).items())
-    if len(shapes) == 1:
-        cell_type, (num_edges, num_operations) = shapes[0]
+    if space.differentiable and len(space.alpha_shapes) == 1:
+        ((cell_type, (num_edges, num_operations)),) = space.alpha_shapes.items()
         complete = num_operations**num_edges == table.num_rows
         if space.cardinalities == (num_operations,) * num_edges and complete and num_edges > 1:
             return cell_type, (num_edges, num_operations)

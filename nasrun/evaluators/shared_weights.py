@@ -22,7 +22,7 @@ from nasrun.errors import OutOfMemory, RunError, UsageError, require
 from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.space import DifferentiableSpace, Mixture
 from nasrun.protocols.state import Progress
 from nasrun.training.loop import predict
@@ -30,7 +30,7 @@ from nasrun.training.loop import predict
 MAX_BATCH = 512  # images that are normalised together when a label is measured
 
 
-class SharedWeights:
+class SharedWeights(Evaluator):
     """An `Evaluator` of both kinds. The settings are those of the supernet that it trains itself.
 
     That supernet depends on the seed alone, and is trained when the first label is asked for, at
@@ -46,8 +46,9 @@ class SharedWeights:
         UsageError: a setting is out of range, or the space has no supernet.
     """
 
-    objectives = ("val_error",)
     needs_images: ClassVar[bool] = True
+    makes_scorers: ClassVar[bool] = True
+    labels_are_scores: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class SharedWeights:
         weight_decay: float,
         gradient_clip: float,
     ) -> None:
-        if not isinstance(context.space, DifferentiableSpace):
+        if not context.space.differentiable:
             raise UsageError(
                 f"evaluator=shared_weights is not possible with space={context.space.name}, whose "
                 "architectures share no supernet: type evaluator=train, or choose another space"

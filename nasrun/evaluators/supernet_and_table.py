@@ -20,7 +20,7 @@ from nasrun.protocols.predictor import Ranking
 
 
 class SupernetAndTable(TableLookup):
-    """`MakesScorers` and `LooksUp`, for strategies on alphas.
+    """Makes supernets for strategies on alphas, and looks their result up.
 
     Args:
         file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
@@ -33,6 +33,8 @@ class SupernetAndTable(TableLookup):
     """
 
     needs_images: ClassVar[bool] = True
+    evaluates: ClassVar[bool] = False
+    makes_scorers: ClassVar[bool] = True
 
     def __init__(
         self,

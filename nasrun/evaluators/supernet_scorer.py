@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, functional
 
-from nasrun.compute.device import Load
+from nasrun.compute.device import LEAST_PART, Load
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
@@ -29,6 +30,7 @@ from nasrun.training.update import WeightUpdate, require_finite
 
 SIZES = "space.channels or space.cells"
 SCORING = Load("scoring of candidates", None, f"strategy.fitness_images, {SIZES}")
+GRADIENT = Load("gradient by the mixture", None, f"the number of its images, {SIZES}")
 
 
 class SupernetScorer:
@@ -171,38 +173,42 @@ class SupernetScorer:
         return self.score([Mixture.single(self._space, one) for one in genotypes], batch)
 
     def gradient(self, mixture: Mixture, batch: Batch) -> Gradient:
-        """Differentiate under batch statistics; of a group, the mean over its processes.
-
-        All processes of a group are given the same images here, and compute the same sums, so that
-        the mean only brings together what rounding has parted.
-        """
-        images_BCHW, labels_B = batch
+        """Differentiate under batch statistics; processes of a group share the images."""
+        device, group, num_images = self._device, self._device.group, len(batch[1])
+        rows, times = group.share(num_images), 1
+        if num_images // group.size < LEAST_PART:  # then each of them computes all
+            rows, times = range(num_images), group.size
+        images_BCHW, labels_B = (part[rows.start : rows.stop] for part in batch)
         here = self.on_device(mixture)
         weights = {name: rows.clone().requires_grad_() for name, rows in here.weights.items()}
         gates = None
         if here.gates is not None:
             gates = {name: row.clone().requires_grad_() for name, row in here.gates.items()}
         leaves = [*weights.values(), *(gates or {}).values()]
+        mixed = Mixture(weights, gates, here.active)
 
         def figures(parts: int) -> Tensor:
-            """The gradients one behind the other, then loss and accuracy; means over the images."""
-            total = torch.zeros((), device=self._device.torch)
+            """What these images add to the gradients one behind the other, loss and accuracy."""
+            total = torch.zeros((), device=device.torch)
             pairs = zip(portions(images_BCHW, parts), portions(labels_B, parts), strict=True)
             for images, labels in pairs:
-                with self._device.autocast():
-                    mixed = Mixture(weights, gates, here.active)
+                with device.autocast():
                     logits_PK = self.supernet(images, mixed, statistics="batch").float()
-                    loss = functional.cross_entropy(logits_PK, labels)
-                require_finite(loss, "validation loss", f"{self._load.group}.learning_rate")
-                accuracy = (logits_PK.argmax(1) == labels).float().mean()
-                gradients = torch.autograd.grad(loss, leaves)
+                loss = functional.cross_entropy(logits_PK, labels)
+                # weighed before it is differentiated: batch norm joins the losses of a group
+                share = len(images) / (times * num_images)
+                loss = loss * share
+                gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
+                accuracy = (logits_PK.detach().argmax(1) == labels).float().mean() * share
                 each = [*(one.flatten() for one in gradients), loss.detach()[None], accuracy[None]]
-                total = total + torch.cat(each) * (len(images) / len(labels_B))
+                total = total + torch.cat(each)
             return total
 
-        found = self._device.in_parts(SCORING, len(images_BCHW), figures)
-        found = (self._device.group.sum(found) / self._device.group.size).cpu()
+        shared = device.sharing_a_batch(as_module(self.supernet)) if times == 1 else nullcontext()
+        with shared:
+            found = group.sum(device.in_parts(GRADIENT, len(images_BCHW), figures)).cpu()
         *parts, loss, accuracy = torch.split(found, [*(leaf.numel() for leaf in leaves), 1, 1])
+        require_finite(loss, "validation loss", f"{self._load.group}.learning_rate")
         shaped = iter(part.view_as(leaf) for part, leaf in zip(parts, leaves, strict=True))
         self.num_scorings += 1
         return Gradient(

@@ -17,11 +17,11 @@ from nasrun.benchmarks.table import Columns, Table
 from nasrun.evaluators.landscape import Landscape
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.space import ArchGraph, SearchSpace
 
 
-class TableLookup:
+class TableLookup(Evaluator):
     """What a table says of architectures of the run's space on the run's dataset.
 
     Args:
@@ -87,8 +87,8 @@ class TableEvaluator(TableLookup):
             independent_share: of the `Landscape`.
     """
 
-    objectives = ("val_error",)
     needs_images: ClassVar[bool] = False
+    makes_scorers: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class TableEvaluator(TableLookup):
         independent_share: float,
     ) -> None:
         super().__init__(context, file)
+        self.optimum = float(self.columns.signal_R.max())  # for those who look on, not for a search
         self._landscape: Landscape | None = None
         self._make_landscape = partial(
             Landscape,
@@ -140,11 +141,6 @@ class TableEvaluator(TableLookup):
             return result
         result["table"]["landscape"] = True
         return result | {"one_shot": {"accuracy_tau": self._landscape.tau(self.columns.test_R)}}
-
-    @property
-    def optimum(self) -> float:
-        """The best accuracy that a label can have; for those who look on, not for a search."""
-        return float(self.columns.signal_R.max())
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int

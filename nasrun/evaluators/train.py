@@ -18,7 +18,7 @@ from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import attempted, failed
 from nasrun.protocols.space import Network, NetworkSize, as_module
 from nasrun.protocols.state import Streams
@@ -29,8 +29,8 @@ from nasrun.training.update import WeightUpdate
 LOAD = Load("training of a candidate", "evaluator", "evaluator.channels or evaluator.cells")
 
 
-class TrainEvaluator:
-    """An `AtOnce` evaluator: trains on one half of the training set and validates on the other.
+class TrainEvaluator(Evaluator):
+    """Trains on one half of the training set and validates on the other, some candidates `at_once`.
 
     All draws of a training come from the run's seed and the canonical form of the architecture, so
     that its label does not depend on what was evaluated before, nor where. Processes of a group
@@ -49,7 +49,6 @@ class TrainEvaluator:
         UsageError: a setting is out of range.
     """
 
-    objectives = ("val_error",)
     needs_images: ClassVar[bool] = True
 
     def __init__(

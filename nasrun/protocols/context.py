@@ -35,7 +35,7 @@ class SearchContext(Protocol):
 
     @property
     def space(self) -> Any:
-        """The search space; `space_needs` of the strategy says which protocol it satisfies."""
+        """The search space; a `DifferentiableSpace` for a strategy that `needs_alphas`."""
 
     @property
     def evaluator(self) -> Labels:
@@ -48,10 +48,5 @@ class SearchContext(Protocol):
         """
 
     def scorer(self, **settings: Any) -> Scorer:
-        """A fresh one from `evaluator=`; the settings are those of `SupernetScorer`."""
-
-
-class MakesScorers(Protocol):
-    """What `conf/evaluator` offers strategies on alphas, besides `evaluate` or in its place."""
-
-    def scorer(self, **settings: Any) -> Scorer: ...
+        """A fresh one from `evaluator=`; the settings are those of `SupernetScorer`. All of a run
+        train and validate on the same halves of the data."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,18 +15,8 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.space import ArchGraph, MixingWeights
 from nasrun.protocols.state import Stateful
 
-
-@runtime_checkable
-class KnowsTheSpace(Protocol):
-    """An evaluator that could tell of every architecture what a label would say."""
-
-    optimum: float  # the best that a label can say: an accuracy
-
-    def held_out(
-        self, labels: Sequence[Evaluation], limit: int
-    ) -> tuple[Sequence[ArchGraph], np.ndarray]:
-        """Up to `limit` architectures without a label, and their accuracy_N, float64: for every
-        run the same ones, but for the labelled."""
+if TYPE_CHECKING:
+    from nasrun.protocols.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -40,38 +30,60 @@ class Evaluation:
     error: str | None = None
 
 
-class Evaluator(Protocol):
-    """Genotypes in, objectives out. `Labels` wraps one with the cache, the count and the budget; it
-    asks for one genotype at a time, and makes a record of a training that fails with one of
-    `labels.FAILURES`. One that can do more is `AtOnce`."""
+class Evaluator(Stateful, Protocol):
+    """Genotypes in, objectives out; scorers for strategies on alphas; or both.
 
-    objectives: tuple[str, ...]
+    `Labels` wraps one with the cache, the count and the budget. What an evaluator can do besides is
+    declared here with the value that says it cannot, so that nobody has to guess: a class inherits
+    from this one and overrides what it offers.
+    """
+
     needs_images: ClassVar[bool]  # whether it trains on the dataset
+    evaluates: ClassVar[bool] = True  # whether it offers `evaluate`
+    makes_scorers: ClassVar[bool] = False  # whether it offers `scorer`
+    # whether labels are scores on shared weights, whose training a resumed run does not repeat
+    labels_are_scores: ClassVar[bool] = False
+    objectives: tuple[str, ...] = ("val_error",)
+    # How many genotypes it works on side by side, where it is given all that is new in one call,
+    # such as a population; a training that fails with one of `labels.FAILURES` is an evaluation
+    # with an error. `None`: `Labels` asks for one at a time, and makes the record of a failure.
+    at_once: int | None = None
+    optimum: float | None = None  # the best accuracy a label can have, where that is known
 
-    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]: ...
+    @property
+    def num_scorings(self) -> int:
+        """How many labels have been measured that are scores."""
+        return 0
 
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        """In the order of the genotypes, whatever was finished first."""
+        raise NotImplementedError
 
-@runtime_checkable
-class AtOnce(Evaluator, Protocol):
-    """An evaluator that is given all that is new in one call, such as a population, and works on
-    `at_once` of them side by side. The evaluations are in the order of the genotypes, whatever was
-    finished first; a training that fails with one of `labels.FAILURES` is one with an error."""
-
-    at_once: int
-
-
-class LooksUp(Evaluator, Protocol):
-    """An evaluator that knows more of the result than a search may see."""
+    def scorer(self, **settings: Any) -> Scorer:
+        """A fresh one; the settings are those of `SupernetScorer`."""
+        raise NotImplementedError
 
     def final(self, genotype: Genotype) -> dict[str, Any]:
-        """Keys that `result.json` gets besides; asked once, when the search is over."""
+        """Keys that `result.json` gets besides, which a search may not see; asked once, when the
+        search is over."""
+        return {}
 
+    def fingerprint(self) -> str | None:
+        """A checksum of the table behind the labels, where there is one."""
+        return None
 
-@runtime_checkable
-class OneShot(Evaluator, Stateful, Protocol):
-    """Its labels are scores on shared weights, whose training a resumed run does not repeat."""
+    def held_out(
+        self, labels: Sequence[Evaluation], limit: int
+    ) -> tuple[Sequence[ArchGraph], np.ndarray]:
+        """Up to `limit` architectures without a label, and their accuracy_N, float64, where the
+        `optimum` is known: for every run the same ones, but for the labelled."""
+        return [], np.zeros(0)
 
-    num_scorings: int
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore, unless labels are scores."""
 
 
 @dataclass(frozen=True)

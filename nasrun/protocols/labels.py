@@ -17,7 +17,7 @@ import numpy as np
 from nasrun.compute.process_group import is_lost
 from nasrun.errors import RunError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import AtOnce, Evaluation, Evaluator, OneShot, StepReport
+from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
 from nasrun.protocols.space import SearchSpace
 
 MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
@@ -28,7 +28,7 @@ FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
 
 class Labels:
     """The labels of one run, bought from an evaluator: all that is new in one request at once from
-    one that is `AtOnce`, and else one after the other.
+    one that works `at_once`, and else one after the other.
 
     Args:
         budget: how many labels can be bought, at most.
@@ -110,7 +110,7 @@ class Labels:
         if self.remaining == 0:
             return []
         if not self._ahead:
-            at_once = self._evaluator.at_once if isinstance(self._evaluator, AtOnce) else 1
+            at_once = self._evaluator.at_once or 1
             self._ahead = self._buy(self.draw_new(min(most, at_once, self.remaining), source))
         self._exhausted = not self._ahead
         asked, self._ahead = self._ahead[:1], self._ahead[1:]
@@ -137,7 +137,7 @@ class Labels:
 
     def _buy(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         evaluator = self._evaluator
-        if isinstance(evaluator, AtOnce):
+        if evaluator.at_once is not None:
             return evaluator.evaluate(genotypes) if genotypes else []
         num_values = len(evaluator.objectives)
         return [
@@ -170,7 +170,7 @@ class Labels:
         figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
         if new and new[-1].error is None:
             figures["val_accuracy"] = 1.0 - validation_error(new[-1])
-        if isinstance(self._evaluator, OneShot):
+        if self._evaluator.labels_are_scores:
             figures["scorings"] = float(self._evaluator.num_scorings)
         best = self.best() if num_failed < len(self) else None
         if best is not None:
@@ -187,7 +187,7 @@ class Labels:
             "ahead": [_plain(self._canonical(one.genotype), one) for one in self._ahead],
             "num_reported": self._num_reported,
             "exhausted": self._exhausted,
-            "evaluator": evaluator.state_dict() if isinstance(evaluator, OneShot) else {},
+            "evaluator": evaluator.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -195,7 +195,7 @@ class Labels:
         self._ahead = [_evaluation(label) for label in state["ahead"]]
         self._num_reported = state["num_reported"]
         self._exhausted = state["exhausted"]
-        if isinstance(self._evaluator, OneShot):
+        if self._evaluator.labels_are_scores:
             self._evaluator.load_state_dict(state["evaluator"])
 
 

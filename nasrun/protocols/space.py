@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -75,12 +75,18 @@ class ArchGraph:
     adjacency_VV: np.ndarray  # uint8
 
 
-@runtime_checkable
 class SearchSpace(Protocol):
-    """A set of architectures. `rng` is always an argument; nothing draws globally."""
+    """A set of architectures. `rng` is always an argument; nothing draws globally.
+
+    What not every space has is declared here with the value that says so.
+    """
 
     name: str
     cardinalities: tuple[int, ...]  # of the integer genes
+    operations: tuple[str, ...] = ()  # the columns of mixing weights, where there are any
+    channels: int = 1  # of the networks of a search, where they have a size to choose
+    cells: int = 1
+    differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...
 
@@ -102,6 +108,10 @@ class SearchSpace(Protocol):
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
         """All genotypes that differ in one gene."""
+
+    def edge_moves(self, genotype: Genotype) -> list[Genotype]:
+        """List all genotypes with one edge in another place, where edges are genes."""
+        return []
 
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
         """The integer genes, each in [0, cardinality)."""
@@ -150,11 +160,10 @@ class Supernet(Protocol):
         common need be computed only once."""
 
 
-@runtime_checkable
 class DifferentiableSpace(SearchSpace, Protocol):
     """A space that can be relaxed: its edges mix operations by continuous weights."""
 
-    operations: tuple[str, ...]
+    differentiable: ClassVar[bool] = True
     alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
 
     def supernet(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
-from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Stateful
@@ -19,12 +18,15 @@ if TYPE_CHECKING:
 class Strategy(Stateful, Protocol):
     """A search method. Its constructor takes the context, then hyper-parameters by keyword.
 
-    `step()` is the method's natural unit of work: an epoch, a generation, a child, a round.
+    `step()` is the method's natural unit of work: an epoch, a generation, a child, a round. What
+    not every method has is declared here with the value that says so.
     """
 
     unit: ClassVar[str]  # a label for people
-    space_needs: ClassVar[type]  # SearchSpace or DifferentiableSpace
-    remedies: ClassVar[Mapping[str, str]]
+    needs_alphas: ClassVar[bool] = False  # whether the space must be a `DifferentiableSpace`
+    predicts: ClassVar[bool] = False  # whether it has a predictor, see `rank`
+    labels: Labels | None = None  # of one that asks for true evaluations
+    remedies: ClassVar[Mapping[str, str]] = {}
     """What to type against what the guard sees: `rest` (alpha hardly moves), `worse` (what is
     picked is worse than alpha), `noise` (differences are chance), `tau` (the loss hardly decides),
     `collapse` (into skip or none)."""
@@ -41,17 +43,7 @@ class Strategy(Stateful, Protocol):
     def best(self) -> tuple[Genotype, ...]:
         """The result: one genotype, or the Pareto front with the chosen one first."""
 
-
-@runtime_checkable
-class Ranks(Protocol):
-    """A strategy with a predictor."""
-
     def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
-        """With the last fit, and without any change of state; `None` before the first."""
-
-
-@runtime_checkable
-class BuysLabels(Protocol):
-    """A strategy that asks for true evaluations."""
-
-    labels: Labels
+        """Predict with the last fit, without any change of state; `None` before the first fit, and
+        for a strategy without a predictor."""
+        return None

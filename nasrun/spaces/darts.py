@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from nasrun.errors import UsageError, closest, require
 from nasrun.genotypes.darts import (
@@ -50,6 +50,7 @@ class Darts(IntegerCodedSpace):
     """
 
     name = "darts"
+    differentiable: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ NAS-Bench-201 is the model. No torch at import time. Shapes: E edges, O operatio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
@@ -25,6 +25,7 @@ class FixedEdgesSpace(IntegerCodedSpace):
     nodes: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]  # (source, target), in the order of the genes
     operations: tuple[str, ...]
+    differentiable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.cardinalities = (len(self.operations),) * len(self.edges)

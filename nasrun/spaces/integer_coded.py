@@ -19,7 +19,7 @@ import numpy as np
 
 from nasrun.errors import UsageError, closest
 from nasrun.genotypes.genotype import Cell, Genotype
-from nasrun.protocols.space import ArchGraph
+from nasrun.protocols.space import ArchGraph, SearchSpace
 
 if TYPE_CHECKING:
     from nasrun.protocols.data import TaskShape
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MAX_ENUMERATED = 10**6
 
 
-class IntegerCodedSpace(ABC):
-    """A `SearchSpace` whose genotypes are D integer genes, each in [0, cardinality)."""
+class IntegerCodedSpace(SearchSpace, ABC):
+    """A space whose genotypes are D integer genes, each in [0, cardinality)."""
 
     name: str
     cardinalities: tuple[int, ...]

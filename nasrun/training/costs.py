@@ -16,7 +16,7 @@ LARGE = 100_000  # channels squared, times cells: a gigabyte, with gradients and
 
 if TYPE_CHECKING:
     from nasrun.protocols.data import TaskShape
-    from nasrun.protocols.space import Network
+    from nasrun.protocols.space import Network, SearchSpace
 
 
 def measure(network: Network, shape: TaskShape) -> tuple[int, int]:
@@ -33,12 +33,12 @@ def measure(network: Network, shape: TaskShape) -> tuple[int, int]:
     return parameters, counter.get_total_flops() // 2  # the counter has two per multiply-add
 
 
-def is_large(space: object, channels: int | None, cells: int | None) -> bool:
+def is_large(space: SearchSpace, channels: int | None, cells: int | None) -> bool:
     """Whether a network might not fit into memory; `None` is the space's own size. To build one on
     the meta device costs a second or two, for imports; the papers' sizes are far below."""
-    channels = getattr(space, "channels", 1) if channels is None else channels
-    cells = getattr(space, "cells", 1) if cells is None else cells
-    return bool(channels**2 * cells > LARGE)
+    channels = space.channels if channels is None else channels
+    cells = space.cells if cells is None else cells
+    return channels**2 * cells > LARGE
 
 
 def require_room(network: nn.Module, keys: str) -> None:

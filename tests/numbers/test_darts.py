@@ -17,7 +17,7 @@ from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.evaluators import landscape as landscapes
 from nasrun.evaluators.landscape import Landscape
-from nasrun.evaluators.supernet_scorer import SCORING
+from nasrun.evaluators.supernet_scorer import GRADIENT
 from nasrun.networks.toy import GAINS_EO
 from nasrun.protocols.scorer import Gradient
 from nasrun.protocols.space import Mixture
@@ -77,7 +77,7 @@ def test_gradient_in_parts_is_that_of_the_whole_batch(toy) -> None:
     batch = images.repeat(3, 1, 1, 1) + 0.1 * torch.randn(6, 1, 6, 4), labels.repeat(3)
     mixture = Mixture({"cell": torch.full((3, 4), 0.1)})
     whole = scorer.gradient(mixture, batch)
-    scorer._device.parts[SCORING.name] = 2
+    scorer._device.parts[GRADIENT.name] = 2
     parts = scorer.gradient(mixture, batch)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-6)
     torch.testing.assert_close(parts.of_weights["cell"], whole.of_weights["cell"])
@@ -116,6 +116,51 @@ def test_gradient_of_a_landscape_against_finite_differences() -> None:
             slope = (loss(weights_EO + step_EO) - loss(weights_EO - step_EO)) / 2e-4
             found = float(gradient.of_weights["cell"][edge, operation])
             assert found == pytest.approx(slope, abs=1e-5)
+
+
+def test_gates_of_a_landscape_lead_to_none_and_have_gradients() -> None:
+    place = landscape(0)
+    place._own_noise = place._accuracy_noise = 0.0
+    space, batch, rng = place._space, place.draw_batch(64), np.random.default_rng(1)
+    genotype = space.decode([0, 1, 2, 3, 0, 4])  # `none` on two edges
+    path = place.score([Mixture.single(space, genotype)], batch)
+    assert path.loss_N == pytest.approx(place.score_paths([genotype], batch).loss_N)
+    weights_EO = torch.from_numpy(rng.dirichlet(np.ones(OPERATIONS), size=EDGES))
+    active_EO = torch.ones(EDGES, OPERATIONS, dtype=torch.bool)
+    active_EO[2, 3] = False
+    gates_E = torch.from_numpy(rng.uniform(0.2, 1.0, EDGES))
+
+    def mixture(weights_EO: torch.Tensor, gates_E: torch.Tensor) -> Mixture:
+        return Mixture({"cell": weights_EO}, {"cell": gates_E}, {"cell": active_EO})
+
+    def slope(changed: str, place_in: tuple[int, ...]) -> float:
+        losses = []
+        for sign in (1, -1):
+            parts = {"weights": weights_EO.clone(), "gates": gates_E.clone()}
+            parts[changed][place_in] += sign * 1e-4
+            one = mixture(parts["weights"], parts["gates"])
+            losses.append(float(place.score([one], batch).loss_N[0]))
+        return (losses[0] - losses[1]) / 2e-4
+
+    gradient = place.gradient(mixture(weights_EO, gates_E), batch)
+    assert gradient.of_gates is not None
+    for edge in range(EDGES):
+        found = float(gradient.of_gates["cell"][edge])
+        assert found == pytest.approx(slope("gates", (edge,)), abs=1e-5)
+        for operation in range(OPERATIONS):
+            found = float(gradient.of_weights["cell"][edge, operation])
+            assert found == pytest.approx(slope("weights", (edge, operation)), abs=1e-5)
+    assert gradient.of_weights["cell"][2, 3] == 0
+
+
+def test_a_cell_type_that_no_cell_has_gets_no_gradient() -> None:
+    """The one cell of such a supernet is a reduction."""
+    sizes = ("space.channels=4", "space.cells=1", "space.partial_channels=1")
+    scorer = wired("space=darts", *sizes).strategy.scorer
+    weights = {name: torch.full((14, 7), 1 / 7) for name in ("normal", "reduce")}
+    gradient = scorer.gradient(Mixture(weights), scorer.draw_batch(8))
+    assert not gradient.of_weights["normal"].any()
+    assert gradient.of_weights["reduce"].any()
 
 
 def test_a_landscape_calls_what_comes_before_each_batch() -> None:
@@ -158,6 +203,25 @@ def test_a_second_supernet_never_trains_on_what_the_first_validates_on() -> None
     )
     assert len(trained) == len(validated) == 16
     assert not trained & validated
+
+
+def test_a_resumed_run_has_the_halves_of_the_run() -> None:
+    """Whatever has been drawn before its checkpoint, and however many supernets it has built."""
+    settings = dict.fromkeys(("learning_rate", "learning_rate_min", "momentum"), 0.1)
+    settings |= {"weight_decay": 0.0, "gradient_clip": 5.0, "num_epochs": 1}
+
+    def halves(wiring: Wiring) -> list[list[int]]:
+        scorer = wiring.scorer(**settings)
+        streams = (scorer.train_stream, scorer.validation_stream)
+        return [stream.split._rows_N.tolist() for stream in streams]
+
+    first, resumed, other = (
+        wired("space=toy", "dataset.num_train=32", f"seed={seed}") for seed in (0, 0, 1)
+    )
+    expected = [halves(first) for _ in range(3)]
+    resumed.streams.load_state_dict(first.streams.state_dict())
+    assert [*expected, halves(resumed)] == [expected[0]] * 4
+    assert halves(other) != expected[0]
 
 
 @pytest.mark.skipif("NASRUN_DATA" not in os.environ, reason="NASRUN_DATA has the real tables")

@@ -13,7 +13,7 @@ from nasrun.config import plugins
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.paths import effective_paths
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction
 from nasrun.protocols.space import ArchGraph
@@ -31,7 +31,7 @@ def merit(graph: ArchGraph) -> float:
     return sum(MERIT.get(label, 0.0) for label in graph.labels)
 
 
-class Evaluator:
+class Merits(Evaluator):
     objectives = ("val_error",)
 
     def __init__(self, space: NasBench201) -> None:
@@ -87,7 +87,7 @@ def make(
         space=space,
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
-        evaluator=Labels(Evaluator(space), space, budget),
+        evaluator=Labels(Merits(space), space, budget),
     )
     return DCLENAS(context, predictor=lambda _: oracle or Oracle(), **{**settings, **changes})
 

@@ -12,7 +12,7 @@ from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.errors import RunError, UsageError
 from nasrun.networks.toy import GAINS_EO
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.toy import Toy
@@ -32,7 +32,7 @@ METHODS = {
 }
 
 
-class Gains:
+class Gains(Evaluator):
     """error = 1 - (sum of the gains) / 16: one optimum, and no other peak."""
 
     objectives = ("val_error",)

@@ -13,7 +13,7 @@ import torch
 from nasrun.config import plugins
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction
 from nasrun.protocols.space import ArchGraph
@@ -32,7 +32,7 @@ def merit(graph: ArchGraph) -> float:
     return sum(MERIT.get(label, 0.0) for label in graph.labels)
 
 
-class Evaluator:
+class Merits(Evaluator):
     objectives = ("val_error",)
 
     def __init__(self, space: Any) -> None:
@@ -83,7 +83,7 @@ def make(
         space=space,
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
-        evaluator=Labels(Evaluator(space), space, budget),
+        evaluator=Labels(Merits(space), space, budget),
     )
     made = predictor or (lambda _: Oracle())
     return method(context, predictor=made, num_labels=budget, **{**settings, **changes})

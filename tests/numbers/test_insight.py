@@ -11,7 +11,7 @@ import pytest
 from nasrun.config import plugins
 from nasrun.engine.insight import Insight
 from nasrun.engine.search import against_floor
-from nasrun.protocols.evaluation import Evaluation, StepReport
+from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction, Ranking
 from nasrun.protocols.space import ArchGraph
@@ -22,7 +22,7 @@ GENOTYPES = list(SPACE.enumerate())[:6]
 ERRORS = (0.5, 0.3, 0.4, 0.1, 0.2, 0.6)
 
 
-class Known:
+class Known(Evaluator):
     """An evaluator that knows six architectures; the optimum of its space is 0.95."""
 
     objectives = ("val_error",)
@@ -37,13 +37,19 @@ class Known:
         return [SPACE.graph(GENOTYPES[i]) for i in rest], 1.0 - np.array([ERRORS[i] for i in rest])
 
 
+class Blind(Evaluator):
+    """One that knows nothing besides its labels."""
+
+    needs_images = False
+
+
 def strategy(num_labels: int, scores: Sequence[float]) -> SimpleNamespace:
     """It bought the first labels, the last two because of a prediction."""
     labels = Labels(Known(), SPACE, 6)
     labels.evaluate(GENOTYPES[: num_labels - 2])
     labels.evaluate(GENOTYPES[num_labels - 2 : num_labels], [2.0, 1.0])
     rank = lambda graphs: Prediction(np.array(scores[: len(graphs)]), np.zeros(len(graphs)))  # noqa: E731
-    return SimpleNamespace(labels=labels, rank=rank)
+    return SimpleNamespace(labels=labels, rank=rank, predicts=True)
 
 
 def test_regret_and_taus_by_hand() -> None:
@@ -65,13 +71,13 @@ def test_regret_and_taus_by_hand() -> None:
 
 
 def test_without_such_an_evaluator_only_what_was_bought_is_known() -> None:
-    insight = Insight(strategy(3, []), object())
+    insight = Insight(strategy(3, []), Blind())
     assert insight.metrics(StepReport({"best_val_accuracy": 0.7}), last=True) == {"infill_tau": 1.0}
     np.testing.assert_allclose(insight.best_so_far(), [0.5, 0.3, 0.3])
 
 
 def test_a_strategy_on_alphas_has_nothing_to_show() -> None:
-    insight = Insight(object(), None)
+    insight = Insight(SimpleNamespace(labels=None, predicts=False), Blind())
     metrics = insight.metrics(StepReport({"val_accuracy": 0.7}), last=True)
     assert (metrics, insight.result(metrics), list(insight.figures())) == ({}, {}, [])
 

@@ -10,7 +10,7 @@ import torch
 
 from nasrun.errors import RunError, UsageError
 from nasrun.genotypes.text import parse
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import MAX_MISSES, Labels, failed
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.toy import Toy
@@ -19,7 +19,7 @@ TOY = Toy()
 ERRORS = {(0, 0, 0): 0.5, (0, 0, 1): 0.25, (0, 0, 2): 0.25, (0, 0, 3): 0.75}
 
 
-class Scripted:
+class Scripted(Evaluator):
     """Looks errors up by genes, and raises what it finds in their place."""
 
     objectives = ("val_error",)

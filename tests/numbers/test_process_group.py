@@ -102,6 +102,36 @@ def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
     return {**supernet.state_dict(), "loss and accuracy": figures}
 
 
+def differentiated(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
+    """The gradient of a scorer by a mixture with gates, on a batch that does not divide by two."""
+    words = [f"space={space_name}", "space.channels=4", "space.cells=3", "strategy=darts"]
+    words += ["dataset=synthetic", "dataset.num_train=80", "dataset.size=8"]
+    wiring = Wiring(to_typed(composed([*words, "device=cpu"]), SearchConfig), group=group)
+    scorer = wiring.strategy.scorer
+    as_module(scorer.supernet).double()
+    images, labels = scorer.draw_batch(BATCH)
+    generator = torch.Generator().manual_seed(2)
+    shapes = wiring.space.alpha_shapes
+    mixture = Mixture(
+        {name: torch.rand(shape, generator=generator).double() for name, shape in shapes.items()},
+        {
+            name: torch.rand(shape[0], generator=generator).double()
+            for name, shape in shapes.items()
+        },
+    )
+    before = {name: one.clone() for name, one in scorer.supernet.state_dict().items()}
+    gradient = scorer.gradient(mixture, (images.double(), labels))
+    few = scorer.gradient(mixture, (images[:3].double(), labels[:3]))  # too few for each to share
+    assert all(map(torch.equal, before.values(), scorer.supernet.state_dict().values()))
+    figures = [gradient.loss, gradient.accuracy, few.loss, few.accuracy]
+    return {
+        **{f"weights {name}": rows for name, rows in gradient.of_weights.items()},
+        **{f"gates {name}": rows for name, rows in (gradient.of_gates or {}).items()},
+        **{f"few {name}": rows for name, rows in few.of_weights.items()},
+        "figures": torch.tensor(figures, dtype=torch.float64),
+    }
+
+
 def searched(group: ProcessGroup) -> dict[str, Any]:
     """Batches with their augmentation, scores of three candidates, predictions."""
     words = ["space=toy", "dataset=synthetic", "dataset.num_train=80", "dataset.crop_padding=2"]
@@ -170,6 +200,7 @@ def everything(group: ProcessGroup) -> dict[str, Any]:
     return {
         "normalised": normalised(group),
         **{name: trained(name, group) for name in SUPERNETS},
+        **{f"gradient {name}": differentiated(name, group) for name in SUPERNETS},
         "searched": searched(group),
         "labelled": labelled(group),
     }
@@ -229,6 +260,17 @@ def test_two_processes_train_as_one(two, name: str) -> None:
     assert two[name].keys() == expected.keys()
     for key in expected:
         torch.testing.assert_close(two[name][key], expected[key], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", SUPERNETS)
+def test_two_processes_differentiate_as_one(two, name: str) -> None:
+    expected, found = differentiated(name, ALONE), two[f"gradient {name}"]
+    assert found.keys() == expected.keys()
+    assert all(one.any() for one in expected.values())
+    for key in expected:
+        # logits are float32 where the loss is taken
+        torch.testing.assert_close(found[key], expected[key], rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.processes

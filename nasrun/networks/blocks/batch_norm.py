@@ -38,6 +38,7 @@ class BatchNorm(nn.Module):
         self.bias_EC = nn.Parameter(torch.zeros(num_edges, channels)) if affine else None
         # may be replaced by one that takes the statistics of a batch from several processes
         self.normalise_update: Callable[..., Tensor] = F.batch_norm
+        self.normalise_batch: Callable[..., Tensor] = F.batch_norm
 
     def forward(
         self,
@@ -62,7 +63,11 @@ class BatchNorm(nn.Module):
             assert self.weight_EC is None, "an affine batch norm has a scale already"
             scale = scale_N.to(mean_EC.dtype)
         batch_only = statistics == "batch"
-        normalise = self.normalise_update if statistics == "update" else F.batch_norm
+        normalise = {
+            "update": self.normalise_update,
+            "batch": self.normalise_batch,
+            "running": F.batch_norm,
+        }[statistics]
         normalised_BCHW = normalise(
             images_BCHW,
             None if batch_only else mean_EC.view(-1),

@@ -53,6 +53,7 @@ from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Scores
 from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
+from nasrun.protocols.strategy import Strategy
 from nasrun.strategies.egnas.cma_es import Covariance, EvolutionStrategies
 from nasrun.strategies.egnas.fitness import (
     Exploration,
@@ -74,7 +75,7 @@ SIGMA_MIN = 0.02  # of the inverse schedule, as in the public code
 FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the last alpha
 
 
-class EGNAS:
+class EGNAS(Strategy):
     """The strategy; see the module's docstring.
 
     Args:
@@ -102,7 +103,7 @@ class EGNAS:
     """
 
     unit: ClassVar[str] = "epoch"
-    space_needs: ClassVar[type] = DifferentiableSpace
+    needs_alphas: ClassVar[bool] = True
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.xi or strategy.sigma",
         "worse": "lower fitness.eta, or raise population.size",

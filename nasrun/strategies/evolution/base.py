@@ -10,11 +10,13 @@ from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, StepReport
+from nasrun.protocols.labels import Labels
 from nasrun.protocols.space import SearchSpace
+from nasrun.protocols.strategy import Strategy
 
 
-class DiscreteSearch(ABC):
-    """A `Strategy` over genotypes. A subclass says what one step is.
+class DiscreteSearch(Strategy, ABC):
+    """A strategy over genotypes. A subclass says what one step is.
 
     It ends when the budget is spent, or when the space offers nothing new.
 
@@ -23,8 +25,8 @@ class DiscreteSearch(ABC):
     """
 
     unit: ClassVar[str] = "child"
-    space_needs: ClassVar[type] = SearchSpace
-    remedies: ClassVar[Mapping[str, str]] = {}  # nothing moves alphas here
+    labels: Labels
+    total_steps: int | None = None
 
     def __init__(self, context: SearchContext, num_labels: int) -> None:
         self.space: SearchSpace = context.space

@@ -17,11 +17,12 @@ from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Gradient
 from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Mixture
+from nasrun.protocols.strategy import Strategy
 from nasrun.training.optimisers import Adam
 
 
-class AlphaSearch(ABC):
-    """A `Strategy` whose step is an epoch. A subclass says how alpha moves before each batch.
+class AlphaSearch(Strategy, ABC):
+    """A strategy whose step is an epoch. A subclass says how alpha moves before each batch.
 
     Args:
         num_epochs: of the search.
@@ -31,7 +32,7 @@ class AlphaSearch(ABC):
     """
 
     unit: ClassVar[str] = "epoch"
-    space_needs: ClassVar[type] = DifferentiableSpace
+    needs_alphas: ClassVar[bool] = True
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.alpha_learning_rate",
         "collapse": "a lower strategy.alpha_learning_rate and fewer epochs are worth a try",

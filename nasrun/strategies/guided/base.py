@@ -36,6 +36,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     """
 
     unit: ClassVar[str] = "round"
+    predicts: ClassVar[bool] = True
 
     def __init__(
         self,

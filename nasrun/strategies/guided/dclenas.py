@@ -122,9 +122,7 @@ class DCLENAS(PredictorGuidedSearch):
 
     def around(self, centre: Genotype) -> list[Genotype]:
         if centre not in self._around:  # the best stay the best for many rounds
-            moves = getattr(self.space, "edge_moves", None)  # where edges are part of the genotype
-            self._around[centre] = self.space.neighbours(centre)
-            self._around[centre] += moves(centre) if moves is not None else []
+            self._around[centre] = self.space.neighbours(centre) + self.space.edge_moves(centre)
         return self._around[centre]
 
     def mutant(self, parent: Genotype) -> Genotype:
