@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes what README's table of speeds shows, as Markdown.
+"""Runs every benchmark and writes the table of docs/explanation/performance.md, as Markdown.
 
 `--quick` takes small sizes, to see that all of them run. Their figures go to the terminal as they
 come; the table is printed at the end and, with `--out`, written to a file.
