@@ -9,10 +9,33 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
+
+
+class Problem(str):
+    """A sentence about one setting, and the dotted key of that setting as data."""
+
+    key: str
+
+    def __new__(cls, key: str, text: str) -> Self:
+        problem = super().__new__(cls, text)
+        problem.key = key
+        return problem
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        """What pickle makes it from."""
+        return self.key, str(self)
 
 
 class UsageError(Exception):
-    """What a user can fix. The text names the key, the value, what is allowed and what to type."""
+    """What a user can fix. The text names the key, the value, what is allowed and what to type.
+
+    `problems` are the sentences that the text is made of.
+    """
+
+    def __init__(self, text: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(text)
+        self.problems = list(problems) or [text]
 
 
 class RunError(Exception):
@@ -38,20 +61,15 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
     >>> require(0.3 >= 0, "strategy.sigma", 0.3, "a number above 0")
     """
     if not condition:
-        raise UsageError(f"{key}={value} is not possible: it must be {allowed}")
-
-
-def sentences(error: UsageError) -> list[str]:
-    """Each problem of `raise_together` by itself."""
-    first, *others = str(error).split("\n- ")
-    return others or [first]
+        text = f"{key}={value} is not possible: it must be {allowed}"
+        raise UsageError(text, [Problem(key, text)])
 
 
 def raise_together(problems: Iterable[str]) -> None:
     """Raise all `problems` as one `UsageError`; do nothing when there are none."""
-    text = together(problems)
-    if text:
-        raise UsageError(text)
+    found = list(dict.fromkeys(problems))
+    if found:
+        raise UsageError(together(found), found)
 
 
 def together(problems: Iterable[str]) -> str:

@@ -11,12 +11,16 @@ import torch
 
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.protocols.scorer import Scores
+from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import MixingWeights, Mixture
 from nasrun.randomness import RandomStreams
 from nasrun.strategies.egnas.egnas import EGNAS
 
 COST_EO = np.array([[0.9, 0.1, 0.5], [0.2, 0.7, 0.4]])  # loss of each operation on each edge
 BEST = (1, 0)
+TRAINING = WeightTraining(
+    learning_rate=0.1, learning_rate_min=0.0, momentum=0.9, weight_decay=0.0, gradient_clip=5.0
+)
 
 
 class Space:
@@ -87,8 +91,7 @@ def make(
         "eta": 0.4, "similarity": "printed", "direction": "delta", "statistics": "batch",
         "sigma_schedule": "constant", "covariance": "full", "weights": "mixture",
         "fitness_batches": 1, "fitness_images": 16, "selection_images": 16,
-        "batch_size": None, "learning_rate": 0.1, "learning_rate_min": 0.0, "momentum": 0.9,
-        "weight_decay": 0.0, "gradient_clip": 5.0,
+        "batch_size": None, "training": TRAINING,
     }  # fmt: skip
     context = SimpleNamespace(
         space=Space(),

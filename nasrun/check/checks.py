@@ -17,7 +17,7 @@ from nasrun.config import catalogue, compose
 from nasrun.config.flags import in_quotes
 from nasrun.config.hydra_errors import sentence
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
-from nasrun.errors import UsageError, sentences
+from nasrun.errors import UsageError
 from nasrun.launch import hparams, prepare_retrain, prepare_search
 from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import Source
@@ -144,7 +144,7 @@ class Checks(Jobs):
         """All that is wrong; in a sweep with the numbers of the jobs."""
         for outcome in self.outcomes:
             if isinstance(outcome.error, UsageError):
-                self._note(outcome, sentences(outcome.error))
+                self._note(outcome, outcome.error.problems)
             elif outcome.error is not None:
                 raise outcome.error
         found = list(self._forecasts())

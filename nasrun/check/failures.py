@@ -9,7 +9,7 @@ from pathlib import Path
 from nasrun.compute.device import is_out_of_memory
 from nasrun.config.identity import leaves
 from nasrun.config.schema import RunConfig
-from nasrun.errors import OutOfMemory, RunError, UsageError, sentences
+from nasrun.errors import OutOfMemory, RunError, UsageError
 
 SIZES = ("batch_size", "channels", "cells")
 GROUPS = {
@@ -25,7 +25,7 @@ def told(what: str, error: Exception, settings: RunConfig) -> list[str]:
         what: the phase that failed: a key of `GROUPS`, or another one.
     """
     if isinstance(error, UsageError):
-        return sentences(error)
+        return error.problems
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OutOfMemory):
         return [f"{what} fails: {text}"]

@@ -2,132 +2,48 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.config import plugins, ranges
 from nasrun.config.identity import leaves
-from nasrun.config.schema import PLUGINS, RetrainConfig, RunConfig, SearchConfig
+from nasrun.config.schema import PLUGINS, RunConfig
+from nasrun.errors import Problem
 
 READERS = ("strategy", "evaluator")  # of keys in other groups
-# The largest whole number by key, or by the last part of a key; elsewhere it is a million. What a
-# paper uses is a tenth of it at most, and what is just allowed still fits into some machine.
-LARGEST = {
-    "batch_size": 100_000,
-    "cells": 100,
-    "channels": 4_096,
-    "dataset.limit": 10**9,
-    "dataset.num_classes": 100_000,
-    "dataset.num_test": 10**9,
-    "dataset.num_train": 10**9,
-    "dataset.size": 10_000,
-    "depth": 100,
-    "encoder_widths": 10_000,
-    "evaluator.workers": 1_000,
-    "head_width": 10_000,
-    "head_widths": 10_000,
-    "num_anchors": 10_000,
-    "num_members": 100,
-    "partial_channels": 4_096,
-    "population.size": 10_000,
-    "population_size": 10_000,
-    "strategy.num_epochs": 10**18,  # budget.epochs, which has a range of its own
-    "strategy.num_labels": 10**18,
-    "width": 10_000,
-}
 
 
-def faults(config: RunConfig) -> Iterator[str]:
-    """One sentence for each value that no run can have."""
-    yield from _not_finite(config)
-    yield from _too_large(config)
-    yield from _out_of_range(config.seed, "seed", 0, 2**32 - 1)
-    if config.precision not in ("auto", "float32", "bfloat16"):
-        yield f"precision={config.precision} is not known: use auto, float32 or bfloat16"
-    if config.on_oom not in ("stop", "halve"):
-        yield f"on_oom={config.on_oom} is not known: use stop or halve"
-    yield from _retrain_faults(config.retrain)
-    if isinstance(config, SearchConfig):
-        if config.fitness.similarity not in ("printed", "centred"):
-            yield f"fitness.similarity={config.fitness.similarity}: use printed or centred"
-        yield from _out_of_range(config.budget.epochs, "budget.epochs", 1, 10**6)
-        yield from _out_of_range(config.budget.evaluations, "budget.evaluations", 1, 10**6)
-        seconds = config.budget.seconds
-        if seconds is not None and not seconds > 0:
-            yield f"budget.seconds={seconds} must be above 0, or null for no limit"
+def faults(config: RunConfig) -> Iterator[Problem]:
+    """One sentence for each value of the fixed parts that no run can have."""
+    yield from _wrong_parts(config, "")
+    if config.retrain.nesterov and config.retrain.momentum == 0:
+        key = "retrain.nesterov"
+        yield Problem(key, f"{key}=True needs retrain.momentum above 0")
 
 
-def _not_finite(config: RunConfig) -> Iterator[str]:
-    wrong = {
-        key: value
-        for key, value in numbers(config)
-        if isinstance(value, float) and not math.isfinite(value)
-    }
-    for key, value in _as_typed(wrong).items():
-        yield f"{key}={value} is not a finite number"
+def _wrong_parts(part: Any, prefix: str) -> Iterator[Problem]:
+    """Compare each value of a dataclass with its declared range, those of its parts first."""
+    hints = typing.get_type_hints(type(part), include_extras=True)
+    for item in fields(part):
+        key, value = f"{prefix}{item.name}", getattr(part, item.name)
+        if is_dataclass(value):
+            yield from _wrong_parts(value, f"{key}.")
+        elif text := ranges.problem(key, value, hints[item.name]):
+            yield Problem(key, text)
 
 
-def _too_large(config: RunConfig) -> Iterator[str]:
-    """Whole numbers of plug-ins that would take the machine down before anybody noticed."""
-    wrong = {
-        key: (value, most)
-        for key, value in numbers(config)
-        if key.startswith((*(f"{name}." for name in PLUGINS), "population."))
-        and type(value) is int
-        and abs(value) > (most := largest(key))
-    }
-    for key, (value, most) in _as_typed(wrong).items():
-        text = f"{value:,}" if abs(value) < 10**30 else "a number of many digits"
-        yield f"{key}={text} is too large: it can be at most {most:,}"
-
-
-def largest(key: str) -> int:
-    """The highest whole number that a key of a plug-in can have."""
-    name = key.rpartition(".")[2]
-    return LARGEST.get(key, LARGEST.get(name, 2**32 - 1 if name.endswith("seed") else 10**6))
-
-
-def numbers(config: RunConfig) -> Iterator[tuple[str, int | float]]:
-    """All numbers in a configuration, those in lists too, with their keys."""
-    for key, value in leaves(config):
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, int | float) and not isinstance(item, bool):
-                yield key, item
-
-
-def _as_typed(wrong: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A strategy repeats the values of other groups; the user typed them there."""
-    return {k: value for k, value in wrong.items() if not k.startswith("strategy.")} or wrong
-
-
-def _retrain_faults(retrain: RetrainConfig) -> Iterator[str]:
-    yield from _out_of_range(retrain.epochs, "retrain.epochs", 0, 10**6)
-    for name in ("batch_size", "channels", "cells"):
-        value = getattr(retrain, name)
-        if value is not None:
-            yield from _out_of_range(value, f"retrain.{name}", 1, largest(name))
-    if retrain.stem not in (None, "cifar", "imagenet"):
-        yield f"retrain.stem={retrain.stem} is not known: use cifar or imagenet"
-    if retrain.schedule not in ("cosine", "linear"):
-        yield f"retrain.schedule={retrain.schedule} is not known: use cosine or linear"
-    yield from _out_of_range(retrain.warmup_epochs, "retrain.warmup_epochs", 0, 10**6)
-    for name in ("drop_path", "label_smoothing", "validation", "momentum"):
-        value = getattr(retrain, name)
-        if not 0 <= value < 1:
-            yield f"retrain.{name}={value} must be in [0, 1)"
-    if retrain.nesterov and retrain.momentum == 0:
-        yield "retrain.nesterov=True needs retrain.momentum above 0"
-    for name in ("learning_rate", "learning_rate_min", "weight_decay", "auxiliary_weight"):
-        value = getattr(retrain, name)
-        if value < 0:
-            yield f"retrain.{name}={value} must not be negative"
-
-
-def _out_of_range(value: int, key: str, low: int, high: int) -> Iterator[str]:
-    if not low <= value <= high:
-        yield f"{key}={value} must be between {low} and {high:,}"
+def all_faults(config: RunConfig) -> Iterator[Problem]:
+    """Those of the fixed parts and of all plug-ins; torch is not imported for it."""
+    yield from faults(config)
+    for item in fields(config):
+        node = getattr(config, item.name)
+        missing = item.name == "predictor" and node is None  # most strategies use none
+        if item.name in PLUGINS and not missing:
+            yield from plugins.faults(node, item.name)
 
 
 def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
 
@@ -10,8 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrun.config.catalogue import conf_dir
-from nasrun.config.schema import PARTS, SCHEMAS, AnyConfig
+from nasrun.config.schema import PARTS, PLUGINS, SCHEMAS, AnyConfig, PluginNode
 from nasrun.errors import UsageError
+
+REPEATED = re.compile(r"\$\{(\w+(?:\.\w+)+)\}")
 
 
 def register() -> None:
@@ -68,7 +71,23 @@ def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
     except (OmegaConfBaseException, OverflowError) as error:
         key = getattr(error, "full_key", None) or "the configuration"
         raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
+    written = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(written, dict)
+    for name in PLUGINS:
+        if written.get(name) is not None and hasattr(typed, name):
+            node = PluginNode(getattr(typed, name))
+            node.typed_as = dict(_typed_as(written[name]))
+            setattr(typed, name, node)
     return typed
+
+
+def _typed_as(node: Any) -> Iterator[tuple[str, str]]:
+    """Setting, and the key of another group that it repeats: `${budget.epochs}`, or the first key
+    in `${first:${population.size},8}`."""
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        found = REPEATED.search(value) if isinstance(value, str) else None
+        if found is not None:
+            yield str(name), found[1]
 
 
 def _build(schema: type, values: Any) -> Any:

@@ -28,9 +28,11 @@ from omegaconf.errors import (
 )
 
 from nasrun.config import catalogue
+from nasrun.config.checks import all_faults
 from nasrun.config.commands import COMMANDS
-from nasrun.config.schema import PARTS, RunConfig
-from nasrun.errors import closest, is_of_hydra, together
+from nasrun.config.compose import compose, to_typed
+from nasrun.config.schema import PARTS, SCHEMAS, RunConfig
+from nasrun.errors import UsageError, closest, is_of_hydra, together
 
 USER_MISTAKES = (
     CompactHydraException,
@@ -88,7 +90,9 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     merging = re.match(r"Error merging override (.*)", text)
     if isinstance(cause, ValidationError | ConfigKeyError | ConfigAttributeError):
         first = _wrong_value(merging[1] if merging else "", cause)
-        return together([first, *_wrong_types(arguments[1:])])
+        wrong = dict(_wrong_types(arguments[1:]))
+        left = [word for word in arguments[1:] if word not in {*wrong, merging and merging[1]}]
+        return together([first, *wrong.values(), *_other_faults(arguments[0], left)])
     ambiguous = re.match(r"Ambiguous value for argument '(.*)'", text)
     if ambiguous:
         key, _, value = ambiguous[1].partition("=")
@@ -151,9 +155,26 @@ def _wrong_value(override: str, cause: Exception) -> str:
     return f"{override or key}: {text}"
 
 
-def _wrong_types(words: Sequence[str]) -> Iterator[str]:
-    """One sentence for each override that gives a fixed part a value of another type; Hydra stops
-    at the first."""
+def _other_faults(command: str, words: Sequence[str]) -> list[str]:
+    """Return what is wrong besides the overrides that keep the configuration from being composed.
+
+    None where it cannot be composed without them either, or is a sweep.
+    """
+    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    schema = SCHEMAS.get(f"{COMMANDS[command].config}_schema")
+    if schema is None:
+        return []
+    try:
+        return list(all_faults(to_typed(compose(COMMANDS[command].config, overrides), schema)))
+    except Exception as error:  # whatever it is, the first fault has been told
+        return error.problems if isinstance(error, UsageError) else []
+
+
+def _wrong_types(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each override that gives a fixed part a value of another type, and a sentence on it.
+
+    Hydra stops at the first.
+    """
     for word in words:
         key, _, text = word.partition("=")
         part, _, name = key.rpartition(".")
@@ -164,7 +185,7 @@ def _wrong_types(words: Sequence[str]) -> Iterator[str]:
         try:
             OmegaConf.update(OmegaConf.structured(schema), name, yaml.safe_load(text))
         except ValidationError as error:
-            yield _wrong_value(word, error)
+            yield word, _wrong_value(word, error)
         except (OmegaConfBaseException, yaml.YAMLError):
             continue
 

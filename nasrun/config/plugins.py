@@ -15,14 +15,16 @@ import importlib
 import inspect
 import re
 import sys
-import types
-import typing
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
+from nasrun.config import ranges
+from nasrun.config.declarations import Declared, declared
 from nasrun.config.renamed import present
-from nasrun.errors import UsageError, brief, closest, raise_together
+from nasrun.config.schema import PluginNode
+from nasrun.errors import Problem, UsageError, brief, closest, raise_together
 
 ROOMS = {
     "dataset": "datasets",
@@ -32,7 +34,6 @@ ROOMS = {
     "predictor": "predictors",
 }
 OWN_KEYS = ("_target_", "_partial_")  # of a node; all others are keywords of its target
-RUNTIME = {"self", "context", "generator"}  # what a plug-in is given besides its keywords
 
 
 def build(node: Mapping[str, Any], *runtime: Any, **keywords: Any) -> Any:
@@ -56,7 +57,12 @@ def _partial(node: Mapping[str, Any]) -> Any:
         if is_node(value):
             raise_together(faults(value, key))
             keywords[key] = _partial(value)
-    return functools.partial(target(node), **keywords)
+    called = target(node)
+    known = declared(present(node["_target_"]))
+    for name, record in (known.records if known is not None else {}).items():
+        own = {item.name for item in fields(record)} & keywords.keys()
+        keywords[name] = record(**{key: keywords.pop(key) for key in own})
+    return functools.partial(called, **keywords)
 
 
 def is_node(value: object) -> bool:
@@ -76,40 +82,57 @@ def _allowed(groups: Iterator[str] | Mapping[str, str] | Sequence[str]) -> str:
     return f"targets are classes and functions of {' or '.join(rooms)}"
 
 
-def faults(node: object, where: str) -> Iterator[str]:
-    """One sentence for each key or value of a node that its target does not take."""
+def faults(node: object, where: str) -> Iterator[Problem]:
+    """One sentence for each key or value of a node that its target does not take.
+
+    Nothing is imported for it: the declarations are read from the source.
+    """
     if not isinstance(node, Mapping) or not isinstance(node.get("_target_"), str):
-        yield f"{where} needs a _target_: choose an option of the group, such as {where}=..."
+        text = f"{where} needs a _target_: choose an option of the group, such as {where}=..."
+        yield Problem(where, text)
         return
     refused = [name for name in _targets(node) if not is_plugin(name)]
     if not refused and not is_plugin(node["_target_"], where):
         refused = [node["_target_"]]
+    key = f"{where}._target_"
     if refused:
         groups = [where] if where in ROOMS else list(ROOMS)
-        yield f"{where}._target_={brief(refused[0])} is refused: {_allowed(groups)}"
+        yield Problem(key, f"{key}={brief(refused[0])} is refused: {_allowed(groups)}")
         return
-    loaded = _load(node["_target_"])
-    if loaded is None:
-        yield f"{where}._target_={brief(node['_target_'])} does not exist"
-        return
-    function = loaded.__init__ if inspect.isclass(loaded) else loaded
-    parameters = inspect.signature(function).parameters
-    positional = [name for name, p in parameters.items() if _is_positional(p)]
-    if not {*positional} <= RUNTIME or inspect.isabstract(loaded):
-        yield f"{where}._target_={node['_target_']} is a part of other plug-ins, and none itself"
-        return
-    keywords = [name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
-    hints = typing.get_type_hints(function)
-    for key, value in node.items():
-        if key in OWN_KEYS:
+    known = declared(present(node["_target_"]))
+    if known is None:
+        yield Problem(key, f"{key}={brief(node['_target_'])} does not exist")
+    elif known.is_part:
+        text = f"{key}={node['_target_']} is a part of other plug-ins, and none itself"
+        yield Problem(key, text)
+    else:
+        yield from _wrong_settings(node, where, known)
+
+
+def _wrong_settings(node: Mapping[str, Any], where: str, known: Declared) -> Iterator[Problem]:
+    hints = {name: setting.hint for name, setting in known.settings.items()}
+    typed_as = node.typed_as if isinstance(node, PluginNode) else {}
+
+    def key_of(name: str) -> str:
+        return typed_as.get(name, f"{where}.{name}")
+
+    sound = {}
+    for name, value in node.items():
+        if name in OWN_KEYS:
             continue
-        if key not in keywords:
-            yield f"{where}.{brief(key)} does not exist; {closest(brief(key), keywords)}"
-        elif not _fits(value, hints.get(key, Any)):
-            yield f"{where}.{key}={brief(value)} must be {_describe(hints[key])}"
-    for name in keywords:
-        if parameters[name].default is inspect.Parameter.empty and name not in node:
-            yield f"{where}.{name} is missing"
+        if name not in hints:
+            text = f"{where}.{brief(name)} does not exist; {closest(brief(name), hints)}"
+            yield Problem(f"{where}.{brief(name)}", text)
+        elif wrong := ranges.problem(key_of(name), value, hints[name]):
+            yield Problem(f"{where}.{name}", wrong)
+        else:
+            sound[name] = value
+            if is_node(value) and name in ROOMS:
+                yield from (Problem(f"{where}.{name}", one) for one in faults(value, name))
+    yield from (Problem(*pair) for pair in ranges.relations(sound, hints, key_of))
+    for name, setting in known.settings.items():
+        if setting.required and name not in node:
+            yield Problem(f"{where}.{name}", f"{where}.{name} is missing")
 
 
 def option(node: Mapping[str, Any]) -> str:
@@ -148,46 +171,6 @@ def _load(name: str) -> Any:
         return None
     is_code = inspect.isclass(found) or inspect.isfunction(found)
     return found if is_code and getattr(found, "__module__", None) == module_name else None
-
-
-def _is_positional(parameter: inspect.Parameter) -> bool:
-    return parameter.kind is not parameter.KEYWORD_ONLY and parameter.default is parameter.empty
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a plain value from YAML suits a type hint of a constructor."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return True
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is Literal:
-        return value in arguments
-    if hint is type(None):
-        return value is None
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is Callable:
-        return is_node(value)
-    if origin in (list, tuple, Sequence):
-        return isinstance(value, list | tuple) and all(_fits(v, arguments[0]) for v in value)
-    return isinstance(value, hint) if inspect.isclass(hint) else True
-
-
-def _describe(hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_describe(argument) for argument in arguments)
-    if origin is Literal:
-        return " or ".join(str(argument) for argument in arguments)
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a text"}
-    if hint is type(None):
-        return "null"
-    if origin is Callable:
-        return "an option of the group of that name"
-    return names.get(hint) or ("a list" if origin else str(hint))
 
 
 def import_all(names: Iterable[str]) -> None:

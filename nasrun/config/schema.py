@@ -8,11 +8,32 @@ are plain mappings that `plugins.py` checks against the signature of their targe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Gt, Interval
+
+from nasrun.protocols.settings import (
+    BatchSize,
+    Cells,
+    Channels,
+    Fraction,
+    Matches,
+    Meaning,
+    NotNegative,
+    NumEpochs,
+    NumLabels,
+    OneOf,
+    PopulationSize,
+    Seed,
+    Unit,
+    WeightTraining,
+)
 
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
+DEVICES = "auto, cpu, cuda or cuda:<n>"
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
 
@@ -21,45 +42,59 @@ class SweepConfig:
     on_error: OnError
 
 
+class PluginNode(dict[str, Any]):
+    """The settings of a plug-in. `typed_as` has the key under which a person types a value that the
+    plug-in takes from another group, such as num_epochs -> budget.epochs."""
+
+    typed_as: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass
 class FitnessConfig:
     zeta: float
     eta: float
-    similarity: str
+    similarity: Annotated[str, OneOf("printed", "centred")]
 
 
 @dataclass
 class PopulationConfig:
-    size: int | None
+    size: PopulationSize | None
 
 
 @dataclass
 class BudgetConfig:
-    epochs: int
-    evaluations: int
-    seconds: float | None
+    epochs: NumEpochs
+    evaluations: NumLabels
+    seconds: Annotated[float, Gt(0), Unit("s")] | None
 
 
 @dataclass
 class RetrainConfig:
-    epochs: int
-    batch_size: int | None
-    channels: int | None
-    cells: int | None
-    stem: str | None
-    learning_rate: float
-    learning_rate_min: float
-    schedule: str
-    warmup_epochs: int
-    momentum: float
+    epochs: Annotated[int, Interval(ge=0, le=10**6)]
+    batch_size: BatchSize | None
+    channels: Channels | None
+    cells: Cells | None
+    stem: Annotated[str, OneOf("cifar", "imagenet")] | None
+    learning_rate: NotNegative
+    learning_rate_min: NotNegative
+    schedule: Annotated[str, OneOf("cosine", "linear")]
+    warmup_epochs: Annotated[int, Interval(ge=0, le=10**6)]
+    momentum: Fraction
     nesterov: bool
-    weight_decay: float
-    gradient_clip: float
+    weight_decay: NotNegative
+    gradient_clip: float  # 0 or less is off
     cutout: bool
-    auxiliary_weight: float
-    drop_path: float
-    label_smoothing: float
-    validation: float
+    auxiliary_weight: NotNegative
+    drop_path: Fraction
+    label_smoothing: Fraction
+    validation: Fraction
+
+    @property
+    def training(self) -> WeightTraining:
+        """The settings of SGD among them."""
+        return WeightTraining(
+            **{item.name: getattr(self, item.name) for item in fields(WeightTraining)}
+        )
 
 
 @dataclass
@@ -69,11 +104,11 @@ class RunConfig:
     dataset: Any
     space: Any
     retrain: RetrainConfig
-    seed: int
-    device: str
-    precision: str
+    seed: Seed
+    device: Annotated[str, Matches(r"auto|(cpu|cuda)(:\d{1,4})?"), Meaning(DEVICES)]
+    precision: Annotated[str, OneOf("auto", "float32", "bfloat16")]
     compile: bool
-    on_oom: str
+    on_oom: Annotated[str, OneOf("stop", "halve")]
     sync_batch_norm: bool
     name: str | None
     sweep: SweepConfig

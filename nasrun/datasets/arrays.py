@@ -76,7 +76,7 @@ class ArrayDataset(ImageDataset):
             from the training images.
 
     Raises:
-        UsageError: `batch_size` or `limit` is out of range.
+        UsageError: `limit` leaves fewer than two images of a class.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndar
     """
     least = 2 * num_classes
     allowed = f"null or a whole number of at least {least} (two per class)"
-    require(type(limit) is int and limit >= least, "dataset.limit", limit, allowed)
+    require(limit >= least, "dataset.limit", limit, allowed)
     by_class_N = np.argsort(labels_N, kind="stable")
     first_of_class_N = np.searchsorted(labels_N[by_class_N], labels_N[by_class_N])
     place_in_class_N = np.empty(len(labels_N), dtype=np.int64)

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nasrun.errors import require
-
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -26,20 +24,11 @@ class Augmentation:
         flip: mirror half of the images left to right.
         cutout_length: side of the square that cutout (DeVries and Taylor 2017) blanks. Its centre
             is uniform over the pixels, so that it may hang over the border.
-
-    Raises:
-        UsageError: a size is not a whole number of at least 0.
     """
 
     crop_padding: int
     flip: bool
     cutout_length: int
-
-    def __post_init__(self) -> None:
-        for key in ("crop_padding", "cutout_length"):
-            value = getattr(self, key)
-            require(type(value) is int and value >= 0, f"dataset.{key}", value, "0 or more pixels")
-        require(type(self.flip) is bool, "dataset.flip", self.flip, "true or false")
 
     def draw(
         self, num_images: int, size: tuple[int, int], generator: torch.Generator, cutout: bool

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.errors import UsageError, require
+from nasrun.errors import UsageError
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.settings import BatchSize, NumImages, Pixels
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -27,26 +28,24 @@ STATISTICS = {
 def load_cifar(
     *,
     name: str,
-    num_classes: int,
+    num_classes: Literal[10, 100],
     root: str,
     download: bool,
-    batch_size: int,
-    limit: int | None,
-    crop_padding: int,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_padding: Pixels,
     flip: bool,
-    cutout_length: int,
+    cutout_length: Pixels,
 ) -> Dataset:
     """CIFAR-10 (`num_classes=10`) or CIFAR-100 (100): images_NCHW, uint8, 3 x 32 x 32.
 
     The files hold pickles; torchvision opens only files whose MD5 is that of the official ones.
 
     Raises:
-        UsageError: the files are not in `root`, are damaged or cannot be fetched, or a key is out
-            of range.
+        UsageError: the files are not in `root`, are damaged or cannot be fetched.
     """
     from torchvision import datasets
 
-    require(num_classes in STATISTICS, "dataset.num_classes", num_classes, "10 or 100")
     source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[num_classes]
     folder = Path(root).expanduser()
     return ArrayDataset(

@@ -9,6 +9,7 @@ import numpy as np
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.settings import BatchSize, NumImages, Pixels
 
 NUM_TEST = (
     360  # the last ones; mostly other writers than the rest, so that the figure means something
@@ -16,12 +17,17 @@ NUM_TEST = (
 
 
 def load_digits(
-    *, name: str, batch_size: int, limit: int | None, crop_padding: int, cutout_length: int
+    *,
+    name: str,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_padding: Pixels,
+    cutout_length: Pixels,
 ) -> Dataset:
     """images_NCHW, uint8 with the original values 0 to 16, 1 x 8 x 8; never mirrored.
 
     Raises:
-        UsageError: a key is out of range.
+        UsageError: `limit` leaves fewer than two images of a class.
     """
     from sklearn import datasets
 

@@ -7,37 +7,37 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
 from nasrun.datasets.arrays import ArrayDataset, Arrays, balanced_rows
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.pictures import UNREADABLE, Pictures, centre, find, unreadable
-from nasrun.errors import UsageError, raise_together, require
+from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.settings import BatchSize, ImageSize, Meaning, NumImages, Pixels
 
 
 def load_imagefolder(
     *,
     name: str,
-    root: str | None,
-    size: int,
-    batch_size: int,
-    limit: int | None,
-    crop_padding: int | None,
+    root: Annotated[str, Meaning("a folder with train and test (or val)")],
+    size: ImageSize,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_padding: Pixels | None,
     flip: bool,
-    cutout_length: int | None,
+    cutout_length: Pixels | None,
 ) -> Dataset:
     """`root`/train/<class>/* and `root`/test/<class>/* (or `root`/val): images_NCHW, uint8, RGB.
 
     Pictures are scaled so that the shorter side is `size`, and their centre is cut out.
 
     Raises:
-        UsageError: names all that is wrong with the folder, or a key that is out of range.
+        UsageError: names all that is wrong with the folder.
     """
-    require(root is not None, "dataset.root", "null", "a folder with train and test (or val)")
-    require(type(size) is int and size > 0, "dataset.size", size, "a whole number of at least 1")
-    folder = Path(str(root)).expanduser()
+    folder = Path(root).expanduser()
     classes, train, test = find(folder, ("test", "val"))
     if limit is not None:
         labels_N = np.array([label for _, label in train])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval, Len
 
 from nasrun.compute import torchrun
 from nasrun.datasets.arrays import balanced_rows
@@ -22,11 +23,21 @@ from nasrun.datasets.images import ChannelStatistics, ImageDataset
 from nasrun.datasets.pictures import Pictures, find
 from nasrun.errors import require
 from nasrun.protocols.data import Dataset, TaskShape
+from nasrun.protocols.settings import (
+    BatchSize,
+    ImageSize,
+    Meaning,
+    NumImages,
+    Pixels,
+    PositiveShare,
+    Probability,
+)
 
 STATISTICS: ChannelStatistics = (  # as torchvision gives them, in raw values
     [123.675, 116.28, 103.53],
     [58.395, 57.12, 57.375],
 )
+JITTER = "[brightness, contrast, saturation, hue], each 0 to 1"
 
 
 class PictureDataset(ImageDataset):
@@ -51,33 +62,29 @@ class PictureDataset(ImageDataset):
 def load_imagenet(
     *,
     name: str,
-    root: str | None,
-    image_size: int,
-    search_train: float,
-    search_validation: float,
-    workers: int | None,
-    batch_size: int,
-    limit: int | None,
-    crop_area: float,
-    colour_jitter: list[float],
+    root: Annotated[str, Meaning("a folder with train and val")],
+    image_size: ImageSize,
+    search_train: Annotated[float, Interval(gt=0, lt=1)],
+    search_validation: Annotated[float, Interval(gt=0, lt=1)],
+    workers: Annotated[int, Interval(ge=0, le=1_000)] | None,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_area: PositiveShare,
+    colour_jitter: Annotated[list[Probability], Meaning(JITTER), Len(4, 4)],
     flip: bool,
-    cutout_length: int | None,
+    cutout_length: Pixels | None,
 ) -> Dataset:
     """`root`/train/<class>/* and `root`/val/<class>/*: uint8, RGB, 3 x `image_size` x `image_size`.
 
     Raises:
-        UsageError: names all that is wrong with the folders, or a key that is out of range. A
-            picture that cannot be read is found when it is its turn.
+        UsageError: names all that is wrong with the folders. A picture that cannot be read is
+            found when it is its turn.
     """
-    require(root is not None, "dataset.root", "null", "a folder with train and val")
     framing = Framing(image_size, crop_area, tuple(colour_jitter))
     shares = (search_train, search_validation)
-    require(0 < search_train < 1, "dataset.search_train", search_train, "a share in (0, 1)")
-    fits = search_validation > 0 and sum(shares) <= 1
     rest = "a share above 0 of what dataset.search_train leaves"
-    require(fits, "dataset.search_validation", search_validation, rest)
-    require(workers is None or workers >= 0, "dataset.workers", workers, "null, or 0 or more")
-    folder = Path(str(root)).expanduser().absolute()
+    require(sum(shares) <= 1, "dataset.search_validation", search_validation, rest)
+    folder = Path(root).expanduser().absolute()
     classes, train, test = find(folder, ("val",))
     if limit is not None:
         labels_N = np.array([label for _, label in train])

@@ -10,9 +10,10 @@ from pathlib import Path
 from nasrun.datasets import checks, imagenet16_files
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.datasets.npz import load_npz
+from nasrun.datasets.npz import Layout, load_npz
 from nasrun.errors import UsageError, raise_together, require
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.settings import BatchSize, NumClasses, NumImages, Pixels
 
 
 def load_imagenet16(
@@ -20,13 +21,13 @@ def load_imagenet16(
     name: str,
     file: str | None,
     official: bool,
-    layout: str,
-    num_classes: int | None,
-    batch_size: int,
-    limit: int | None,
-    crop_padding: int,
+    layout: Layout,
+    num_classes: NumClasses | None,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_padding: Pixels,
     flip: bool,
-    cutout_length: int,
+    cutout_length: Pixels,
 ) -> Dataset:
     """images_NCHW, uint8, 3 x 16 x 16.
 
@@ -36,7 +37,7 @@ def load_imagenet16(
         layout, num_classes: of an .npz file.
 
     Raises:
-        UsageError: names what is wrong with the files, or a key that is out of range.
+        UsageError: names what is wrong with the files, or `num_classes` is not that of the files.
     """
     path = imagenet16_files.imported() if file is None else Path(file).expanduser()
     if file is None and not path.is_file():

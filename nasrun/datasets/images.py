@@ -11,7 +11,6 @@ from torch import Tensor
 
 from nasrun.compute.process_group import Share
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.errors import require
 from nasrun.protocols.data import TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
@@ -41,9 +40,6 @@ class ImageDataset:
         augmentation: crops, flips and cutout that suit the data.
         statistics: by which images are normalised.
         dtype: of the raw images, uint8 or float32.
-
-    Raises:
-        UsageError: `batch_size` is out of range.
     """
 
     def __init__(
@@ -56,10 +52,6 @@ class ImageDataset:
         statistics: ChannelStatistics,
         dtype: torch.dtype,
     ) -> None:
-        allowed = "a whole number of at least 1"
-        require(
-            type(batch_size) is int and batch_size > 0, "dataset.batch_size", batch_size, allowed
-        )
         self.name = name
         self.shape = shape
         self.batch_size = batch_size

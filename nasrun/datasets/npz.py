@@ -9,6 +9,7 @@ import textwrap
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -17,37 +18,34 @@ from nasrun.compute.memory import shortage
 from nasrun.datasets import checks
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.errors import UsageError, raise_together, require
+from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.settings import BatchSize, Meaning, NumClasses, NumImages, Pixels
 from nasrun.storage import npz_file
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
-LAYOUTS = ("auto", "channels_last", "channels_first")
+Layout = Literal["auto", "channels_last", "channels_first"]
 MAX_CHANNELS = 4  # an axis so short is taken for the channels (grey, RGB, RGB and one more)
 
 
 def load_npz(
     *,
     name: str,
-    file: str | None,
-    layout: str,
-    num_classes: int | None,
-    batch_size: int,
-    limit: int | None,
-    crop_padding: int | None,
+    file: Annotated[str, Meaning("an .npz file with x_train, y_train, x_test, y_test")],
+    layout: Layout,
+    num_classes: NumClasses | None,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_padding: Pixels | None,
     flip: bool,
-    cutout_length: int | None,
+    cutout_length: Pixels | None,
 ) -> Dataset:
     """Images [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating; integer labels from 0.
 
     Raises:
-        UsageError: names all that is wrong with the file, or a key that is out of range.
+        UsageError: names all that is wrong with the file.
     """
-    require(file is not None, "dataset.file", "null", f"an .npz file with {', '.join(NAMES)}")
-    require(layout in LAYOUTS, "dataset.layout", layout, f"one of {', '.join(LAYOUTS)}")
-    classes_allowed = num_classes is None or (type(num_classes) is int and num_classes >= 2)
-    require(classes_allowed, "dataset.num_classes", num_classes, "null, or 2 or more")
-    path = Path(str(file)).expanduser()
+    path = Path(file).expanduser()
     arrays, problems = read_arrays(path)
     problems += _array_problems(arrays, num_classes, layout)
     raise_together(f"dataset.file={path}: {problem}" for problem in problems)

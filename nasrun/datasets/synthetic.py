@@ -9,6 +9,16 @@ from nasrun.datasets.arrays import CHUNK, ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import require
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.settings import (
+    BatchSize,
+    Channels,
+    ImageSize,
+    NotNegative,
+    NumClasses,
+    NumImages,
+    Pixels,
+    Seed,
+)
 
 PATCHES = 4  # a pattern is a coarse grid of 4 x 4 grey values, so that it survives a small shift
 CONTRAST = 48.0  # standard deviation of the patterns, in raw values around 128
@@ -17,18 +27,18 @@ CONTRAST = 48.0  # standard deviation of the patterns, in raw values around 128
 def make_synthetic(
     *,
     name: str,
-    num_train: int,
-    num_test: int,
-    size: int,
-    channels: int,
-    num_classes: int,
-    noise: float,
-    seed: int,
-    batch_size: int,
-    limit: int | None,
-    crop_padding: int,
+    num_train: NumImages,
+    num_test: NumImages,
+    size: ImageSize,
+    channels: Channels,
+    num_classes: NumClasses,
+    noise: NotNegative,
+    seed: Seed,
+    batch_size: BatchSize,
+    limit: NumImages | None,
+    crop_padding: Pixels,
     flip: bool,
-    cutout_length: int,
+    cutout_length: Pixels,
 ) -> Dataset:
     """One random pattern per class plus Gaussian noise: images_NCHW, uint8.
 
@@ -37,21 +47,12 @@ def make_synthetic(
         seed: of the patterns and the noise; not the seed of the run.
 
     Raises:
-        UsageError: a key is out of range.
+        UsageError: there are too few images for the classes, or too many for the memory.
     """
-    for key, value, least in (
-        ("num_train", num_train, 2 * num_classes),
-        ("num_test", num_test, 1),
-        ("size", size, 1),
-        ("channels", channels, 1),
-        ("num_classes", num_classes, 2),
-        ("seed", seed, 0),
-    ):
-        allowed = f"a whole number of at least {least}"
-        require(type(value) is int and value >= least, f"dataset.{key}", value, allowed)
+    least = 2 * num_classes
+    require(num_train >= least, "dataset.num_train", num_train, f"at least {least}, two per class")
     num_bytes = 2 * (num_train + num_test) * channels * size**2  # a dataset.limit makes a copy
     require_memory(num_bytes, f"dataset.num_train={num_train} and dataset.size={size}")
-    require(0 <= noise < float("inf"), "dataset.noise", noise, "a number of at least 0")
     rng = np.random.default_rng(seed)
     coarse_KCPP = rng.normal(128, CONTRAST, (num_classes, channels, PATCHES, PATCHES))
     nearest_S = np.arange(size) * PATCHES // size

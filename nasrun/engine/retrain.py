@@ -52,12 +52,8 @@ class Retraining:
         self._parallel = self._device.parallel(_WithAuxiliary(self.network))
         self.update = WeightUpdate(
             as_module(self.network).parameters(),
+            config.training,
             num_epochs=config.epochs,
-            learning_rate=config.learning_rate,
-            learning_rate_min=config.learning_rate_min,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            gradient_clip=config.gradient_clip,
             nesterov=config.nesterov,
             schedule=cast(Shape, config.schedule),
             warmup_epochs=config.warmup_epochs,

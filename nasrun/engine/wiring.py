@@ -7,8 +7,7 @@ they are first touched.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, cast
@@ -20,7 +19,7 @@ from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
 from nasrun.config import checks, identity, plugins, schema
 from nasrun.engine.insight import Insight
-from nasrun.errors import UsageError, raise_together
+from nasrun.errors import Problem, UsageError, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.evaluation import Evaluation, Evaluator
@@ -54,13 +53,7 @@ class Wiring:
         self.settings = settings
         self._show_progress = show_progress
         self._workers: Workers | None = None
-        nodes = {name: vars(settings)[name] for name in PLUGINS if name in vars(settings)}
-        if nodes.get("predictor") is None:
-            nodes.pop("predictor", None)  # most strategies use none
-        problems = list(checks.faults(settings))
-        for name, node in nodes.items():
-            problems += plugins.faults(node, name)
-        with _Collector(problems) as collect:
+        with _Collector(checks.all_faults(settings)) as collect:
             self._device: Any = collect(
                 "device",
                 lambda: Device(
@@ -241,20 +234,22 @@ def labeller(
 
 
 class _Collector:
-    """Calls several constructors and raises their `UsageError`s together, with `problems` that
-    were found before. What has problems already is not constructed."""
+    """Call several constructors and raise their `UsageError`s together, with `problems` that were
+    found before. What has problems already is not constructed."""
 
-    def __init__(self, problems: list[str]) -> None:
-        self._problems = problems
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        known = list(problems)
+        self._faulty = {problem.key.partition(".")[0] for problem in known}
+        self._problems: list[str] = [*known]
 
     def __enter__(self) -> Callable[[str, Callable[[], Any]], Any]:
-        faulty = {re.match(r"\w*", problem)[0] for problem in self._problems}  # type: ignore[index]
+        faulty = self._faulty
 
         def collect(name: str, construct: Callable[[], Any]) -> Any:
             try:
                 return None if name in faulty else construct()
             except UsageError as error:
-                self._problems.append(str(error))
+                self._problems += error.problems
                 return None
 
         return collect

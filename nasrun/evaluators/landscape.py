@@ -69,7 +69,7 @@ class Landscape:
         independent_share: share of `loss_noise` that is a candidate's own, in [0, 1].
 
     Raises:
-        UsageError: a setting is out of range, or the space is of another kind.
+        UsageError: most of the table is below the floor, or the space is of another kind.
     """
 
     def __init__(
@@ -89,15 +89,6 @@ class Landscape:
         median = float(np.median(columns.signal_R))
         allowed = f"below {median:.4g}, the median of the table, or the landscape is mostly flat"
         require(accuracy_floor < median, "evaluator.accuracy_floor", accuracy_floor, allowed)
-        require(accuracy_spread > 0, "evaluator.accuracy_spread", accuracy_spread, "above 0")
-        for name, noise in (
-            ("rank", rank_noise),
-            ("loss", loss_noise),
-            ("accuracy", accuracy_noise),
-        ):
-            require(noise >= 0, f"evaluator.{name}_noise", noise, "at least 0")
-        in_range = 0 <= independent_share <= 1
-        require(in_range, "evaluator.independent_share", independent_share, "in [0, 1]")
         self.num_scorings = 0
         self._space = space
         self.cell_type, (self.num_edges, self.num_operations) = only_cell(space, table)

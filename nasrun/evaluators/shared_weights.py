@@ -18,11 +18,12 @@ from typing import Any, ClassVar
 
 from torch.nn import functional
 
-from nasrun.errors import OutOfMemory, RunError, UsageError, require
+from nasrun.errors import OutOfMemory, RunError, UsageError
 from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.settings import BatchSize, NumEpochs, WeightTraining
 from nasrun.protocols.space import DifferentiableSpace, Mixture
 from nasrun.protocols.state import Progress
 from nasrun.training.loop import predict
@@ -39,8 +40,7 @@ class SharedWeights(Evaluator):
     Args:
         epochs: of the training; each batch trains one architecture.
         batch_size: images per update; `None` takes the dataset's.
-        learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD with a cosine
-            schedule, see `training.update.WeightUpdate`.
+        training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
 
     Raises:
         UsageError: a setting is out of range, or the space has no supernet.
@@ -54,39 +54,26 @@ class SharedWeights(Evaluator):
         self,
         context: SearchContext,
         *,
-        epochs: int,
-        batch_size: int | None,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
+        epochs: NumEpochs,
+        batch_size: BatchSize | None,
+        training: WeightTraining,
     ) -> None:
         if not context.space.differentiable:
             raise UsageError(
                 f"evaluator=shared_weights is not possible with space={context.space.name}, whose "
                 "architectures share no supernet: type evaluator=train, or choose another space"
             )
-        require(epochs >= 1, "evaluator.epochs", epochs, "at least 1")
-        require(batch_size is None or batch_size >= 1, "evaluator.batch_size", batch_size, ">= 1")
-        require(learning_rate > 0, "evaluator.learning_rate", learning_rate, "above 0")
-        require(0 <= momentum < 1, "evaluator.momentum", momentum, "in [0, 1)")
-        require(weight_decay >= 0, "evaluator.weight_decay", weight_decay, "at least 0")
         self._context = context
         self.space: DifferentiableSpace = context.space
         self.epochs = epochs
-        self.learning_rate = learning_rate
+        self.learning_rate = training.learning_rate
         self._supernet = partial(
             SupernetScorer,
             context,
             group="evaluator",
             num_epochs=epochs,
             batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_min=learning_rate_min,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            gradient_clip=gradient_clip,
+            training=training,
         )
         self._one_shot: SupernetScorer | None = None  # trained
 

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nasrun.errors import require
 from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.evaluators.table import TableLookup
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.predictor import Ranking
+from nasrun.protocols.settings import CountOrNone, Pair
 
 
 class SupernetAndTable(TableLookup):
@@ -41,11 +41,9 @@ class SupernetAndTable(TableLookup):
         context: SearchContext,
         *,
         file: str | None,
-        num_compared: int,
-        images_compared: int,
+        num_compared: CountOrNone,
+        images_compared: Pair,
     ) -> None:
-        require(num_compared >= 0, "evaluator.num_compared", num_compared, "at least 0")
-        require(images_compared >= 2, "evaluator.images_compared", images_compared, "at least 2")
         super().__init__(context, file)
         self.num_compared = num_compared
         self.images_compared = images_compared

@@ -21,6 +21,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
 from nasrun.protocols.scorer import Gradient, Scores
+from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics, as_module
 from nasrun.protocols.state import Progress, Streams
 from nasrun.training.costs import is_large, require_room
@@ -39,8 +40,7 @@ class SupernetScorer:
     Args:
         streams, progress: `None` takes those of the context.
         group: of the configuration, to which the settings below belong.
-        num_epochs, learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD
-            with a cosine schedule, see `training.update.WeightUpdate`.
+        num_epochs, training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
     """
@@ -53,11 +53,7 @@ class SupernetScorer:
         progress: Progress | None = None,
         group: str = "strategy",
         num_epochs: int,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
+        training: WeightTraining,
         batch_size: int | None = None,
         **supernet: Any,
     ) -> None:
@@ -80,12 +76,8 @@ class SupernetScorer:
         device.place(as_module(self.supernet))
         self.update = WeightUpdate(
             as_module(self.supernet).parameters(),
+            training,
             num_epochs=num_epochs,
-            learning_rate=learning_rate,
-            learning_rate_min=learning_rate_min,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            gradient_clip=gradient_clip,
         )
         self._parallel: Module | None = None  # for the updates; made with the first one
         self._changing = False  # which parameters are updated, from batch to batch

@@ -18,6 +18,7 @@ from nasrun.evaluators.landscape import Landscape
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.settings import Fraction, NotNegative, Positive, Probability
 from nasrun.protocols.space import ArchGraph, SearchSpace
 
 
@@ -95,12 +96,12 @@ class TableEvaluator(TableLookup):
         context: SearchContext,
         *,
         file: str | None,
-        rank_noise: float,
-        accuracy_floor: float,
-        accuracy_spread: float,
-        loss_noise: float,
-        accuracy_noise: float,
-        independent_share: float,
+        rank_noise: NotNegative,
+        accuracy_floor: Fraction,
+        accuracy_spread: Positive,
+        loss_noise: NotNegative,
+        accuracy_noise: NotNegative,
+        independent_share: Probability,
     ) -> None:
         super().__init__(context, file)
         self.optimum = float(self.columns.signal_R.max())  # for those who look on, not for a search

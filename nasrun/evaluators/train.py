@@ -20,6 +20,14 @@ from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import attempted, failed
+from nasrun.protocols.settings import (
+    BatchSize,
+    Cells,
+    Channels,
+    NumEpochs,
+    WeightTraining,
+    WorkerCount,
+)
 from nasrun.protocols.space import Network, NetworkSize, as_module
 from nasrun.protocols.state import Streams
 from nasrun.training.loop import LossAndLogits, predict, train_epoch
@@ -42,8 +50,7 @@ class TrainEvaluator(Evaluator):
         epochs: of each training.
         channels, cells: size of the networks; `None` takes the space's own search size.
         batch_size: images per update; `None` takes the dataset's.
-        learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD with a cosine
-            schedule, see `training.update.WeightUpdate`.
+        training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
 
     Raises:
         UsageError: a setting is out of range.
@@ -55,26 +62,13 @@ class TrainEvaluator(Evaluator):
         self,
         context: SearchContext,
         *,
-        workers: int | None,
-        epochs: int,
-        channels: int | None,
-        cells: int | None,
-        batch_size: int | None,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
+        workers: WorkerCount | None,
+        epochs: NumEpochs,
+        channels: Channels | None,
+        cells: Cells | None,
+        batch_size: BatchSize | None,
+        training: WeightTraining,
     ) -> None:
-        require(
-            workers is None or workers >= 1, "evaluator.workers", workers, "at least 1, or null"
-        )
-        require(epochs >= 1, "evaluator.epochs", epochs, "at least 1")
-        for name, size in (("channels", channels), ("cells", cells), ("batch_size", batch_size)):
-            require(size is None or size >= 1, f"evaluator.{name}", size, "at least 1, or null")
-        require(learning_rate > 0, "evaluator.learning_rate", learning_rate, "above 0")
-        require(0 <= momentum < 1, "evaluator.momentum", momentum, "in [0, 1)")
-        require(weight_decay >= 0, "evaluator.weight_decay", weight_decay, "at least 0")
         self._workers = context.workers(workers)
         self._group = context.device.group
         allowed = "1 with torchrun, whose processes share the candidates"
@@ -87,11 +81,7 @@ class TrainEvaluator(Evaluator):
         self.weight_update = partial(
             WeightUpdate,
             num_epochs=epochs,
-            learning_rate=learning_rate,
-            learning_rate_min=learning_rate_min,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            gradient_clip=gradient_clip,
+            training=training,
         )
         self.space = context.space
         self.dataset = context.dataset

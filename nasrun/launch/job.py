@@ -334,15 +334,21 @@ def _write_hydra_folder(
 
 
 def _remove_empty(folder: Path) -> None:
-    """Hydra makes the folder before the job is checked; a refused job leaves nothing behind. A
-    folder in which another process is about to begin is left alone."""
+    """Remove what Hydra makes before a job is checked, so that a refused job leaves nothing behind.
+
+    A folder in which another process is about to begin is left alone, and so are the current
+    folder and those that it lies in.
+    """
+    here = Path.cwd()
     if not folder.is_dir() or (folder / RUN_FILE).exists():
         return
     with suppress(UsageError, OSError), RunFolder(folder):
         if {path.name for path in folder.glob("*")} <= {".lock"}:
             (folder / ".lock").unlink()
-            for path in (folder, folder.parent, folder.parent.parent):
-                path.rmdir()
+            folder.rmdir()
+            for path in (folder.parent, folder.parent.parent):
+                if here in path.parents:
+                    path.rmdir()
 
 
 def _short(folder: Path) -> Path:

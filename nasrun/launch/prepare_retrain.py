@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.config import catalogue, compose, identity, schema
-from nasrun.errors import UsageError
+from nasrun.config import catalogue, checks, compose, identity, schema
+from nasrun.errors import UsageError, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.launch import hparams
 from nasrun.launch.job import Prepared
@@ -20,6 +20,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     """Everything that can be wrong is found here, before a file is written."""
     genotype, config = resolved(config)
     settings = compose.to_typed(config, schema.RetrainCommandConfig)
+    raise_together(checks.all_faults(settings))
     from nasrun.compute import process_group
     from nasrun.engine import retrain
     from nasrun.engine.drive import open_session

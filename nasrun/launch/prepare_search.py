@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from nasrun.config import compose, identity, schema
+from nasrun.config import checks, compose, identity, schema
+from nasrun.errors import raise_together
 from nasrun.launch import hparams
 from nasrun.launch.job import Prepared
 from nasrun.runs.folder import RunFolder
@@ -17,6 +18,7 @@ from nasrun.terminal.progress import Display
 def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
     """Everything that can be wrong is found here, before a file is written."""
     settings = compose.to_typed(config, schema.SearchConfig)
+    raise_together(checks.all_faults(settings))
     # torch is imported from here on, and not for --cfg or completion
     from nasrun.compute import process_group
     from nasrun.engine import floor, retrain

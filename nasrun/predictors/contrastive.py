@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun.errors import require
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.protocols.state import Progress
 from nasrun.training.optimisers import Adam
@@ -50,15 +49,6 @@ class Contrast:
     temperature: float
     projection: int
     learning_rate: float
-
-    def __post_init__(self) -> None:
-        for key in ("num_architectures", "num_pairs", "projection"):
-            require(getattr(self, key) >= 1, f"predictor.{key}", getattr(self, key), "at least 1")
-        require(self.num_steps >= 0, "predictor.contrast_steps", self.num_steps, "at least 0")
-        require(self.num_anchors >= 2, "predictor.num_anchors", self.num_anchors, "at least 2")
-        require(self.temperature > 0, "predictor.temperature", self.temperature, "above 0")
-        key = "predictor.contrast_learning_rate"
-        require(self.learning_rate > 0, key, self.learning_rate, "above 0")
 
 
 def pretrain(

@@ -16,20 +16,21 @@ Shapes: M members, N architectures, D bits of the code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Literal
+from dataclasses import asdict, field
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Interval, MinLen
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun.errors import require
 from nasrun.graphs.codes import CODES, Code, CodeName, code_from_state
 from nasrun.predictors.contrastive import Contrast, pretrain
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.settings import Count, CountOrNone, NotNegative, Positive, Seed, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
@@ -43,86 +44,43 @@ RATES = "predictor.encoder_learning_rate or predictor.head_learning_rate"
 NUM_AT_ONCE = 1024  # architectures; their features stay in the cache of the processor
 
 
+@plugin
 class DCL:
-    """A `protocols.predictor.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring."""
 
-    Args:
-        generator: draws rank heads, and the encoders where stage 1 is left out.
-        encoder_seed: of stage 1. Runs with equal settings share one pre-trained encoder.
-        code: what f reads: `paths` (the hard code), `labels` (a graph kernel's), or `adjacency` for
-            the ablation.
-        num_members: networks that are trained side by side.
-        encoder_widths: of the layers of f, without the code's.
-        head_widths: of the hidden layers of w.
-        num_architectures, num_pairs, contrast_steps, num_anchors, temperature, projection,
-            contrast_learning_rate: of stage 1, see `contrastive.Contrast`; 0 steps leave it out.
-        loss: of stage 2: `ranking`, or `regression` of the standardised ranks for the ablation.
-        num_epochs: optimiser steps of stage 2, each over all pairs.
-        warmup: epochs over which the loss is ramped up.
-        margin, top_weight: m, and the exponent in u_ij.
-        encoder_learning_rate, head_learning_rate, weight_decay: AdamW of stage 2.
-    """
+    generator: torch.Generator = field(kw_only=False)
+    """Draws rank heads, and the encoders where stage 1 is left out."""
+    encoder_seed: Seed  # of stage 1; runs with equal settings share one pre-trained encoder
+    code: CodeName  # what f reads: the hard code's paths, a graph kernel's labels, or adjacency
+    num_members: Annotated[int, Interval(ge=1, le=100)]  # networks that are trained side by side
+    encoder_widths: Annotated[list[Width], MinLen(1)]  # of the layers of f, without the code's
+    head_widths: Annotated[list[Width], MinLen(1)]  # of the hidden layers of w
+    num_architectures: Count  # of stage 1, as all up to its learning rate: unlabelled ones
+    num_pairs: Count  # one edit apart
+    contrast_steps: CountOrNone  # optimiser steps; 0 leaves stage 1 out
+    num_anchors: Annotated[int, Interval(ge=2, le=10_000)]  # pairs per step and member
+    temperature: Positive  # tau
+    projection: Count  # dimension of z
+    contrast_learning_rate: Positive  # Adam's, at the peak of a one-cycle schedule
+    loss: Loss  # of stage 2; regression of the standardised ranks is for the ablation
+    num_epochs: Count  # optimiser steps of stage 2, each over all pairs
+    warmup: CountOrNone  # epochs over which the loss is ramped up
+    margin: Positive  # m
+    top_weight: NotNegative  # the exponent in u_ij
+    encoder_learning_rate: Positive  # of AdamW, in stage 2
+    head_learning_rate: Positive
+    weight_decay: NotNegative
 
-    def __init__(
-        self,
-        generator: torch.Generator,
-        *,
-        encoder_seed: int,
-        code: CodeName,
-        num_members: int,
-        encoder_widths: list[int],
-        head_widths: list[int],
-        num_architectures: int,
-        num_pairs: int,
-        contrast_steps: int,
-        num_anchors: int,
-        temperature: float,
-        projection: int,
-        contrast_learning_rate: float,
-        loss: Loss,
-        num_epochs: int,
-        warmup: int,
-        margin: float,
-        top_weight: float,
-        encoder_learning_rate: float,
-        head_learning_rate: float,
-        weight_decay: float,
-    ) -> None:
-        require(encoder_seed >= 0, "predictor.encoder_seed", encoder_seed, "at least 0")
-        require(num_members >= 1, "predictor.num_members", num_members, "at least 1")
-        for key, widths in (("encoder_widths", encoder_widths), ("head_widths", head_widths)):
-            positive = bool(widths) and min(widths) >= 1
-            require(positive, f"predictor.{key}", widths, "a list of whole numbers above 0")
-        require(num_epochs >= 1, "predictor.num_epochs", num_epochs, "at least 1")
-        require(warmup >= 0, "predictor.warmup", warmup, "at least 0")
-        require(margin > 0, "predictor.margin", margin, "above 0")
-        require(top_weight >= 0, "predictor.top_weight", top_weight, "at least 0")
-        for key, rate in (("encoder", encoder_learning_rate), ("head", head_learning_rate)):
-            require(rate > 0, f"predictor.{key}_learning_rate", rate, "above 0")
-        require(weight_decay >= 0, "predictor.weight_decay", weight_decay, "at least 0")
-        self.generator = generator
-        self.encoder_seed = encoder_seed
-        self.num_members = num_members
-        self.encoder_widths = encoder_widths
-        self.head_widths = head_widths
+    def __post_init__(self) -> None:
         self.contrast = Contrast(
-            num_architectures=num_architectures,
-            num_pairs=num_pairs,
-            num_steps=contrast_steps,
-            num_anchors=num_anchors,
-            temperature=temperature,
-            projection=projection,
-            learning_rate=contrast_learning_rate,
+            num_architectures=self.num_architectures,
+            num_pairs=self.num_pairs,
+            num_steps=self.contrast_steps,
+            num_anchors=self.num_anchors,
+            temperature=self.temperature,
+            projection=self.projection,
+            learning_rate=self.contrast_learning_rate,
         )
-        self.loss = loss
-        self.num_epochs = num_epochs
-        self.warmup = warmup
-        self.margin = margin
-        self.top_weight = top_weight
-        self.encoder_learning_rate = encoder_learning_rate
-        self.head_learning_rate = head_learning_rate
-        self.weight_decay = weight_decay
-        self.code_name = code
         self._pretrained: dict[str, Any] = {}  # what stage 1 left: code, encoder, loss
         self._code: Code | None = None
         self._encoder: Parameters = {}
@@ -137,7 +95,7 @@ class DCL:
             "stage_1": 2,  # to be raised with every change of that training
             "architectures": unlabelled.fingerprint(),
             "encoder_seed": self.encoder_seed,
-            "code": self.code_name,
+            "code": self.code,
             "num_members": self.num_members,
             "encoder_widths": self.encoder_widths,
             "contrast": asdict(self.contrast),
@@ -150,7 +108,7 @@ class DCL:
         graphs, pairs_P2 = unlabelled.draw(
             settings.num_architectures, settings.num_pairs, streams.numpy("pairs")
         )
-        code = CODES[self.code_name].fitting(graphs)
+        code = CODES[self.code].fitting(graphs)
         encoder = self._layers([code.num_bits, *self.encoder_widths], streams.torch("encoder"))
         encoder, loss = pretrain(
             encoder, code.encode(graphs), pairs_P2, settings, streams.torch("contrast"), progress
@@ -161,7 +119,7 @@ class DCL:
         """The code as with stage 1, and an encoder of this run's own."""
         rng = RandomStreams(self.encoder_seed).numpy("pairs")
         graphs, _ = unlabelled.draw(self.contrast.num_architectures, 0, rng)
-        code = CODES[self.code_name].fitting(graphs)
+        code = CODES[self.code].fitting(graphs)
         encoder = self._layers([code.num_bits, *self.encoder_widths], self.generator)
         return {"code": code.state_dict(), "encoder": encoder}
 

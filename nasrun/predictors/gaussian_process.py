@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval, MinLen
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from nasrun.errors import require
 from nasrun.graphs.kernels import label_counts, statistics
 from nasrun.predictors.targets import normal_scores
 from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.settings import NotNegative, Positive, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
 
@@ -42,36 +43,18 @@ class Posterior:
     log_likelihood: float  # without its constant
 
 
+@plugin
 class GaussianProcess:
-    """A `protocols.predictor.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring."""
 
-    Args:
-        generator: not used; nothing here is random.
-        depth: rounds of relabelling.
-        statistics_weight: of a standardised statistic against the root of a label's count.
-        length_scales: to choose from, in typical distances between labelled architectures.
-        noises: to choose from, in deviations of the targets.
-    """
+    generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
+    depth: Annotated[int, Interval(ge=0, le=100)]  # rounds of relabelling
+    statistics_weight: NotNegative  # of a standardised statistic against the root of a count
+    length_scales: Annotated[list[Positive], MinLen(1)]
+    """To choose from, in typical distances between labelled architectures."""
+    noises: Annotated[list[Positive], MinLen(1)]  # to choose from, in deviations of the targets
 
-    def __init__(
-        self,
-        generator: torch.Generator,
-        *,
-        depth: int,
-        statistics_weight: float,
-        length_scales: list[float],
-        noises: list[float],
-    ) -> None:
-        require(depth >= 0, "predictor.depth", depth, "at least 0")
-        key = "predictor.statistics_weight"
-        require(statistics_weight >= 0, key, statistics_weight, "at least 0")
-        for key, values in (("length_scales", length_scales), ("noises", noises)):
-            positive = bool(values) and min(values) > 0
-            require(positive, f"predictor.{key}", values, "a list of numbers above 0")
-        self.depth = depth
-        self.statistics_weight = statistics_weight
-        self.length_scales = length_scales
-        self.noises = noises
+    def __post_init__(self) -> None:
         self._labels: list[str] = []
         self._shift_F = self._scale_F = np.zeros(0)
         self._features_NF = np.zeros((0, 0))

@@ -16,6 +16,7 @@ Shapes: N graphs, V vertices of all graphs together, A arrows, O operations, F f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nasrun.errors import require
 from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.settings import Count, NotNegative, Positive, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
@@ -36,41 +37,19 @@ NUM_LAYERS = 3
 BETAS = (0.0, 0.9)  # of Adam
 
 
+@plugin
 class GIN:
-    """A `protocols.predictor.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring."""
 
-    Args:
-        generator: draws the first weights of every fit.
-        width: F, of each layer.
-        head_width: of the layer behind the mean.
-        num_epochs: optimiser steps, each over all labels.
-        learning_rate, weight_decay: of Adam; the rate falls to 0 along a half cosine.
-        num_architectures: unlabelled ones from which the operations are taken.
-    """
+    generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit
+    width: Width  # F, of each layer
+    head_width: Width  # of the layer behind the mean
+    num_epochs: Count  # optimiser steps, each over all labels
+    learning_rate: Positive  # of Adam; it falls to 0 along a half cosine
+    weight_decay: NotNegative
+    num_architectures: Count  # unlabelled ones from which the operations are taken
 
-    def __init__(
-        self,
-        generator: torch.Generator,
-        *,
-        width: int,
-        head_width: int,
-        num_epochs: int,
-        learning_rate: float,
-        weight_decay: float,
-        num_architectures: int,
-    ) -> None:
-        counts = {"width": width, "head_width": head_width, "num_epochs": num_epochs}
-        for key, count in {**counts, "num_architectures": num_architectures}.items():
-            require(count >= 1, f"predictor.{key}", count, "at least 1")
-        require(learning_rate > 0, "predictor.learning_rate", learning_rate, "above 0")
-        require(weight_decay >= 0, "predictor.weight_decay", weight_decay, "at least 0")
-        self.generator = generator
-        self.width = width
-        self.head_width = head_width
-        self.num_epochs = num_epochs
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.num_architectures = num_architectures
+    def __post_init__(self) -> None:
         self.operations: list[str] = []
         self._network: Network
 

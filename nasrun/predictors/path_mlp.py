@@ -15,17 +15,19 @@ Shapes: M members, N architectures, D bits of the code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
-from nasrun.errors import require
 from nasrun.graphs.paths import PathBits
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.settings import Count, Positive, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
@@ -33,44 +35,20 @@ from nasrun.training.optimisers import Adam
 from nasrun.training.update import require_finite
 
 
+@plugin
 class PathMLP:
-    """A `protocols.predictor.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring."""
 
-    Args:
-        generator: draws the first weights of every fit.
-        num_paths: D, bits of the code.
-        num_members: M, networks that are trained side by side.
-        num_layers, width: of the hidden layers.
-        num_epochs: optimiser steps, each over all labels.
-        learning_rate: of Adam.
-        num_architectures: unlabelled ones in which paths are counted.
-    """
+    generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit
+    num_paths: Count  # D, bits of the code
+    num_members: Annotated[int, Interval(ge=1, le=100)]  # M, networks trained side by side
+    num_layers: Count
+    width: Width  # of the hidden layers
+    num_epochs: Count  # optimiser steps, each over all labels
+    learning_rate: Positive  # of Adam
+    num_architectures: Count  # unlabelled ones in which paths are counted
 
-    def __init__(
-        self,
-        generator: torch.Generator,
-        *,
-        num_paths: int,
-        num_members: int,
-        num_layers: int,
-        width: int,
-        num_epochs: int,
-        learning_rate: float,
-        num_architectures: int,
-    ) -> None:
-        counts = {"num_paths": num_paths, "num_members": num_members, "num_layers": num_layers}
-        counts |= {"width": width, "num_epochs": num_epochs, "num_architectures": num_architectures}
-        for key, count in counts.items():
-            require(count >= 1, f"predictor.{key}", count, "at least 1")
-        require(learning_rate > 0, "predictor.learning_rate", learning_rate, "above 0")
-        self.generator = generator
-        self.num_paths = num_paths
-        self.num_members = num_members
-        self.num_layers = num_layers
-        self.width = width
-        self.num_epochs = num_epochs
-        self.learning_rate = learning_rate
-        self.num_architectures = num_architectures
+    def __post_init__(self) -> None:
         self.code = PathBits(())
         self._networks: Parameters = {}
 

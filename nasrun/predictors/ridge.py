@@ -10,38 +10,31 @@ Shapes: N architectures, D bits of the code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 import torch
 
-from nasrun.errors import require
 from nasrun.graphs.codes import code_from_state
 from nasrun.graphs.paths import PathCode
 from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.settings import Count, Positive, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
 
 
+@plugin
 class Ridge:
-    """A `protocols.predictor.Predictor`; see the module's docstring.
+    """A `protocols.predictor.Predictor`; see the module's docstring."""
 
-    Args:
-        generator: not used; nothing here is random.
-        penalty: lambda.
-        num_architectures: unlabelled ones from which the width of the code is taken.
-    """
+    generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
+    penalty: Positive  # lambda
+    num_architectures: Count  # unlabelled ones from which the width of the code is taken
 
-    def __init__(
-        self, generator: torch.Generator, *, penalty: float, num_architectures: int
-    ) -> None:
-        require(penalty > 0, "predictor.penalty", penalty, "above 0")
-        at_least_1 = num_architectures >= 1
-        require(at_least_1, "predictor.num_architectures", num_architectures, "at least 1")
-        self.penalty = penalty
-        self.num_architectures = num_architectures
+    def __post_init__(self) -> None:
         self.code = PathCode((), 1, 0)
         self._mean_D = np.zeros(1)
         self._weights_D = np.zeros(1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from nasrun.errors import UsageError, closest, require
 from nasrun.genotypes.darts import (
@@ -23,6 +23,7 @@ from nasrun.genotypes.darts import (
     darts_genotype,
 )
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.protocols.settings import Cells, Channels, Divides
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Darts(IntegerCodedSpace):
         operations: names from `KNOWN_OPERATIONS`; `none` only takes part in the search.
 
     Raises:
-        UsageError: an unknown operation, or a size that does not fit.
+        UsageError: an unknown operation, one named twice, or `none` alone.
     """
 
     name = "darts"
@@ -55,10 +56,10 @@ class Darts(IntegerCodedSpace):
     def __init__(
         self,
         *,
-        channels: int,
-        cells: int,
-        partial_channels: int,
-        stem: str,
+        channels: Channels,
+        cells: Cells,
+        partial_channels: Annotated[Channels, Divides("channels")],
+        stem: Literal["cifar", "imagenet"],
         operations: list[str],
     ) -> None:
         for operation in operations:
@@ -70,9 +71,7 @@ class Darts(IntegerCodedSpace):
         distinct = len(set(operations)) == len(operations) and len(self.choices) > 0
         require(distinct, "space.operations", operations, "different names, not only none")
         self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
-        _check_size(channels, cells, partial_channels)
-        require(stem in ("cifar", "imagenet"), "space.stem", stem, "cifar or imagenet")
-        self.stem: Literal["cifar", "imagenet"] = "imagenet" if stem == "imagenet" else "cifar"
+        self.stem: Literal["cifar", "imagenet"] = stem
         self.alpha_shapes: Mapping[str, tuple[int, int]] = dict.fromkeys(
             CELLS, (len(EDGES), len(operations))
         )
@@ -212,7 +211,7 @@ class Darts(IntegerCodedSpace):
         channels = self.channels if channels is None else channels
         cells = self.cells if cells is None else cells
         partial_channels = self.partial_channels if partial_channels is None else partial_channels
-        _check_size(channels, cells, partial_channels)
+        _check_size(channels, partial_channels)
         return DartsSupernet(
             shape,
             self.operations,
@@ -246,10 +245,7 @@ def _sorted_edges(cell: Cell) -> list[Edge]:
     return sorted(cell.edges, key=lambda edge: (edge.target, edge.source))
 
 
-def _check_size(channels: int, cells: int, partial_channels: int) -> None:
-    require(channels >= 1, "space.channels", channels, "at least 1")
-    require(cells >= 1, "space.cells", cells, "at least 1")
-    require(partial_channels >= 1, "space.partial_channels", partial_channels, "at least 1 (off)")
+def _check_size(channels: int, partial_channels: int) -> None:
     if channels % partial_channels:
         fitting = channels + partial_channels - channels % partial_channels
         raise UsageError(

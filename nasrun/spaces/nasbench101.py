@@ -14,9 +14,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
@@ -31,6 +32,7 @@ from nasrun.genotypes.nasbench101 import (
     used_edges,
 )
 from nasrun.genotypes.nasbench101_hash import Pairs, cell_hash, graph_hash, used_vertices
+from nasrun.protocols.settings import Cells
 from nasrun.protocols.space import ArchGraph
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
@@ -46,19 +48,16 @@ class NasBench101(IntegerCodedSpace):
     """The cells of NAS-Bench-101.
 
     Args:
-        channels: width of the stem and of the first stack; it doubles twice.
+        channels: width of the stem and of the first stack, which doubles twice; one for each
+            vertex that can feed the output at least.
         cells: per stack.
-
-    Raises:
-        UsageError: a size that does not fit.
     """
 
     name = "nasbench101"
     cardinalities = (2,) * len(PAIRS) + (len(OPERATIONS),) * (MAX_VERTICES - 2)
 
-    def __init__(self, *, channels: int, cells: int) -> None:
+    def __init__(self, *, channels: Annotated[int, Interval(ge=5, le=4_096)], cells: Cells) -> None:
         self.channels, self.cells = channels, cells
-        _check_size(channels, cells)
 
     # ------------------------------------------------------------------------ genotypes
 
@@ -227,7 +226,7 @@ class NasBench101(IntegerCodedSpace):
     def _size(self, size: NetworkSize) -> tuple[int, int]:
         channels = self.channels if size.channels is None else size.channels
         cells = self.cells if size.cells is None else size.cells
-        _check_size(channels, cells)
+        _check_size(channels)
         return channels, cells
 
 
@@ -241,8 +240,7 @@ def unlabelled_shapes() -> tuple[tuple[Pairs, ...], np.ndarray]:
     return tuple(shapes.values()), cumulative_M / cumulative_M[-1]
 
 
-def _check_size(channels: int, cells: int) -> None:
+def _check_size(channels: int) -> None:
     smallest = MAX_VERTICES - 2
     allowed = f"at least {smallest}, one for each vertex that can feed the output"
     require(channels >= smallest, "space.channels", channels, allowed)
-    require(cells >= 1, "space.cells", cells, "at least 1")

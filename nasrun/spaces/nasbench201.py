@@ -8,11 +8,12 @@ Shapes: E = 6 edges, O = 5 operations.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, NUM_STAGES, OPERATIONS
+from nasrun.protocols.settings import Cells, Channels, Divides
 from nasrun.spaces.fixed_edges import FixedEdgesSpace
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ class NasBench201(FixedEdgesSpace):
         channels: width of the first stage; it doubles twice.
         cells: N, cells per stage.
         partial_channels: k of PC-DARTS in the supernet; 1 is off, as in the benchmark.
-
-    Raises:
-        UsageError: a size that does not fit.
     """
 
     name = "nasbench201"
@@ -39,10 +37,15 @@ class NasBench201(FixedEdgesSpace):
     edges = EDGES
     operations: tuple[str, ...] = OPERATIONS
 
-    def __init__(self, *, channels: int, cells: int, partial_channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        channels: Channels,
+        cells: Cells,
+        partial_channels: Annotated[Channels, Divides("channels")],
+    ) -> None:
         super().__init__()
         self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
-        _check_size(channels, cells, partial_channels)
 
     def canonical(self, genotype: Genotype) -> str:
         """The cell as a formula of its input `0` and zero `#`, `skip_connect` and `none` resolved.
@@ -73,7 +76,7 @@ class NasBench201(FixedEdgesSpace):
         channels = self.channels if channels is None else channels
         cells = self.cells if cells is None else cells
         partial_channels = self.partial_channels if partial_channels is None else partial_channels
-        _check_size(channels, cells, partial_channels)
+        _check_size(channels, partial_channels)
         return NasBench201Supernet(
             shape,
             channels=channels,
@@ -133,9 +136,6 @@ def _term(operation: str, state: str) -> str:
     return state if operation == "skip_connect" else f"({state})@{operation}"
 
 
-def _check_size(channels: int, cells: int, partial_channels: int) -> None:
-    require(channels >= 1, "space.channels", channels, "at least 1")
-    require(cells >= 1, "space.cells", cells, "at least 1")
-    fits = partial_channels >= 1 and channels % partial_channels == 0
+def _check_size(channels: int, partial_channels: int) -> None:
     allowed = f"a divisor of space.channels={channels} (1 is off)"
-    require(fits, "space.partial_channels", partial_channels, allowed)
+    require(channels % partial_channels == 0, "space.partial_channels", partial_channels, allowed)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nasrun.errors import RunError
+from nasrun.protocols.settings import WeightTraining
 from nasrun.training.optimisers import SGD
 from nasrun.training.schedule import Shape, make_schedule
 
@@ -21,13 +22,9 @@ class WeightUpdate:
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
+        training: WeightTraining,
         *,
         num_epochs: int,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
         nesterov: bool = False,
         schedule: Shape = "cosine",
         warmup_epochs: int = 0,
@@ -35,15 +32,15 @@ class WeightUpdate:
         self.parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self.optimiser = SGD(
             self.parameters,
-            lr=learning_rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
+            lr=training.learning_rate,
+            momentum=training.momentum,
+            weight_decay=training.weight_decay,
             nesterov=nesterov,
         )
         self.schedule = make_schedule(
-            self.optimiser, schedule, max(1, num_epochs), learning_rate_min, warmup_epochs
+            self.optimiser, schedule, max(1, num_epochs), training.learning_rate_min, warmup_epochs
         )
-        self._gradient_clip = gradient_clip
+        self._gradient_clip = training.gradient_clip
 
     @property
     def learning_rate(self) -> float:

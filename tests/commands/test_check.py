@@ -206,7 +206,7 @@ def test_of_a_sweep_each_shape_is_rehearsed_once(capsys) -> None:
 
 def test_a_mistake_in_some_jobs_of_a_sweep(capsys) -> None:
     (problem,) = found(capsys, "-m", *SMALL, "retrain=none", "seed=0,1", "population.size=1,2")
-    assert "population.size=1 is not possible" in problem
+    assert "population.size=1 must be at least 2" in problem
     assert problem.endswith("(jobs 0, 2)")
 
 

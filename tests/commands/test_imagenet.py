@@ -77,10 +77,10 @@ def test_top_accuracies_by_hand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["search", "dataset=imagenet"], "dataset.root=null is not possible: it must be a folder"),
+        (["search", "dataset=imagenet"], "dataset.root=null must be a folder with train and val"),
         (["search", "dataset=imagenet16"], "type nasrun data import imagenet16 FOLDER"),
-        (["search", "space.stem=vit"], "space.stem=vit is not possible: it must be cifar or"),
-        (["search", "retrain.schedule=step"], "retrain.schedule=step is not known: use cosine or"),
+        (["search", "space.stem=vit"], "space.stem=vit must be cifar or imagenet"),
+        (["search", "retrain.schedule=step"], "retrain.schedule=step must be cosine or linear"),
         (
             ["retrain", "experiment=egnas_cifar10", "genotype=darts_v2"],
             "experiment=egnas_cifar10 is none of nasrun retrain, which has no group strategy",

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from nasrun.config import plugins
 from nasrun.config.catalogue import compose, conf_dir, groups
-from nasrun.config.checks import faults, unread_overrides
+from nasrun.config.checks import all_faults, unread_overrides
 from nasrun.config.compose import to_typed
 from nasrun.config.identity import signature
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
@@ -20,13 +20,13 @@ CHOICES = [
     (group, option) for group, option in OPTIONS if group in compose("search", conf_dir()).choices
 ]
 RECIPES = options("experiment")
+TO_BE_SAID = ("dataset.root=null", "dataset.file=null")  # where the person's own data are
 
 
 def check(config: DictConfig) -> SearchConfig:
     typed = to_typed(config, SearchConfig)
-    assert list(faults(typed)) == []
-    for name in ("dataset", "space", "strategy", "evaluator"):
-        assert list(plugins.faults(getattr(typed, name), name)) == []
+    found = [text for text in all_faults(typed) if not text.startswith(TO_BE_SAID)]
+    assert found == []
     return typed
 
 
@@ -117,11 +117,11 @@ def test_null_population_is_the_strategys_own() -> None:
 
 def test_every_fault_of_a_configuration_is_told_at_once() -> None:
     config = to_typed(composed(["fitness.eta=nan", "seed=-1", "retrain.stem=vit"]), SearchConfig)
-    assert list(faults(config)) == [
+    assert set(all_faults(config)) == {
         "fitness.eta=nan is not a finite number",
-        "seed=-1 must be between 0 and 4,294,967,295",
-        "retrain.stem=vit is not known: use cifar or imagenet",
-    ]
+        "seed=-1 must be at least 0",
+        "retrain.stem=vit must be cifar or imagenet or null",
+    }
 
 
 def test_wrong_types_and_names_of_plugin_keys_are_named() -> None:
@@ -158,7 +158,7 @@ def test_signature_tells_runs_apart_and_ignores_the_label() -> None:
 
 def test_retrain_composes() -> None:
     config = to_typed(composed(["genotype=x", "space=darts"], "retrain"), RetrainCommandConfig)
-    assert list(faults(config)) == []
+    assert list(all_faults(config)) == []
 
 
 def test_retraining_recipes_of_the_papers() -> None:

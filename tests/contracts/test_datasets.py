@@ -160,10 +160,3 @@ def test_normalised_values(dataset: Dataset) -> None:
 def test_fingerprint(dataset: Dataset) -> None:
     assert len(dataset.fingerprint()) == 64
     assert dataset.fingerprint() == dataset.fingerprint()
-
-
-@pytest.mark.parametrize("name", ["digits", "synthetic", "npz", "imagefolder", "imagenet"])
-@pytest.mark.parametrize("batch_size", [0, 2.5, "abc"])
-def test_batch_size_out_of_range(name: str, batch_size: object, files: Path) -> None:
-    with pytest.raises(UsageError, match=f"dataset.batch_size={batch_size} is not possible"):
-        build(name, files, batch_size=batch_size)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.errors import UsageError
 
 
 def oracle(
@@ -78,12 +77,3 @@ def test_draws_are_uniform() -> None:
         assert len(shares) == limit
         # Four standard deviations of a share: 4 * sqrt(0.25 / 20,000) = 0.014.
         assert (shares - 1 / limit).abs().max() < 0.014
-
-
-def test_impossible_sizes() -> None:
-    with pytest.raises(UsageError, match=r"dataset.crop_padding=-1 is not possible"):
-        Augmentation(-1, False, 0)
-    with pytest.raises(UsageError, match=r"dataset.cutout_length=2.5 is not possible"):
-        Augmentation(0, False, 2.5)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"dataset.flip=yes is not possible"):
-        Augmentation(0, "yes", 0)  # type: ignore[arg-type]

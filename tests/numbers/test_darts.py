@@ -25,6 +25,7 @@ from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.strategies.gradient.darts import DARTS
 from tests.compose import composed, node
+from tests.made_egnas import TRAINING
 from tests.numbers.test_toy_space import best_weights, two_classes
 
 SMALL = ("budget=smoke", "strategy=darts")
@@ -194,8 +195,7 @@ def test_it_finds_the_optimum_of_the_toy_space() -> None:
 
 def test_a_second_supernet_never_trains_on_what_the_first_validates_on() -> None:
     wiring = wired("space=toy", "dataset.num_train=32")
-    settings = dict.fromkeys(("learning_rate", "learning_rate_min", "momentum"), 0.1)
-    settings |= {"weight_decay": 0.0, "gradient_clip": 5.0, "num_epochs": 1}
+    settings = {"num_epochs": 1, "batch_size": None, "training": TRAINING}
     first, second = (wiring.scorer(**settings) for _ in range(2))
     trained, validated = (
         set(stream.split._rows_N.tolist())
@@ -207,8 +207,7 @@ def test_a_second_supernet_never_trains_on_what_the_first_validates_on() -> None
 
 def test_a_resumed_run_has_the_halves_of_the_run() -> None:
     """Whatever has been drawn before its checkpoint, and however many supernets it has built."""
-    settings = dict.fromkeys(("learning_rate", "learning_rate_min", "momentum"), 0.1)
-    settings |= {"weight_decay": 0.0, "gradient_clip": 5.0, "num_epochs": 1}
+    settings = {"num_epochs": 1, "batch_size": None, "training": TRAINING}
 
     def halves(wiring: Wiring) -> list[list[int]]:
         scorer = wiring.scorer(**settings)

@@ -143,12 +143,6 @@ def test_wrong_genotypes_are_refused(genotype, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"channels": 15, "partial_channels": 4},
-         r"space.channels=15 .* space.partial_channels=4: type space.channels=16"),
-        ({"channels": 0}, "space.channels=0"),
-        ({"cells": 0}, "space.cells=0"),
-        ({"partial_channels": 0}, "space.partial_channels=0"),
-        ({"stem": "vit"}, "space.stem=vit is not possible: it must be cifar or imagenet"),
         ({"operations": ["skip_conect"]}, "did you mean skip_connect"),
         ({"operations": ["none"]}, "not only none"),
         ({"operations": ["skip_connect", "skip_connect"]}, "different names"),

@@ -10,7 +10,7 @@ import pytest
 
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
-from nasrun.errors import RunError, UsageError
+from nasrun.errors import RunError
 from nasrun.networks.toy import GAINS_EO
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
@@ -220,10 +220,3 @@ def test_tournaments_prefer_the_better() -> None:
 def test_the_own_population_leaves_half_of_the_labels(overrides: list[str], size: int) -> None:
     config = composed(["strategy=regularized_evolution", *overrides])
     assert to_typed(config, SearchConfig).strategy["population_size"] == size
-
-
-@pytest.mark.parametrize("method", [RegularizedEvolution, Genetic])
-@pytest.mark.parametrize(("size", "allowed"), [(21, "at most budget.evaluations=20"), (1, "2")])
-def test_a_population_that_the_budget_cannot_pay_is_refused(method, size, allowed) -> None:
-    with pytest.raises(UsageError, match=rf"population\.size={size} is not possible.*{allowed}"):
-        make(method, num_labels=20, population_size=size)

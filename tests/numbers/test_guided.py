@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from nasrun.config import plugins
-from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
@@ -223,9 +222,3 @@ def test_there_is_nothing_to_predict_with_before_the_first_round(space: NasBench
     assert strategy.rank(graphs) is None
     strategy.step()
     assert strategy.rank(graphs).score_N.tolist() == [merit(graph) for graph in graphs]
-
-
-@pytest.mark.parametrize("key", ["num_initial", "num_infill", "num_parents", "num_candidates"])
-def test_settings_out_of_range(key: str, space: NasBench201) -> None:
-    with pytest.raises(UsageError, match=rf"strategy\.{key}=0 is not possible"):
-        make(NPENAS, space, **{key: 0})

@@ -14,11 +14,9 @@ import pytest
 
 from nasrun.cli.main import main
 from nasrun.compute.workers import Died
-from nasrun.config import checks
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring, labeller
-from nasrun.errors import UsageError
 from tests.commands.pictures import without_pictures
 from tests.compose import composed
 
@@ -132,9 +130,3 @@ def test_how_many_and_where(monkeypatch) -> None:
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-8a"
     wiring.device.torch = "cuda:1"
     assert wiring._gpus() == []
-    with pytest.raises(UsageError, match=r"evaluator.workers=0 is not possible.*1, or null"):
-        wired("strategy=random", "evaluator.workers=0").strategy  # noqa: B018 - built
-    too_many = settings_of("strategy=random", "evaluator.workers=1001")
-    assert [*checks.faults(too_many)] == [
-        "evaluator.workers=1,001 is too large: it can be at most 1,000"
-    ]

@@ -40,10 +40,12 @@ def test_equal_to_those_of_torch(name: str) -> None:
 def test_no_compiler_is_imported() -> None:
     program = """
 import sys, torch
+from nasrun.protocols.settings import WeightTraining
 from nasrun.training.update import WeightUpdate
 parameter = torch.nn.Parameter(torch.ones(2))
-update = WeightUpdate([parameter], num_epochs=2, learning_rate=0.1, learning_rate_min=0.0,
-                      momentum=0.9, weight_decay=0.0, gradient_clip=1.0)
+training = WeightTraining(learning_rate=0.1, learning_rate_min=0.0, momentum=0.9,
+                          weight_decay=0.0, gradient_clip=1.0)
+update = WeightUpdate([parameter], training, num_epochs=2)
 loss = parameter.square().sum()
 update.add(loss, 0.5)
 update.step(loss)

@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from torch import nn
 
 from nasrun.config import plugins
-from nasrun.errors import RunError, UsageError
+from nasrun.errors import RunError
 from nasrun.graphs.one_edit_pairs import OneEditPairs
 from nasrun.graphs.paths import PathCode
 from nasrun.predictors.contrastive import info_nce
@@ -229,25 +229,6 @@ def test_without_stage_1_the_encoder_is_the_runs_own(space: NasBench201) -> None
         assert predictor.pretrain(OneEditPairs(space), ignore) == {}
         encoders.append(predictor.state_dict()["pretrained"]["encoder"]["weight0"])
     assert not torch.equal(*encoders)
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "value"),
-    [
-        ("dcl", "temperature", 0.0),
-        ("dcl", "num_anchors", 1),
-        ("dcl", "encoder_widths", []),
-        ("ridge", "penalty", 0.0),
-        ("gaussian_process", "noises", [0.0]),
-        ("gin", "num_epochs", 0),
-        ("gin", "learning_rate", 0.0),
-        ("path_mlp", "num_paths", 0),
-        ("path_mlp", "num_members", 0),
-    ],
-)
-def test_settings_out_of_range_are_named(name: str, key: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=f"predictor.{key}="):
-        made(name, **{key: value})
 
 
 # ---------------------------------------------------------------------------- unlabelled pairs

@@ -24,6 +24,7 @@ from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
 from nasrun.protocols.data import TaskShape
+from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import Mixture, NetworkSize, as_module
 from nasrun.training.loop import predict, train_epoch
 from nasrun.training.streams import BatchStream
@@ -85,12 +86,14 @@ def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
         batches.append((images[rows.start : rows.stop], labels[rows.start : rows.stop]))
     update = WeightUpdate(
         supernet.parameters(),
+        WeightTraining(
+            learning_rate=0.1,
+            learning_rate_min=0.0,
+            momentum=0.9,
+            weight_decay=1e-3,
+            gradient_clip=5.0,
+        ),
         num_epochs=2,
-        learning_rate=0.1,
-        learning_rate_min=0.0,
-        momentum=0.9,
-        weight_decay=1e-3,
-        gradient_clip=5.0,
     )
 
     def forward(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

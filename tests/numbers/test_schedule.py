@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+from nasrun.protocols.settings import WeightTraining
 from nasrun.training.schedule import linear
 from nasrun.training.update import WeightUpdate
 
 
 def update(**settings: Any) -> WeightUpdate:
-    defaults = {"num_epochs": 4, "learning_rate": 0.5, "learning_rate_min": 0.0, "momentum": 0.9}
-    defaults |= {"weight_decay": 0.0, "gradient_clip": 0.0}
-    return WeightUpdate([torch.nn.Parameter(torch.ones(1))], **defaults | settings)
+    sgd = {"learning_rate": 0.5, "learning_rate_min": 0.0, "momentum": 0.9, "weight_decay": 0.0}
+    sgd |= {name: settings.pop(name) for name in sgd.keys() & settings.keys()}
+    training = WeightTraining(**sgd, gradient_clip=0.0)
+    return WeightUpdate(
+        [torch.nn.Parameter(torch.ones(1))], training, **{"num_epochs": 4} | settings
+    )
 
 
 def rates(update: WeightUpdate, num_epochs: int) -> list[float]:

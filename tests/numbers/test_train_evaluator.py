@@ -83,7 +83,7 @@ def test_networks_of_other_spaces_are_trained(space: str) -> None:
 )
 def test_settings_out_of_range_are_told_before_the_search(override: str) -> None:
     key = override.partition("=")[0]
-    with pytest.raises(UsageError, match=rf"{key}=0 is not possible"):
+    with pytest.raises(UsageError, match=rf"{key}=0 must be"):
         wired(override).strategy  # noqa: B018 - built
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 from nasrun.compute.device import Device, Load
 from nasrun.datasets.synthetic import make_synthetic
 from nasrun.errors import OutOfMemory, RunError, UsageError
+from nasrun.protocols.settings import WeightTraining
 from nasrun.training.loop import TRAINING, predict, train_epoch
 from nasrun.training.streams import BatchStream
 from nasrun.training.update import WeightUpdate
@@ -55,15 +56,26 @@ def test_take_is_endless_and_resumes_in_the_middle_of_a_pass(dataset) -> None:
         assert torch.equal(second.take(12)[1], labels_B)
 
 
+def sgd(
+    rate: float, lowest: float, momentum: float, weight_decay: float, clip: float
+) -> WeightTraining:
+    return WeightTraining(
+        learning_rate=rate,
+        learning_rate_min=lowest,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        gradient_clip=clip,
+    )
+
+
 def test_sgd_with_cosine_and_clipping_equals_a_loop_by_hand(dataset) -> None:
     torch.manual_seed(0)
     network = torch.nn.Linear(16, 3).double()
     twin = torch.nn.Linear(16, 3).double()
     twin.load_state_dict(network.state_dict())
     update = WeightUpdate(
-        network.parameters(), num_epochs=2, learning_rate=0.5, learning_rate_min=0.1,
-        momentum=0.9, weight_decay=0.01, gradient_clip=0.3,
-    )  # fmt: skip
+        network.parameters(), sgd(0.5, 0.1, 0.9, weight_decay=0.01, clip=0.3), num_epochs=2
+    )
     batches = [(x.flatten(1).double(), y) for x, y in stream(dataset).one_pass(8)]
 
     def forward(batch):
@@ -96,9 +108,8 @@ def test_sgd_with_cosine_and_clipping_equals_a_loop_by_hand(dataset) -> None:
 def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
     weight = torch.nn.Parameter(torch.ones(1))
     update = WeightUpdate(
-        [weight], num_epochs=1, learning_rate=1.0, learning_rate_min=0.0, momentum=0.0,
-        weight_decay=0.0, gradient_clip=0.0,
-    )  # fmt: skip
+        [weight], sgd(1.0, 0.0, momentum=0.0, weight_decay=0.0, clip=0.0), num_epochs=1
+    )
     factors = iter([1.0, float("nan")])
 
     def forward(batch):
@@ -113,9 +124,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
 def test_a_gradient_that_is_not_finite_stops_before_the_update() -> None:
     weight = torch.nn.Parameter(torch.zeros(1))
     update = WeightUpdate(
-        [weight], num_epochs=1, learning_rate=1.0, learning_rate_min=0.0, momentum=0.0,
-        weight_decay=0.0, gradient_clip=5.0,
-    )  # fmt: skip
+        [weight], sgd(1.0, 0.0, momentum=0.0, weight_decay=0.0, clip=5.0), num_epochs=1
+    )
     batches = [(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))]
     load = Load("training", "strategy", "space.channels")
     message = "the norm of the gradient is inf at batch 1 of the epoch; lower strategy.learning"
@@ -150,9 +160,8 @@ def test_with_half_of_the_batch_at_a_time_the_update_is_the_same(dataset, error)
             return functional.cross_entropy(logits_BK, batch[1]), logits_BK
 
         update = WeightUpdate(
-            network.parameters(), num_epochs=1, learning_rate=0.5, learning_rate_min=0.1,
-            momentum=0.9, weight_decay=0.01, gradient_clip=0.3,
-        )  # fmt: skip
+            network.parameters(), sgd(0.5, 0.1, 0.9, weight_decay=0.01, clip=0.3), num_epochs=1
+        )
         metrics = train_epoch(batches, forward, update, device)
         found.append((metrics["loss"], metrics["accuracy"]))
     assert device.parts == {"training": 4}  # 10 images: 3, 3, 2, 2

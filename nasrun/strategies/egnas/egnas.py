@@ -47,63 +47,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nasrun.errors import RunError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Scores
-from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
-from nasrun.protocols.strategy import Strategy
-from nasrun.strategies.egnas.cma_es import Covariance, EvolutionStrategies
+from nasrun.protocols.settings import (
+    BatchImages,
+    Count,
+    Fraction,
+    NotNegative,
+    PopulationSize,
+    Positive,
+    plugin,
+)
+from nasrun.protocols.space import Mixture
+from nasrun.strategies.egnas.cma_es import Covariance, EvolutionStrategies, SigmaSchedule
 from nasrun.strategies.egnas.fitness import (
     Exploration,
     Start,
     compound_fitness,
     cosine_similarity,
-    flat,
-    one_by_one,
-    softmax_per_edge,
-    weights_step,
+    final_accuracy,
+    movement,
 )
-
-Direction = Literal["delta", "softmax", "raw"]
-Similarity = Literal["printed", "centred"]
-SigmaSchedule = Literal["constant", "inverse"]
-Training = Literal["mixture", "sampled"]
-
-SIGMA_MIN = 0.02  # of the inverse schedule, as in the public code
-FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the last alpha
+from nasrun.strategies.egnas.mixing import flat, one_by_one, softmax_per_edge
+from nasrun.strategies.supernet import SupernetSearch
 
 
-class EGNAS(Strategy):
-    """The strategy; see the module's docstring.
+@plugin
+class EGNAS(SupernetSearch):
+    """The strategy; see the module's docstring."""
 
-    Args:
-        num_epochs: T, warm-up included.
-        warmup: share of the epochs in which only the weights are trained.
-        weights: w is trained on the mixture `alpha`, or on `sampled` paths.
-        num_starts: N, evolution strategies per epoch.
-        population_size: lambda, candidates per generation.
-        num_generations: of each evolution strategy; `None` is lambda - 1, Algorithm 1 to the word.
-        sigma: initial step size of CMA-ES.
-        sigma_schedule: `constant`, or `inverse`: sigma / t in the t-th epoch after warm-up, never
-            below 0.02 (nor above sigma).
-        covariance: of CMA-ES, `full` or `separable`.
-        sigma_start: distance of the starts from alpha (line 5).
-        xi: step size of Eq. 8.
-        zeta, eta: weights of cross-entropy and similarity in the fitness (Eq. 7).
-        similarity: `printed`, or `centred` on the mean similarity of the population.
-        direction: what s is, see Deviations.
-        statistics: batch norm while candidates are scored, `batch` or `running`.
-        fitness_batches: batches behind a fitness; all candidates of an epoch share them.
-        fitness_images, selection_images: images of a batch for Eq. 7 and for Eq. 9, both of the
-            validation half; `selection_images=0` scores Eq. 9 on the images of the fitness.
-        batch_size: images per update of w; `None` takes the dataset's.
-        learning_rate, learning_rate_min, momentum, weight_decay, gradient_clip: SGD on w.
-    """
-
-    unit: ClassVar[str] = "epoch"
-    needs_alphas: ClassVar[bool] = True
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.xi or strategy.sigma",
         "worse": "lower fitness.eta, or raise population.size",
@@ -112,115 +85,50 @@ class EGNAS(Strategy):
         "collapse": "a longer strategy.warmup and strategy.weights=sampled are worth a try",
     }
 
-    def __init__(
-        self,
-        context: SearchContext,
-        *,
-        num_epochs: int,
-        warmup: float,
-        weights: Training,
-        num_starts: int,
-        population_size: int,
-        num_generations: int | None,
-        sigma: float,
-        sigma_schedule: SigmaSchedule,
-        covariance: Covariance,
-        sigma_start: float,
-        xi: float,
-        zeta: float,
-        eta: float,
-        similarity: Similarity,
-        direction: Direction,
-        statistics: Statistics,
-        fitness_batches: int,
-        fitness_images: int,
-        selection_images: int,
-        batch_size: int | None,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
-    ) -> None:
-        require(num_epochs >= 1, "budget.epochs", num_epochs, "at least 1")
-        require(0 <= warmup < 1, "strategy.warmup", warmup, "a share of the epochs, in [0, 1)")
-        require(num_starts >= 1, "strategy.num_starts", num_starts, "at least 1")
-        require(
-            population_size >= 2,
-            "population.size",
-            population_size,
-            "at least 2, since CMA-ES recombines the better half",
-        )
-        if num_generations is None:
-            num_generations = population_size - 1
-        require(num_generations >= 1, "strategy.num_generations", num_generations, "at least 1")
-        require(sigma > 0, "strategy.sigma", sigma, "above 0")
-        require(sigma_start >= 0, "strategy.sigma_start", sigma_start, "at least 0")
-        require(statistics != "update", "strategy.statistics", statistics, "batch or running")
-        require(fitness_batches >= 1, "strategy.fitness_batches", fitness_batches, "at least 1")
-        require(fitness_images >= 2, "strategy.fitness_images", fitness_images, "at least 2")
-        enough = selection_images == 0 or selection_images >= 2
-        require(enough, "strategy.selection_images", selection_images, "0, or at least 2")
-        require(batch_size is None or batch_size >= 1, "strategy.batch_size", batch_size, ">= 1")
-        require(learning_rate > 0, "strategy.learning_rate", learning_rate, "above 0")
-        require(0 <= momentum < 1, "strategy.momentum", momentum, "in [0, 1)")
-        require(weight_decay >= 0, "strategy.weight_decay", weight_decay, "at least 0")
-        self.num_epochs = num_epochs
-        self.num_warmup = round(warmup * num_epochs)
-        self.weights = weights
-        self.num_starts = num_starts
-        self.num_generations = num_generations
-        self.sigma = sigma
-        self.sigma_schedule = sigma_schedule
-        self.sigma_start = sigma_start
-        self.xi = xi
-        self.zeta = zeta
-        self.eta = eta
-        self.similarity = similarity
-        self.direction = direction
-        self.statistics = statistics
-        self.fitness_batches = fitness_batches
-        self.fitness_images = fitness_images
-        self.selection_images = selection_images
-        self.space: DifferentiableSpace = context.space
-        self.rng = context.streams.numpy("search")
-        self.progress = context.progress
-        self.scorer = context.scorer(
-            num_epochs=num_epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_min=learning_rate_min,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            gradient_clip=gradient_clip,
-        )
-        self.require_possible()
-        self.epoch = 0
+    warmup: Fraction  # share of the epochs T in which only the weights are trained
+    weights: Literal["mixture", "sampled"]  # w is trained on alpha's mixture, or on single paths
+    num_starts: Count  # N, evolution strategies per epoch
+    population_size: PopulationSize  # lambda; CMA-ES recombines the better half
+    num_generations: Count | None  # per start; `None`: lambda - 1, Algorithm 1 to the word
+    sigma: Positive  # initial step size of CMA-ES
+    sigma_schedule: SigmaSchedule
+    covariance: Covariance  # of CMA-ES
+    sigma_start: NotNegative  # distance of the starts from alpha (line 5)
+    xi: float  # step size of Eq. 8
+    zeta: float  # weight of the cross-entropy in Eq. 7
+    eta: float  # weight of the similarity in Eq. 7
+    similarity: Literal["printed", "centred"]  # as it is, or less the population's mean
+    direction: Literal["delta", "softmax", "raw"]  # what s is, see Deviations
+    statistics: Literal["batch", "running"]  # of batch norm while candidates are scored
+    fitness_batches: Count  # behind a fitness; all candidates of an epoch share them
+    fitness_images: BatchImages  # of the validation half, for Eq. 7
+    selection_images: Literal[0] | BatchImages  # others, for Eq. 9; 0 takes those of the fitness
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.num_warmup = round(self.warmup * self.num_epochs)
+        self.rng = self.context.streams.numpy("search")
         dimension = sum(edges * ops for edges, ops in self.space.alpha_shapes.values())
         self.alpha_D = 1e-3 * self.rng.standard_normal(dimension)
-        self.strategies = EvolutionStrategies(dimension, population_size, self.rng, covariance)
-
-    def require_possible(self) -> None:
-        """For variants that have no choice in some setting."""
-
-    @property
-    def total_steps(self) -> int:
-        return self.num_epochs
-
-    @property
-    def finished(self) -> bool:
-        return self.epoch >= self.num_epochs
+        self.strategies = EvolutionStrategies(
+            dimension,
+            self.population_size,
+            self.rng,
+            sigma=self.sigma,
+            schedule=self.sigma_schedule,
+            covariance=self.covariance,
+        )
 
     def step(self) -> StepReport:
-        """One epoch: lines 3 to 16."""
-        # Line 3: the weights.
+        """Make one epoch: lines 3 to 16."""
         metrics = {f"train_{name}": value for name, value in self.train().items()}
-        # Lines 4 to 16: the architecture.
         self.epoch += 1
         if self.epoch > self.num_warmup:
             metrics |= self.explore()
         if self.finished:
-            metrics["final_val_accuracy"] = self.final_accuracy()
+            metrics["final_val_accuracy"] = final_accuracy(
+                self.scorer, Mixture(self.mixing_weights(self.alpha_D)), self.statistics
+            )
         return StepReport(
             metrics=metrics | {"scorings": float(self.scorer.num_scorings)},
             incumbent=self.best()[0],
@@ -228,7 +136,7 @@ class EGNAS(Strategy):
         )
 
     def train(self) -> dict[str, float]:
-        """One pass over the training half."""
+        """Line 3: train w in one pass over the training half."""
         if self.weights == "sampled":
             return self.scorer.train_paths(lambda: self.space.sample(self.rng))
         mixture = Mixture(self.mixing_weights(self.alpha_D))
@@ -245,7 +153,7 @@ class EGNAS(Strategy):
         starts = list[Start]()
         for start_D in self.starting_points():
             starts.append(self.evolve(start_D, epoch))
-            self.progress(len(starts), self.num_starts, fitness=starts[-1].fitness)
+            self.context.progress(len(starts), self.num_starts, fitness=starts[-1].fitness)
 
         # Line 15, Eq. 9.
         accuracy_N = self.selection_accuracy(np.stack([start.alpha_D for start in starts]), epoch)
@@ -255,71 +163,47 @@ class EGNAS(Strategy):
         # Line 16, Eq. 8.
         before_D = self.alpha_D
         if found_N.any():
-            self.alpha_D = self.alpha_D + self.xi * self.search_direction(best.alpha_D)
-        return epoch.metrics(starts) | {
-            "chosen_loss": best.loss,
-            "chosen_accuracy": float(accuracy_N.max()),
-            "alpha_step": float(np.linalg.norm(self.alpha_D - before_D)),
-            "alpha_norm": float(np.linalg.norm(self.alpha_D)),
-            "weights_step": weights_step(
-                self.mixing_weights(before_D), self.mixing_weights(self.alpha_D)
-            ),
-        }
+            self.alpha_D = before_D + self.xi * self.search_direction(best.alpha_D)
+        return (
+            epoch.metrics(starts)
+            | {"chosen_loss": best.loss, "chosen_accuracy": float(accuracy_N.max())}
+            | movement(before_D, self.alpha_D, self.space.alpha_shapes)
+        )
 
     def look_around(self) -> Exploration:
-        """The images on which this epoch's candidates compete, and alpha's own score on them."""
+        """Draw the images on which this epoch's candidates compete, and score alpha on them."""
         batches = [self.scorer.draw_batch(self.fitness_images) for _ in range(self.fitness_batches)]
         epoch = Exploration(self.scorer, batches, self.statistics)
-        own = epoch.score([Mixture(self.mixing_weights(self.alpha_D))])
-        if not np.isfinite(own.loss_N[0]):
-            raise RunError(
-                f"the supernet's validation loss is {own.loss_N[0]} in epoch {self.epoch}: "
-                "lower strategy.learning_rate"
-            )
-        epoch.loss, epoch.accuracy = float(own.loss_N[0]), float(own.accuracy_N[0])
+        epoch.score_alpha(Mixture(self.mixing_weights(self.alpha_D)), self.epoch)
         return epoch
 
     def starting_points(self) -> Iterator[np.ndarray]:
-        """Line 5."""
+        """Line 5: draw the N starts around alpha."""
         for _ in range(self.num_starts):
             yield self.alpha_D + self.sigma_start * self.rng.standard_normal(self.alpha_D.size)
 
     def evolve(self, start_D: np.ndarray, epoch: Exploration) -> Start:
-        """Lines 6 to 13: one CMA-ES from `start_D`; the best of its candidates and of its mean."""
-        strategy = self.cma_es(start_D)
-        best = Start(start_D, np.inf, np.inf)  # the set P needs no more than its best member
-        for _ in range(self.num_generations):
-            candidates_ND = np.stack(strategy.ask())  # Eq. 3
+        """Lines 6 to 13: run one CMA-ES; return the best of its candidates and of its mean."""
+        strategy = self.strategies.start(start_D, self.epoch - self.num_warmup)
+        best = Start(start_D)  # the set P needs no more than its best member
+        for _ in range(self.num_generations or self.population_size - 1):
+            candidates_ND = strategy.ask()  # Eq. 3
             scores, fitness_N, mean_similarity = self.fitness(candidates_ND, epoch)
             epoch.note(fitness_N, scores)
-            finite_N = np.isfinite(fitness_N)
-            if not finite_N.any():
+            if not np.isfinite(fitness_N).any():
                 return best
-            # pycma takes NaN for a score: a failed candidate ranks behind the worst one.
-            worst = fitness_N[finite_N].max() + 1.0
-            strategy.tell(list(candidates_ND), list(np.where(finite_N, fitness_N, worst)))
-            epoch.sigma = float(strategy.sigma)
-            i = int(np.argmin(np.where(finite_N, fitness_N, np.inf)))
-            if fitness_N[i] < best.fitness:
-                best = Start(candidates_ND[i], float(fitness_N[i]), float(scores.loss_N[i]))
-        mean_D = np.asarray(strategy.mean)  # m of line 12: no generation has scored the last one
-        scores, fitness_1, _ = self.fitness(mean_D[None], epoch, mean_similarity)
-        if fitness_1[0] < best.fitness:
-            best = Start(mean_D, float(fitness_1[0]), float(scores.loss_N[0]))
-        return best
-
-    def cma_es(self, start_D: np.ndarray) -> Any:
-        """Hansen's CMA-ES, drawing from this strategy's own generator."""
-        if self.sigma_schedule == "constant":
-            return self.strategies.start(start_D, self.sigma)
-        sigma = self.sigma / max(1, self.epoch - self.num_warmup)
-        return self.strategies.start(start_D, max(sigma, min(SIGMA_MIN, self.sigma)))
+            strategy.tell(candidates_ND, fitness_N)  # Eq. 4, 5
+            epoch.sigma = strategy.sigma
+            best = best.or_better(candidates_ND, fitness_N, scores)
+        mean_1D = strategy.mean[None]  # m of line 12: no generation has scored the last one
+        scores, fitness_1, _ = self.fitness(mean_1D, epoch, mean_similarity)
+        return best.or_better(mean_1D, fitness_1, scores)
 
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
     ) -> tuple[Scores, np.ndarray, float]:
-        """L1 (of the scores), f (fitness_N, Eq. 7) and the mean of L2, by which `centred` shifts
-        L2."""
+        """Score candidates (L1); return fitness_N (Eq. 7) and the mean of L2 too, by which
+        `centred` shifts L2."""
         scores = epoch.score(self.mixtures(candidates_ND))
         similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
         mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity
@@ -331,29 +215,22 @@ class EGNAS(Strategy):
         return scores, fitness_N, mean
 
     def selection_accuracy(self, candidates_ND: np.ndarray, epoch: Exploration) -> np.ndarray:
-        """Acc_val of Eq. 9, by default on other images than those that chose the x*_n."""
+        """Score Acc_val of Eq. 9, by default on other images than those that chose the x*_n."""
         if self.selection_images == 0:
             return epoch.score(self.mixtures(candidates_ND)).accuracy_N
         batch = self.scorer.draw_batch(self.selection_images)
         return self.scorer.score(self.mixtures(candidates_ND), batch, self.statistics).accuracy_N
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
-        """s of Eq. 8, from the chosen x*."""
+        """Compute s of Eq. 8 from the chosen x*."""
         if self.direction == "delta":
             return best_D - self.alpha_D
         if self.direction == "raw":
             return best_D
         return flat(self.mixing_weights(best_D))
 
-    def final_accuracy(self) -> float:
-        """That of the last alpha, on more images than a fitness has."""
-        mixture = [Mixture(self.mixing_weights(self.alpha_D))]
-        batches = [self.scorer.draw_batch(FINAL_IMAGES) for _ in range(FINAL_BATCHES)]
-        scores = [self.scorer.score(mixture, batch, self.statistics) for batch in batches]
-        return float(np.mean([score.accuracy_N[0] for score in scores]))
-
     def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
-        """Eq. 1: the softmax over the operations of each edge; cell type -> weights_EO, float32."""
+        """Apply Eq. 1, the softmax of each edge's operations; cell type -> weights_EO, float32."""
         return softmax_per_edge(alpha_D, self.space.alpha_shapes)
 
     def mixtures(self, candidates_ND: np.ndarray) -> list[Mixture]:
@@ -361,17 +238,12 @@ class EGNAS(Strategy):
         return one_by_one(softmax_per_edge(candidates_ND, self.space.alpha_shapes))
 
     def best(self) -> tuple[Genotype, ...]:
-        """Line 18: the cell that alpha stands for now."""
+        """Line 18: derive the cell that alpha stands for now."""
         return (self.space.discretise(self.mixing_weights(self.alpha_D)),)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch,
-            "alpha": torch.from_numpy(self.alpha_D.copy()),
-            "scorer": self.scorer.state_dict(),
-        }
+        return super().state_dict() | {"alpha": torch.from_numpy(self.alpha_D.copy())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.epoch = state["epoch"]
+        super().load_state_dict(state)
         self.alpha_D = state["alpha"].numpy().copy()
-        self.scorer.load_state_dict(state["scorer"])

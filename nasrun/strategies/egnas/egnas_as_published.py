@@ -22,38 +22,27 @@ Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from nasrun.errors import require
 from nasrun.protocols.scorer import Scores
+from nasrun.protocols.settings import plugin
 from nasrun.protocols.space import Mixture
 from nasrun.strategies.egnas.egnas import EGNAS
-from nasrun.strategies.egnas.fitness import (
-    Exploration,
-    Start,
-    compound_fitness,
-    flat,
-    one_by_one,
-    per_edge,
-    softmax_per_edge,
-)
+from nasrun.strategies.egnas.fitness import Exploration, Start, compound_fitness
+from nasrun.strategies.egnas.mixing import flat, one_by_one, per_edge, softmax_per_edge
 
 CODE_SEED = 1  # of every evolution strategy, in every epoch and every run
 
 
+@plugin
 class EGNASAsPublished(EGNAS):
     """See the module's docstring; settings as in `EGNAS`."""
 
-    def require_possible(self) -> None:
-        only = "all that the public code has"
-        key, value = "fitness.similarity", self.similarity
-        require(value == "printed", key, value, f"printed, {only}: choose another fitness")
-        key = "strategy.direction"
-        require(self.direction == "softmax", key, self.direction, f"softmax, {only}")
-        key = "strategy.num_generations"
-        require(self.num_generations == 1, key, self.num_generations, f"1, {only}")
+    similarity: Literal["printed"]  # all that the public code has, and so are these
+    direction: Literal["softmax"]
+    num_generations: Literal[1]
 
     def starting_points(self) -> Iterator[np.ndarray]:
         """Line 5, drawn once for all."""
@@ -63,21 +52,14 @@ class EGNASAsPublished(EGNAS):
             yield start_D
 
     def evolve(self, start_D: np.ndarray, epoch: Exploration) -> Start:
-        """Lines 6 to 13: the best of one population."""
-        strategy = self.cma_es(start_D)
-        epoch.sigma = float(strategy.sigma)
-        candidates_ND = np.stack(strategy.ask())
+        """Lines 6 to 13: return the best of one population, whose noise is always the same."""
+        self.strategies.rng = np.random.default_rng(CODE_SEED)
+        strategy = self.strategies.start(start_D, self.epoch - self.num_warmup)
+        epoch.sigma = strategy.sigma
+        candidates_ND = strategy.ask()
         scores, fitness_N, _ = self.fitness(candidates_ND, epoch)
         epoch.note(fitness_N, scores)
-        if not np.isfinite(fitness_N).any():
-            return Start(start_D, np.inf, np.inf)
-        i = int(np.argmin(np.where(np.isfinite(fitness_N), fitness_N, np.inf)))
-        return Start(candidates_ND[i], float(fitness_N[i]), float(scores.loss_N[i]))
-
-    def cma_es(self, start_D: np.ndarray) -> Any:
-        """With the same noise in every call."""
-        self.strategies.rng = np.random.default_rng(CODE_SEED)
-        return super().cma_es(start_D)
+        return Start(start_D).or_better(candidates_ND, fitness_N, scores)
 
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None

@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from nasrun.errors import RunError
 from nasrun.protocols.scorer import Scorer, Scores
 from nasrun.protocols.space import MixingWeights, Mixture, Statistics
+from nasrun.strategies.egnas.mixing import softmax_per_edge
+
+FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the last alpha
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,20 @@ class Start:
     """The outcome of one evolution strategy: x*_n, its fitness and its cross-entropy."""
 
     alpha_D: np.ndarray
-    fitness: float
-    loss: float
+    fitness: float = np.inf
+    loss: float = np.inf
+
+    def or_better(self, candidates_ND: np.ndarray, fitness_N: np.ndarray, scores: Scores) -> Start:
+        """Return the best of a population where it is better than this one, or else this one."""
+        i = int(np.argmin(np.where(np.isfinite(fitness_N), fitness_N, np.inf)))
+        if not fitness_N[i] < self.fitness:
+            return self
+        return Start(candidates_ND[i], float(fitness_N[i]), float(scores.loss_N[i]))
 
 
 @dataclass
 class Exploration:
-    """One epoch's evolution strategies: the images they compete on, and what came of it."""
+    """Hold one epoch's evolution strategies: the images they compete on, and what came of it."""
 
     scorer: Scorer
     batches: Sequence[Any]
@@ -42,7 +52,7 @@ class Exploration:
     sigma: float = np.nan  # of CMA-ES after its last generation
 
     def score(self, candidates: Sequence[Mixture]) -> Scores:
-        """Means over the batches."""
+        """Return the means over the batches."""
         scores = [self.scorer.score(candidates, one, self.statistics) for one in self.batches]
         if len(scores) == 1:
             return scores[0]
@@ -53,6 +63,20 @@ class Exploration:
             np.mean([score.accuracy_N for score in scores], axis=0),
             np.sqrt(squares) / len(scores) if noises else None,
         )
+
+    def score_alpha(self, alpha: Mixture, epoch: int) -> None:
+        """Score alpha itself, with which candidates are compared.
+
+        Raises:
+            RunError: its loss is not finite.
+        """
+        own = self.score([alpha])
+        self.loss, self.accuracy = float(own.loss_N[0]), float(own.accuracy_N[0])
+        if not np.isfinite(self.loss):
+            raise RunError(
+                f"the supernet's validation loss is {self.loss} in epoch {epoch}: "
+                "lower strategy.learning_rate"
+            )
 
     def note(self, fitness_N: np.ndarray, scores: Scores) -> None:
         """Remember a population; a candidate without a finite fitness has failed."""
@@ -93,7 +117,7 @@ class Exploration:
 
 
 def cosine_similarity(alpha_D: np.ndarray, candidates_ND: np.ndarray) -> np.ndarray:
-    """L2 of Eq. 6 for each candidate: the cosine, moved to [0, 1]; 1 means the same direction."""
+    """Compute L2 of Eq. 6: the cosine, moved to [0, 1]; 1 means the same direction."""
     norms_N = np.linalg.norm(candidates_ND, axis=1) * np.linalg.norm(alpha_D)
     cosine_N = candidates_ND @ alpha_D / np.maximum(norms_N, 1e-300)
     return 0.5 * (cosine_N + 1.0)
@@ -102,47 +126,33 @@ def cosine_similarity(alpha_D: np.ndarray, candidates_ND: np.ndarray) -> np.ndar
 def compound_fitness(
     loss_N: np.ndarray, similarity_N: np.ndarray, worse_N: np.ndarray, zeta: float, eta: float
 ) -> np.ndarray:
-    """Eq. 7, minimised: zeta*L1 - eta*L2 where the candidate is worse than alpha (so that a worse
-    one is kept close), zeta*L1 + eta*L2 elsewhere (so that a better one is drawn away)."""
+    """Compute Eq. 7, which is minimised.
+
+    zeta*L1 - eta*L2 where the candidate is worse than alpha (so that a worse one is kept close),
+    zeta*L1 + eta*L2 elsewhere (so that a better one is drawn away).
+    """
     return zeta * loss_N + np.where(worse_N, -eta, eta) * similarity_N
 
 
-def softmax_per_edge(
-    alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
-) -> dict[str, Tensor]:
-    """Split alpha (or alphas_ND) into its cell types and apply the softmax to each edge, in
-    float64; returns float32, cell type -> weights_EO (or weights_NEO)."""
-    weights = {}
-    for name, part_EO in per_edge(alpha_D, alpha_shapes).items():
-        weights[name] = torch.softmax(torch.from_numpy(part_EO), dim=-1).float()
-    return weights
-
-
-def one_by_one(weights: MixingWeights) -> list[Mixture]:
-    """Split cell type -> weights_NEO into the mixtures of the N candidates."""
-    num_candidates = len(next(iter(weights.values())))
-    return [Mixture({name: weights[name][n] for name in weights}) for n in range(num_candidates)]
-
-
-def per_edge(
-    alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
-) -> dict[str, np.ndarray]:
-    """Views of alpha (or alphas_ND): cell type -> alpha_EO (or alphas_NEO)."""
-    parts, position = {}, 0
-    for name, (edges, operations) in alpha_shapes.items():
-        part_D = alpha_D[..., position : position + edges * operations]
-        parts[name] = part_D.reshape(*alpha_D.shape[:-1], edges, operations)
-        position += edges * operations
-    return parts
-
-
-def flat(weights: MixingWeights) -> np.ndarray:
-    """All weights of all cell types behind each other, in the order of alpha; float64."""
-    return torch.cat([weights[name].flatten() for name in weights]).double().numpy()
-
-
 def weights_step(before: MixingWeights, after: MixingWeights) -> float:
-    """How far the mixing weights of an edge have moved: the total variation distance in [0, 1],
-    mean over all edges."""
+    """Measure how far mixing weights moved: total variation in [0, 1], mean over all edges."""
     moved = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in before]
     return float(torch.cat(moved).mean())
+
+
+def movement(
+    before_D: np.ndarray, after_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
+) -> dict[str, float]:
+    """Measure how far alpha and its mixing weights have moved, and how long alpha is."""
+    before, after = (softmax_per_edge(alpha_D, alpha_shapes) for alpha_D in (before_D, after_D))
+    return {
+        "alpha_step": float(np.linalg.norm(after_D - before_D)),
+        "alpha_norm": float(np.linalg.norm(after_D)),
+        "weights_step": weights_step(before, after),
+    }
+
+
+def final_accuracy(scorer: Scorer, alpha: Mixture, statistics: Statistics) -> float:
+    """Score the last alpha on more images than a fitness has."""
+    batches = [scorer.draw_batch(FINAL_IMAGES) for _ in range(FINAL_BATCHES)]
+    return float(Exploration(scorer, batches, statistics).score([alpha]).accuracy_N[0])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, ClassVar
 
-from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, StepReport
 from nasrun.protocols.labels import Labels
+from nasrun.protocols.settings import NumLabels, plugin
 from nasrun.protocols.space import SearchSpace
 from nasrun.protocols.strategy import Strategy
 
 
+@plugin
 class DiscreteSearch(Strategy, ABC):
     """A strategy over genotypes. A subclass says what one step is.
 
@@ -25,14 +27,17 @@ class DiscreteSearch(Strategy, ABC):
     """
 
     unit: ClassVar[str] = "child"
-    labels: Labels
-    total_steps: int | None = None
 
-    def __init__(self, context: SearchContext, num_labels: int) -> None:
-        self.space: SearchSpace = context.space
-        self.rng = context.streams.numpy("search")
-        self.labels = context.evaluator.limited(num_labels)
-        self.total_steps = num_labels
+    context: SearchContext = field(kw_only=False)
+    num_labels: NumLabels
+    labels: Labels = field(init=False)
+    total_steps: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.space: SearchSpace = self.context.space
+        self.rng = self.context.streams.numpy("search")
+        self.labels = self.context.evaluator.limited(self.num_labels)
+        self.total_steps = self.num_labels
         self.population: list[Evaluation] = []  # the members that the search goes on from, if any
 
     @abstractmethod
@@ -59,10 +64,3 @@ class DiscreteSearch(Strategy, ABC):
         self.labels.load_state_dict(state["labels"])
         members = [Genotype.from_json(genotype) for genotype in state["population"]]
         self.population = self.labels.evaluate(members)  # known, hence free
-
-
-def require_population(size: int, num_labels: int) -> None:
-    """Raise a `UsageError` unless the first population can be labelled."""
-    require(size >= 2, "population.size", size, "at least 2")
-    allowed = f"at most budget.evaluations={num_labels}, which its first generation costs"
-    require(size <= max(2, num_labels), "population.size", size, allowed)

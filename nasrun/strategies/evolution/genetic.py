@@ -19,15 +19,18 @@ generation is spent on what is known.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
-from nasrun.errors import require
+from annotated_types import Ge
+
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.labels import validation_error
-from nasrun.strategies.evolution.base import DiscreteSearch, require_population
+from nasrun.protocols.settings import AtMost, Below, Count, PopulationSize, Probability, plugin
+from nasrun.strategies.evolution.base import DiscreteSearch
 
 
+@plugin
 class Genetic(DiscreteSearch):
     """The strategy; see the module's docstring. Its population begins with the best member.
 
@@ -41,28 +44,15 @@ class Genetic(DiscreteSearch):
 
     unit = "generation"
 
-    def __init__(
-        self,
-        context: SearchContext,
-        *,
-        num_labels: int,
-        population_size: int,
-        tournament: int,
-        crossover: float,
-        elitism: int,
-    ) -> None:
-        require_population(population_size, num_labels)
-        require(tournament >= 1, "strategy.tournament", tournament, "at least 1")
-        require(0 <= crossover <= 1, "strategy.crossover", crossover, "in [0, 1]")
-        allowed = f"at least 0 and below population.size={population_size}"
-        require(0 <= elitism < population_size, "strategy.elitism", elitism, allowed)
-        super().__init__(context, num_labels)
-        self.population_size = population_size
-        self.tournament = tournament
-        self.crossover = crossover
-        self.elitism = elitism
-        num_bred = max(0, num_labels - population_size)
-        self.total_steps = 1 + math.ceil(num_bred / (population_size - elitism))
+    population_size: Annotated[PopulationSize, AtMost("num_labels")]
+    tournament: Count
+    crossover: Probability
+    elitism: Annotated[int, Ge(0), Below("population_size")]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        num_bred = max(0, self.num_labels - self.population_size)
+        self.total_steps = 1 + math.ceil(num_bred / (self.population_size - self.elitism))
 
     def step(self) -> StepReport:
         """One generation; the last one ends with the budget."""

@@ -19,14 +19,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, StepReport
 from nasrun.protocols.labels import validation_error
+from nasrun.protocols.settings import Count, plugin
 from nasrun.strategies.evolution.base import DiscreteSearch
 
 
+@plugin
 class LocalSearch(DiscreteSearch):
     """The strategy; see the module's docstring. Its population is the current architecture.
 
@@ -35,10 +35,10 @@ class LocalSearch(DiscreteSearch):
         num_initial: how many random ones come before the first climb.
     """
 
-    def __init__(self, context: SearchContext, *, num_labels: int, num_initial: int) -> None:
-        require(num_initial >= 1, "strategy.num_initial", num_initial, "at least 1")
-        super().__init__(context, num_labels)
-        self.num_initial = num_initial
+    num_initial: Count
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.untried: list[Genotype] = []  # neighbours of the current architecture
 
     def step(self) -> StepReport:

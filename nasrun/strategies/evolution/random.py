@@ -12,20 +12,18 @@ Deviations: an architecture that computes what an evaluated one computes is draw
 
 from __future__ import annotations
 
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
+from nasrun.protocols.settings import plugin
 from nasrun.strategies.evolution.base import DiscreteSearch
 
 
+@plugin
 class RandomSearch(DiscreteSearch):
     """The strategy; see the module's docstring.
 
     Args:
         num_labels: how many architectures are evaluated.
     """
-
-    def __init__(self, context: SearchContext, *, num_labels: int) -> None:
-        super().__init__(context, num_labels)
 
     def step(self) -> StepReport:
         self.labels.evaluate_next(self.sample, most=self.labels.remaining)

@@ -16,14 +16,16 @@ of P. A child that computes what an evaluated architecture computes is drawn aga
 
 from __future__ import annotations
 
-from nasrun.errors import require
+from typing import Annotated
+
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.labels import validation_error
-from nasrun.strategies.evolution.base import DiscreteSearch, require_population
+from nasrun.protocols.settings import AtMost, PopulationSize, PositiveShare, plugin
+from nasrun.strategies.evolution.base import DiscreteSearch
 
 
+@plugin
 class RegularizedEvolution(DiscreteSearch):
     """The strategy; see the module's docstring. Its population begins with the oldest member.
 
@@ -33,14 +35,13 @@ class RegularizedEvolution(DiscreteSearch):
         sample_share: S / P; S is rounded, and at least 2.
     """
 
-    def __init__(
-        self, context: SearchContext, *, num_labels: int, population_size: int, sample_share: float
-    ) -> None:
-        require_population(population_size, num_labels)
-        require(0 < sample_share <= 1, "strategy.sample_share", sample_share, "in (0, 1]")
-        super().__init__(context, num_labels)
-        self.population_size = population_size
-        self.sample_size = max(2, round(sample_share * population_size))
+    population_size: Annotated[PopulationSize, AtMost("num_labels")]
+    sample_share: PositiveShare
+
+    @property
+    def sample_size(self) -> int:
+        """S."""
+        return max(2, round(self.sample_share * self.population_size))
 
     def step(self) -> StepReport:
         """One child, or one member of the first population."""

@@ -5,7 +5,7 @@ Shapes: E edges, O operations.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -13,66 +13,43 @@ import torch
 from torch import Tensor
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Gradient
-from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Mixture
-from nasrun.protocols.strategy import Strategy
+from nasrun.protocols.settings import NotNegative, Positive, plugin
+from nasrun.protocols.space import MixingWeights, Mixture
+from nasrun.strategies.supernet import SupernetSearch
 from nasrun.training.optimisers import Adam
 
 
-class AlphaSearch(Strategy, ABC):
-    """A strategy whose step is an epoch. A subclass says how alpha moves before each batch.
+@plugin
+class AlphaSearch(SupernetSearch):
+    """A search that moves alpha by gradients; a subclass says how, before each batch."""
 
-    Args:
-        num_epochs: of the search.
-        alpha_learning_rate, alpha_weight_decay: of Adam on alpha, whose betas are 0.5 and 0.999 in
-            DARTS and all that followed it.
-        weights: the settings of the training of the shared weights, see `SupernetScorer`.
-    """
-
-    unit: ClassVar[str] = "epoch"
-    needs_alphas: ClassVar[bool] = True
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.alpha_learning_rate",
         "collapse": "a lower strategy.alpha_learning_rate and fewer epochs are worth a try",
     }
 
-    def __init__(
-        self,
-        context: SearchContext,
-        num_epochs: int,
-        alpha_learning_rate: float,
-        alpha_weight_decay: float,
-        **weights: Any,
-    ) -> None:
-        self.num_epochs = num_epochs
-        self.space: DifferentiableSpace = context.space
-        self.scorer = context.scorer(num_epochs=num_epochs, **weights)
-        generator = context.streams.torch("alpha")
+    alpha_learning_rate: Positive  # of Adam; its betas are .5 and .999, as in all that follow DARTS
+    alpha_weight_decay: NotNegative
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        generator = self.context.streams.torch("alpha")
         self.alpha = {
             name: (1e-3 * torch.randn(shape, generator=generator)).requires_grad_()
             for name, shape in self.space.alpha_shapes.items()
         }
         self.optimiser = Adam(
             list(self.alpha.values()),
-            lr=alpha_learning_rate,
+            lr=self.alpha_learning_rate,
             betas=(0.5, 0.999),
-            weight_decay=alpha_weight_decay,
+            weight_decay=self.alpha_weight_decay,
         )
-        self.epoch = 0
 
     @abstractmethod
     def move_alpha(self) -> Gradient:
         """Make one step of alpha, before a batch of the weights."""
-
-    @property
-    def total_steps(self) -> int:
-        return self.num_epochs
-
-    @property
-    def finished(self) -> bool:
-        return self.epoch >= self.num_epochs
 
     def step(self) -> StepReport:
         """Move alpha and the weights in turn, over one pass of the training half."""
@@ -113,17 +90,14 @@ class AlphaSearch(Strategy, ABC):
         return (self.space.discretise(self.mixing_weights()),)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "epoch": self.epoch,
+        return super().state_dict() | {
             "alpha": {name: alpha_EO.detach().clone() for name, alpha_EO in self.alpha.items()},
             "optimiser": self.optimiser.state_dict(),
-            "scorer": self.scorer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.epoch = state["epoch"]
+        super().load_state_dict(state)
         with torch.no_grad():
             for name, alpha_EO in self.alpha.items():
                 alpha_EO.copy_(state["alpha"][name])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.scorer.load_state_dict(state["scorer"])

@@ -17,43 +17,20 @@ Deviations:
 
 from __future__ import annotations
 
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.scorer import Gradient
+from nasrun.protocols.settings import BatchImages, plugin
 from nasrun.protocols.space import Mixture
 from nasrun.strategies.gradient.base import AlphaSearch
 
 
+@plugin
 class DARTS(AlphaSearch):
-    """The strategy; see the module's docstring, and `AlphaSearch` for its other settings.
+    """The strategy; see the module's docstring, and `AlphaSearch` for its other settings."""
 
-    Args:
-        alpha_images: images of the validation half behind each step of alpha.
-    """
-
-    def __init__(
-        self,
-        context: SearchContext,
-        *,
-        num_epochs: int,
-        alpha_learning_rate: float,
-        alpha_weight_decay: float,
-        alpha_images: int,
-        batch_size: int | None,
-        learning_rate: float,
-        learning_rate_min: float,
-        momentum: float,
-        weight_decay: float,
-        gradient_clip: float,
-    ) -> None:
-        super().__init__(
-            context, num_epochs, alpha_learning_rate, alpha_weight_decay, batch_size=batch_size,
-            learning_rate=learning_rate, learning_rate_min=learning_rate_min, momentum=momentum,
-            weight_decay=weight_decay, gradient_clip=gradient_clip,
-        )  # fmt: skip
-        self.alpha_images = alpha_images
+    alpha_images: BatchImages  # of the validation half, behind a step of alpha
 
     def move_alpha(self) -> Gradient:
-        """Line 1 of the loop: the gradient of L_val by alpha, with w held."""
+        """Follow the gradient of L_val by alpha, with w held."""
         batch = self.scorer.draw_batch(self.alpha_images)
         gradient = self.scorer.gradient(Mixture(self.mixing_weights()), batch)
         self.follow(gradient)

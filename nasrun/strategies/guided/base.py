@@ -10,21 +10,23 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 
-from nasrun.errors import RunError, require
+from nasrun.errors import RunError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.one_edit_pairs import OneEditPairs
-from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, StepReport
 from nasrun.protocols.labels import validation_error
 from nasrun.protocols.predictor import Prediction, Predictor
+from nasrun.protocols.settings import AtMost, Count, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.strategies.evolution.base import DiscreteSearch
 
 
+@plugin
 class PredictorGuidedSearch(DiscreteSearch):
     """A `Strategy` in rounds. A subclass says what a round proposes.
 
@@ -38,24 +40,16 @@ class PredictorGuidedSearch(DiscreteSearch):
     unit: ClassVar[str] = "round"
     predicts: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        context: SearchContext,
-        predictor: Callable[..., Predictor],
-        num_labels: int,
-        num_initial: int,
-        num_infill: int,
-    ) -> None:
-        allowed = f"at least 2 and at most budget.evaluations={num_labels}"
-        require(2 <= num_initial <= num_labels, "strategy.num_initial", num_initial, allowed)
-        require(num_infill >= 1, "strategy.num_infill", num_infill, "at least 1")
-        super().__init__(context, num_labels)
-        self.progress = context.progress
-        self.generator = context.streams.torch("predictor")
-        self.predictor = predictor(self.generator)
-        self.num_initial = num_initial
-        self.num_infill = num_infill
-        self.total_steps = 2 + math.ceil((num_labels - num_initial) / num_infill)
+    predictor: Callable[..., Predictor]
+    num_initial: Annotated[int, Ge(2), AtMost("num_labels")]
+    num_infill: Count
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.progress = self.context.progress
+        self.generator = self.context.streams.torch("predictor")
+        self.model = self.predictor(self.generator)
+        self.total_steps = 2 + math.ceil((self.num_labels - self.num_initial) / self.num_infill)
         self.num_steps = 0
         self.num_fitted = 0  # labels that the last fit learnt from
         self._before_fit = self.generator.get_state()
@@ -70,7 +64,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         """Pre-training, then the first labels, then one round after the other."""
         metrics: dict[str, float] = {}
         if self.num_steps == 0:
-            metrics = self.predictor.pretrain(OneEditPairs(self.space), self.progress)
+            metrics = self.model.pretrain(OneEditPairs(self.space), self.progress)
         elif self.num_steps == 1:
             self.labels.evaluate_new(self.num_initial, self.sample)
         else:
@@ -98,13 +92,13 @@ class PredictorGuidedSearch(DiscreteSearch):
         self._before_fit = self.generator.get_state()
         labels = self.labels.labels[:num_labels]
         accuracy_N = 1.0 - np.array([validation_error(label) for label in labels])
-        self.predictor.fit([self.graph(label.genotype) for label in labels], accuracy_N)
+        self.model.fit([self.graph(label.genotype) for label in labels], accuracy_N)
 
     def predict(self, genotypes: Sequence[Genotype]) -> Prediction:
         """What the predictor of this round says of architectures of the space."""
         if not genotypes:
             return Prediction(np.zeros(0), np.zeros(0))
-        prediction = self.predictor.score([self.graph(genotype) for genotype in genotypes])
+        prediction = self.model.score([self.graph(genotype) for genotype in genotypes])
         if not np.isfinite(prediction.score_N).all():
             raise RunError("the predictor's scores are not finite: lower its learning rates")
         return prediction
@@ -112,7 +106,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
         """What the predictor of the last round says, for those who look on; `None` before the
         first. Nothing is changed or drawn by it."""
-        return self.predictor.score(graphs) if self.num_fitted > 0 else None
+        return self.model.score(graphs) if self.num_fitted > 0 else None
 
     def most_promising(self, worth: Mapping[Genotype, float], wanted: int) -> list[Genotype]:
         """The best that have no label and bear none of the marks of a better one."""
@@ -139,7 +133,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         return {
             **super().state_dict(),
             "num_steps": self.num_steps,
-            "predictor": self.predictor.state_dict() if self.num_steps > 0 else None,
+            "predictor": self.model.state_dict() if self.num_steps > 0 else None,
             "num_fitted": self.num_fitted,
             "before_fit": self._before_fit,
         }
@@ -149,7 +143,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         super().load_state_dict(state)
         self.num_steps = state["num_steps"]
         if state["predictor"] is not None:
-            self.predictor.load_state_dict(state["predictor"])
+            self.model.load_state_dict(state["predictor"])
         if state["num_fitted"] > 0:
             now = self.generator.get_state()
             self.generator.set_state(state["before_fit"])

@@ -26,14 +26,12 @@ the population are measured guesses, as is the predictor (predictors/dcl.py). Be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.paths import effective_paths
-from nasrun.protocols.context import SearchContext
-from nasrun.protocols.predictor import Predictor
+from nasrun.protocols.settings import CountOrNone, NotNegative, PopulationSize, Probability, plugin
 from nasrun.strategies.guided.base import PredictorGuidedSearch
 
 Proposals = Literal["evolution", "evolution_and_neighbours"]
@@ -42,6 +40,7 @@ NUM_CENTRES, NUM_PARENTS, NUM_MUTANTS, NUM_RANDOM = 5, 20, 200, 300  # of the po
 MAX_EDITS = 3  # between a mutant in the pool and its parent
 
 
+@plugin
 class DCLENAS(PredictorGuidedSearch):
     """The strategy; see the module's docstring. Steps and rounds are those of `guided.py`.
 
@@ -58,32 +57,15 @@ class DCLENAS(PredictorGuidedSearch):
         one_per_code: whether a round takes at most one architecture of each hard code.
     """
 
-    def __init__(
-        self,
-        context: SearchContext,
-        *,
-        predictor: Callable[..., Predictor],
-        num_labels: int,
-        num_initial: int,
-        num_infill: int,
-        num_generations: int,
-        population_size: int,
-        crossover: float,
-        proposals: Proposals,
-        kappa: float,
-        one_per_code: bool,
-    ) -> None:
-        super().__init__(context, predictor, num_labels, num_initial, num_infill)
-        require(num_generations >= 0, "strategy.num_generations", num_generations, "at least 0")
-        require(population_size >= 2, "population.size", population_size, "at least 2")
-        require(0 <= crossover <= 1, "strategy.crossover", crossover, "in [0, 1]")
-        require(kappa >= 0, "strategy.kappa", kappa, "at least 0")
-        self.num_generations = num_generations
-        self.population_size = population_size
-        self.crossover = crossover
-        self.proposals = proposals
-        self.kappa = kappa
-        self.one_per_code = one_per_code
+    num_generations: CountOrNone
+    population_size: PopulationSize
+    crossover: Probability
+    proposals: Proposals
+    kappa: NotNegative
+    one_per_code: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._around: dict[Genotype, list[Genotype]] = {}
 
     def propose(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.context import SearchContext
-from nasrun.protocols.predictor import Prediction, Predictor
+from nasrun.protocols.predictor import Prediction
+from nasrun.protocols.settings import Count, plugin
 from nasrun.strategies.guided.base import PredictorGuidedSearch
 
 
+@plugin
 class MutantSearch(PredictorGuidedSearch):
     """A subclass says what a prediction is worth.
 
@@ -27,22 +27,8 @@ class MutantSearch(PredictorGuidedSearch):
         num_candidates: mutants without a label, of which a round chooses.
     """
 
-    def __init__(
-        self,
-        context: SearchContext,
-        *,
-        predictor: Callable[..., Predictor],
-        num_labels: int,
-        num_initial: int,
-        num_infill: int,
-        num_parents: int,
-        num_candidates: int,
-    ) -> None:
-        super().__init__(context, predictor, num_labels, num_initial, num_infill)
-        require(num_parents >= 1, "strategy.num_parents", num_parents, "at least 1")
-        require(num_candidates >= 1, "strategy.num_candidates", num_candidates, "at least 1")
-        self.num_parents = num_parents
-        self.num_candidates = num_candidates
+    num_parents: Count
+    num_candidates: Count
 
     def propose(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:
         candidates = self.mutants(ranked[: self.num_parents])

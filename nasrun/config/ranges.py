@@ -1,0 +1,185 @@
+"""Compare a plain value with a declared type and range, and say in words what it should be."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
+
+from nasrun.errors import brief
+from nasrun.protocols.settings import AtMost, Below, Divides, Matches, Meaning, OneOf
+
+LARGEST = 10**6  # of a whole number whose range has no upper end; still fits into some machine
+FAR = 1_000  # an upper end from here on is no help to one who has typed 0
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """The bounds of a number; `None` where there is none. A strict bound is itself left out."""
+
+    low: float | None = None
+    high: float | None = None
+    strict_low: bool = False
+    strict_high: bool = False
+
+    @classmethod
+    def of(cls, hint: Any) -> Range:
+        """The range in the metadata of an annotated type, or of the members of a union."""
+        low = high = None
+        strict = [False, False]
+        for meta in _metadata(hint):
+            if isinstance(meta, Ge | Gt):
+                low, strict[0] = meta.ge if isinstance(meta, Ge) else meta.gt, type(meta) is Gt
+            if isinstance(meta, Le | Lt):
+                high, strict[1] = meta.le if isinstance(meta, Le) else meta.lt, type(meta) is Lt
+        return cls(low, high, strict[0], strict[1])  # type: ignore[arg-type]
+
+    def has(self, value: float) -> bool:
+        above = self.low is None or (value > self.low if self.strict_low else value >= self.low)
+        below = self.high is None or (value < self.high if self.strict_high else value <= self.high)
+        return above and below
+
+    def __str__(self) -> str:
+        if self.low is not None and self.high is not None:
+            left, right = "(" if self.strict_low else "[", ")" if self.strict_high else "]"
+            return f"in {left}{self.low:,}, {self.high:,}{right}"
+        if self.low is not None:
+            return f"{'above' if self.strict_low else 'at least'} {self.low:,}"
+        return f"{'below' if self.strict_high else 'at most'} {self.high:,}"
+
+
+def problem(key: str, value: Any, hint: Any) -> str | None:
+    """One sentence about a value that its setting cannot have; `None` for one that it can."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if fits(value, member)]
+        found = [problem(key, value, member) for member in members]
+        if found:
+            return None if None in found else found[-1]
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(number, float) and not math.isfinite(number):
+            return f"{key}={number} is not a finite number"
+    shown = "null" if value is None else brief(value)
+    if not fits(value, hint):
+        return f"{key}={shown} must be {describe(hint)}"
+    for meta in _metadata(hint):
+        if isinstance(meta, MinLen) and len(value) < meta.min_length:
+            return f"{key}={shown} must be a list of at least {meta.min_length} values"
+        if isinstance(meta, MaxLen) and len(value) > meta.max_length:
+            return f"{key}={shown} must be a list of at most {meta.max_length} values"
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        bounds = Range.of(_element(hint) if isinstance(value, list | tuple) else hint)
+        most = LARGEST if bounds.high is None else bounds.high
+        if isinstance(number, int) and abs(number) > most and not bounds.strict_high:
+            text = f"{number:,}" if abs(number) < 10**30 else "a number of many digits"
+            return f"{key}={text} is too large: it can be at most {most:,}"
+        if not bounds.has(number):
+            far = bounds.high is not None and bounds.high >= FAR
+            allowed = Range(bounds.low, None, bounds.strict_low) if far else bounds
+            return f"{key}={shown} must be {allowed}"
+    return None
+
+
+def relations(
+    values: Mapping[str, Any], hints: Mapping[str, Any], key_of: Callable[[str], str]
+) -> Iterator[tuple[str, str]]:
+    """Key and sentence of each setting that does not stand to another one as declared."""
+    for name, hint in hints.items():
+        for meta in _metadata(hint):
+            if not isinstance(meta, AtMost | Below | Divides):
+                continue
+            value, other = values.get(name), values.get(meta.other)
+            if not isinstance(value, int | float) or not isinstance(other, int | float):
+                continue  # not given, or of a wrong type, which is said elsewhere
+            key, other_key = key_of(name), key_of(meta.other)
+            if isinstance(meta, Divides):
+                if value > 0 and other % value:
+                    fitting = other + value - other % value
+                    text = f"{other_key}={other} cannot be divided by {key}={value}"
+                    yield key, f"{text}: type {other_key}={fitting}, or {key}=1"
+            elif value > other or (value == other and isinstance(meta, Below)):
+                word = "at most" if isinstance(meta, AtMost) else "below"
+                yield key, f"{key}={value} must be {word} {other_key}={other}"
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a plain value from YAML is of the declared type, whatever its range."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin is typing.Annotated:
+        return fits(value, arguments[0]) and all(_allows(meta, value) for meta in arguments[1:])
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if Callable in (hint, origin):
+        return isinstance(value, Mapping) and "_target_" in value
+    if origin in (list, tuple, Sequence):
+        return isinstance(value, list | tuple) and all(fits(v, arguments[0]) for v in value)
+    return isinstance(value, hint) if inspect.isclass(hint) else True
+
+
+def _allows(meta: object, value: Any) -> bool:
+    """Whether what is declared beside a type of text allows a value."""
+    if isinstance(meta, Matches):
+        return re.fullmatch(meta.pattern, value) is not None
+    return value in meta.choices if isinstance(meta, OneOf) else True
+
+
+def describe(hint: Any) -> str:
+    """What a value should be, in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        for meta in arguments[1:]:
+            if isinstance(meta, Meaning):
+                return meta.text
+            if isinstance(meta, OneOf):
+                return " or ".join(meta.choices)
+        return describe(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(str(argument) for argument in arguments)
+    if hint is None or hint is type(None):
+        return "null"
+    if Callable in (hint, origin):
+        return "an option of the group of that name"
+    return NAMES.get(hint) or ("a list" if origin else str(hint))
+
+
+def _metadata(hint: Any) -> Iterator[Any]:
+    """What is declared beside the type, of all members of a union."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        for meta in arguments[1:]:  # an interval and a length are groups of two
+            yield from meta if isinstance(meta, GroupedMetadata) else [meta]
+        yield from _metadata(arguments[0])
+    elif origin in (typing.Union, types.UnionType):
+        for argument in arguments:
+            yield from _metadata(argument)
+
+
+def _element(hint: Any) -> Any:
+    """The declared type of the values of a list."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _element(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return next((_element(a) for a in arguments if typing.get_args(a)), Any)
+    return arguments[0] if arguments else Any
