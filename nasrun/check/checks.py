@@ -87,21 +87,30 @@ class Checks(Jobs):
         first = self._checked.get(alike)
         if swept and first is None:
             console.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
-        forecast = self._check(config, outcome, only_build=first is not None)
+        forecast = self._check(
+            config, settings.runtime.choices, outcome, only_build=first is not None
+        )
         if first is not None:
             first.num_jobs += 1
         else:
             self._checked[alike] = Checked(outcome, forecast)
         return {}
 
-    def _check(self, config: DictConfig, outcome: Outcome, *, only_build: bool) -> Forecast | None:
+    def _check(
+        self,
+        config: DictConfig,
+        choices: Mapping[str, str],
+        outcome: Outcome,
+        *,
+        only_build: bool,
+    ) -> Forecast | None:
         genotype = None
         schema: Any = SearchConfig
         if self.kind == "retrain":
             genotype, config = prepare_retrain.resolved(config)
             schema = RetrainCommandConfig
-        typed = compose.to_typed(config, schema)
-        short = compose.to_typed(shortened(config), schema)
+        typed = compose.to_typed(config, schema, choices)
+        short = compose.to_typed(shortened(config), schema, choices)
 
         def record(session: Any, result: Mapping[str, Any]) -> None:
             hparams.record(session.recorder, config, outcome.overrides, result)

@@ -70,7 +70,7 @@ def _choices(about: CommandHelp, root: Path) -> list[str]:
     lines: list[str] = []
     for group, default in composition.choices.items():
         rows = [
-            (option.name, option.gloss)
+            (option.label, option.gloss)
             for option in catalogue.options(group, root, composition.choices)
         ]
         if rows:

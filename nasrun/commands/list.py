@@ -41,7 +41,7 @@ def _rows(kind: str, root: Path) -> list[tuple[str, str]]:
             (name, f"{cell.source}; {cell.params_cifar10:,} parameters on CIFAR-10")
             for name, cell in published_cells().items()
         ]
-    return [(option.name, option.gloss) for option in catalogue.options(kind, root)]
+    return [(option.label, option.gloss) for option in catalogue.options(kind, root)]
 
 
 def plural(kind: str) -> str:

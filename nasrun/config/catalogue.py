@@ -23,11 +23,24 @@ HIDDEN_GROUPS = ("hydra",)  # settings of Hydra itself, not choices of a run
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One choice of a group, `conf/<group>/<name>.yaml`; the gloss is its first comment line."""
+    """One choice of a group, `conf/<group>/<name>.yaml`; the gloss is its first comment line.
+
+    A variant takes over another option of its group, the root, and changes some of its values.
+    """
 
     group: str
     name: str
     gloss: str
+    root: str
+
+    @property
+    def is_variant(self) -> bool:
+        return self.root != self.name
+
+    @property
+    def label(self) -> str:
+        """The name as a list shows it: a variant indented, below its root."""
+        return f"  {self.name}" if self.is_variant else self.name
 
 
 @dataclass
@@ -54,7 +67,7 @@ def groups(root: Path) -> tuple[str, ...]:
 
 
 def options(group: str, root: Path, within: Iterable[str] | None = None) -> tuple[Option, ...]:
-    """The choices of a group, in alphabetical order; empty for an unknown group.
+    """List the choices of a group, each followed by its variants; empty for an unknown group.
 
     `within` are the groups of a command: recipes that choose options of others are left out.
     """
@@ -62,7 +75,16 @@ def options(group: str, root: Path, within: Iterable[str] | None = None) -> tupl
     if within is not None:
         known = set(within)
         paths = [path for path in paths if known.issuperset(name for name, _ in _overrides(path))]
-    return tuple(Option(group, path.stem, _first_comment(path)) for path in paths)
+    found = [Option(group, path.stem, _first_comment(path), _root(path)) for path in paths]
+    return tuple(sorted(found, key=lambda option: (option.root, option.is_variant, option.name)))
+
+
+def _root(path: Path) -> str:
+    """Return the option that a file takes over and whose target it keeps, or else its own name."""
+    content = _read(path)
+    extended = [name for key, name in _entries(content) if not key and name != "_self_"]
+    own = "_target_" in content or not extended
+    return path.stem if own else _root(path.with_name(f"{extended[0]}.yaml"))
 
 
 def content(group: str, option: str, root: Path) -> dict[str, Any]:

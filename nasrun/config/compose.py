@@ -57,8 +57,13 @@ def compose(command: str, overrides: Sequence[str]) -> DictConfig:
         return hydra.compose(command, list(overrides))
 
 
-def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
-    """The composed (or recorded) configuration as plain dataclasses and mappings.
+def to_typed(
+    config: DictConfig, schema: type[AnyConfig], choices: Mapping[str, str | None] | None = None
+) -> AnyConfig:
+    """Turn the composed (or recorded) configuration into plain dataclasses and mappings.
+
+    Args:
+        choices: group -> chosen option; a plug-in's node bears it as its name.
 
     Raises:
         UsageError: a value is missing, of the wrong type, or out of range; all faults at once.
@@ -77,6 +82,7 @@ def to_typed(config: DictConfig, schema: type[AnyConfig]) -> AnyConfig:
         if written.get(name) is not None and hasattr(typed, name):
             node = PluginNode(getattr(typed, name))
             node.typed_as = dict(_typed_as(written[name]))
+            node.option = (choices or {}).get(name)
             setattr(typed, name, node)
     return typed
 

@@ -136,8 +136,12 @@ def _wrong_settings(node: Mapping[str, Any], where: str, known: Declared) -> Ite
 
 
 def option(node: Mapping[str, Any]) -> str:
-    """The name of the choice behind a node: that of its module, by the rules of the house."""
-    return str(node["_target_"]).split(".")[-2]
+    """Return the name of the choice behind a node: the option, or else what its module is called.
+
+    Runs that began before options were recorded know the module alone.
+    """
+    chosen = node.option if isinstance(node, PluginNode) else None
+    return chosen or str(node["_target_"]).split(".")[-2]
 
 
 def target(node: Mapping[str, Any]) -> Any:

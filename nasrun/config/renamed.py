@@ -17,14 +17,16 @@ TARGETS = {
         "egnas.EGNAS": "egnas.egnas.EGNAS",
         "egnas_as_published.EGNASAsPublished": "egnas.egnas_as_published.EGNASAsPublished",
         "genetic.Genetic": "evolution.genetic.Genetic",
-        "gp_evolution.GPEvolution": "guided.gp_evolution.GPEvolution",
+        "guided.gp_evolution.GPEvolution": "guided.dclenas.DCLENAS",
+        "guided.ridge_evolution.RidgeEvolution": "guided.dclenas.DCLENAS",
+        "gp_evolution.GPEvolution": "guided.dclenas.DCLENAS",
         "local_search.LocalSearch": "evolution.local_search.LocalSearch",
         "npenas.NPENAS": "guided.npenas.NPENAS",
         "random.RandomSearch": "evolution.random.RandomSearch",
         "regularized_evolution.RegularizedEvolution": (
             "evolution.regularized_evolution.RegularizedEvolution"
         ),
-        "ridge_evolution.RidgeEvolution": "guided.ridge_evolution.RidgeEvolution",
+        "ridge_evolution.RidgeEvolution": "guided.dclenas.DCLENAS",
     }.items()
 }
 

@@ -43,10 +43,15 @@ class SweepConfig:
 
 
 class PluginNode(dict[str, Any]):
-    """The settings of a plug-in. `typed_as` has the key under which a person types a value that the
-    plug-in takes from another group, such as num_epochs -> budget.epochs."""
+    """The settings of a plug-in.
+
+    `typed_as` has the key under which a person types a value that the plug-in takes from another
+    group, such as num_epochs -> budget.epochs. `option` is the chosen option of the group, where
+    it is known: `egnas_paper`.
+    """
 
     typed_as: Mapping[str, str] = MappingProxyType({})
+    option: str | None = None
 
 
 @dataclass

@@ -49,7 +49,9 @@ def wirings(
         if name == plugins.option(settings.strategy):
             continue
         budget = f"budget.evaluations={settings.budget.evaluations}"
-        composed = to_typed(compose("search", [f"strategy={name}", budget]), SearchConfig)
+        composed = to_typed(
+            compose("search", [f"strategy={name}", budget]), SearchConfig, {"strategy": name}
+        )
         own = replace(
             settings,
             strategy=composed.strategy,

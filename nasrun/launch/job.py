@@ -25,6 +25,7 @@ from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.launch.replay import Source, is_setting, load_config, load_recorded
+from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
 from nasrun.runs.sweep import Job, Sweep
 from nasrun.terminal import console
@@ -61,10 +62,15 @@ class Outcome:
 
 
 class Prepare(Protocol):
-    """Checks a run; one that is quiet shows no progress."""
+    """Check a run; one that is quiet shows no progress. `choices` are group -> chosen option."""
 
     def __call__(
-        self, config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
+        self,
+        config: DictConfig,
+        overrides: Sequence[str],
+        choices: Mapping[str, str],
+        *,
+        quiet: bool = False,
     ) -> Prepared: ...
 
 
@@ -129,7 +135,7 @@ class Jobs:
         raise_together(self._unread(config, outcome))
         # the progress of jobs that run at once would mingle
         quiet = self.at_once or settings.runtime.choices["hydra/launcher"] != "basic"
-        prepared = self.prepare(config, outcome.overrides, quiet=quiet)
+        prepared = self.prepare(config, outcome.overrides, settings.runtime.choices, quiet=quiet)
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
         if swept and not self.at_once:
@@ -255,7 +261,7 @@ def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
     if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
     with _workplace(path) as folder, in_words():
-        prepared = prepare(load_config(path), overrides)
+        prepared = prepare(load_config(path), overrides, recorded_choices(path))
         if record.get("signature") != _signature_then(path, prepared):
             raise UsageError(
                 f"{path}/.hydra/config.yaml is no longer the configuration that the run began "

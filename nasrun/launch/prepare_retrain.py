@@ -16,10 +16,16 @@ from nasrun.runs.folder import RunFolder
 from nasrun.terminal.progress import Display
 
 
-def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
-    """Everything that can be wrong is found here, before a file is written."""
+def prepare(
+    config: DictConfig,
+    overrides: Sequence[str],
+    choices: Mapping[str, str],
+    *,
+    quiet: bool = False,
+) -> Prepared:
+    """Find everything that can be wrong, before a file is written."""
     genotype, config = resolved(config)
-    settings = compose.to_typed(config, schema.RetrainCommandConfig)
+    settings = compose.to_typed(config, schema.RetrainCommandConfig, choices)
     raise_together(checks.all_faults(settings))
     from nasrun.compute import process_group
     from nasrun.engine import retrain

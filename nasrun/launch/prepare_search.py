@@ -15,9 +15,15 @@ from nasrun.runs.folder import RunFolder
 from nasrun.terminal.progress import Display
 
 
-def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False) -> Prepared:
-    """Everything that can be wrong is found here, before a file is written."""
-    settings = compose.to_typed(config, schema.SearchConfig)
+def prepare(
+    config: DictConfig,
+    overrides: Sequence[str],
+    choices: Mapping[str, str],
+    *,
+    quiet: bool = False,
+) -> Prepared:
+    """Find everything that can be wrong, before a file is written."""
+    settings = compose.to_typed(config, schema.SearchConfig, choices)
     raise_together(checks.all_faults(settings))
     # torch is imported from here on, and not for --cfg or completion
     from nasrun.compute import process_group

@@ -18,6 +18,7 @@ from typing import Any
 from nasrun.config.renamed import with_present_targets
 from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
 from nasrun.errors import UsageError
+from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, read_json, read_text
 from nasrun.terminal.text import printable
 
@@ -60,14 +61,8 @@ class Run:
 
     @cached_property
     def choices(self) -> Mapping[str, str]:
-        """The option of each group; read only where the overrides do not tell."""
-        try:
-            path = self.folder / ".hydra" / "hydra.yaml"
-            content = parse(read_text(path, MAX_CONFIG_BYTES), path)
-            found = content["hydra"]["runtime"]["choices"]
-            return {str(key): str(value) for key, value in found.items() if value is not None}
-        except (UsageError, LookupError, TypeError, AttributeError):
-            return {}
+        """Read the option of each group; only where the overrides do not tell."""
+        return recorded_choices(self.folder)
 
     @property
     def kind(self) -> str:

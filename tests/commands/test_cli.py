@@ -101,7 +101,7 @@ def test_help_shows_groups_options_and_defaults(name: str) -> None:
     page = help.page(name, root)
     composition = catalogue.compose(COMMANDS[name].config, root)
     for group, default in composition.choices.items():
-        names = [o.name for o in catalogue.options(group, root, composition.choices)]
+        names = [o.label for o in catalogue.options(group, root, composition.choices)]
         assert not names or f"\n{group}=..." in page
         assert all(f"\n  {option}" in page for option in names)
         assert default is None or f"{group}=... (default: {default})" in page

@@ -84,7 +84,8 @@ def test_groups_and_options(root: Path) -> None:
         "extra", "predictor", "recipe", "space", "strategy",
     )  # fmt: skip
     options = [(option.name, option.gloss) for option in catalogue.options("space", root)]
-    assert options == [("large", "Nine cells"), ("small", "Two cells")]
+    assert options == [("small", "Two cells"), ("large", "Nine cells")]
+    assert [option.root for option in catalogue.options("space", root)] == ["small", "small"]
     assert [option.gloss for option in catalogue.options("recipe", root)] == ["Table 1"]
     assert catalogue.options("unknown", root) == ()
 
@@ -164,7 +165,7 @@ def test_a_file_that_is_not_yaml_is_named(root: Path) -> None:
 def test_list_one_kind(word: str, root: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(catalogue, "conf_dir", lambda: root)
     main(["list", word])
-    assert capsys.readouterr().out == "space=...\n  large  Nine cells\n  small  Two cells\n"
+    assert capsys.readouterr().out == "space=...\n  small    Two cells\n    large  Nine cells\n"
 
 
 def test_list_everything(root: Path, monkeypatch, capsys) -> None:
@@ -176,7 +177,7 @@ def test_list_everything(root: Path, monkeypatch, capsys) -> None:
         "", "genotype=...",
     ]  # fmt: skip
     assert "DARTS public code (Liu et al. 2019); 3,349,342 parameters on CIFAR-10\n" in text
-    assert re.search(r"^  guided +With a predictor$", text, re.MULTILINE)
+    assert re.search(r"^    guided +With a predictor$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -287,3 +287,18 @@ def test_a_sweep_makes_complete_folders_and_one_table(capsys) -> None:
     table = capsys.readouterr().out.partition("8 jobs in")[2]
     assert all(name in table for name in ("fitness.zeta", "fitness.eta", "population.size"))
     assert table.count("done") == 8 + 1  # a row each, and the heading
+
+
+def test_a_result_bears_the_name_of_the_option_that_was_chosen_also_after_resume() -> None:
+    search("run", "strategy=egnas_without_diversity", "strategy.batch_size=8", "retrain=none")
+    assert read("run/result.json")["strategy"] == "egnas_without_diversity"
+    record = {**read("run/run.json"), "status": "running"}
+    for name in ("result.json", "checkpoint.pt"):
+        Path("run", name).unlink()
+    Path("run/run.json").write_text(json.dumps(record))
+    main(["resume", "run"])
+    assert read("run/result.json")["strategy"] == "egnas_without_diversity"
+    Path("run/.hydra/hydra.yaml").unlink()  # which holds the choices: the method is known still
+    Path("run/run.json").write_text(json.dumps(record))
+    main(["resume", "run"])
+    assert read("run/result.json")["strategy"] == "egnas"
