@@ -27,6 +27,7 @@ from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.space import MixingWeights
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
+from nasrun.runs.progress import Progress
 from nasrun.runs.recorder import RunRecorder, recorder_of
 from nasrun.terminal.progress import Display
 
@@ -141,6 +142,7 @@ def drive(
     """
     spent = Spent() if saved is None else _restored(work, session, saved)
     session.display.start(phase, work.unit, work.total_steps, spent.steps)
+    session.recorder.progress(Progress(phase, work.unit, spent.steps, work.total_steps))
 
     def ended() -> bool:  # not by its budget before the first label
         can_end = insight is None or insight.has_an_answer
@@ -239,6 +241,7 @@ def _record(
         session.recorder.genotype(spent.steps, phase, report.incumbent, always=last)
     session.recorder.scalars(phase, spent.steps, metrics)
     session.recorder.evaluations(spent.steps, report.evaluations)
+    session.recorder.progress(Progress(phase, work.unit, spent.steps, work.total_steps))
     figures = session.display.step(spent.steps, metrics, spent.best_accuracy)
     session.recorder.log(f"{phase} {work.unit} {spent.steps}/{work.total_steps or '?'} {figures}")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+from nasrun.runs.progress import Progress, progress_of
 from nasrun.runs.sweep import Job, differing
 from nasrun.terminal import console
 from nasrun.terminal import progress as progress_module
@@ -17,21 +15,6 @@ from nasrun.terminal import progress as progress_module
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_LINES = 30.0  # where there is no terminal
 ENDED = ("done", "failed")
-TAIL_BYTES = 4096
-STEP = re.compile(r"^\S+ (\w+ \w+) (\d+)/(\d+|\?)(?: |$)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Of a phase of a run: `search epoch`, step 3 of 50."""
-
-    phase: str
-    step: int
-    total: int | None
-
-    @property
-    def share(self) -> float | None:
-        return None if self.total is None else min(1.0, self.step / max(1, self.total))
 
 
 class Watch:
@@ -96,23 +79,16 @@ class Watch:
         name, gloss = f"job {job.number}", self._settings[job.number]
         if progress is None:
             return name, gloss, "starts", None, ""
-        total = "?" if progress.total is None else progress.total
-        return (
-            name,
-            gloss,
-            f"{progress.phase} {progress.step}/{total}",
-            progress.share,
-            self._eta(job, progress),
-        )
+        return name, gloss, str(progress), progress.share, self._eta(job, progress)
 
     def _eta(self, job: Job, progress: Progress) -> str:
         """From the pace of this phase since it was first seen."""
         now = time.monotonic()
-        since, first = self._first.setdefault((job.number, progress.phase), (now, progress.step))
-        if progress.total is None or progress.step <= first:
+        since, first = self._first.setdefault((job.number, progress.phase), (now, progress.done))
+        if progress.total is None or progress.done <= first:
             return ""
-        pace = (now - since) / (progress.step - first)
-        return f"ETA {progress_module.duration(pace * (progress.total - progress.step))}"
+        pace = (now - since) / (progress.done - first)
+        return f"ETA {progress_module.duration(pace * (progress.total - progress.done))}"
 
     def _foot(self, progress: dict[int, Progress | None]) -> str:
         """All jobs in a line. How long they take is known from those that are done, and from how
@@ -135,20 +111,3 @@ class Watch:
 
 def _state(job: Job) -> str:
     return str(job.record().get("status", ""))
-
-
-def progress_of(folder: Path) -> Progress | None:
-    """What the log of a run, or of the floor that it must beat, said last."""
-    logs = [path for pattern in ("*.log", "floor/*/*.log") for path in folder.glob(pattern)]
-    try:
-        logs.sort(key=lambda path: path.stat().st_mtime_ns)
-        for path in reversed(logs):
-            with path.open("rb") as file:
-                file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-                found = STEP.findall(file.read(TAIL_BYTES).decode(errors="replace"))
-            if found:
-                phase, step, total = found[-1]
-                return Progress(phase, int(step), None if total == "?" else int(total))
-    except OSError:
-        return None  # it is being replaced
-    return None

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nasrun.errors import RunError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation
 from nasrun.protocols.space import MixingWeights
 from nasrun.runs.folder import RunFolder, now
+from nasrun.runs.progress import Progress
 from nasrun.storage.durable import AppendedFile
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 MAX_SHARE_OF_TIME = 0.1
+SECONDS_BETWEEN_TELLING = 0.5
 
 
 def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> RunRecorder:
@@ -47,6 +50,7 @@ class RunRecorder:
         self._last_drawn: Genotype | None = None
         self._started = time.monotonic()
         self._drawing_s = 0.0
+        self._told = -SECONDS_BETWEEN_TELLING
 
     def __enter__(self) -> RunRecorder:
         return self
@@ -56,6 +60,15 @@ class RunRecorder:
 
     def log(self, text: str) -> None:
         self._append(self._log_name, f"{now()} {text}")
+
+    def progress(self, progress: Progress) -> None:
+        """Say how far the run is, for those who look from outside; not more often than they do."""
+        just_told = time.monotonic() - self._told < SECONDS_BETWEEN_TELLING
+        if just_told and progress.done != progress.total:
+            return
+        with suppress(RunError):  # what a full disk does to a run is told by what it must record
+            progress.write(self._folder)
+        self._told = time.monotonic()
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """One line of `metrics.jsonl`; NaN and infinities become null, which JSON knows."""

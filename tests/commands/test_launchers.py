@@ -26,8 +26,10 @@ from nasrun.launch import launchers, placement, shares
 from nasrun.launch.launchers import Numbers
 from nasrun.launch.placement import OneProcessEach
 from nasrun.launch.shares import at_once, visible_gpus
-from nasrun.launch.watch import Progress, Watch, progress_of
+from nasrun.launch.watch import Watch
 from nasrun.runs.checkpoint import Checkpoint
+from nasrun.runs.folder import RunFolder
+from nasrun.runs.progress import Progress, progress_of
 from nasrun.runs.sweep import Job
 from tests.waiting import GUARD_S, until
 
@@ -233,17 +235,24 @@ def record(number: int, status: str, **more: Any) -> None:
     (folder / "run.json").write_text(json.dumps({"status": status, **more}))
 
 
-def test_what_a_log_says_of_the_progress() -> None:
+def test_what_a_run_says_of_its_progress(tmp_path) -> None:
     assert progress_of(Path("0")) is None
-    record(0, "running")
-    log = Path("0/search.log")
-    log.write_text("2026-01-31T12:00:00+00:00 search epoch 9/50 loss 2\n" * 200)
-    assert progress_of(Path("0")) == Progress("search epoch", 9, 50)
-    with log.open("a") as file:
-        file.write("2026-01-31T12:00:00+00:00 search round 3/? best 50%\nT warning: 1/2\n")
+    with RunFolder(Path("0")) as folder:
+        Progress("search", "epoch", 9, 50).write(folder)
+    assert progress_of(Path("0")) == Progress("search", "epoch", 9, 50)
+    with RunFolder(Path("0/floor/random")) as folder:
+        Progress("search", "round", 3, None).write(folder)
+    os.utime("0/progress.json", (0, 0))
     found = progress_of(Path("0"))
-    assert found == Progress("search round", 3, None)
-    assert found.share is None
+    assert found is not None
+    assert (str(found), found.share) == ("search round 3/?", None)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"phase": "a", "unit": "b", "done": "3"}'])
+def test_a_damaged_progress_is_none(text: str) -> None:
+    Path("0").mkdir()
+    Path("0/progress.json").write_text(text)
+    assert progress_of(Path("0")) is None
 
 
 def test_the_view_tells_beginnings_and_ends(capsys) -> None:
@@ -252,7 +261,9 @@ def test_the_view_tells_beginnings_and_ends(capsys) -> None:
     watch = Watch(jobs)
     record(0, "running")
     record(2, "running")
-    Path("0/search.log").write_text("T search epoch 3/4 \n")
+    Path("0/progress.json").write_text(
+        '{"phase": "search", "unit": "epoch", "done": 3, "total": 4}'
+    )
     watch._tell()
     assert capsys.readouterr().out == "job 0: a=1 seed=0\njob 2 goes on: a=1 seed=2\n"
     watch._started -= 10.0
@@ -267,6 +278,6 @@ def test_the_view_tells_beginnings_and_ends(capsys) -> None:
         "nasrun: job 2 failed: no memory\n",
     )
     assert watch._foot({}).startswith("1 of 3 jobs done, 1 failed, 0 running, 1 waiting, ETA")
-    assert watch._row(jobs[1], Progress("search epoch", 1, 4)) == (
+    assert watch._row(jobs[1], Progress("search", "epoch", 1, 4)) == (
         "job 1", "seed=1", "search epoch 1/4", 0.25, "",
     )  # fmt: skip
