@@ -21,6 +21,7 @@ from nasrun.errors import UsageError
 from nasrun.launch import hparams, prepare_retrain, prepare_search
 from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import Source
+from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal import console
 
@@ -78,9 +79,7 @@ class Checks(Jobs):
         self._checked: dict[tuple[str, ...], Checked] = {}
         self._problems: dict[str, dict[int, None]] = {}  # problem -> numbers of the jobs, each once
 
-    def _run(
-        self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool
-    ) -> Mapping[str, Any]:
+    def _run(self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool) -> None:
         self._swept = swept
         self._note(outcome, self._unread(config, outcome))
         alike = shape(outcome.overrides)
@@ -94,7 +93,6 @@ class Checks(Jobs):
             first.num_jobs += 1
         else:
             self._checked[alike] = Checked(outcome, forecast)
-        return {}
 
     def _check(
         self,
@@ -112,7 +110,7 @@ class Checks(Jobs):
         typed = compose.to_typed(config, schema, choices)
         short = compose.to_typed(shortened(config), schema, choices)
 
-        def record(session: Any, result: Mapping[str, Any]) -> None:
+        def record(session: Any, result: Result) -> None:
             hparams.record(session.recorder, config, outcome.overrides, result)
 
         from nasrun.check.run import Rehearsal  # with torch, which --cfg does without

@@ -6,13 +6,12 @@ data, scores and labels of candidates once enough are known, and steps when time
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.result import Result
 from nasrun.runs.checkpoint import FILE
 from nasrun.runs.folder import RunFolder
 
@@ -41,7 +41,6 @@ TRAINING_COPIES = 3  # of each weight: itself, its gradient, its momentum
 NUM_RANKED = 8
 TOO_HIGH = 10.0  # times the loss of guessing: no training that works is so bad after a few batches
 
-Result = Mapping[str, Any]
 Record = Callable[[Session, Result], None]
 """Writes into the run folder what only the command knows."""
 
@@ -141,7 +140,7 @@ class Rehearsal:
             part, "search", wiring, lambda session: run_search(wiring, cut, session, floors)
         )
         self._require_finite_scores(wiring)
-        return Genotype.from_json(result["genotype"])
+        return result.genotype
 
     def _floors(self, wiring: ShortWiring) -> Mapping[str, float]:
         settings = wiring.search_settings
@@ -212,7 +211,7 @@ class Rehearsal:
             with open_session(wiring, folder, name, Watch(self._clock, Part(name))) as session:
                 again = work(session)
         self._require_learning(wiring, part)
-        if json.dumps(again) != json.dumps(result):
+        if again != result:
             raise RunError("the result that its checkpoint leads to is another one")
         return result
 

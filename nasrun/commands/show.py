@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nasrun.config.commands import argument_parser
-from nasrun.errors import UsageError
 from nasrun.genotypes.source import resolve
 from nasrun.pictures import cell_text
-from nasrun.runs.folder import read_json
+from nasrun.runs.result_file import RESULT_FILE, read_result
 from nasrun.terminal import console
 
 
@@ -26,7 +24,7 @@ def main(arguments: list[str]) -> None:
     parsed = parser.parse_args(arguments)
     genotype = resolve(parsed.genotype)
     lines = [cell_text.text(genotype), "", f"space {genotype.space}, id {genotype.short_id}"]
-    lines += _accuracies(Path(parsed.genotype) / "result.json")
+    lines += _accuracies(Path(parsed.genotype))
     console.say("\n".join(lines))
     if parsed.out is not None:
         from nasrun.pictures import cells  # matplotlib takes most of a second
@@ -35,27 +33,19 @@ def main(arguments: list[str]) -> None:
         console.say(f"picture: {parsed.out}")
 
 
-def _accuracies(path: Path) -> Iterator[str]:
-    """One line for each accuracy that the run has recorded, in percent."""
-    if not os.path.isfile(path):  # which takes a text of any length
+def _accuracies(folder: Path) -> Iterator[str]:
+    """Yield a line for each accuracy that the run has recorded, in percent."""
+    if not os.path.isfile(folder / RESULT_FILE):  # which takes a text of any length
         return  # a file, a text, or a run that is not done
-    result = read_json(path)
-    if not isinstance(result, Mapping):
-        raise UsageError(f"{path} is not the result of a run")
-    retrain, table = _node(result, "retrain"), _node(result, "table")
-    figures = {
-        "search validation accuracy": result.get("search_val_accuracy"),
-        "retrained, validation accuracy": retrain.get("val_accuracy"),
-        "retrained, test accuracy": retrain.get("test_accuracy"),
-        "table, validation accuracy": table.get("val_accuracy"),
-        "table, test accuracy": table.get("test_accuracy"),
-    }
+    result = read_result(folder)
+    retrain, table = result.retrain, result.table
+    figures = {"search validation accuracy": result.search_val_accuracy}
+    if retrain is not None:
+        figures["retrained, validation accuracy"] = retrain.val_accuracy
+        figures["retrained, test accuracy"] = retrain.test_accuracy
+    if table is not None:
+        figures["table, validation accuracy"] = table.val_accuracy
+        figures["table, test accuracy"] = table.test_accuracy
     for name, value in figures.items():
-        if isinstance(value, int | float) and 0 <= value <= 1:
+        if value is not None:
             yield f"{name}: {100 * value:.2f} %"
-
-
-def _node(result: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A part of the record; empty where it is missing or null."""
-    found = result.get(key)
-    return found if isinstance(found, Mapping) else {}

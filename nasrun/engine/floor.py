@@ -17,7 +17,8 @@ from nasrun.engine.search import run_search
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.protocols.strategy import Strategy
-from nasrun.runs.folder import RunFolder, read_json
+from nasrun.runs.folder import RunFolder
+from nasrun.runs.result_file import RESULT_FILE, read_result
 from nasrun.terminal.progress import Display
 
 FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
@@ -69,8 +70,8 @@ def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> di
     accuracies = {}
     for name, wiring in floors.items():
         path = folder.path / "floor" / name
-        if (path / "result.json").exists():
-            result = read_json(path / "result.json")
+        if (path / RESULT_FILE).exists():
+            result = read_result(path)
         else:
             with (
                 RunFolder(path) as own,
@@ -78,8 +79,7 @@ def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> di
             ):
                 session.log(f"floor: {name}")
                 result = run_search(wiring, wiring.search_settings, session)
-        try:
-            accuracies[name] = float(result["search_val_accuracy"])
-        except (LookupError, TypeError, ValueError):
-            raise UsageError(f"{path}/result.json is not the result of a search") from None
+        if result.search_val_accuracy is None:
+            raise UsageError(f"{path / RESULT_FILE} is not the result of a search")
+        accuracies[name] = result.search_val_accuracy
     return accuracies

@@ -7,13 +7,14 @@ the search is over. Shapes: N held-out architectures, L labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import validation_error
 from nasrun.protocols.predictor import Ranking
+from nasrun.protocols.result import Ranked
 from nasrun.protocols.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ class Insight:
         score_N = np.array([label.details["predicted"] for label in usable])
         return Ranking(score_N, 1.0 - np.array([validation_error(label) for label in usable]))
 
-    def result(self, metrics: Mapping[str, float]) -> dict[str, Any]:
-        """The `predictor` part of the result, from the metrics of the last step."""
+    def ranked(self, metrics: Mapping[str, float]) -> Ranked | None:
+        """Return the predictor's part of the result, from the metrics of the last step."""
         taus = {key: metrics[key] for key in ("held_out_tau", "infill_tau") if key in metrics}
-        return {"predictor": taus} if taus else {}
+        return Ranked(**taus) if taus else None
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
         """What there is to see at the end, each with the name of its file."""

@@ -22,6 +22,7 @@ from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Batch, Split
 from nasrun.protocols.evaluation import StepReport
+from nasrun.protocols.result import Retrained
 from nasrun.protocols.space import Network, NetworkSize, as_module
 from nasrun.training.costs import measure, require_room
 from nasrun.training.loop import LogitsAndLabels, LossAndLogits, predict, train_epoch
@@ -132,24 +133,24 @@ class Retraining:
     def _accuracy(self, split: Split) -> float:
         return top_accuracy(*self._predict(split), 1)
 
-    def result(self) -> dict[str, Any]:
-        """The `retrain` part of `result.json`, without the seconds. The only look at test data."""
+    def result(self, seconds: float) -> Retrained:
+        """Measure the network, after training of so many seconds: the only look at test data."""
         from sklearn.metrics import f1_score
 
         logits_NK, labels_N = self._predict(self._wiring.dataset.test)
         predicted_N = logits_NK.argmax(1).numpy()
         f1 = f1_score(labels_N.numpy(), predicted_N, average="macro", zero_division=0)
-        result: dict[str, Any] = {
-            "epochs": self.epoch,
-            "val_accuracy": None if self._validation is None else self._accuracy(self._validation),
-            "test_accuracy": top_accuracy(logits_NK, labels_N, 1),
-            "macro_f1": float(f1),
-            "params": self.params,
-            "flops": self.flops,
-        }
-        if self._wiring.dataset.shape.num_classes > TOP:
-            result["test_top5_accuracy"] = top_accuracy(logits_NK, labels_N, TOP)
-        return result
+        many = self._wiring.dataset.shape.num_classes > TOP
+        return Retrained(
+            epochs=self.epoch,
+            seconds=seconds,
+            val_accuracy=None if self._validation is None else self._accuracy(self._validation),
+            test_accuracy=top_accuracy(logits_NK, labels_N, 1),
+            macro_f1=float(f1),
+            params=self.params,
+            flops=self.flops,
+            test_top5_accuracy=top_accuracy(logits_NK, labels_N, TOP) if many else None,
+        )
 
     def model_state(self) -> dict[str, Tensor]:
         return dict(as_module(self.network).state_dict())

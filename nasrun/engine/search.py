@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from nasrun.config import plugins
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
 from nasrun.engine.drive import Session, drive, validation_accuracy
 from nasrun.engine.retrain import Retraining, network_size
-from nasrun.engine.summary import summary
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.result import AgainstFloors, Result
 from nasrun.protocols.space import as_module
 from nasrun.runs.folder import RunFolder
+from nasrun.runs.result_file import RESULT_FILE
 from nasrun.storage.tensor_files import num_bytes, write_tensors
 from nasrun.training.costs import is_large
 
@@ -29,8 +31,8 @@ def run_search(
     config: SearchConfig,
     session: Session,
     floors: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
-    """Search, derive the genotype, retrain it; returns what `result.json` holds.
+) -> Result:
+    """Search, derive the genotype, retrain it, and write the result.
 
     Every part that a checkpoint says is done is not done again. `floors` are the validation
     accuracies of simple methods, for comparison.
@@ -38,22 +40,18 @@ def run_search(
     saved = session.checkpoint.load(session.log)
     if saved is not None and saved.get("phase") == "retrain":
         with session.checkpoint.restoring():
-            result = dict(saved["carried"])
-            summary(session.folder.path, {**result, "retrain": None})  # has all that it should
+            result = Result.from_json(saved["carried"])
     else:
         result = _search(wiring, config, session, saved)
         saved = None
-        if floors:
-            result["floor"] = against_floor(result["search_val_accuracy"], floors)
-    genotype = Genotype.from_json(result["genotype"])
-    result |= run_retrain(wiring, config, session, genotype, result, saved)
-    session.folder.write_json("result.json", result)
-    return result
+        if floors and result.search_val_accuracy is not None:
+            result = replace(result, floor=against_floors(result.search_val_accuracy, floors))
+    return run_retrain(wiring, config, session, result, saved)
 
 
 def _search(
     wiring: Wiring, config: SearchConfig, session: Session, saved: Mapping[str, Any] | None
-) -> dict[str, Any]:
+) -> Result:
     strategy = wiring.strategy
     operations = wiring.space.operations
     insight = wiring.insight
@@ -70,37 +68,38 @@ def _search(
         )
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
-    front = [wiring.space.pruned(genotype) for genotype in strategy.best()]
+    front = tuple(wiring.space.pruned(genotype) for genotype in strategy.best())
     write_genotype(session.folder, front[0])
-    metrics = spent.last or {}
-    return {
-        "strategy": plugins.option(config.strategy),
-        "space": wiring.space.name,
-        "dataset": wiring.dataset_name,
-        "seed": config.seed,
-        "genotype": front[0].to_json(),
-        "front": [genotype.to_json() for genotype in front] if len(front) > 1 else None,
-        "evaluations": 0 if wiring.labels_are_scores else spent.evaluations,
-        "scorings": int(metrics.get("scorings", 0)),
-        "search_seconds": spent.seconds,
-        "label_seconds": insight.label_seconds,
-        "search_val_accuracy": validation_accuracy(metrics),
-        "threads": torch.get_num_threads(),
-        **wiring.final(front[0]),
-        **insight.result(metrics),
-        "warnings": list(spent.guard.said.values()),
-    }
+    metrics, final = spent.last or {}, wiring.final(front[0])
+    return Result(
+        strategy=plugins.option(config.strategy),
+        space=wiring.space.name,
+        dataset=wiring.dataset_name,
+        seed=config.seed,
+        genotype=front[0],
+        front=front if len(front) > 1 else None,
+        evaluations=0 if wiring.labels_are_scores else spent.evaluations,
+        scorings=int(metrics.get("scorings", 0)),
+        search_seconds=spent.seconds,
+        label_seconds=insight.label_seconds,
+        search_val_accuracy=validation_accuracy(metrics),
+        threads=torch.get_num_threads(),
+        table=final.table,
+        one_shot=final.one_shot,
+        predictor=insight.ranked(metrics),
+        warnings=tuple(spent.guard.said.values()),
+    )
 
 
-def against_floor(accuracy: float, floors: Mapping[str, float]) -> dict[str, Any]:
-    """The `floor` part of a result: accuracies in [0, 1], `by` positive where the floor is beaten.
+def against_floors(accuracy: float, floors: Mapping[str, float]) -> AgainstFloors:
+    """Compare a search with simple methods, by validation accuracies in [0, 1].
 
-    >>> against_floor(0.5, {"a": 0.25, "b": 0.375})
-    {'strategies': {'a': 0.25, 'b': 0.375}, 'best': 'b', 'beaten': True, 'by': 0.125}
+    >>> against_floors(0.5, {"a": 0.25, "b": 0.375}).by
+    0.125
     """
     best = max(floors, key=lambda name: floors[name])
     by = accuracy - floors[best]
-    return {"strategies": dict(floors), "best": best, "beaten": by > 0, "by": by}
+    return AgainstFloors(strategies=dict(floors), best=best, beaten=by > 0, by=by)
 
 
 def run_known(
@@ -109,48 +108,43 @@ def run_known(
     session: Session,
     genotype: Genotype,
     budget: BudgetConfig | None = None,
-) -> dict[str, Any]:
-    """Retrain an architecture that is known already, within the budget, where there is one;
-    returns what `result.json` holds."""
+) -> Result:
+    """Retrain an architecture that is known already, within the budget, where there is one."""
     saved = session.checkpoint.load(session.log)
     write_genotype(session.folder, genotype)
-    result: dict[str, Any] = {
-        "strategy": None,
-        "space": wiring.space.name,
-        "dataset": wiring.dataset_name,
-        "seed": config.seed,
-        "genotype": genotype.to_json(),
-        "evaluations": 0,
-        "scorings": 0,
-        "search_seconds": 0.0,
-        "search_val_accuracy": None,
-        "threads": torch.get_num_threads(),
-    }
-    result |= run_retrain(wiring, config, session, genotype, {}, saved, budget)
-    session.folder.write_json("result.json", result)
-    return result
+    result = Result(
+        space=wiring.space.name,
+        dataset=wiring.dataset_name,
+        seed=config.seed,
+        genotype=genotype,
+        threads=torch.get_num_threads(),
+    )
+    return run_retrain(wiring, config, session, result, saved, budget)
 
 
 def run_retrain(
     wiring: Wiring,
     config: RunConfig,
     session: Session,
-    genotype: Genotype,
-    carried: Mapping[str, Any],
+    result: Result,
     saved: Mapping[str, Any] | None,
     budget: BudgetConfig | None = None,
-) -> dict[str, Any]:
-    """Train the network of a genotype from scratch and test it once: the `retrain` part of the
-    result (`None` for zero epochs), and its `warnings`."""
-    if config.retrain.epochs == 0:
-        return {"retrain": None}
-    training = Retraining(wiring, genotype, config.retrain)
-    spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
-    if session.group.is_first:
-        with session.folder.replacing("model.pt") as path:
-            write_tensors(path, training.model_state())
-    warnings = [*carried.get("warnings", ()), *spent.guard.said.values()]
-    return {"retrain": {**training.result(), "seconds": spent.seconds}, "warnings": warnings}
+) -> Result:
+    """Train the network of the genotype from scratch, test it once, and write the result.
+
+    Zero epochs leave the result as it is.
+    """
+    if config.retrain.epochs > 0:
+        carried = result.to_json()
+        training = Retraining(wiring, result.genotype, config.retrain)
+        spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
+        if session.group.is_first:
+            with session.folder.replacing("model.pt") as path:
+                write_tensors(path, training.model_state())
+        warnings = (*result.warnings, *spent.guard.said.values())
+        result = replace(result, retrain=training.result(spent.seconds), warnings=warnings)
+    session.folder.write_json(RESULT_FILE, result.to_json())
+    return result
 
 
 def bytes_written(

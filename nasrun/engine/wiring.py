@@ -24,6 +24,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
+from nasrun.protocols.result import Final
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.strategy import Strategy
 from nasrun.randomness import RandomStreams
@@ -185,8 +186,8 @@ class Wiring:
     def insight(self) -> Insight:
         return Insight(self.strategy, self.raw_evaluator)
 
-    def final(self, genotype: Genotype) -> dict[str, Any]:
-        """What the evaluator knows of the result and the search has not seen, if anything."""
+    def final(self, genotype: Genotype) -> Final:
+        """Ask the evaluator what it knows of the result and the search has not seen."""
         return self.raw_evaluator.final(genotype)
 
     @property

@@ -7,6 +7,7 @@ every data set that the table has, in place of a retraining.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from nasrun.evaluators.table import TableLookup
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.predictor import Ranking
+from nasrun.protocols.result import Final, OneShot
 from nasrun.protocols.settings import CountOrNone, Pair
 
 
@@ -55,14 +57,14 @@ class SupernetAndTable(TableLookup):
         self._scorer = SupernetScorer(self._context, **settings)
         return self._scorer
 
-    def final(self, genotype: Genotype) -> dict[str, Any]:
+    def final(self, genotype: Genotype) -> Final:
         """What the table says of the result, and `one_shot`: how well the supernet ranked cells."""
         result = super().final(genotype)
         if self._scorer is None or self.num_compared == 0:
             return result
-        return result | {"one_shot": self._one_shot(self._scorer)}
+        return replace(result, one_shot=self._one_shot(self._scorer))
 
-    def _one_shot(self, scorer: SupernetScorer) -> dict[str, Any]:
+    def _one_shot(self, scorer: SupernetScorer) -> OneShot:
         """Of random cells, the same in every run: Kendall's tau of the cross-entropy and of the
         accuracy on shared weights, under batch statistics, with the table's test accuracy."""
         rows = np.random.default_rng(0).permutation(self.table.num_rows)[: self.num_compared]
@@ -71,8 +73,8 @@ class SupernetAndTable(TableLookup):
         scores = scorer.score_paths(cells, scorer.draw_batch(self.images_compared))
         scorer.num_scorings = scored  # they are no part of the search
         true_N = self.columns.test_R[rows]
-        return {
-            "num_cells": len(rows),
-            "loss_tau": Ranking(-scores.loss_N, true_N).tau,
-            "accuracy_tau": Ranking(scores.accuracy_N, true_N).tau,
-        }
+        return OneShot(
+            num_cells=len(rows),
+            loss_tau=Ranking(-scores.loss_N, true_N).tau,
+            accuracy_tau=Ranking(scores.accuracy_N, true_N).tau,
+        )

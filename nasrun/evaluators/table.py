@@ -7,6 +7,7 @@ once, when the search is over. For strategies on alphas the table becomes a land
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,6 +19,7 @@ from nasrun.evaluators.landscape import Landscape
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.result import Accuracies, Control, Final, OneShot, TableEntry
 from nasrun.protocols.settings import Fraction, NotNegative, Positive, Probability
 from nasrun.protocols.space import ArchGraph, SearchSpace
 
@@ -43,39 +45,35 @@ class TableLookup(Evaluator):
         self.space.validate(genotype)
         return self.table.row(genotype)
 
-    def final(self, genotype: Genotype) -> dict[str, Any]:
-        """The `table` part of the result: the only look at the test column.
-
-        `regret` is that of the signal, in [0, 1]; `percentile`, in [0, 100], that of the test
-        accuracy among all architectures; `datasets` has the figures on all that the table has;
-        `control` is a cell that needs no search, to compare with.
-        """
-        row = self.row(genotype)
-        datasets = {name: accuracies(one, row) for name, one in self.table.datasets.items()}
-        return {
-            "table": {
-                "file": str(self.table.path),
-                "signal": self.columns.signal,
-                **accuracies(self.columns, row),
-                "regret": self.columns.regret(row),
-                "percentile": self.columns.percentile(row),
-                "datasets": datasets,
-                "control": self._control(),
-            }
-        }
+    def final(self, genotype: Genotype) -> Final:
+        """Look up the cell of the result: the only look at the test column."""
+        row, columns = self.row(genotype), self.columns
+        entry = TableEntry(
+            file=str(self.table.path),
+            signal=columns.signal,
+            **accuracies(columns, row),
+            regret=columns.regret(row),
+            percentile=columns.percentile(row),
+            datasets={
+                name: Accuracies(**accuracies(one, row))
+                for name, one in self.table.datasets.items()
+            },
+            control=self._control(),
+        )
+        return Final(table=entry)
 
     def fingerprint(self) -> str:
         """The SHA-256 of the table's file."""
         return store.fingerprint(self.table.path)
 
-    def _control(self) -> dict[str, Any] | None:
+    def _control(self) -> Control | None:
         control = self.table.control()
         if control is None:
             return None
         name, genotype = control
         row = self.row(genotype)
         percentile = self.columns.percentile(row)
-        return {"name": name, **accuracies(self.columns, row), "percentile": percentile}
+        return Control(name=name, **accuracies(self.columns, row), percentile=percentile)
 
 
 class TableEvaluator(TableLookup):
@@ -135,13 +133,14 @@ class TableEvaluator(TableLookup):
         cost_s = 0.0 if seconds_R is None else float(seconds_R[row])
         return Evaluation(genotype, (1.0 - float(self.columns.signal_R[row]),), cost_s)
 
-    def final(self, genotype: Genotype) -> dict[str, Any]:
-        """After a search on the landscape, also how well that ranks all cells."""
-        result = super().final(genotype)
-        if self._landscape is None:
-            return result
-        result["table"]["landscape"] = True
-        return result | {"one_shot": {"accuracy_tau": self._landscape.tau(self.columns.test_R)}}
+    def final(self, genotype: Genotype) -> Final:
+        """Say too, after a search on the landscape, how well that ranks all cells."""
+        found = super().final(genotype)
+        if self._landscape is None or found.table is None:
+            return found
+        tau = self._landscape.tau(self.columns.test_R)
+        table = replace(found.table, landscape=True)
+        return Final(table=table, one_shot=OneShot(accuracy_tau=tau))
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
@@ -179,7 +178,8 @@ def _sample(table: Table, space: SearchSpace, size: int) -> Sample:
     return _samples[table, size]
 
 
-def accuracies(columns: Columns, row: int) -> dict[str, float | None]:
+def accuracies(columns: Columns, row: int) -> dict[str, Any]:
+    """Look up validation (`None` without that column) and test accuracy of a row."""
     validation_R = columns.validation_R
     return {
         "val_accuracy": None if validation_R is None else float(validation_R[row]),

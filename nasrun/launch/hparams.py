@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
+from nasrun.protocols.result import Result
 from nasrun.runs.recorder import RunRecorder
 
 
 def record(
-    recorder: RunRecorder, config: DictConfig, overrides: Sequence[str], result: Mapping[str, Any]
+    recorder: RunRecorder, config: DictConfig, overrides: Sequence[str], result: Result
 ) -> None:
     """One row, with the same columns in every job of a sweep."""
-    retrain, table = (result.get(part) or {} for part in ("retrain", "table"))
-    chosen = {name: result[name] for name in ("strategy", "space", "dataset", "seed")}
+    retrain, table = result.retrain, result.table
+    chosen = {name: getattr(result, name) for name in ("strategy", "space", "dataset", "seed")}
     settings = {name: value for name, value in chosen.items() if value is not None}
     metrics = {
-        "search_val_accuracy": result["search_val_accuracy"],
-        "test_accuracy": (retrain or table).get("test_accuracy"),
-        "params": retrain.get("params"),
-        "search_seconds": result["search_seconds"],
-        "regret": table.get("regret"),
+        "search_val_accuracy": result.search_val_accuracy,
+        "test_accuracy": result.test_accuracy,
+        "params": None if retrain is None else retrain.params,
+        "search_seconds": result.search_seconds,
+        "regret": None if table is None else table.regret,
     }
     recorder.hparams({**settings, **_settings(config, overrides)}, metrics)
 

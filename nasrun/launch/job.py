@@ -10,7 +10,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +25,7 @@ from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.launch.replay import Source, is_setting, load_config, load_recorded
+from nasrun.protocols.result import Result
 from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
 from nasrun.runs.sweep import Job, Sweep
@@ -44,7 +45,7 @@ class Prepared:
     """
 
     record: Mapping[str, Any]
-    run: Callable[[RunFolder], Mapping[str, Any]]
+    run: Callable[[RunFolder], Result]
     settings: Mapping[str, Any]
     num_bytes: int
     group: ProcessGroup
@@ -57,7 +58,7 @@ class Outcome:
     number: int
     folder: Path
     overrides: Sequence[str]
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Result | None = None
     error: Exception | None = None
 
 
@@ -131,7 +132,7 @@ class Jobs:
 
     def _run(
         self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool
-    ) -> Mapping[str, Any]:
+    ) -> Result | None:
         raise_together(self._unread(config, outcome))
         # the progress of jobs that run at once would mingle
         quiet = self.at_once or settings.runtime.choices["hydra/launcher"] != "basic"
@@ -162,7 +163,7 @@ class Jobs:
                 return job if "signature" in record and ours else None
         return None
 
-    def _go_on(self, job: Job) -> Mapping[str, Any]:
+    def _go_on(self, job: Job) -> Result | None:
         if job.record().get("status") == "done":  # as it was put back into the queue
             return job.result()
         if not self.at_once:
@@ -202,7 +203,7 @@ class Jobs:
         return {"command": self.command, "kind": self.kind, "overrides": list(outcome.overrides)}
 
 
-def supervise(folder: RunFolder, prepared: Prepared) -> Mapping[str, Any]:
+def supervise(folder: RunFolder, prepared: Prepared) -> Result:
     """Do the work and mark the folder done, failed or interrupted."""
     with terminated_as_interrupted():
         try:
@@ -250,7 +251,7 @@ def mark_failed(folder: RunFolder, error: BaseException) -> None:
             traceback.print_exception(error, file=file)
 
 
-def go_on(path: Path, prepare: Prepare) -> Mapping[str, Any]:
+def go_on(path: Path, prepare: Prepare) -> Result:
     """Go on with a run that has begun, from its last checkpoint; returns its result.
 
     Raises:
@@ -363,7 +364,7 @@ def _short(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _objective(result: Mapping[str, Any]) -> float:
-    """What a sweeper minimises: the validation error where there is one."""
-    accuracy = result.get("search_val_accuracy")
-    return float("nan") if accuracy is None else 1.0 - float(accuracy)
+def _objective(result: Result | None) -> float:
+    """Return what a sweeper minimises: the validation error where there is one."""
+    accuracy = None if result is None else result.search_val_accuracy
+    return float("nan") if accuracy is None else 1.0 - accuracy

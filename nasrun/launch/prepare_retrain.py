@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,6 +11,7 @@ from nasrun.errors import UsageError, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.launch import hparams
 from nasrun.launch.job import Prepared
+from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal.progress import Display
 
@@ -41,7 +41,7 @@ def prepare(
     wiring.space.validate(genotype)
     retrain.require_possible(settings.retrain, wiring.dataset.train)
 
-    def run(folder: RunFolder) -> Mapping[str, Any]:
+    def run(folder: RunFolder) -> Result:
         with open_session(wiring, folder, "retrain", display) as session:
             result = run_known(wiring, settings, session, genotype)
             hparams.record(session.recorder, config, overrides, result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from omegaconf import DictConfig
 
@@ -11,6 +10,7 @@ from nasrun.config import checks, compose, identity, schema
 from nasrun.errors import raise_together
 from nasrun.launch import hparams
 from nasrun.launch.job import Prepared
+from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal.progress import Display
 
@@ -44,7 +44,7 @@ def prepare(
 
     floors = floor.wirings(settings, strategy, make) if settings.floor else {}
 
-    def run(folder: RunFolder) -> Mapping[str, Any]:
+    def run(folder: RunFolder) -> Result:
         accuracies = group.of_first(lambda: floor.run(floors, folder, display))
         with open_session(wiring, folder, "search", display) as session:
             result = run_search(wiring, settings, session, accuracies)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.result import Final
 from nasrun.protocols.space import ArchGraph, MixingWeights
 from nasrun.protocols.state import Stateful
 
@@ -63,10 +64,9 @@ class Evaluator(Stateful, Protocol):
         """A fresh one; the settings are those of `SupernetScorer`."""
         raise NotImplementedError
 
-    def final(self, genotype: Genotype) -> dict[str, Any]:
-        """Keys that `result.json` gets besides, which a search may not see; asked once, when the
-        search is over."""
-        return {}
+    def final(self, genotype: Genotype) -> Final:
+        """Say what the search may not see of its result; asked once, when the search is over."""
+        return Final()
 
     def fingerprint(self) -> str | None:
         """A checksum of the table behind the labels, where there is one."""

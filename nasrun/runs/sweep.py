@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nasrun.errors import UsageError
+from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
+from nasrun.runs.result_file import read_result
 from nasrun.terminal import console
 
 SWEEP_FILE = "sweep.json"
@@ -38,13 +40,12 @@ class Job:
             return {"status": "failed", "error": str(error)}
         return record if isinstance(record, dict) else {"status": "failed", "error": "no record"}
 
-    def result(self) -> Mapping[str, Any]:
-        """`result.json` of a finished job, else empty."""
+    def result(self) -> Result | None:
+        """Read the result of a finished job; `None` where there is none, or a damaged one."""
         try:
-            result = read_json(self.folder / "result.json")
+            return read_result(self.folder)
         except UsageError:
-            return {}
-        return result if isinstance(result, dict) else {}
+            return None
 
 
 @dataclass(frozen=True)
@@ -183,24 +184,15 @@ def _settings(jobs: Sequence[Job]) -> tuple[list[dict[str, str]], list[str]]:
     return settings, [key for key in settings[0] if len({item.get(key) for item in settings}) > 1]
 
 
-def _figures(result: Mapping[str, Any]) -> list[str]:
-    """Of a `result.json` that may have been changed by anybody."""
-    parts = [result.get(part) for part in ("retrain", "table")]
-    retrain, table = (part if isinstance(part, Mapping) else {} for part in parts)
-    params, seconds = _number(retrain, "params"), _number(result, "search_seconds")
+def _figures(result: Result | None) -> list[str]:
+    if result is None:
+        return ["-"] * 4
     return [
-        _percent(_number(result, "search_val_accuracy")),
-        _percent(_number(retrain or table, "test_accuracy")),
-        "-" if params is None else f"{params:,}",
-        "-" if seconds is None else f"{seconds:.1f}",
+        _percent(result.search_val_accuracy),
+        _percent(result.test_accuracy),
+        "-" if result.retrain is None else f"{result.retrain.params:,}",
+        f"{result.search_seconds:.1f}",
     ]
-
-
-def _number(source: Mapping[str, Any], key: str) -> float | None:
-    value = source.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return value if abs(value) < 1e30 else None
 
 
 def _percent(value: float | None) -> str:
