@@ -1,4 +1,4 @@
-"""The DARTS supernet: every operation on every edge of every cell, with shared weights.
+"""Build the DARTS supernet: every operation on every edge of every cell, with shared weights.
 
 Liu et al., DARTS, 2019 (arXiv 1806.09055); partial channels: Xu et al., PC-DARTS, 2020 (arXiv
 1907.05737). The textbook layout holds one module per edge and operation. This one is state-major:
@@ -75,6 +75,8 @@ class DartsSupernet(nn.Module):
         self.operations = tuple(operations)
         self.skip_dropout = skip_dropout
         self.reductions = reductions(cells)
+        # On the CPU even where the default device is another (`meta`, to measure a network): what
+        # is built is read as Python lists.
         everything = torch.ones(NUM_EDGES, len(operations), dtype=torch.bool, device="cpu")
         self.built = {
             cell_type: (everything if active is None else active[cell_type].bool().cpu())
@@ -83,10 +85,12 @@ class DartsSupernet(nn.Module):
         make_stem = ImageNetStem if stem == "imagenet" else CifarStem
         self.stem = make_stem(shape.channels, channels)
         before_previous = previous = self.stem.width
+        # The older input of a cell comes from before the last reduction, and has twice the size.
         after_reduction = self.stem.halves
         self.cells = nn.ModuleList()
         for position in range(cells):
             reduction = position in self.reductions
+            # Half the height and width, twice the channels, as in DARTS.
             channels *= 2 if reduction else 1
             inputs = [
                 Preprocess(before_previous, channels, halve=after_reduction),
@@ -102,12 +106,15 @@ class DartsSupernet(nn.Module):
                     stride,
                     operations,
                     built_EO,
+                    # the classifier averages the last cell's nodes as they are
                     rectified=position < cells - 1,
                 )
             )
             before_previous, previous = previous, NUM_NODES * channels
             after_reduction = reduction
         self.classifier = nn.Linear(previous, shape.num_classes)
+        # Collected once: every pass composes the kernels of all convolutions together, and folds
+        # all norms together. The stem's norms are affine, and stay out.
         self._norm_of: dict[Convolution, BatchNorm] = {}
         self._norms: list[BatchNorm] = []
         for part in self.cells.modules():
@@ -117,7 +124,7 @@ class DartsSupernet(nn.Module):
                 self._norms.append(part)
 
     def _cells(self) -> list[tuple[int, str, Cell]]:
-        """Position, type and module of each cell."""
+        """List the position, type and module of each cell."""
         cells = cast(Iterable[Cell], self.cells)
         return [(number, self._cell_type(number), cell) for number, cell in enumerate(cells)]
 
@@ -131,8 +138,10 @@ class DartsSupernet(nn.Module):
         *,
         statistics: Statistics = "update",
     ) -> Tensor:
-        """Compute logits_BK. The cell types of a mixture are "normal" and "reduce", with E = 14;
-        see `nasrun.protocols.space.Supernet`."""
+        """Compute logits_BK; see `nasrun.protocols.space.Supernet`.
+
+        The cell types of a mixture are "normal" and "reduce", with E = 14.
+        """
         mixings = self._mixings(mixture, statistics, self._kernels(statistics))
         return self._logits(self._stem(images_BCHW, statistics), mixings, {})
 
@@ -142,8 +151,7 @@ class DartsSupernet(nn.Module):
         mixtures: Iterable[Mixture],
         statistics: Statistics = "batch",
     ) -> Iterator[Tensor]:
-        """Yield logits_BK of each plain mixture, as if the supernet were called with one after the
-        other.
+        """Yield logits_BK of each plain mixture, as calls one after the other would return them.
 
         What does not depend on the weights is computed once: the kernels, the stem, all operations
         on both inputs of the first cell and on the first input of the second.
@@ -154,27 +162,33 @@ class DartsSupernet(nn.Module):
         for mixture in mixtures:
             assert mixture.is_plain, "what is shared is computed as the first mixture wants it"
             mixings = self._mixings(mixture, statistics, kernels)
+            # Any mixture will do: `outputs` are unweighted.
             if not shared:
                 shared = self._shared(stem, mixings)
             yield self._logits(stem, mixings, shared)
 
     def _kernels(self, statistics: Statistics) -> Kernels:
+        """Compose the kernels of a pass, with running statistics folded in where these are used."""
         return compose(self._norm_of, fold(self._norms) if statistics == "running" else {})
 
     def _stem(self, images_BCHW: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+        """Return the two states that the first cell reads."""
+        # `as_rows` and `as_images` are then views, all through the network.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         before_previous, previous = self.stem(images_BCHW, statistics)
         return before_previous, previous
 
     def _shared(self, stem: tuple[Tensor, Tensor], mixings: Mixings) -> dict[Place, CellInput]:
-        """The inputs of cells that are outputs of the stem, with the outputs of their edges."""
+        """Compute the cell inputs that depend on the stem alone, and their edges' outputs."""
         shared = {}
         for position, cell_type, cell in self._cells()[:2]:
             mixing = mixings[cell_type, cell.partial.mixed]
+            # the second cell reads the stem only as the older of its inputs
             for number in (0, 1) if position == 0 else (0,):
                 read = cell.read(number, stem[position + number], mixing)
                 edges = cast(StateEdges, cell.states[number])
                 num_outputs = len(edges.matrix(mixing.states[number]))
+                # R * Q; a little too many in a reduction cell, whose outputs have fewer rows
                 if as_rows(read.mixed_BMHW[:, :1]).numel() * num_outputs <= MOST_SHARED:
                     read = replace(read, outputs_RQ=edges.outputs(read.mixed_BMHW, mixing))
                 shared[position, number] = read
@@ -186,7 +200,7 @@ class DartsSupernet(nn.Module):
         mixings: Mixings,
         shared: Mapping[Place, CellInput],
     ) -> Tensor:
-        """logits_BK; the inputs of the cells that are `shared` are not computed again."""
+        """Return logits_BK; the inputs of cells that are `shared` are not computed again."""
         before_previous, previous = stem
         for position, cell_type, cell in self._cells():
             mixing = mixings[cell_type, cell.partial.mixed]
@@ -204,21 +218,25 @@ class DartsSupernet(nn.Module):
         statistics: Statistics,
         kernels: Kernels,
     ) -> Mixings:
-        """One for each kind of cell."""
+        """Lay out the mixture for each type of cell and each number of mixed channels."""
         mixings: Mixings = {}
         for _, cell_type, cell in self._cells():
             mixed = cell.partial.mixed
+            # Cells of one type and width mix alike, wherever they stand.
             if (cell_type, mixed) in mixings:
                 continue
             weights_EO = mixture.weights[cell_type]
             assert weights_EO.shape == (NUM_EDGES, len(self.operations))
             gates_E = None if mixture.gates is None else mixture.gates[cell_type]
             if gates_E is not None:
+                # A gate scales its whole edge: the mixture here, the bypass in the paths below.
                 weights_EO = weights_EO * gates_E[:, None]
             computed_EO = self.built[cell_type]
             if mixture.active is not None:
                 computed_EO = computed_EO & mixture.active[cell_type].cpu()
             if not computed_EO.all():
+                # A pool or an identity is computed once for all edges, so that an edge which has
+                # none must give it the weight 0.
                 weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
             mixings[cell_type, mixed] = CellMixing(
                 state_mixings(weights_EO, self.operations, mixed, EDGES_OF_STATE),
