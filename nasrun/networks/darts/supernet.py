@@ -75,8 +75,7 @@ class DartsSupernet(nn.Module):
         self.operations = tuple(operations)
         self.skip_dropout = skip_dropout
         self.reductions = reductions(cells)
-        # On the CPU even where the default device is another (`meta`, to measure a network): what
-        # is built is read as Python lists.
+        # on the CPU whatever the default device (`meta`, to measure a network): read as lists
         everything = torch.ones(NUM_EDGES, len(operations), dtype=torch.bool, device="cpu")
         self.built = {
             cell_type: (everything if active is None else active[cell_type].bool().cpu())
@@ -90,7 +89,6 @@ class DartsSupernet(nn.Module):
         self.cells = nn.ModuleList()
         for position in range(cells):
             reduction = position in self.reductions
-            # Half the height and width, twice the channels, as in DARTS.
             channels *= 2 if reduction else 1
             inputs = [
                 Preprocess(before_previous, channels, halve=after_reduction),
@@ -113,8 +111,7 @@ class DartsSupernet(nn.Module):
             before_previous, previous = previous, NUM_NODES * channels
             after_reduction = reduction
         self.classifier = nn.Linear(previous, shape.num_classes)
-        # Collected once: every pass composes the kernels of all convolutions together, and folds
-        # all norms together. The stem's norms are affine, and stay out.
+        # Every pass composes all kernels and folds all norms at once; the stem's norms are affine.
         self._norm_of: dict[Convolution, BatchNorm] = {}
         self._norms: list[BatchNorm] = []
         for part in self.cells.modules():
