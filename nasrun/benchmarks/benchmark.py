@@ -57,12 +57,15 @@ class Benchmark:
 
     @property
     def space(self) -> str:
-        """The search space of the architectures."""
+        """Return the search space of the architectures."""
         return self.table.space
 
     @property
     def label(self) -> str:
-        """What it is called in a sentence: by its space, where it is that space's main one."""
+        """Return what the benchmark is called in a sentence.
+
+        That is its space where it is that space's main benchmark, else its own name.
+        """
         return f"space={self.name}" if self.name == self.space else self.name
 
     def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
