@@ -1,4 +1,6 @@
-"""Worker processes: each answers one task at a time, and the death of one costs a second attempt.
+"""Run worker processes, each of which answers one task at a time.
+
+The death of a worker costs its task a second attempt.
 
 They are fresh Python processes (one that has computed on several threads must not be forked), which
 start when they are first needed, share the threads of this process, leave Ctrl-C to it, and end
@@ -50,7 +52,7 @@ class _Worker:
 
 
 class Workers:
-    """Up to `count` processes. Tasks and answers are plain values.
+    """Up to `count` processes that answer tasks. Tasks and answers are plain values.
 
     Args:
         make: called in each process with its number, from 0, and of how many threads it may make
@@ -64,14 +66,15 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """Of each process: a fair share."""
+        """Return the threads of each process: a fair share of this process's."""
         import torch
 
         return max(1, torch.get_num_threads() // self.count)
 
     def answers(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """The place of each task and its answer, in the order in which they are finished; `Died`
-        is the answer to a task whose worker dies twice.
+        """Yield the place of each task and its answer, in the order in which they are finished.
+
+        `Died` is the answer to a task whose worker dies twice.
 
         Raises:
             Exception: what a worker raised, which ends them all.
@@ -108,6 +111,7 @@ class Workers:
                 self._end(worker)
 
     def _hand_out(self, tasks: Sequence[Any], waiting: deque[int]) -> None:
+        """Give waiting tasks to the workers that have none, and start workers where needed."""
         for number, worker in enumerate(self._workers):
             if not waiting or (worker is not None and worker.task is not None):
                 continue
@@ -118,7 +122,7 @@ class Workers:
                 worker.connection.send(tasks[worker.task])
 
     def _heard(self) -> Iterator[tuple[_Worker, Any]]:
-        """Wait for those that work; those that have answered or died, and with what."""
+        """Wait for busy workers; yield those that have answered or died, and with what."""
         busy = [one for one in self._workers if one is not None and one.task is not None]
         ready = wait([one.connection for one in busy])
         for worker in busy:
@@ -156,7 +160,7 @@ class Workers:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Within the context new processes begin without them, and this one gets them afterwards."""
+    """Block signals: processes started within begin so, and this one gets them afterwards."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -165,6 +169,7 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _cause(exit_code: int | None) -> str:
+    """Say in words how a process ended."""
     if exit_code is not None and exit_code < 0:
         hint = "; out of memory?" if -exit_code == signal.SIGKILL else ""
         return f"signal {-exit_code}{hint}"
@@ -172,10 +177,10 @@ def _cause(exit_code: int | None) -> str:
 
 
 def work(place: int) -> None:
-    """The life of a worker: answer tasks, or send what was raised, until the run needs no more.
+    """Answer tasks, or send what was raised, until the run needs no more: the life of a worker.
 
     Args:
-        place: the file descriptor of the connection with it.
+        place: the file descriptor of the connection with the run.
     """
     connection: Connection[Any, Any] = Connection(place)
     for one in (signal.SIGINT, signal.SIGHUP):
@@ -197,7 +202,7 @@ def work(place: int) -> None:
 
 
 def _end_with_run(place: int) -> None:
-    """Wait until nobody is at the other end."""
+    """End this process as soon as nobody is at the other end of the connection."""
     other_end = select.poll()
     other_end.register(place, 0)  # which is told of in any case
     other_end.poll()
