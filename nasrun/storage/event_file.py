@@ -1,4 +1,4 @@
-"""TensorBoard's event file, one record after the other.
+"""Write TensorBoard's event file, one record after the other.
 
 torch's `SummaryWriter` writes in a thread of its own, which can die, and is behind when a
 checkpoint notes how long the files are; here a record is in the file when `add` returns.
@@ -33,7 +33,7 @@ class EventFile:
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add(self, summary: Any, step: int | None = None) -> None:
-        """A summary of `torch.utils.tensorboard.summary`."""
+        """Append a summary of `torch.utils.tensorboard.summary`."""
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
     def close(self) -> None:
