@@ -1,4 +1,4 @@
-"""What a rehearsal leaves out, in seconds, and how costly calls are answered once they are known.
+"""Count in seconds what a rehearsal leaves out, and answer costly calls once they are known.
 
 `score` and `evaluate` are real at first. Then their answers are drawn from the real ones, and the
 time that a real call would have taken goes on the clock.
@@ -26,7 +26,7 @@ ENOUGH_S, LONGEST_S = 4.0, 12.0  # of real calls: beyond their first step, and i
 
 @dataclass
 class Clock:
-    """Seconds that were left out, and the steps so far."""
+    """The seconds that were left out, and the steps so far."""
 
     skipped_s: float = 0.0
     num_steps: int = 0
@@ -35,15 +35,18 @@ class Clock:
         self.skipped_s += seconds
 
     def take(self) -> float:
-        """What was left out since the last call."""
+        """Return the seconds left out since the last call."""
         seconds, self.skipped_s = self.skipped_s, 0.0
         return seconds
 
 
 @dataclass
 class Memory(Generic[Answer]):
-    """Real answers and their costs. All calls of the first step are real, so that each kind of
-    them is among those, unless they take too long."""
+    """Real answers of a costly call, and what they cost.
+
+    All calls of the first step are real, so that each kind of call is among them, unless they take
+    too long.
+    """
 
     clock: Clock
     answers: list[Answer | Exception] = field(default_factory=list)
@@ -54,13 +57,18 @@ class Memory(Generic[Answer]):
 
     @property
     def suffices(self) -> bool:
+        """Return whether enough real calls were made to answer the next ones from memory."""
         in_first_step = self.first_step in (None, self.clock.num_steps)
         enough = self.spent_s >= (LONGEST_S if in_first_step else ENOUGH_S)
         return enough and len(self.answers) > 1
 
     @property
     def cost_s(self) -> float:
-        """Of an answer; the first one may have had a supernet trained for it."""
+        """Return the mean cost of an answer in seconds.
+
+        The first answer may have had a supernet trained for it, and is left out where there are
+        others.
+        """
         return float(np.mean(self.costs_s[1:] or self.costs_s))
 
     def note(self, call: Callable[[], Sequence[Answer]]) -> None:
@@ -80,7 +88,7 @@ class Memory(Generic[Answer]):
         self.answers += answers
 
     def draw(self) -> Answer:
-        """One of the answers; a failure is raised."""
+        """Draw one of the answers; a failure is raised."""
         self.clock.skip(self.cost_s)
         return raised(self.answers[int(self.rng.integers(len(self.answers)))])
 
@@ -96,7 +104,10 @@ def remembered_labels(
     evaluate: Callable[[Sequence[Genotype]], list[Evaluation]],
     at_once: int = 1,
 ) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
-    """In the place of an evaluator's `evaluate`, which works on so many at once."""
+    """Return a function to stand in for an evaluator's `evaluate`.
+
+    `at_once` is how many genotypes the evaluator works on side by side.
+    """
     clock = memory.clock
 
     def label(genotype: Genotype) -> Evaluation:
@@ -117,7 +128,7 @@ def remembered_labels(
 
 
 def remembered_scores(memory: Memory[tuple[float, float, float]], scorer: Any) -> Any:
-    """In the place of a scorer's `score`."""
+    """Return a function to stand in for a scorer's `score`."""
     real = scorer.score
 
     def score(candidates: Sequence[Any], *arguments: Any, **keywords: Any) -> Scores:

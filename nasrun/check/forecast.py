@@ -1,4 +1,4 @@
-"""From what a rehearsal measured to what the whole run will take."""
+"""Forecast from what a rehearsal measured what the whole run will take."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        """Steps that were not rehearsed are as long as the last quarter of those that were."""
+        """Return the seconds of the whole part.
+
+        Steps that were not rehearsed are as long as the last quarter of those that were.
+        """
         if not self.steps_s:
             return 0.0
         last = self.steps_s[-math.ceil(len(self.steps_s) / 4) :]
@@ -52,7 +55,7 @@ class Part:
 
     @property
     def share(self) -> float:
-        """How many times as many steps the whole has."""
+        """Return how many times as many steps the whole run has as were rehearsed."""
         done = max(1, len(self.steps_s))
         return max(1.0, (self.num_steps or done) / done) * self.stretch
 
@@ -65,7 +68,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of a whole run.
+    """What a whole run will take.
 
     Args:
         rest_s: building, pictures, the test.
@@ -88,7 +91,7 @@ class Forecast:
         return sum(part.seconds for part in self.parts) + self.rest_s
 
     def rows(self, folder: Path) -> Iterator[tuple[str, str, str]]:
-        """What, how much, and what stands behind it."""
+        """Yield (what is used, how much of it, what the figure rests on)."""
         for part in self.parts:
             yield part.name, duration(part.seconds), part.steps
         if self.label_s is not None and self.label_s > 0.01:  # from a table they are for nothing
@@ -105,13 +108,14 @@ class Forecast:
 
 
 def disk_bytes(parts: Sequence[Part], other_bytes: int) -> int:
-    """Of a run folder, while a checkpoint is being written."""
+    """Return the size of a run folder while a checkpoint is being written."""
     growing = sum(round(part.growing_bytes * part.share) for part in parts)
     checkpoints = max((part.checkpoint_bytes for part in parts), default=0)
     return NUM_CHECKPOINTS * checkpoints + growing + other_bytes
 
 
 def disk_faults(folder: Path, num_bytes: int) -> Iterator[str]:
+    """Yield a fault where the run needs more disk space than there is."""
     free = free_disk(folder)
     if num_bytes > TOO_FULL * free:
         yield (
@@ -121,13 +125,14 @@ def disk_faults(folder: Path, num_bytes: int) -> Iterator[str]:
 
 
 def free_disk(folder: Path) -> int:
-    """In a folder, which need not be there yet."""
+    """Return the bytes that are free in a folder, which need not be there yet."""
     folder = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(folder).free
 
 
 def size(num_bytes: float) -> str:
-    """
+    """Format a number of bytes.
+
     >>> size(2_500_000), size(31.0 * 2**30)
     ('2.4 MB', '31.0 GB')
     """
@@ -141,7 +146,8 @@ def size(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Format seconds in units of time.
+
     >>> duration(0.25), duration(71.6), duration(90061)
     ('0.25 s', '1 min 12 s', '25 h 1 min')
     """

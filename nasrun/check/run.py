@@ -1,4 +1,4 @@
-"""A run in miniature: all that a run does, done for real, and most of it only once.
+"""Rehearse a run in miniature: all that a run does, done for real, and most of it only once.
 
 The code is that of the run, and so are all sizes. What is left out is batches of a pass over the
 data, scores and labels of candidates once enough are known, and steps when time is up.
@@ -47,7 +47,7 @@ Record = Callable[[Session, Result], None]
 
 
 class Rehearsal:
-    """Of one run. Nothing is raised: what is wrong is collected in `problems`.
+    """The rehearsal of one run. It raises nothing: what is wrong is collected in `problems`.
 
     Args:
         settings: of the run.
@@ -79,7 +79,7 @@ class Rehearsal:
         self._other_bytes = 0
 
     def prepare(self) -> ShortWiring | None:
-        """Everything built; `None` where nothing can run."""
+        """Build everything; return `None` where nothing can run."""
         started = time.perf_counter()
         wiring = self._attempt("the configuration", lambda: self._wiring(self._settings))
         if wiring is None:
@@ -96,7 +96,11 @@ class Rehearsal:
         return wiring
 
     def run(self) -> Forecast | None:
-        """Every phase. A phase that fails does not keep the next one from being tried."""
+        """Run every phase, and forecast the whole.
+
+        A phase that fails does not keep the next one from being tried.
+        """
+        # On a GPU networks take none of the memory that is limited here.
         on_cpu = self._settings.device == "cpu" or not torch.cuda.is_available()
         with memory.limited(memory.available() if on_cpu else None):
             return self._run()
@@ -111,6 +115,7 @@ class Rehearsal:
         if "strategy" in vars(wiring):
             genotype = self._attempt("the search", lambda: self._search(wiring))
         if genotype is None:
+            # Where the search failed, any architecture shows what a retraining takes.
             genotype = wiring.space.sample(np.random.default_rng(0))
         if self._settings.retrain.epochs > 0:
             self._attempt("the retraining", lambda: self._retrain(wiring, genotype))
@@ -129,6 +134,7 @@ class Rehearsal:
         settings, total = wiring.search_settings, wiring.strategy.total_steps
         part.limit_s = settings.budget.seconds or math.inf
         floors = self._floors(wiring)
+        # Without labels the epochs are what counts, and each phase has a share of them.
         if wiring.strategy.labels is None and self._short != self._settings:
             wiring = self._wiring(self._short)
             settings = wiring.search_settings
@@ -156,7 +162,10 @@ class Rehearsal:
         return accuracies
 
     def _require_finite_scores(self, wiring: ShortWiring) -> None:
-        """A predictor whose training has diverged makes of its search a random one, in silence."""
+        """Raise a `UsageError` where the predictor's training has diverged.
+
+        Its search would be a random one, in silence.
+        """
         strategy, rng = wiring.strategy, np.random.default_rng(0)
         if not strategy.predicts:
             return
@@ -178,7 +187,7 @@ class Rehearsal:
         )
 
     def _require_room(self, wiring: ShortWiring, genotype: Genotype) -> None:
-        """Before a network is built that cannot fit into the memory."""
+        """Raise a `UsageError` before a network is built that cannot fit into the memory."""
         config = self._settings.retrain
         num_params, _ = measure_network(wiring, genotype, network_size(config))
         needed = 4 * num_params * TRAINING_COPIES
@@ -198,8 +207,11 @@ class Rehearsal:
     def _twice(
         self, part: Part, name: str, wiring: ShortWiring, work: Callable[[Session], Result]
     ) -> Result:
-        """Do a piece of work in a folder of its own, then as a resumed run would: with new objects
-        from its last checkpoint, to the same result."""
+        """Do a piece of work in a folder of its own, then once more as a resumed run would.
+
+        The second time has new objects, begins at the last checkpoint of the first, and must reach
+        the same result.
+        """
         started = time.perf_counter()
         self._parts.append(part)
         with RunFolder(self._folder / name) as folder:
@@ -208,16 +220,21 @@ class Rehearsal:
                 self._record(session, result)
             self._rest_s += time.perf_counter() - started - part.real_s + self._clock.take()
             self._weigh(part, folder)
+            # from here on nothing is known but what the checkpoint says
             wiring.restart()
             with open_session(wiring, folder, name, Watch(self._clock, Part(name))) as session:
                 again = work(session)
         self._require_learning(wiring, part)
+        # as texts: NaN equals itself there
         if json.dumps(again) != json.dumps(result):
             raise RunError("the result that its checkpoint leads to is another one")
         return result
 
     def _require_learning(self, wiring: Wiring, part: Part) -> None:
-        """A loss can also become absurd without ceasing to be a number."""
+        """Raise a `RunError` where a training loss is far above that of guessing.
+
+        A loss can also become absurd without ceasing to be a number.
+        """
         labels = [answer for answer in self._labels.answers if isinstance(answer, Evaluation)]
         losses = part.losses[-1:] or [
             label.details["train_loss"] for label in labels if "train_loss" in label.details
@@ -229,7 +246,7 @@ class Rehearsal:
             raise RunError(f"the training loss is {least:.3g}, where guessing has {guessing:.2f}")
 
     def _weigh(self, part: Part, folder: RunFolder) -> None:
-        """The sizes of the files of a piece of work."""
+        """Note the sizes of the files of a piece of work."""
         sizes = {path: path.stat().st_size for path in folder.path.rglob("*") if path.is_file()}
         part.growing_bytes = sum(folder.append_only_lengths().values())
         part.checkpoint_bytes = sizes[folder.path / FILE]
@@ -251,6 +268,7 @@ class Rehearsal:
         self.problems += problems
 
     def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
+        """Do one thing; note what it raises, and return `None` then."""
         try:
             return act()
         except Exception as error:  # whatever it is, the other phases are looked at too
