@@ -41,7 +41,7 @@ class Cost:
     """What a column says of the networks that were trained on images of this shape."""
 
     shape: TaskShape
-    position: int  # of what `params_and_flops` returns
+    position: int  # which value of `params_and_flops` it is
 
 
 def optima(table: Table, best: Mapping[str, Best]) -> Iterator[Check]:

@@ -143,12 +143,12 @@ def _codes(ops_RE: np.ndarray) -> np.ndarray:
     return ops_RE.astype(np.int64) @ 5 ** np.arange(6)
 
 
-SHAPES = {  # of the images that were trained on
+SHAPES = {  # the images that the networks were trained on
     "cifar10": TaskShape(3, (32, 32), 10),
     "cifar100": TaskShape(3, (32, 32), 100),
     "imagenet16": TaskShape(3, (16, 16), 120),
 }
-NUM_CLASSES = 6_466  # of cells that are isomorphic
+NUM_CLASSES = 6_466  # published classes of isomorphic cells
 
 
 def _read_official(path: Path, progress: Progress) -> Arrays:

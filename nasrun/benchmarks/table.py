@@ -29,7 +29,7 @@ class Columns:
 
     validation_R: np.ndarray | None
     test_R: np.ndarray  # for the end of a search only, where there is a validation column
-    seconds_R: np.ndarray | None  # of the training behind the accuracies
+    seconds_R: np.ndarray | None  # how long the training behind the accuracies took
 
     @property
     def signal(self) -> str:

@@ -32,7 +32,7 @@ from nasrun.genotypes.nasbench101 import Graph, parse
 from nasrun.protocols.state import Progress
 
 EPOCHS, NUM_REPEATS = 108, 3
-IMAGES_PER_REPEAT = 9_984  # of each part that accuracies are measured on
+IMAGES_PER_REPEAT = 9_984  # in the validation part, and in the test part
 MAX_RECORD = 1 << 20  # bytes; real ones have a few hundred
 DAMAGED = (  # what a record that is none can end in
     ValueError,

@@ -21,7 +21,7 @@ from nasrun.protocols.scorer import Scores
 
 Answer = TypeVar("Answer")
 
-ENOUGH_S, LONGEST_S = 4.0, 12.0  # of real calls: beyond their first step, and in any case
+ENOUGH_S, LONGEST_S = 4.0, 12.0  # real calls: after the first step; within it, at the most
 
 
 @dataclass

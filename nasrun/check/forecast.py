@@ -20,13 +20,14 @@ class Part:
 
     Args:
         name, unit: for people.
-        num_steps: how many there would have been, where that is known.
+        num_steps: how many steps there would have been, where that is known.
         stretch: how many steps of the whole run one of these stands for.
         limit_s: budget.seconds.
-        steps_s: of those that were rehearsed, with what was left out of them.
-        real_s: what these took in the rehearsal.
-        growing_bytes, checkpoint_bytes: of files that grow with the steps, and of the checkpoint.
-        losses: of the trainings in the steps, where there were any.
+        steps_s: seconds of each rehearsed step, with what was left out of it.
+        real_s: seconds that these steps took in the rehearsal.
+        growing_bytes: size of the files that grow with the steps.
+        checkpoint_bytes: size of the checkpoint.
+        losses: losses of the trainings in the steps, where there were any.
     """
 
     name: str
@@ -71,10 +72,10 @@ class Forecast:
     """What a whole run will take.
 
     Args:
-        rest_s: building, pictures, the test.
-        label_s: of a true evaluation.
-        memory_bytes: at its highest, of all processes.
-        device_bytes: the same of a GPU, of one process.
+        rest_s: seconds for building, pictures and the test.
+        label_s: seconds of a true evaluation; `None` where there are none.
+        memory_bytes: the most memory that all processes take together.
+        device_bytes: the most memory of a GPU that one process takes; `None` without a GPU.
         num_workers: processes besides the first, in which candidates are trained.
     """
 

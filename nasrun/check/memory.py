@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-GROUP = Path("/sys/fs/cgroup")  # of a container, or a job of a scheduler
+GROUP = Path("/sys/fs/cgroup")  # limits of a container, or of a scheduler's job
 PROCESS = Path("/proc/self/statm")
 
 

@@ -35,9 +35,9 @@ from nasrun.runs.folder import RunFolder
 
 T = TypeVar("T")
 
-SEARCH_S, RETRAIN_S = 60.0, 10.0  # of real time, but for the step in which it is over
+SEARCH_S, RETRAIN_S = 60.0, 10.0  # real time; the step in which it is over is finished
 FEW_STEPS = 3  # that are all made, whatever time they take
-TRAINING_COPIES = 3  # of each weight: itself, its gradient, its momentum
+TRAINING_COPIES = 3  # each weight is held as itself, its gradient, its momentum
 NUM_RANKED = 8
 TOO_HIGH = 10.0  # times the loss of guessing: no training that works is so bad after a few batches
 
@@ -50,10 +50,10 @@ class Rehearsal:
     """The rehearsal of one run. It raises nothing: what is wrong is collected in `problems`.
 
     Args:
-        settings: of the run.
+        settings: the settings of the run.
         short: the same with few epochs, for a search without labels; each of its phases has a
             share of the epochs, and what they take is multiplied.
-        genotype: of a retraining; `None` searches first.
+        genotype: what to retrain; `None` searches first.
         folder: an empty one on the disk of the run.
         record: see `Record`.
     """

@@ -22,14 +22,14 @@ from nasrun.randomness import RandomStreams
 from nasrun.terminal.console import console
 from nasrun.terminal.progress import Display
 
-LOSSES = ("loss", "train_loss")  # of a step
+LOSSES = ("loss", "train_loss")  # names among the metrics of a step
 
 
 class ShortWiring(Wiring):
     """A `Wiring` with few batches of each pass over the data, and few real scores and labels.
 
     Args:
-        labels: what is known of them, shared with other searches on the same evaluator.
+        labels: the labels known so far, shared with other searches on the same evaluator.
     """
 
     def __init__(self, settings: RunConfig, clock: Clock, labels: Memory[Evaluation]) -> None:
@@ -68,7 +68,7 @@ class ShortWiring(Wiring):
         assert workers is not None
         num_threads = workers.threads
         evaluator = plugins.build({**self.search_settings.evaluator, "workers": 1}, self)
-        self._workers = workers  # of the run
+        self._workers = workers  # `build` has set one of its own
 
         def evaluate(genotypes: Sequence[Genotype]) -> list[Evaluation]:
             before = torch.get_num_threads()

@@ -199,7 +199,7 @@ class Device:
     def describe(self) -> str:
         """Name the device for people."""
         if self.torch.type == "cuda":
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # of a job of a sweep: one of several
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # a job of a sweep sees one of several
             which = f", GPU {visible}" if visible else ""
             return f"{self.torch} ({torch.cuda.get_device_name(self.torch)}{which})"
         return f"{self.torch} ({torch.get_num_threads()} threads)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nasrun.errors import UsageError
 
-CONTAINER_LIMITS = (  # of control groups, version 2 and 1
+CONTAINER_LIMITS = (  # where control groups of version 2 and 1 say their limit
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )

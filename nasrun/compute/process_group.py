@@ -32,7 +32,7 @@ class Share:
     """Which images of a batch these are, where several processes share it."""
 
     rows: range
-    batch_size: int  # of the whole
+    batch_size: int  # images of the whole batch
 
 
 class ProcessGroup:
@@ -146,7 +146,7 @@ def join(device: str) -> ProcessGroup:
 
     if not distributed.is_initialized():
         on_gpu = device != "cpu" and torch.cuda.is_available()
-        warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1x1 kernels: harmless
+        warnings.filterwarnings("ignore", "Grad strides do not match")  # harmless for 1x1 kernels
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)

@@ -45,8 +45,8 @@ from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
 from nasrun.protocols.state import Streams
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
-NOISE_IMAGES = 128  # at which the noise has the size that the settings say
-NUM_DRAWS = 2000  # of z, behind c
+NOISE_IMAGES = 128  # the noise has the size of the settings on so many images
+NUM_DRAWS = 2000  # samples of z from which c is computed
 BATCHES_PER_EPOCH = 20  # for those who move alpha before each batch of the weights
 
 
@@ -63,8 +63,8 @@ class Landscape:
 
     Args:
         rank_noise: standard deviation of a cell's error.
-        accuracy_floor: all that is worse counts as this.
-        accuracy_spread: standard deviation of the accuracy over random alphas.
+        accuracy_floor: accuracies below this one count as this one.
+        accuracy_spread: standard deviation of the accuracy A over random alphas.
         loss_noise, accuracy_noise: standard deviations for 128 images.
         independent_share: share of `loss_noise` that is a candidate's own, in [0, 1].
 
@@ -172,7 +172,7 @@ class Landscape:
         accuracy_N = self.accuracy(weights_NEO)
         away_NEO = weights_NEO - 1 / self.num_operations
         own_2N = self._noise.standard_normal((2, len(candidates)))
-        # of each candidate's own: first of the cross-entropy, then of the accuracy
+        # noise of each candidate's own, in the cross-entropy and in the accuracy
         own_2N *= np.sqrt(NOISE_IMAGES / batch.num_images)
         noise_N = (away_NEO * batch.slope_EO).sum(axis=(1, 2)) + self._own_noise * own_2N[0]
         loss_N = LOSS_UNIFORM - LOSS_SLOPE * (accuracy_N - ACCURACY_UNIFORM) + noise_N

@@ -41,7 +41,7 @@ class SupernetScorer:
 
     Args:
         streams, progress: `None` takes those of the context.
-        group: of the configuration, to which the settings below belong.
+        group: the group of the configuration to which the settings below belong.
         num_epochs, training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).

@@ -91,7 +91,7 @@ class TableEvaluator(TableLookup):
     Args:
         file: see `TableLookup`.
         rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
-            independent_share: of the `Landscape`.
+            independent_share: see `Landscape`.
     """
 
     needs_images: ClassVar[bool] = False
@@ -110,7 +110,7 @@ class TableEvaluator(TableLookup):
         independent_share: Probability,
     ) -> None:
         super().__init__(context, file)
-        self.optimum = float(self.columns.signal_R.max())  # for those who look on, not for a search
+        self.optimum = float(self.columns.signal_R.max())  # for reports; a search may not see it
         self._landscape: Landscape | None = None
         self._make_landscape = partial(
             Landscape,

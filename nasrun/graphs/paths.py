@@ -66,7 +66,7 @@ class PathCode:
         self._path_bits = num_slots * len(self.operations) + 1
         self.num_bits = num_paths * self._path_bits
         self._index = {name: i for i, name in enumerate(self.operations)}
-        self._codes: dict[tuple[Path, ...], np.ndarray] = {}  # of those seen so far
+        self._codes: dict[tuple[Path, ...], np.ndarray] = {}  # codes computed so far
 
     @classmethod
     def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:

@@ -28,7 +28,7 @@ from nasrun.pictures.plots import pixels
 from nasrun.terminal.text import printable
 
 FORMATS = (".svg", ".png")
-MAX_EDGES = 400  # of a cell; beyond that a picture shows nothing
+MAX_EDGES = 400  # a picture of a cell with more would show nothing
 
 # Okabe and Ito's colours, distinguishable with every kind of colour blindness; by the first word
 # of an operation's name, so that the same operation has the same colour in all pictures.
@@ -44,7 +44,7 @@ OTHER_COLOURS = ("#CC79A7", "#F0E442", "#000000")
 GREY = "#AAAAAA"
 INK = "#222222"
 
-# In inches.
+# All lengths are in inches.
 NODE_HEIGHT = 0.30
 LABEL_HEIGHT = 0.22
 CHARACTER_WIDTH = 0.078

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from nasrun.genotypes.genotype import Cell, Edge
 
-NUM_SWEEPS = 12  # of ordering and of placing; more changes nothing on cells of tens of edges
+NUM_SWEEPS = 12  # each for ordering and for placing; more change nothing on tens of edges
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Contrast:
     """Settings of stage 1.
 
     Args:
-        num_architectures, num_pairs: how many unlabelled ones, and pairs one edit apart.
+        num_architectures, num_pairs: unlabelled architectures, and pairs one edit apart.
         num_steps: optimiser steps.
         num_anchors: pairs per step and member.
         temperature: tau.
@@ -75,7 +75,7 @@ def pretrain(
     # architectures that look alike to the encoder have one id
     _, ids = np.unique(codes_ND, axis=0, return_inverse=True)
     ids_N = torch.from_numpy(ids.reshape(-1))
-    # In a tiny space more anchors than codes would only bar each other.
+    # In a tiny space, anchors beyond the number of codes would all be barred as alike.
     num_anchors = max(2, min(settings.num_anchors, int(ids_N.max()) + 1))
     losses = []
     for step in range(1, settings.num_steps + 1):

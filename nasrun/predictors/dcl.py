@@ -50,24 +50,24 @@ class DCL:
 
     generator: torch.Generator = field(kw_only=False)
     """Draws rank heads, and the encoders where stage 1 is left out."""
-    encoder_seed: Seed  # of stage 1; runs with equal settings share one pre-trained encoder
+    encoder_seed: Seed  # for stage 1; runs with equal settings share one pre-trained encoder
     code: CodeName  # what f reads: the hard code's paths, a graph kernel's labels, or adjacency
     num_members: Annotated[int, Interval(ge=1, le=100)]  # networks that are trained side by side
-    encoder_widths: Annotated[list[Width], MinLen(1)]  # of the layers of f, without the code's
-    head_widths: Annotated[list[Width], MinLen(1)]  # of the hidden layers of w
-    num_architectures: Count  # of stage 1, as all up to its learning rate: unlabelled ones
-    num_pairs: Count  # one edit apart
+    encoder_widths: Annotated[list[Width], MinLen(1)]  # layers of f, without the code's width
+    head_widths: Annotated[list[Width], MinLen(1)]  # hidden layers of w
+    num_architectures: Count  # unlabelled; for stage 1, as all down to its learning rate
+    num_pairs: Count  # pairs of architectures one edit apart
     contrast_steps: CountOrNone  # optimiser steps; 0 leaves stage 1 out
     num_anchors: Annotated[int, Interval(ge=2, le=10_000)]  # pairs per step and member
     temperature: Positive  # tau
     projection: Count  # dimension of z
     contrast_learning_rate: Positive  # Adam's, at the peak of a one-cycle schedule
-    loss: Loss  # of stage 2; regression of the standardised ranks is for the ablation
+    loss: Loss  # in stage 2; regression of the standardised ranks is for the ablation
     num_epochs: Count  # optimiser steps of stage 2, each over all pairs
     warmup: CountOrNone  # epochs over which the loss is ramped up
     margin: Positive  # m
     top_weight: NotNegative  # the exponent in u_ij
-    encoder_learning_rate: Positive  # of AdamW, in stage 2
+    encoder_learning_rate: Positive  # AdamW's, in stage 2
     head_learning_rate: Positive
     weight_decay: NotNegative
 

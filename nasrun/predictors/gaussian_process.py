@@ -49,7 +49,7 @@ class GaussianProcess:
 
     generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
     depth: Annotated[int, Interval(ge=0, le=100)]  # rounds of relabelling
-    statistics_weight: NotNegative  # of a standardised statistic against the root of a count
+    statistics_weight: NotNegative  # a standardised statistic's, against the root of a count
     length_scales: Annotated[list[Positive], MinLen(1)]
     """To choose from, in typical distances between labelled architectures."""
     noises: Annotated[list[Positive], MinLen(1)]  # to choose from, in deviations of the targets

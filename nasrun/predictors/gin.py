@@ -34,7 +34,7 @@ from nasrun.training.optimisers import Adam
 from nasrun.training.update import require_finite
 
 NUM_LAYERS = 3
-BETAS = (0.0, 0.9)  # of Adam
+BETAS = (0.0, 0.9)  # Adam's
 
 
 @plugin
@@ -42,12 +42,12 @@ class GIN:
     """The predictor of NPENAS-NP, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit
-    width: Width  # F, of each layer
-    head_width: Width  # of the layer behind the mean
+    width: Width  # F, features of each layer
+    head_width: Width  # units of the layer behind the mean
     num_epochs: Count  # optimiser steps, each over all labels
-    learning_rate: Positive  # of Adam; it falls to 0 along a half cosine
+    learning_rate: Positive  # Adam's; it falls to 0 along a half cosine
     weight_decay: NotNegative
-    num_architectures: Count  # unlabelled ones from which the operations are taken
+    num_architectures: Count  # unlabelled; the operations are taken from them
 
     def __post_init__(self) -> None:
         self.operations: list[str] = []

@@ -43,10 +43,10 @@ class PathMLP:
     num_paths: Count  # D, bits of the code
     num_members: Annotated[int, Interval(ge=1, le=100)]  # M, networks trained side by side
     num_layers: Count
-    width: Width  # of the hidden layers
+    width: Width  # units of each hidden layer
     num_epochs: Count  # optimiser steps, each over all labels
-    learning_rate: Positive  # of Adam
-    num_architectures: Count  # unlabelled ones in which paths are counted
+    learning_rate: Positive  # Adam's
+    num_architectures: Count  # unlabelled; their paths are counted
 
     def __post_init__(self) -> None:
         self.code = PathBits(())

@@ -32,7 +32,7 @@ class Ridge:
 
     generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
     penalty: Positive  # lambda
-    num_architectures: Count  # unlabelled ones from which the width of the code is taken
+    num_architectures: Count  # unlabelled; the width of the code is taken from them
 
     def __post_init__(self) -> None:
         self.code = PathCode((), 1, 0)

@@ -28,7 +28,7 @@ class Row:
     group: Group
     values: tuple[float, ...]
     summary: Summary
-    means: Mapping[str, float | None]  # of other metrics, over the runs that have them
+    means: Mapping[str, float | None]  # metric -> mean over the runs that have it
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from nasrun.runs.folder import RUN_FILE, read_json, read_text
 from nasrun.terminal.text import printable
 
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
-SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
+SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # records of a sweep: Hydra's, and ours
 NUMBERS = (float, int)
 TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
 

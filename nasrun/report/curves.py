@@ -19,7 +19,8 @@ from nasrun.report.collect import Run, finite, number
 from nasrun.report.statistics import LEVEL
 
 NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
-STARTED = 0.95  # of the runs have a value where their curve begins; one that waited hides nothing
+# A curve begins where this share of the runs has a value, so that a late run does not hide others.
+STARTED = 0.95
 Axis = Literal["evaluations", "seconds", "steps"]
 AXES: dict[Axis, str] = {
     "evaluations": "true evaluations",

@@ -20,7 +20,7 @@ class Metric:
     of: Callable[[Run], float | None]
     higher_is_better: bool = True
     percent: bool = True
-    decimals: int = 2  # of percent
+    decimals: int = 2  # shown where `percent` is true
 
     def best(self, values: Sequence[float]) -> float:
         return max(values) if self.higher_is_better else min(values)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from nasrun.protocols.data import TaskShape
     from nasrun.protocols.space import Network, NetworkSize
 
-NUM_MATRICES = 1_538_083  # of 7 vertices, that hold a cell
+NUM_MATRICES = 1_538_083  # matrices of 7 vertices that hold a valid cell
 NUM_CROSSOVERS = 20  # tries, before the child is the first parent
 
 
@@ -50,9 +50,9 @@ class NasBench101(IntegerCodedSpace):
     """The cells of NAS-Bench-101.
 
     Args:
-        channels: width of the stem and of the first stack, which doubles twice; one for each
-            vertex that can feed the output at least.
-        cells: per stack.
+        channels: width of the stem and of the first stack, which doubles twice; at least one
+            for each vertex that can feed the output.
+        cells: cells per stack.
     """
 
     name = "nasbench101"

@@ -30,7 +30,7 @@ class NasBench201(FixedEdgesSpace):
 
     Args:
         channels: width of the first stage; it doubles twice.
-        cells: N, cells per stage.
+        cells: N, the number of cells per stage.
         partial_channels: k of PC-DARTS in the supernet; 1 is off, as in the benchmark.
     """
 

@@ -78,7 +78,7 @@ class _Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, in_columns, content = state
-        if isinstance(content, str):  # of Python 2
+        if isinstance(content, str):  # written by Python 2
             content = content.encode("latin1")
         self.fill(content, kind, shape, "F" if in_columns else "C")
 

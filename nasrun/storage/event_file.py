@@ -23,7 +23,7 @@ class EventFile:
 
     Args:
         open_file: opens an append-only file of the run folder.
-        number: of the files that the folder has already.
+        number: how many files the folder has already; it keeps names apart.
     """
 
     def __init__(self, open_file: Callable[[str], AppendedFile], number: int) -> None:

@@ -109,7 +109,7 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     from sklearn.model_selection import train_test_split  # half a second to import
 
     labels_N = split.labels_N.numpy()
-    num_classes = len(np.unique(labels_N))  # of small sets, one image of each at least
+    num_classes = len(np.unique(labels_N))  # even a small set gets one image of each
     train_share, validation_share = split.search_shares
     num_train = max(num_classes, math.floor(train_share * len(labels_N)))
     num_validation = max(num_classes, math.ceil(validation_share * len(labels_N)))

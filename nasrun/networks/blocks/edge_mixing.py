@@ -24,7 +24,7 @@ class StateMixing(NamedTuple):
     """The mixing weights of the N edges that leave one state, each repeated for M channels."""
 
     scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
-    matrices: Mapping[str, Tensor]  # of UNPARAMETRISED: (M, N*M), from its M channels to all nodes
+    matrices: Mapping[str, Tensor]  # UNPARAMETRISED -> (M, N*M), from M channels to all nodes
 
 
 def state_mixings(

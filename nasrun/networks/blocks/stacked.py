@@ -157,8 +157,8 @@ Convolution = Separable | Pointwise | FactorisedReduce | Dense
 class Kernels:
     """What convolutions and batch norms need in a pass, computed in a few calls.
 
-    `composed` has the kernel_EOIKK of all convolutions but of separable ones that are too wide.
-    Running statistics are `folded`: then the factor of its batch norm is in a kernel.
+    `composed` has the kernel_EOIKK of every convolution, save separable ones that are too wide. If
+    running statistics are `folded`, each kernel includes the factor of its batch norm.
     """
 
     composed: Mapping[Convolution, Tensor]

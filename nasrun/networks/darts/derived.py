@@ -149,10 +149,10 @@ class DartsNetwork(nn.Module):
     """The network of a DARTS genotype. `forward` returns logits_BK.
 
     Args:
-        genotype: of the DARTS space, valid.
+        genotype: a valid genotype of the DARTS space.
         channels, cells: width of the first cell and number of cells; those at one and two thirds
             are reduction cells.
-        auxiliary: an auxiliary head, where the map two thirds up is large enough for one.
+        auxiliary: whether to add an auxiliary head, where the map two thirds up is large enough.
         stem: "imagenet" divides the size of the images by 8 before the first cell.
 
     Raises:

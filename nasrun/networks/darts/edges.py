@@ -45,8 +45,8 @@ class CellMixing:
     """How one forward pass mixes the operations of a cell."""
 
     states: Sequence[StateMixing]
-    gates_E: Tensor | None  # multiplied into the weights already
-    paths: Tensor  # of `PartialChannels`
+    gates_E: Tensor | None  # already multiplied into the weights
+    paths: Tensor  # the matrix of `PartialChannels.paths`
     active_EO: list[list[bool]]
     kernels: Kernels
     statistics: Statistics

@@ -37,7 +37,7 @@ from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Mixture, Statistics
 
 MOST_SHARED = 2**26
-"""Numbers (256 MB) that are kept of the outputs of a state's edges; more are computed each time."""
+"""How many numbers (256 MB) of a state's edges' outputs are kept; more are computed each time."""
 
 Mixings = dict[tuple[str, int], CellMixing]
 """By the type of a cell and its number of mixed channels."""
@@ -48,14 +48,20 @@ Place = tuple[int, int]
 class DartsSupernet(nn.Module):
     """All DARTS architectures in one network; a `nasrun.protocols.space.Supernet`.
 
-    `shape` is an image task of any size (8x8 will do); `operations` are some of `KNOWN_OPERATIONS`,
-    in the order of the columns of the mixing weights. Only 1 / `partial_channels` of the channels
-    are mixed. `stem` is "cifar", or "imagenet" for large images. `active`, cell type -> active_EO
-    bool, says which operations are built (default: all). `skip_dropout` is the probability
-    (P-DARTS, arXiv 1904.12760) that an element of an identity's output is dropped; it may be
-    changed between calls, and applies only with "update".
-    Weights are float32, initialised from torch's global generator, as is dropout.
-    Raises `UsageError` for settings that fit no network.
+    Weights are float32. They are initialised from torch's global generator; dropout draws from it.
+
+    Args:
+        shape: a task on images of any size (8x8 will do).
+        operations: some of `KNOWN_OPERATIONS`, in the order of the mixing weights' columns.
+        channels, cells: width of the first cell, and number of cells.
+        partial_channels: k; one k-th of the channels is mixed, the others bypass the operations.
+        stem: "cifar", or "imagenet" for large images.
+        active: cell type -> active_EO, bool: the operations that are built (default: all).
+        skip_dropout: probability (P-DARTS, arXiv 1904.12760) that an element of an identity's
+            output is dropped, in "update" calls; it may be changed between calls.
+
+    Raises:
+        UsageError: the settings fit no network.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class CellMixing:
     """How one forward pass mixes the operations of a cell."""
 
     sources: list[StateMixing]
-    paths: Tensor  # of `PartialChannels`
+    paths: Tensor  # the matrix of `PartialChannels.paths`
     computed_EO: list[list[bool]]
     kernels: Kernels
     statistics: Statistics
