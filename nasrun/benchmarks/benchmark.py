@@ -26,8 +26,8 @@ FOLDER = "/"  # a key of `readers`, in place of the end of a file's name
 class Layout:
     """The columns of a benchmark's CSV files, and what becomes of them."""
 
-    cells: tuple[tuple[str, ...], ...]  # those that name the architecture: one of these groups
-    numbers: Mapping[str, float]  # the others: the highest value there can be
+    cells: tuple[tuple[str, ...], ...]  # one of these groups names the architecture
+    numbers: Mapping[str, float]  # other columns -> the highest value there can be
     needed: tuple[str, ...]
     parse: Callable[[Sequence[str]], Any]  # the words of an architecture -> the architecture
     condense: Callable[[list[Any], dict[str, np.ndarray], Progress], Arrays]

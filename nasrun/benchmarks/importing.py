@@ -31,7 +31,7 @@ def import_table(name: str, file: str, *, force: bool, progress: Progress) -> Pa
         force: replace what was imported before.
 
     Raises:
-        UsageError: the file is none, or is not sound. Nothing was written.
+        UsageError: the file is missing or not sound. Nothing was written.
     """
     images, known = name == imagenet16_files.NAME, store.benchmarks()
     if name not in known and not images:

@@ -32,7 +32,7 @@ from nasrun.protocols.state import Progress
 from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.terminal.progress import tracked
 
-NUM_IMAGES = tfrecord_files.NUM_REPEATS * tfrecord_files.IMAGES_PER_REPEAT  # behind each count
+NUM_IMAGES = tfrecord_files.NUM_REPEATS * tfrecord_files.IMAGES_PER_REPEAT  # images behind a count
 NO_VERTEX = 255
 NUM_PROBES = 100  # rows, and the rows after them, whose order is checked when a table is loaded
 

@@ -60,7 +60,7 @@ class Table(ABC):
     space: ClassVar[str]
     num_rows: ClassVar[int]
     has_copies: ClassVar[bool]  # whether isomorphic cells have a row each
-    required: ClassVar[tuple[str, ...]]  # arrays that make it one; the first has a row per cell
+    required: ClassVar[tuple[str, ...]]  # arrays that it must have; the first has a row per cell
     numbers: ClassVar[
         Mapping[str, float]
     ]  # columns of one number per row: the highest there can be

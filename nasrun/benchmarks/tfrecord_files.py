@@ -34,7 +34,7 @@ from nasrun.protocols.state import Progress
 EPOCHS, NUM_REPEATS = 108, 3
 IMAGES_PER_REPEAT = 9_984  # in the validation part, and in the test part
 MAX_RECORD = 1 << 20  # bytes; real ones have a few hundred
-DAMAGED = (  # what a record that is none can end in
+DAMAGED = (  # what reading a damaged record can raise
     ValueError,
     TypeError,
     AttributeError,

@@ -24,8 +24,12 @@ from nasrun.launch.replay import Source
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal import console
 
-SHORT_EPOCHS = 3  # those of budget=smoke, in which each phase of a search has its share
-NO_MATTER = ("seed=", "fitness.zeta=", "fitness.eta=")  # to what a job takes
+SHORT_EPOCHS = 3  # as budget=smoke has, so that each phase of a search has its share
+NO_MATTER = (
+    "seed=",
+    "fitness.zeta=",
+    "fitness.eta=",
+)  # keys that do not change how long a job takes
 MOST_NAMED = 5  # jobs of a sweep that share a problem
 PREPARE = {"search": prepare_search.prepare, "retrain": prepare_retrain.prepare}
 HOW = (

@@ -50,7 +50,7 @@ class Memory(Generic[Answer]):
 
     clock: Clock
     answers: list[Answer | Exception] = field(default_factory=list)
-    costs_s: list[float] = field(default_factory=list)  # with what was left out of them
+    costs_s: list[float] = field(default_factory=list)  # for each answer, with what was left out
     spent_s: float = 0.0
     first_step: int | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
@@ -121,7 +121,7 @@ def remembered_labels(
         found = [label(genotype) for genotype in genotypes]
         seconds = time.perf_counter() + clock.skipped_s - started
         share = math.ceil(len(found) / at_once) / len(found)
-        clock.skip((share - 1.0) * seconds)  # here they came one after the other
+        clock.skip((share - 1.0) * seconds)  # here one by one, there side by side
         return found
 
     return labels

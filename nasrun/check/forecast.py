@@ -95,7 +95,7 @@ class Forecast:
         """Yield (what is used, how much of it, what the figure rests on)."""
         for part in self.parts:
             yield part.name, duration(part.seconds), part.steps
-        if self.label_s is not None and self.label_s > 0.01:  # from a table they are for nothing
+        if self.label_s is not None and self.label_s > 0.01:  # labels of a table cost nothing
             yield "one label", duration(self.label_s), "part of the search"
         yield "the rest", duration(self.rest_s), "building, pictures, test"
         yield "together", duration(self.seconds), ""

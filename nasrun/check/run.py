@@ -36,7 +36,7 @@ from nasrun.runs.folder import RunFolder
 T = TypeVar("T")
 
 SEARCH_S, RETRAIN_S = 60.0, 10.0  # real time; the step in which it is over is finished
-FEW_STEPS = 3  # that are all made, whatever time they take
+FEW_STEPS = 3  # so few steps are all made, whatever time they take
 TRAINING_COPIES = 3  # each weight is held as itself, its gradient, its momentum
 NUM_RANKED = 8
 TOO_HIGH = 10.0  # times the loss of guessing: no training that works is so bad after a few batches
@@ -140,7 +140,7 @@ class Rehearsal:
             settings = wiring.search_settings
             if total is not None and wiring.strategy.total_steps is not None:
                 part.stretch = total / wiring.strategy.total_steps
-        few = (wiring.strategy.total_steps or math.inf) <= FEW_STEPS  # each of them another phase
+        few = (wiring.strategy.total_steps or math.inf) <= FEW_STEPS  # each step is another phase
         budget = replace(settings.budget, seconds=None if few else SEARCH_S)
         cut = replace(settings, budget=budget, retrain=replace(settings.retrain, epochs=0))
         result = self._twice(

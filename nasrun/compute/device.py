@@ -27,7 +27,7 @@ OnOom = Literal["stop", "halve"]
 Outcome = TypeVar("Outcome")
 
 LEAST_PART = 2  # images; batch norm needs two
-SAY_OUT_OF_MEMORY = (  # where the kind of the exception does not
+SAY_OUT_OF_MEMORY = (  # texts of errors whose type does not tell
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -166,7 +166,7 @@ class Device:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-            # not above, where the traceback keeps the tensors of the attempt
+            # Not in the `except` block, where the traceback keeps the tensors of the attempt.
             self._release()
             if self._on_oom == "stop" or num_images // (2 * parts) < LEAST_PART:
                 images = f"{-(-num_images // parts):,} images at a time on {self.torch}"

@@ -22,7 +22,7 @@ from nasrun.errors import RunError
 
 T = TypeVar("T")
 
-# One may train for days what the others wait for. A lost one is noticed by its connection.
+# One process may train for days while others wait; a lost one is noticed by its connection.
 PATIENCE = datetime.timedelta(days=30)
 SAY_LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe")
 

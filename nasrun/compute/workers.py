@@ -2,7 +2,7 @@
 
 The death of a worker costs its task a second attempt.
 
-They are fresh Python processes (one that has computed on several threads must not be forked), which
+Workers are fresh Python processes (one that has computed on several threads must not be forked), which
 start when they are first needed, share the threads of this process, leave Ctrl-C to it, and end
 with it, however it ends. `multiprocessing` would start them too, but not in a process that joblib
 has started, and it runs the main module again in each.
@@ -28,9 +28,9 @@ from typing import Any
 from nasrun.errors import RunError
 from nasrun.terminal import console
 
-ATTEMPTS = 2  # that a task has, whose worker dies
-PATIENCE_S = 10.0  # with one that says no more, until it has ended
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # that are this process's to handle
+ATTEMPTS = 2  # attempts at a task whose workers die
+PATIENCE_S = 10.0  # how long a silent worker may take to end
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # signals that only this process handles
 
 PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:]; "
@@ -48,7 +48,7 @@ class Died(RunError):
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
-    task: int | None = None  # the place of the one that it works on
+    task: int | None = None  # the place of the task that it works on
 
 
 class Workers:
@@ -118,7 +118,7 @@ class Workers:
             if worker is None or worker.process.poll() is not None:
                 worker = self._start(number)
             worker.task = waiting.popleft()
-            with suppress(OSError):  # it has died just now, which is heard later
+            with suppress(OSError):  # it has died just now; `_heard` finds out
                 worker.connection.send(tasks[worker.task])
 
     def _heard(self) -> Iterator[tuple[_Worker, Any]]:
@@ -140,14 +140,14 @@ class Workers:
     def _start(self, number: int) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
         place = str(theirs.fileno())
-        with theirs, _signals_blocked():  # for as long as the new process does not handle them
+        with theirs, _signals_blocked():  # until the new process handles them
             process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, place, *sys.path],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
             worker = self._workers[number] = _Worker(process, ours)
-        with suppress(OSError):  # it has died already, which is heard later
+        with suppress(OSError):  # it has died already; `_heard` finds out
             ours.send((self._make, number, self.threads))
         return worker
 
@@ -189,7 +189,7 @@ def work(place: int) -> None:
     threading.Thread(target=_end_with_run, args=(place,), daemon=True).start()
     answer: Callable[[Any], Any] | None = None
     with suppress(EOFError, ConnectionError):
-        make, number, num_threads = connection.recv()  # imports what it is made of
+        make, number, num_threads = connection.recv()  # receiving it imports its modules
         while True:
             task = connection.recv()
             try:
@@ -204,6 +204,6 @@ def work(place: int) -> None:
 def _end_with_run(place: int) -> None:
     """End this process as soon as nobody is at the other end of the connection."""
     other_end = select.poll()
-    other_end.register(place, 0)  # which is told of in any case
+    other_end.register(place, 0)  # a hang-up is reported in any case
     other_end.poll()
     os._exit(1)

@@ -47,7 +47,7 @@ from nasrun.protocols.state import Streams
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
 NOISE_IMAGES = 128  # the noise has the size of the settings on so many images
 NUM_DRAWS = 2000  # samples of z from which c is computed
-BATCHES_PER_EPOCH = 20  # for those who move alpha before each batch of the weights
+BATCHES_PER_EPOCH = 20  # for strategies that move alphas before each batch of the weights
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class Landscape:
         # the leaves have the float32 of the mixture, and the loss is float64 from here on
         here_EO = self._weights(Mixture({self.cell_type: weights_EO}, gates, mixture.active))
         mean = torch.from_numpy(self.scores)
-        for here_O in here_EO:  # the first edge that is left is summed over
+        for here_O in here_EO:  # sum over the first of the edges that are left
             mean = torch.tensordot(here_O, mean, dims=1)
         accuracy = ACCURACY_UNIFORM + self._scale * (mean - float(self.scores.mean()))
         away_EO = here_EO - 1 / self.num_operations

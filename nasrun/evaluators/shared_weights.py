@@ -75,7 +75,7 @@ class SharedWeights(Evaluator):
             batch_size=batch_size,
             training=training,
         )
-        self._one_shot: SupernetScorer | None = None  # trained
+        self._one_shot: SupernetScorer | None = None  # made and trained with the first label
 
     def scorer(self, **settings: Any) -> SupernetScorer:
         """Make a new supernet; the settings are those of `SupernetScorer`."""

@@ -1,12 +1,8 @@
 """Search on a supernet, and look the result up in a benchmark table.
 
-So papers of weight sharing use the tables of NAS-Bench-201: a supernet is trained and scores the
-candidates on real images, and the cell that comes out is looked up in the table, for every data set
+So papers on weight sharing use the tables of NAS-Bench-201: a supernet is trained and scores the
+candidates on real images, and the cell that comes out is looked up in the table, for every dataset
 that the table has, in place of a retraining.
-
-The way of the NAS-Bench-201 tables in the papers of weight sharing: a supernet is trained and
-scores the candidates on real images, and the cell that comes out is looked up in the table, for
-every data set that the table has, in place of a retraining.
 """
 
 from __future__ import annotations

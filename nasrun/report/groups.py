@@ -23,7 +23,7 @@ class Group:
     settings: dict[str, str]
     dataset: str
     runs: tuple[Run, ...]
-    pooled: tuple[str, ...] = ()  # keys that differ within the group, the seed apart
+    pooled: tuple[str, ...] = ()  # keys other than the seed that differ within the group
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _candidates(runs: Sequence[Run]) -> Iterator[str]:
 def _is_setting(key: str) -> bool:
     """Return whether a key is a setting of the method.
 
-    A seed of any part is none, nor is where or under which name a run was made.
+    Seeds are none, and neither are the place and the name of a run.
     """
     last = key.rpartition(".")[2]
     seeds = last == "seed" or last.endswith("_seed")

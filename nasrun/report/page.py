@@ -178,7 +178,7 @@ def repeat_command(run: Run) -> str:
 
 
 def _drawing(path: Path) -> str | None:
-    """Return a picture as a data URI; `None` where there is none, or none of a sensible size."""
+    """Return a picture as a data URI; `None` where there is none, or it is too large."""
     try:
         if not path.is_file() or path.stat().st_size > MAX_DRAWING_BYTES:
             return None

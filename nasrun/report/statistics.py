@@ -18,7 +18,7 @@ LEVEL = 0.05
 NUM_BOOTSTRAPS = 10_000
 MIN_PAIRS = 6  # with fewer, even the most extreme outcome has p >= 2 / 2**5 = .0625
 MIN_FOR_INTERVAL = 3
-ROUNDING = 1e-9  # a smaller difference is none
+ROUNDING = 1e-9  # smaller differences count as none
 
 Verdict = Literal["first", "second", "no difference shown", "cannot tell"]
 

@@ -138,6 +138,9 @@ class IntegerCodedSpace(SearchSpace, ABC):
 
         An edge's operation feeds those on the edges that leave its target. All cells stand side by
         side between one input and one output.
+
+        Edges with `none` are left out. Where a genotype has several cells, labels begin with the
+        cell's name; where a cell has several inputs, each of them is a vertex of its own.
         """
         labels, arrows = ["input"], list[tuple[int, int]]()
         outputs = list[int]()

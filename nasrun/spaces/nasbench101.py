@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from nasrun.protocols.space import Network, NetworkSize
 
 NUM_MATRICES = 1_538_083  # matrices of 7 vertices that hold a valid cell
-NUM_CROSSOVERS = 20  # tries, before the child is the first parent
+NUM_CROSSOVERS = 20  # tries until the child is a copy of the first parent
 
 
 class NasBench101(IntegerCodedSpace):

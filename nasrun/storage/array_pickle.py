@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-# What reading a cut, damaged or hostile pickle can end in.
+# What reading a cut, damaged or hostile pickle can raise.
 UNREADABLE = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -66,7 +66,7 @@ class _Type:
         self.dtype = np.dtype(name)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = state[1]  # < > = or |, which is none
+        order = state[1]  # byte order: <, > or =; | is none
         if order in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(order)
 

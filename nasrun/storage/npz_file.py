@@ -22,7 +22,7 @@ from nasrun.compute.memory import shortage
 MAX_DEFLATE = 1032  # deflate packs at most so many bytes into one (zlib, Technical Details)
 MAX_MEMBERS = 1000
 
-# What opening a cut, damaged, encrypted or hostile file can end in.
+# What opening a cut, damaged, encrypted or hostile file can raise.
 UNREADABLE = (
     ArithmeticError,
     AttributeError,

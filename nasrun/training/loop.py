@@ -21,7 +21,7 @@ from nasrun.training.update import WeightUpdate
 
 TRAINING = Load("training", None, "the size of the batches or of the network")
 PREDICTION = Load("prediction", None, "the size of the network")
-SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
+SHOW_EVERY_S = 0.2  # not more often: to show a figure, the host waits for the device
 LossAndLogits: TypeAlias = tuple[Tensor, Tensor]
 """(the loss to minimise, a scalar; logits_BK, for the accuracy)"""
 LogitsAndLabels: TypeAlias = tuple[Tensor, Tensor]

@@ -66,7 +66,7 @@ class WeightUpdate:
         """
         limit = self._gradient_clip if self._gradient_clip > 0 else math.inf
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        if not torch.isfinite(loss + norm):  # one question, for which the device is waited for
+        if not torch.isfinite(loss + norm):  # one check, as each waits for the device
             require_finite(loss, "training loss")
             require_finite(norm, "norm of the gradient")
         self.optimiser.step()

@@ -77,7 +77,7 @@ class BatchNorm(nn.Module):
             training=statistics != "running",
             eps=EPSILON,
         )
-        if statistics == "update" and chosen is not None:  # copies were moved above
+        if statistics == "update" and chosen is not None:  # those moved above are copies
             self.running_mean_EC[chosen] = mean_EC
             self.running_var_EC[chosen] = variance_EC
         return normalised_BCHW

@@ -46,7 +46,7 @@ def state_mixings(
     # (O, E*M): every one of an edge's M channels has the edge's weight.
     scales = weights_OE.repeat_interleave(channels, dim=1)
     scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
-    # What is the same for all edges is not computed for each: M channels go to N*M.
+    # Pools and the identity are computed once for all edges: M channels go to N*M.
     plain = [name for name in operations if name in UNPARAMETRISED]
     identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
     rows = [operations.index(name) for name in plain]
@@ -103,7 +103,7 @@ class PartialChannels(nn.Module):
         nodes = []
         gates_of_nodes = torch.split(gates_E, [self.num_inputs + n for n in range(self.num_nodes)])
         for mixture_QM, gates_S in zip(mixtures, gates_of_nodes, strict=True):
-            gates_S = gates_S[-len(bypasses) :]  # without gates the inputs' bypasses are one
+            gates_S = gates_S[-len(bypasses) :]  # without gates, one for all inputs
             # Gates weigh the bypasses here; the mixtures have them in their mixing weights already.
             joined_QC = torch.cat([mixture_QM, torch.stack(bypasses, dim=-1) @ gates_S], dim=1)
             # The channel shuffle of PC-DARTS with k groups: channel g * M + m becomes m * k + g.

@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels, 1, bias=False)
 
     def forward(self, images_BCHW: Tensor, statistics: Statistics) -> Tensor:
-        # Rounding up keeps both branches equal where the benchmark never went: odd sizes.
+        # Rounding up gives both branches one size for odd images, of which the benchmark has none.
         halved_BCHW = F.avg_pool2d(images_BCHW, 2, ceil_mode=True, count_include_pad=False)
         output_BCHW: Tensor = self.second(self.first(images_BCHW, statistics), statistics)
         return output_BCHW + self.shortcut(halved_BCHW)

@@ -126,7 +126,9 @@ class MixedCell(nn.Module):
         plain = [name for name in PLAIN if mixing.computed(source, name)]
         if mixing.skip_dropout > 0 and mixing.statistics == "update" and PLAIN[1] in plain:
             plain.remove(PLAIN[1])
-            repeated = as_rows(state_BMHW).repeat(1, len(EDGES_FROM[source]))  # each drops its own
+            repeated = as_rows(state_BMHW).repeat(
+                1, len(EDGES_FROM[source])
+            )  # each edge drops its own
             yield F.dropout(repeated, mixing.skip_dropout) * weights.scales[PLAIN[1]]
         if plain:
             # side by side, rows_R(P*M) @ (P*M, N*M) mixes them for all nodes in one product
