@@ -2,10 +2,10 @@
 
 The death of a worker costs its task a second attempt.
 
-Workers are fresh Python processes (one that has computed on several threads must not be forked), which
-start when they are first needed, share the threads of this process, leave Ctrl-C to it, and end
-with it, however it ends. `multiprocessing` would start them too, but not in a process that joblib
-has started, and it runs the main module again in each.
+Workers are fresh Python processes (one that has computed on several threads must not be forked),
+which start when they are first needed, share the threads of this process, leave Ctrl-C to it, and
+end with it, however it ends. `multiprocessing` would start them too, but not in a process that
+joblib has started, and it runs the main module again in each.
 """
 
 from __future__ import annotations
