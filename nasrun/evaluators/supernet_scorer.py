@@ -181,10 +181,10 @@ class SupernetScorer:
         images_BCHW, labels_B = (part[rows.start : rows.stop] for part in batch)
         here = self.on_device(mixture)
         # Leaves of this call: the caller's mixture and the shared weights get no gradients.
-        weights = {name: rows.clone().requires_grad_() for name, rows in here.weights.items()}
+        weights = {name: one.clone().requires_grad_() for name, one in here.weights.items()}
         gates = None
         if here.gates is not None:
-            gates = {name: row.clone().requires_grad_() for name, row in here.gates.items()}
+            gates = {name: one.clone().requires_grad_() for name, one in here.gates.items()}
         leaves = [*weights.values(), *(gates or {}).values()]
         mixed = Mixture(weights, gates, here.active)
 

@@ -50,7 +50,7 @@ def state_mixings(
     plain = [name for name in operations if name in UNPARAMETRISED]
     identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
     rows = [operations.index(name) for name in plain]
-    matrices = weights_OE[rows][:, None, :, None] * identity_MM[:, None]  # (plain, M, E, M)
+    matrices_PMEM = weights_OE[rows][:, None, :, None] * identity_MM[:, None]
     return [
         StateMixing(
             dict(zip(operations, scales_ON.unbind(), strict=True)),
@@ -58,7 +58,7 @@ def state_mixings(
             dict(zip(plain, matrices_PMNM.flatten(2).unbind(), strict=True)),
         )
         for scales_ON, matrices_PMNM in zip(
-            scales_of_states, torch.split(matrices, sizes, dim=2), strict=True
+            scales_of_states, torch.split(matrices_PMEM, sizes, dim=2), strict=True
         )
     ]
 
