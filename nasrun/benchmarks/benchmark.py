@@ -19,15 +19,15 @@ from nasrun.protocols.state import Progress
 
 Reader = Callable[[Path, Progress], Arrays]
 
-FOLDER = "/"  # of `readers`, in place of the end of a file's name
+FOLDER = "/"  # a key of `readers`, in place of the end of a file's name
 
 
 @dataclass(frozen=True)
 class Layout:
     """The columns of a benchmark's CSV files, and what becomes of them."""
 
-    cells: tuple[tuple[str, ...], ...]  # those that name the architecture: one of these groups
-    numbers: Mapping[str, float]  # the others: the highest value there can be
+    cells: tuple[tuple[str, ...], ...]  # one of these groups names the architecture
+    numbers: Mapping[str, float]  # other columns -> the highest value there can be
     needed: tuple[str, ...]
     parse: Callable[[Sequence[str]], Any]  # the words of an architecture -> the architecture
     condense: Callable[[list[Any], dict[str, np.ndarray], Progress], Arrays]
@@ -37,11 +37,12 @@ class Layout:
 class Benchmark:
     """What is known of a benchmark before one of its tables is there.
 
-    A subclass sets `table`, and what else there is of the class attributes: how files other than
+    A subclass sets `table`, and the other class attributes where they apply: how files other than
     those in the condensed form are read, and the published optima that an import must reach.
 
     Args:
-        name: of its file in `conf/benchmark`, of its tables, and in `nasrun data import NAME`.
+        name: the name of its file in `conf/benchmark` and of its tables, and the NAME of
+            `nasrun data import NAME`.
         official: the names of its official files, as a person is told them.
         csv: the columns of its CSV files, as a person is told them.
     """
@@ -51,22 +52,25 @@ class Benchmark:
     csv: str = ""
 
     table: ClassVar[type[Table]]
-    readers: ClassVar[Mapping[str, Reader]] = {}  # of official files, by the end of their names
+    readers: ClassVar[Mapping[str, Reader]] = {}  # for official files, by the end of their names
     layout: ClassVar[Layout | None] = None
     best: ClassVar[Mapping[str, Best]] = {}  # dataset -> the published optima
 
     @property
     def space(self) -> str:
-        """The search space of the architectures."""
+        """Return the search space of the architectures."""
         return self.table.space
 
     @property
     def label(self) -> str:
-        """What it is called in a sentence: by its space, where it is that space's main one."""
+        """Return what the benchmark is called in a sentence.
+
+        That is its space where it is that space's main benchmark, else its own name.
+        """
         return f"space={self.name}" if self.name == self.space else self.name
 
     def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
-        """Check what was published, one after the other, the slowest last.
+        """Yield the outcome of each check against published figures, the slowest last.
 
         What a table cannot be used without is checked when it is loaded; this is the rest.
         `arrays` are those that the table was made from.

@@ -1,4 +1,4 @@
-"""Check whether a table is what it claims to be: figures that must come out as published.
+"""Check whether a table is what it claims to be: figures must come out as published.
 
 Shapes: R rows.
 """
@@ -41,11 +41,11 @@ class Cost:
     """What a column says of the networks that were trained on images of this shape."""
 
     shape: TaskShape
-    position: int  # of what `params_and_flops` returns
+    position: int  # which value of `params_and_flops` it is
 
 
 def optima(table: Table, best: Mapping[str, Best]) -> Iterator[Check]:
-    """The best accuracies of each dataset whose optima were published."""
+    """Check the best accuracies of each dataset whose optima were published."""
     for dataset, columns in table.datasets.items():
         if dataset not in best:
             continue
@@ -65,8 +65,10 @@ def _optimum(name: str, accuracy_R: np.ndarray, published: float, decimals: int)
 def costs(
     table: Table, arrays: Arrays, space: IntegerCodedSpace, columns: Mapping[str, Cost]
 ) -> Iterator[Check]:
-    """Columns of parameters and multiply-adds, against the networks that this program builds; the
-    networks of `space` have the size that was trained."""
+    """Check columns of parameters and multiply-adds against the networks that this program builds.
+
+    The networks of `space` have the size that was trained.
+    """
     rows = range(0, table.num_rows, -(-table.num_rows // MAX_COSTS))
     for name, cost in columns.items():
         if name not in arrays:

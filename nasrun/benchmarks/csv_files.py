@@ -21,7 +21,7 @@ from nasrun.protocols.state import Progress
 
 
 def read(benchmark: Benchmark, path: Path, progress: Progress) -> Arrays:
-    """The arrays of a table in the condensed form; the benchmark has a layout.
+    """Read the arrays of a table in the condensed form; the benchmark must have a layout.
 
     Raises:
         UsageError: names the line that is not understood, or shows the layout where the header
@@ -52,7 +52,7 @@ def read(benchmark: Benchmark, path: Path, progress: Progress) -> Arrays:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(Line number, words) of each row that is not empty."""
+    """Yield (line number, words) of each row that is not empty."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -66,7 +66,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _check_header(
     benchmark: Benchmark, layout: Layout, path: Path, header: Sequence[str]
 ) -> tuple[str, ...]:
-    """The columns that name the cell."""
+    """Return the columns that name the cell; raise `UsageError` for any other header."""
     group = next((group for group in layout.cells if set(group) <= set(header)), layout.cells[0])
     missing = [name for name in (*group, *layout.needed) if name not in header]
     unknown = [name for name in header if name not in (*group, *layout.numbers)]

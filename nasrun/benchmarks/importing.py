@@ -1,5 +1,6 @@
-"""Get a table, or ImageNet16-120, into the user's cache folder: read, checked in full, written at
-once.
+"""Import a table, or ImageNet16-120, into the user's cache folder.
+
+The file is read, checked in full, and written at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nasrun.storage.durable import replacing
 
 
 def import_table(name: str, file: str, *, force: bool, progress: Progress) -> Path:
-    """The path at which the table of a benchmark is found from now on.
+    """Import a file; return the path at which it is found from now on.
 
     Args:
         name: or `imagenet16`, whose images `dataset=imagenet16` finds there.
@@ -30,7 +31,7 @@ def import_table(name: str, file: str, *, force: bool, progress: Progress) -> Pa
         force: replace what was imported before.
 
     Raises:
-        UsageError: the file is none, or is not sound. Nothing was written.
+        UsageError: the file is missing or not sound. Nothing was written.
     """
     images, known = name == imagenet16_files.NAME, store.benchmarks()
     if name not in known and not images:
@@ -61,7 +62,7 @@ def _read_table(benchmark: Benchmark, path: Path, progress: Progress) -> dict[st
 
 
 def _reader(benchmark: Benchmark, path: Path) -> Reader:
-    """What reads a file like this one, by the end of its name."""
+    """Choose what reads a file, by the end of its name."""
     if not path.exists():
         raise UsageError(f"there is no file {path}")
     readers: dict[str, Reader] = {".npz": lambda path, progress: store.read_arrays(path)}

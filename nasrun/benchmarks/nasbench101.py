@@ -1,4 +1,6 @@
-"""The table of NAS-Bench-101 (Ying et al., ICML 2019, arXiv 1902.09635) after 108 epochs.
+"""Read the table of NAS-Bench-101 after 108 epochs.
+
+Source: Ying et al., ICML 2019, arXiv 1902.09635.
 
 Accuracies are counts of right answers over three trainings, so that nothing is rounded. The rows
 ascend by the graph hash, which is not stored: a row is found by an interpolation search that hashes
@@ -30,7 +32,7 @@ from nasrun.protocols.state import Progress
 from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.terminal.progress import tracked
 
-NUM_IMAGES = tfrecord_files.NUM_REPEATS * tfrecord_files.IMAGES_PER_REPEAT  # behind each count
+NUM_IMAGES = tfrecord_files.NUM_REPEATS * tfrecord_files.IMAGES_PER_REPEAT  # images behind a count
 NO_VERTEX = 255
 NUM_PROBES = 100  # rows, and the rows after them, whose order is checked when a table is loaded
 
@@ -38,7 +40,7 @@ NUM_PROBES = 100  # rows, and the rows after them, whose order is checked when a
 def condensed(
     graphs: Sequence[Graph], hashes: Sequence[str], columns: Mapping[str, np.ndarray]
 ) -> Arrays:
-    """The arrays of a table of these cells, whose rows it sorts by their hashes."""
+    """Lay out the arrays of a table of these cells, with the rows sorted by their hashes."""
     order_R = np.argsort(np.array(hashes, dtype="S32"))
     bits = {pair: 1 << position for position, pair in enumerate(PAIRS)}
     ops_R5 = np.full((len(graphs), 5), NO_VERTEX, dtype=np.uint8)
@@ -108,6 +110,11 @@ class NasBench101Table(Table):
         return {"cifar10": Columns(validation_R, test_R, arrays.get("train_seconds"))}
 
     def row(self, genotype: Genotype) -> int:
+        """Find the row of an architecture by an interpolation search over the hashes.
+
+        Hashes are spread evenly, so that where the key lies between two known ones tells where to
+        look.
+        """
         cell = genotype.cell("cell")
         names = cell.nodes[1:-1]
         if genotype.space != self.space or not set(names) <= set(OPERATIONS):
@@ -149,7 +156,7 @@ def _parse_words(words: Sequence[str]) -> Graph:
 
 
 def _condense(cells: list[Graph], columns: dict[str, np.ndarray], progress: Progress) -> Arrays:
-    """Accuracies become counts of right answers; rows are sorted by their hashes."""
+    """Turn accuracies into counts of right answers, and sort the rows by their hashes."""
     hashes = [graph.hash for graph in tracked(cells, len(cells), progress)]
     for part in ("val", "test"):
         if f"{part}_accuracy" in columns:
@@ -173,15 +180,17 @@ class NasBench101Benchmark(Benchmark):
     best = {"cifar10": Best(95.0554, 94.3176, 4)}  # noqa: RUF012
 
     def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
-        """Also the parameters and, in a minute, all hashes."""
+        """Check also the parameters and, in a minute, all hashes."""
         yield from super().checks(table, arrays, progress)
         trained = NasBench101(channels=128, cells=3)
         yield from costs(table, arrays, trained, {"params": Cost(TaskShape(3, (32, 32), 10), 0)})
         yield self._hashes(table, progress)
 
     def _hashes(self, table: Table, progress: Progress) -> Check:
-        """Each row's graph hash is above that of the row before: the order is right, and no two
-        cells are isomorphic."""
+        """Check that each row's graph hash is above that of the row before.
+
+        Then the order is right, and no two cells are isomorphic.
+        """
         assert isinstance(table, NasBench101Table)
         last, ascending, fitting = "", 0, 0
         for row in tracked(range(table.num_rows), table.num_rows, progress):

@@ -1,5 +1,6 @@
-"""The table of NAS-Bench-201 (Dong, Yang, ICLR 2020, arXiv 2001.00326) after 200 epochs, means over
-the seeds. Shapes: R rows, E = 6 edges.
+"""Read the table of NAS-Bench-201 after 200 epochs, means over the seeds.
+
+Source: Dong, Yang, ICLR 2020, arXiv 2001.00326. Shapes: R rows, E = 6 edges.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ SECONDS = {  # dataset -> the column of its training times
 
 
 def condensed(genotypes: Iterable[Genotype], columns: Mapping[str, np.ndarray]) -> Arrays:
-    """The arrays of a table whose rows are these cells; all operations are known."""
+    """Lay out the arrays of a table whose rows are these cells; all operations are known."""
     digits = [_digits(genotype, OPERATIONS) for genotype in genotypes]
     return {"ops": np.array(digits, dtype=np.uint8), "op_names": np.array(OPERATIONS), **columns}
 
 
 class NasBench201Cells(Table):
-    """The rows of a table of all cells; a subclass says what columns there are. The operations are
-    in the order of `OPERATIONS` where there are no `op_names`."""
+    """The rows of a table of all cells; a subclass says what columns there are.
+
+    The operations are in the order of `OPERATIONS` where there are no `op_names`.
+    """
 
     space = "nasbench201"
     num_rows = 15_625
@@ -82,7 +85,7 @@ class NasBench201Cells(Table):
         return nasbench201_genotype([self._names[digit] for digit in self._ops_RE[row].tolist()])
 
     def control(self) -> tuple[str, Genotype]:
-        """Any liking for convolutions finds it."""
+        """Return the cell that any liking for convolutions finds."""
         return "nor_conv_3x3 on all edges", nasbench201_genotype(["nor_conv_3x3"] * len(EDGES))
 
     def text(self, row: int) -> str:
@@ -124,28 +127,28 @@ class NasBench201Table(NasBench201Cells):
 
 
 def _names(arrays: Arrays) -> list[str]:
-    """The operations that the digits stand for; empty where that is no list of names."""
+    """Return the operations that the digits stand for; nothing where that is no list of names."""
     names = arrays.get("op_names", np.array(OPERATIONS))
     return [str(name) for name in names] if names.ndim == 1 else []
 
 
 def _digits(genotype: Genotype, names: Sequence[str]) -> list[int]:
-    """The operation of each edge as its position in `names`."""
+    """Return the operation of each edge as its position in `names`."""
     found = {(s, t): operation for operation, s, t in genotype.cell("cell").edges}
     return [names.index(found[edge]) for edge in EDGES]
 
 
 def _codes(ops_RE: np.ndarray) -> np.ndarray:
-    """One number per cell, codes_R: the digits are its operations."""
+    """Return one number per cell, codes_R, whose digits to base 5 are its operations."""
     return ops_RE.astype(np.int64) @ 5 ** np.arange(6)
 
 
-SHAPES = {  # of the images that were trained on
+SHAPES = {  # the images that the networks were trained on
     "cifar10": TaskShape(3, (32, 32), 10),
     "cifar100": TaskShape(3, (32, 32), 100),
     "imagenet16": TaskShape(3, (16, 16), 120),
 }
-NUM_CLASSES = 6_466  # of cells that are isomorphic
+NUM_CLASSES = 6_466  # published classes of isomorphic cells
 
 
 def _read_official(path: Path, progress: Progress) -> Arrays:
@@ -153,7 +156,7 @@ def _read_official(path: Path, progress: Progress) -> Arrays:
 
 
 def _parse_words(words: Sequence[str]) -> Genotype:
-    """From the benchmark's string, or from the operations of the six edges."""
+    """Read a cell from the benchmark's string, or from the operations of the six edges."""
     cell = parse(words[0]) if len(words) == 1 else nasbench201_genotype(words)
     for edge in cell.cells[0].edges:
         if edge.operation not in OPERATIONS:
@@ -185,7 +188,7 @@ class NasBench201Benchmark(Benchmark):
     }
 
     def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
-        """Also the parameters, the multiply-adds and, in seconds, the classes of cells."""
+        """Check also the parameters, the multiply-adds and, in seconds, the classes of cells."""
         yield from super().checks(table, arrays, progress)
         space = NasBench201(channels=16, cells=5, partial_channels=1)  # as trained
         columns = {
@@ -199,8 +202,10 @@ class NasBench201Benchmark(Benchmark):
     def _classes(
         self, space: NasBench201, table: Table, arrays: Arrays, progress: Progress
     ) -> Check:
-        """Cells that compute the same, by their formulas; and as the table groups them, if it
-        does."""
+        """Check how many classes of cells compute the same, by their formulas.
+
+        Where the table has classes of its own, they must be the same.
+        """
         cells = tracked(table.genotypes(), table.num_rows, progress)
         forms = [space.canonical(genotype) for genotype in cells]
         num_classes = len(set(forms))

@@ -1,5 +1,6 @@
-"""The official file of NAS-Bench-201 in its present form, NATS-Bench's topology space (Dong et al.,
-TPAMI 2021), through its own library.
+"""Read the official file of NAS-Bench-201 through its own library.
+
+Its present form is NATS-Bench's topology space (Dong et al., TPAMI 2021).
 
 The file is a pickle, and opening one can run code: `nats_bench` opens it, this program does not.
 Written after the library's documentation (version 1.8) and tried on a stand-in for it only.
@@ -32,8 +33,11 @@ Table = tuple[list[Genotype], dict[str, np.ndarray]]
 
 
 class NatsBench(Protocol):
-    """What is used of the library's object. Accuracies are percent, parameters millions; with
-    `is_random=False` they are means over the trainings. `hp` is the number of epochs."""
+    """What is used of the library's object.
+
+    Accuracies are percent, parameters millions; with `is_random=False` they are means over the
+    trainings. `hp` is the number of epochs.
+    """
 
     def __len__(self) -> int: ...
 
@@ -47,7 +51,7 @@ class NatsBench(Protocol):
 
 
 def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> Table:
-    """All cells after 200 epochs.
+    """Read all cells after 200 epochs.
 
     Args:
         path: `NATS-tss-v1_0-3ffb9.pickle.pbz2`, or the folder `NATS-tss-v1_0-3ffb9-simple`.
@@ -71,8 +75,11 @@ def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> Table:
 
 
 def table(benchmark: NatsBench, seconds: Mapping[str, str], progress: Progress) -> Table:
-    """All cells after 200 epochs; the parameters are those of the shorter training, as they do not
-    depend on it and the library copies all that it has to tell them."""
+    """Collect all cells after 200 epochs.
+
+    The parameters are those of the shorter training, as they do not depend on it and the library
+    copies all that it has to tell them.
+    """
     indices = range(len(benchmark))
     rows = [_row(benchmark, seconds, i) for i in tracked(indices, len(benchmark), progress)]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -27,7 +27,7 @@ GROUP = "benchmark"  # the folder of conf/ with one file for each of them
 
 @cache
 def benchmarks() -> Mapping[str, Benchmark]:
-    """All benchmarks by their names."""
+    """Return all benchmarks by their names."""
     root = catalogue.conf_dir()
     names = [option.name for option in catalogue.options(GROUP, root)]
     nodes = {name: catalogue.content(GROUP, name, root) for name in names}
@@ -40,7 +40,7 @@ def benchmarks() -> Mapping[str, Benchmark]:
 
 
 def of_space(space: str) -> list[Benchmark]:
-    """The benchmarks of a search space; that which bears its name comes first."""
+    """List the benchmarks of a search space; the one that bears its name comes first."""
     found = [one for one in benchmarks().values() if one.space == space]
     if not found:
         spaces = dict.fromkeys(f"space={one.space}" for one in benchmarks().values())
@@ -52,7 +52,7 @@ def of_space(space: str) -> list[Benchmark]:
 
 
 def load(space: str, file: str | None = None, dataset: str | None = None) -> Table:
-    """The table of a space.
+    """Load the table of a space.
 
     Args:
         file: the table, or the name of a benchmark; `None` takes one from where tables are kept.
@@ -79,7 +79,7 @@ def load(space: str, file: str | None = None, dataset: str | None = None) -> Tab
 
 
 def locate(name: str) -> Path:
-    """Where the table of a benchmark is: in `NASRUN_DATA`, else in the user's cache folder."""
+    """Return where a benchmark's table is: in `NASRUN_DATA`, else in the user's cache folder."""
     path = _kept(name)
     if path is None:
         looked = " and ".join(map(str, places(name)))
@@ -91,7 +91,7 @@ def locate(name: str) -> Path:
 
 
 def places(name: str) -> list[Path]:
-    """Where a benchmark's table is looked for, in this order; the last is where imports go."""
+    """List where a benchmark's table is looked for, in order; the last is where imports go."""
     folders = [cache_folder("tables")]
     if os.environ.get("NASRUN_DATA"):
         folders.insert(0, Path(os.environ["NASRUN_DATA"]))
@@ -113,7 +113,7 @@ def _load(space: str, path: Path, _modified_ns: int, _size: int) -> Table:
 
 
 def fingerprint(path: Path) -> str:
-    """The SHA-256 of a file; read once in a process, unless the file changes."""
+    """Return the SHA-256 of a file; read once in a process, unless the file changes."""
     status = path.stat()
     return _fingerprint(path, status.st_mtime_ns, status.st_size)
 
@@ -125,10 +125,10 @@ def _fingerprint(path: Path, _modified_ns: int, _size: int) -> str:
 
 
 def table_of(possible: Sequence[Benchmark], path: Path, arrays: Arrays) -> Table:
-    """The table that the arrays of a file are.
+    """Make the table that the arrays of a file are.
 
     Raises:
-        UsageError: they are none of the first of these benchmarks, nor of another of them.
+        UsageError: the arrays are no table of these benchmarks; the message names the first.
     """
     found = recognised(arrays)
     if found is None or found not in possible:
@@ -139,13 +139,16 @@ def table_of(possible: Sequence[Benchmark], path: Path, arrays: Arrays) -> Table
 
 
 def recognised(arrays: Arrays) -> Benchmark | None:
-    """The benchmark that the arrays are a table of, by their names; that which requires most."""
+    """Return the benchmark whose required arrays are all there, by their names.
+
+    Of several, it is the one that requires most.
+    """
     fitting = [one for one in benchmarks().values() if set(one.table.required) <= set(arrays)]
     return max(fitting, key=lambda one: len(one.table.required), default=None)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file; raises `UsageError` where it is none, or holds objects."""
+    """Read all arrays of an .npz file; raise `UsageError` where it is none, or holds objects."""
     try:
         return npz_file.read_all(path)
     except npz_file.UNREADABLE as error:

@@ -1,4 +1,4 @@
-"""What a benchmark table is: how well each architecture of a space does, measured once for all.
+"""Define a benchmark table: how well each architecture of a space does, measured once for all.
 
 It is an .npz file in the condensed form: arrays of one row per architecture, and an entry `README`
 that says what they are. Shapes: R rows.
@@ -29,29 +29,29 @@ class Columns:
 
     validation_R: np.ndarray | None
     test_R: np.ndarray  # for the end of a search only, where there is a validation column
-    seconds_R: np.ndarray | None  # of the training behind the accuracies
+    seconds_R: np.ndarray | None  # how long the training behind the accuracies took
 
     @property
     def signal(self) -> str:
-        """The name of what a search sees."""
+        """Return the name of what a search sees."""
         return TEST if self.validation_R is None else VALIDATION
 
     @property
     def signal_R(self) -> np.ndarray:
-        """What a search sees: higher is better."""
+        """Return what a search sees: higher is better."""
         return self.test_R if self.validation_R is None else self.validation_R
 
     def regret(self, row: int) -> float:
-        """How far the row's signal is below the best of the space; 0 is the optimum."""
+        """Return how far the row's signal is below the best of the space; 0 is the optimum."""
         return float(self.signal_R.max() - self.signal_R[row])
 
     def percentile(self, row: int) -> float:
-        """Percent of the architectures whose test accuracy is at most that of the row."""
+        """Return the percent of architectures whose test accuracy is at most that of the row."""
         return 100.0 * float((self.test_R <= self.test_R[row]).mean())
 
 
 class Table(ABC):
-    """A loaded table. A subclass knows one space.
+    """A loaded benchmark table. A subclass knows one space.
 
     Raises:
         UsageError: arrays that do not fit together or hold impossible values.
@@ -60,7 +60,7 @@ class Table(ABC):
     space: ClassVar[str]
     num_rows: ClassVar[int]
     has_copies: ClassVar[bool]  # whether isomorphic cells have a row each
-    required: ClassVar[tuple[str, ...]]  # arrays that make it one; the first has a row per cell
+    required: ClassVar[tuple[str, ...]]  # arrays that it must have; the first has a row per cell
     numbers: ClassVar[
         Mapping[str, float]
     ]  # columns of one number per row: the highest there can be
@@ -72,7 +72,11 @@ class Table(ABC):
         self.datasets = self.read_columns(arrays)
 
     def columns(self, dataset: str) -> Columns:
-        """Raises `UsageError` for a dataset that the table has not got."""
+        """Return what the table says of a dataset.
+
+        Raises:
+            UsageError: the table does not have the dataset.
+        """
         if dataset not in self.datasets:
             raise UsageError(
                 f"dataset={dataset} has no column in the table {self.path}; "
@@ -81,40 +85,44 @@ class Table(ABC):
         return self.datasets[dataset]
 
     def genotypes(self) -> Iterator[Genotype]:
-        """All architectures in the order of the rows."""
+        """Yield all architectures in the order of the rows."""
         return map(self.genotype, range(self.num_rows))
 
     def genes(self, encode: Callable[[Genotype], Sequence[int]]) -> np.ndarray:
-        """genes_RD of all rows, by the `encode` of the space; kept for the other runs of a sweep,
-        since it takes a quarter of a second."""
+        """Return genes_RD of all rows, by the `encode` of the space.
+
+        They are kept for the other runs of a sweep, since they take a quarter of a second.
+        """
         if self._genes_RD is None:
             self._genes_RD = np.array([encode(genotype) for genotype in self.genotypes()])
         return self._genes_RD
 
     def control(self) -> tuple[str, Genotype] | None:
-        """A cell that nobody needs to search for, and what it is called, where there is one."""
+        """Return a cell that nobody needs to search for and its name, if the table knows one."""
         return None
 
     @abstractmethod
     def problems(self, arrays: Arrays) -> Iterator[str]:
-        """One sentence for everything that is wrong with the cells; the columns of `numbers` are
-        looked at besides."""
+        """Yield one sentence for everything that is wrong with the cells.
+
+        The columns of `numbers` are checked besides.
+        """
 
     @abstractmethod
     def read_columns(self, arrays: Arrays) -> dict[str, Columns]:
-        """Dataset -> columns; also keeps what `row` and `genotype` need."""
+        """Return dataset -> columns; also keep what `row` and `genotype` need."""
 
     @abstractmethod
     def row(self, genotype: Genotype) -> int:
-        """The row of an architecture; raises `UsageError` where it is not of the space."""
+        """Return the row of an architecture; raise `UsageError` where it is not of the space."""
 
     @abstractmethod
     def genotype(self, row: int) -> Genotype:
-        """The architecture of a row."""
+        """Return the architecture of a row."""
 
     @abstractmethod
     def text(self, row: int) -> str:
-        """The architecture of a row in one line, as it is written in a CSV file."""
+        """Return the architecture of a row in one line, as it is written in a CSV file."""
 
     def _all_problems(self, arrays: Arrays) -> Iterator[str]:
         count = arrays[self.required[0]].shape[:1]

@@ -1,4 +1,6 @@
-"""The official file of NAS-Bench-101, `nasbench_only108.tfrecord` or `nasbench_full.tfrecord`.
+"""Read the official file of NAS-Bench-101.
+
+That is `nasbench_only108.tfrecord` or `nasbench_full.tfrecord`.
 
 The official library needs TensorFlow 1, which Python 3.11 has not got; `nasbench_pytorch` has the
 networks and no reader. The format is simple, so it is read here, and nothing in it is executed. A
@@ -30,9 +32,9 @@ from nasrun.genotypes.nasbench101 import Graph, parse
 from nasrun.protocols.state import Progress
 
 EPOCHS, NUM_REPEATS = 108, 3
-IMAGES_PER_REPEAT = 9_984  # of each part that accuracies are measured on
+IMAGES_PER_REPEAT = 9_984  # in the validation part, and in the test part
 MAX_RECORD = 1 << 20  # bytes; real ones have a few hundred
-DAMAGED = (  # what a record that is none can end in
+DAMAGED = (  # what reading a damaged record can raise
     ValueError,
     TypeError,
     AttributeError,
@@ -45,7 +47,7 @@ DAMAGED = (  # what a record that is none can end in
 
 @dataclass
 class Sums:
-    """One entry per cell, in the order of the file."""
+    """The cells of a file, with sums over their trainings; one entry per cell, in file order."""
 
     graphs: list[Graph] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Sums:
 
 
 def read(path: Path, progress: Progress) -> tuple[list[Graph], list[str], dict[str, np.ndarray]]:
-    """The cells, their hashes, and the columns: sums and means over the three trainings.
+    """Return the cells, their hashes, and the columns: sums and means over the three trainings.
 
     Raises:
         UsageError: it is another file, or a cut or damaged one.
@@ -96,6 +98,7 @@ def read(path: Path, progress: Progress) -> tuple[list[Graph], list[str], dict[s
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of each record, without its length and checksums."""
     while header := file.read(12):
         (length,) = struct.unpack_from("<Q", header)
         if length > MAX_RECORD:
@@ -135,7 +138,7 @@ def _right_answers(accuracy: float) -> int:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
-    """(Number, value) of each field of a protocol buffer: whole numbers, doubles and bytes."""
+    """Yield (number, value) of each field of a protocol buffer: whole numbers, doubles, bytes."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -157,7 +160,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:
-    """(A whole number in groups of seven bits, the low ones first; the position after it)."""
+    """Return a whole number in groups of seven bits, low ones first, and the position after it."""
     value = shift = 0
     while shift < 64:
         byte = message[position]

@@ -25,8 +25,12 @@ from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal import console
 
-SHORT_EPOCHS = 3  # those of budget=smoke, in which each phase of a search has its share
-NO_MATTER = ("seed=", "fitness.zeta=", "fitness.eta=")  # to what a job takes
+SHORT_EPOCHS = 3  # as budget=smoke has, so that each phase of a search has its share
+NO_MATTER = (
+    "seed=",
+    "fitness.zeta=",
+    "fitness.eta=",
+)  # keys that do not change how long a job takes
 MOST_NAMED = 5  # jobs of a sweep that share a problem
 PREPARE = {"search": prepare_search.prepare, "retrain": prepare_retrain.prepare}
 HOW = (
@@ -37,8 +41,11 @@ HOW = (
 
 
 def uncomposable(command: str, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is wrong with each word that the others compose without, and these others. Nothing is
-    found in a sweep, or where the configuration is another one than the built-in."""
+    """Find what is wrong with each word that the others compose without.
+
+    Returns these faults, and the other words. Nothing is found in a sweep, or where the
+    configuration is another one than the built-in.
+    """
     if any(word.startswith("-") for word in words):
         return [], list(words)
     groups = catalogue.groups(catalogue.conf_dir())
@@ -65,7 +72,7 @@ class Checked:
 
 
 class Checks(Jobs):
-    """What Hydra calls for each job.
+    """The jobs that are checked: Hydra calls it for each of them.
 
     Args:
         home: a folder for a sweep, that is removed later.
@@ -127,7 +134,7 @@ class Checks(Jobs):
 
     @contextmanager
     def _scratch(self, outcome: Outcome) -> Iterator[Path]:
-        """A folder on the disk of the run, in its own folder where that can be."""
+        """Make a folder on the disk of the run, in its own folder where that can be."""
         place, before = outcome.folder, {*outcome.folder.iterdir()}
         try:
             with RunFolder(place) as run:
@@ -141,14 +148,14 @@ class Checks(Jobs):
             yield Path(folder)
 
     def give_up(self, outcome: Outcome, error: Exception) -> None:
-        """What is wrong with a job is told at the end."""
+        """Do nothing yet: what is wrong with a job is told at the end."""
 
     def _note(self, outcome: Outcome, problems: Iterator[str] | Sequence[str]) -> None:
         for problem in problems:
             self._problems.setdefault(problem, {})[outcome.number] = None
 
     def told(self) -> list[str]:
-        """All that is wrong; in a sweep with the numbers of the jobs."""
+        """List all that is wrong; in a sweep with the numbers of the jobs."""
         for outcome in self.outcomes:
             if isinstance(outcome.error, UsageError):
                 self._note(outcome, outcome.error.problems)
@@ -164,7 +171,7 @@ class Checks(Jobs):
         ]
 
     def show(self) -> None:
-        """The forecasts; to be called where nothing is wrong."""
+        """Show the forecasts; to be called where nothing is wrong."""
         num_jobs, seconds = 0, 0.0
         for first, forecast, number in self._forecasts():
             title = "\neverything works" + f": {' '.join(first.overrides)}" * bool(first.overrides)
@@ -178,18 +185,18 @@ class Checks(Jobs):
             console.say("\n" + "\n".join(textwrap.wrap(HOW, 100)))
 
     def _forecasts(self) -> Iterator[tuple[Outcome, Forecast, int]]:
-        """Of the first job of each shape, and how many jobs there are of it."""
+        """Yield the first job of each shape, its forecast, and how many jobs have that shape."""
         for one in self._checked.values():
             if one.forecast is not None:
                 yield one.first, one.forecast, one.num_jobs
 
     def _place(self, outcome: Outcome) -> Path:
-        """Where the run would write; the folder of a sweep is made by the sweep alone."""
+        """Return where the run would write; the folder of a sweep is made by the sweep alone."""
         return Path.cwd() if self._swept else outcome.folder
 
 
 def shortened(config: DictConfig) -> DictConfig:
-    """With at most `SHORT_EPOCHS` epochs of a search."""
+    """Return the configuration with at most `SHORT_EPOCHS` epochs of a search."""
     if "budget" not in config:
         return config
     short = config.copy()
@@ -199,7 +206,7 @@ def shortened(config: DictConfig) -> DictConfig:
 
 
 def shape(overrides: Sequence[str]) -> tuple[str, ...]:
-    """Equal for jobs that take the same time, and work or fail alike.
+    """Return what is equal for jobs that take the same time, and work or fail alike.
 
     >>> shape(["seed=3", "fitness.zeta=0.4", "population.size=8"])
     ('population.size=8',)
@@ -208,7 +215,8 @@ def shape(overrides: Sequence[str]) -> tuple[str, ...]:
 
 
 def jobs(numbers: Sequence[int]) -> str:
-    """
+    """Name jobs by their numbers.
+
     >>> jobs([3]), jobs(range(9))
     ('job 3', 'jobs 0, 1, 2, 3, 4 and 4 more')
     """

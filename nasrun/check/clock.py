@@ -1,4 +1,4 @@
-"""What a rehearsal leaves out, in seconds, and how costly calls are answered once they are known.
+"""Count in seconds what a rehearsal leaves out, and answer costly calls once they are known.
 
 `score` and `evaluate` are real at first. Then their answers are drawn from the real ones, and the
 time that a real call would have taken goes on the clock.
@@ -21,12 +21,12 @@ from nasrun.protocols.scorer import Scores
 
 Answer = TypeVar("Answer")
 
-ENOUGH_S, LONGEST_S = 4.0, 12.0  # of real calls: beyond their first step, and in any case
+ENOUGH_S, LONGEST_S = 4.0, 12.0  # real calls: after the first step; within it, at the most
 
 
 @dataclass
 class Clock:
-    """Seconds that were left out, and the steps so far."""
+    """The seconds that were left out, and the steps so far."""
 
     skipped_s: float = 0.0
     num_steps: int = 0
@@ -35,32 +35,40 @@ class Clock:
         self.skipped_s += seconds
 
     def take(self) -> float:
-        """What was left out since the last call."""
+        """Return the seconds left out since the last call."""
         seconds, self.skipped_s = self.skipped_s, 0.0
         return seconds
 
 
 @dataclass
 class Memory(Generic[Answer]):
-    """Real answers and their costs. All calls of the first step are real, so that each kind of
-    them is among those, unless they take too long."""
+    """Real answers of a costly call, and what they cost.
+
+    All calls of the first step are real, so that each kind of call is among them, unless they take
+    too long.
+    """
 
     clock: Clock
     answers: list[Answer | Exception] = field(default_factory=list)
-    costs_s: list[float] = field(default_factory=list)  # with what was left out of them
+    costs_s: list[float] = field(default_factory=list)  # for each answer, with what was left out
     spent_s: float = 0.0
     first_step: int | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     @property
     def suffices(self) -> bool:
+        """Return whether enough real calls were made to answer the next ones from memory."""
         in_first_step = self.first_step in (None, self.clock.num_steps)
         enough = self.spent_s >= (LONGEST_S if in_first_step else ENOUGH_S)
         return enough and len(self.answers) > 1
 
     @property
     def cost_s(self) -> float:
-        """Of an answer; the first one may have had a supernet trained for it."""
+        """Return the mean cost of an answer in seconds.
+
+        The first answer may have had a supernet trained for it, and is left out where there are
+        others.
+        """
         return float(np.mean(self.costs_s[1:] or self.costs_s))
 
     def note(self, call: Callable[[], Sequence[Answer]]) -> None:
@@ -80,7 +88,7 @@ class Memory(Generic[Answer]):
         self.answers += answers
 
     def draw(self) -> Answer:
-        """One of the answers; a failure is raised."""
+        """Draw one of the answers; a failure is raised."""
         self.clock.skip(self.cost_s)
         return raised(self.answers[int(self.rng.integers(len(self.answers)))])
 
@@ -96,7 +104,10 @@ def remembered_labels(
     evaluate: Callable[[Sequence[Genotype]], list[Evaluation]],
     at_once: int = 1,
 ) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
-    """In the place of an evaluator's `evaluate`, which works on so many at once."""
+    """Return a function to stand in for an evaluator's `evaluate`.
+
+    `at_once` is how many genotypes the evaluator works on side by side.
+    """
     clock = memory.clock
 
     def label(genotype: Genotype) -> Evaluation:
@@ -110,14 +121,14 @@ def remembered_labels(
         found = [label(genotype) for genotype in genotypes]
         seconds = time.perf_counter() + clock.skipped_s - started
         share = math.ceil(len(found) / at_once) / len(found)
-        clock.skip((share - 1.0) * seconds)  # here they came one after the other
+        clock.skip((share - 1.0) * seconds)  # here one by one, there side by side
         return found
 
     return labels
 
 
 def remembered_scores(memory: Memory[tuple[float, float, float]], scorer: Any) -> Any:
-    """In the place of a scorer's `score`."""
+    """Return a function to stand in for a scorer's `score`."""
     real = scorer.score
 
     def score(candidates: Sequence[Any], *arguments: Any, **keywords: Any) -> Scores:

@@ -1,4 +1,4 @@
-"""The data of a rehearsal: looked through once, then passed over in few batches.
+"""Look through the data of a rehearsal once, then pass over it in few batches.
 
 Shapes: B batch, C channels, H height, W width, N images of a split, M some of them.
 """
@@ -21,8 +21,11 @@ LOOK_BATCH = 256
 
 
 class FewBatches:
-    """A `Split` of which each pass has its first batches and its last one. What the others would
-    have taken, from being asked for to the next one, goes on the clock; all else is as it is."""
+    """A `Split` of which each pass has its first batches and its last one.
+
+    What the others would have taken, from being asked for to the next one, goes on the clock; all
+    else is as it is.
+    """
 
     def __init__(self, split: Split, clock: Clock) -> None:
         self.labels_N = split.labels_N
@@ -49,6 +52,7 @@ class FewBatches:
         ):
             yield batch
             ended = time.perf_counter()
+            # the first batch may have had to wait, and is no measure of the others
             if position > 0:
                 seconds, num_images = seconds + ended - started, num_images + len(batch[1])
             started = ended
@@ -57,7 +61,7 @@ class FewBatches:
 
 
 class ShortDataset:
-    """A `Dataset` with such splits."""
+    """A `Dataset` whose splits are `FewBatches`."""
 
     def __init__(self, dataset: Dataset, clock: Clock) -> None:
         self.whole = dataset
@@ -69,8 +73,10 @@ class ShortDataset:
 
 
 def faults(dataset: Dataset, *, cutout: bool) -> Iterator[str]:
-    """What is wrong with the images and labels of both splits, as far as there is time to look,
-    and with what augmentation leaves of a batch."""
+    """Yield what is wrong with the images and labels of both splits.
+
+    The images are looked at as far as there is time, and so is what augmentation leaves of a batch.
+    """
     for name in ("test", "train"):
         split: Split = getattr(dataset, name)
         if len(split) == 0:
@@ -82,7 +88,7 @@ def faults(dataset: Dataset, *, cutout: bool) -> Iterator[str]:
 
 
 def _split_faults(where: str, split: Split, shape: TaskShape) -> Iterator[str]:
-    """The first fault of each kind."""
+    """Yield the first fault of each kind."""
     highest = int(split.labels_N.max())
     if int(split.labels_N.min()) < 0 or highest >= shape.num_classes:
         yield (
@@ -109,7 +115,7 @@ def _split_faults(where: str, split: Split, shape: TaskShape) -> Iterator[str]:
 
 
 def _augmentation_faults(dataset: Dataset, cutout: bool) -> Iterator[str]:
-    """Whether crops and cutout leave something to be seen in most training images."""
+    """Yield a fault where crops and cutout leave nothing to be seen in most images."""
     generator = Generator().manual_seed(0)
     order_M = torch.randperm(len(dataset.train), generator=generator)[:LOOK_BATCH]
     batches = dataset.train.batches(order_M, len(order_M), torch.device("cpu"), generator)

@@ -1,4 +1,4 @@
-"""What a failure of a rehearsal means, in a sentence that says what to type."""
+"""Say what a failure of a rehearsal means, in a sentence that says what to type."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ GROUPS = {
 
 
 def told(what: str, error: Exception, settings: RunConfig) -> list[str]:
-    """
+    """Say what a failure means.
+
     Args:
         what: the phase that failed: a key of `GROUPS`, or another one.
     """
@@ -41,7 +42,7 @@ def told(what: str, error: Exception, settings: RunConfig) -> list[str]:
 
 
 def keys(what: str, settings: RunConfig, endings: tuple[str, ...]) -> str:
-    """The keys of a phase that end so, those that are set first."""
+    """Name a phase's keys with these endings; only those with a value, if any has one."""
     groups = GROUPS.get(what, ())
     values = {
         key: value

@@ -1,4 +1,4 @@
-"""From what a rehearsal measured to what the whole run will take."""
+"""Forecast from what a rehearsal measured what the whole run will take."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ class Part:
 
     Args:
         name, unit: for people.
-        num_steps: how many there would have been, where that is known.
+        num_steps: how many steps there would have been, where that is known.
         stretch: how many steps of the whole run one of these stands for.
         limit_s: budget.seconds.
-        steps_s: of those that were rehearsed, with what was left out of them.
-        real_s: what these took in the rehearsal.
-        growing_bytes, checkpoint_bytes: of files that grow with the steps, and of the checkpoint.
-        losses: of the trainings in the steps, where there were any.
+        steps_s: seconds of each rehearsed step, with what was left out of it.
+        real_s: seconds that these steps took in the rehearsal.
+        growing_bytes: size of the files that grow with the steps.
+        checkpoint_bytes: size of the checkpoint.
+        losses: losses of the trainings in the steps, where there were any.
     """
 
     name: str
@@ -42,7 +43,10 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        """Steps that were not rehearsed are as long as the last quarter of those that were."""
+        """Return the seconds of the whole part.
+
+        Steps that were not rehearsed are as long as the last quarter of those that were.
+        """
         if not self.steps_s:
             return 0.0
         last = self.steps_s[-math.ceil(len(self.steps_s) / 4) :]
@@ -52,7 +56,7 @@ class Part:
 
     @property
     def share(self) -> float:
-        """How many times as many steps the whole has."""
+        """Return how many times as many steps the whole run has as were rehearsed."""
         done = max(1, len(self.steps_s))
         return max(1.0, (self.num_steps or done) / done) * self.stretch
 
@@ -65,13 +69,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Of a whole run.
+    """What a whole run will take.
 
     Args:
-        rest_s: building, pictures, the test.
-        label_s: of a true evaluation.
-        memory_bytes: at its highest, of all processes.
-        device_bytes: the same of a GPU, of one process.
+        rest_s: seconds for building, pictures and the test.
+        label_s: seconds of a true evaluation; `None` where there are none.
+        memory_bytes: the most memory that all processes take together.
+        device_bytes: the most memory of a GPU that one process takes; `None` without a GPU.
         num_workers: processes besides the first, in which candidates are trained.
     """
 
@@ -88,10 +92,10 @@ class Forecast:
         return sum(part.seconds for part in self.parts) + self.rest_s
 
     def rows(self, folder: Path) -> Iterator[tuple[str, str, str]]:
-        """What, how much, and what stands behind it."""
+        """Yield (what is used, how much of it, what the figure rests on)."""
         for part in self.parts:
             yield part.name, duration(part.seconds), part.steps
-        if self.label_s is not None and self.label_s > 0.01:  # from a table they are for nothing
+        if self.label_s is not None and self.label_s > 0.01:  # labels of a table cost nothing
             yield "one label", duration(self.label_s), "part of the search"
         yield "the rest", duration(self.rest_s), "building, pictures, test"
         yield "together", duration(self.seconds), ""
@@ -105,13 +109,14 @@ class Forecast:
 
 
 def disk_bytes(parts: Sequence[Part], other_bytes: int) -> int:
-    """Of a run folder, while a checkpoint is being written."""
+    """Return the size of a run folder while a checkpoint is being written."""
     growing = sum(round(part.growing_bytes * part.share) for part in parts)
     checkpoints = max((part.checkpoint_bytes for part in parts), default=0)
     return NUM_CHECKPOINTS * checkpoints + growing + other_bytes
 
 
 def disk_faults(folder: Path, num_bytes: int) -> Iterator[str]:
+    """Yield a fault where the run needs more disk space than there is."""
     free = free_disk(folder)
     if num_bytes > TOO_FULL * free:
         yield (
@@ -121,13 +126,14 @@ def disk_faults(folder: Path, num_bytes: int) -> Iterator[str]:
 
 
 def free_disk(folder: Path) -> int:
-    """In a folder, which need not be there yet."""
+    """Return the bytes that are free in a folder, which need not be there yet."""
     folder = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(folder).free
 
 
 def size(num_bytes: float) -> str:
-    """
+    """Format a number of bytes.
+
     >>> size(2_500_000), size(31.0 * 2**30)
     ('2.4 MB', '31.0 GB')
     """
@@ -141,7 +147,8 @@ def size(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Format seconds in units of time.
+
     >>> duration(0.25), duration(71.6), duration(90061)
     ('0.25 s', '1 min 12 s', '25 h 1 min')
     """

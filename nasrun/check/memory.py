@@ -1,4 +1,4 @@
-"""How much memory there is and was used, and a limit that fails an allocation in good time."""
+"""Measure memory, and limit it so that an allocation fails in good time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-GROUP = Path("/sys/fs/cgroup")  # of a container, or a job of a scheduler
+GROUP = Path("/sys/fs/cgroup")  # limits of a container, or of a scheduler's job
 PROCESS = Path("/proc/self/statm")
 
 
 def available() -> int | None:
-    """Bytes that this process could still take; `None` where the system does not say."""
+    """Return the bytes this process could still take; `None` where the system does not say."""
     found = [_free_on_machine(), _free_in_group()]
     return min((free for free in found if free is not None), default=None)
 
@@ -41,14 +41,16 @@ def _lines(path: Path) -> list[str]:
 
 
 def peak() -> int:
-    """The most bytes of memory that this process has had."""
+    """Return the most bytes of memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @contextmanager
 def limited(num_bytes: int | None) -> Iterator[None]:
-    """An allocation of more than so many further bytes fails: otherwise the system would end the
-    process without a word."""
+    """Make an allocation of more than so many further bytes fail, within the context.
+
+    Otherwise the system would end the process without a word.
+    """
     lines = _lines(PROCESS)
     if num_bytes is None or not lines:
         yield

@@ -1,4 +1,4 @@
-"""A run in miniature: all that a run does, done for real, and most of it only once.
+"""Rehearse a run in miniature: all that a run does, done for real, and most of it only once.
 
 The code is that of the run, and so are all sizes. What is left out is batches of a pass over the
 data, scores and labels of candidates once enough are known, and steps when time is up.
@@ -35,9 +35,9 @@ from nasrun.runs.folder import RunFolder
 
 T = TypeVar("T")
 
-SEARCH_S, RETRAIN_S = 60.0, 10.0  # of real time, but for the step in which it is over
-FEW_STEPS = 3  # that are all made, whatever time they take
-TRAINING_COPIES = 3  # of each weight: itself, its gradient, its momentum
+SEARCH_S, RETRAIN_S = 60.0, 10.0  # real time; the step in which it is over is finished
+FEW_STEPS = 3  # so few steps are all made, whatever time they take
+TRAINING_COPIES = 3  # each weight is held as itself, its gradient, its momentum
 NUM_RANKED = 8
 TOO_HIGH = 10.0  # times the loss of guessing: no training that works is so bad after a few batches
 
@@ -46,13 +46,13 @@ Record = Callable[[Session, Result], None]
 
 
 class Rehearsal:
-    """Of one run. Nothing is raised: what is wrong is collected in `problems`.
+    """The rehearsal of one run. It raises nothing: what is wrong is collected in `problems`.
 
     Args:
-        settings: of the run.
+        settings: the settings of the run.
         short: the same with few epochs, for a search without labels; each of its phases has a
             share of the epochs, and what they take is multiplied.
-        genotype: of a retraining; `None` searches first.
+        genotype: what to retrain; `None` searches first.
         folder: an empty one on the disk of the run.
         record: see `Record`.
     """
@@ -78,7 +78,7 @@ class Rehearsal:
         self._other_bytes = 0
 
     def prepare(self) -> ShortWiring | None:
-        """Everything built; `None` where nothing can run."""
+        """Build everything; return `None` where nothing can run."""
         started = time.perf_counter()
         wiring = self._attempt("the configuration", lambda: self._wiring(self._settings))
         if wiring is None:
@@ -95,7 +95,11 @@ class Rehearsal:
         return wiring
 
     def run(self) -> Forecast | None:
-        """Every phase. A phase that fails does not keep the next one from being tried."""
+        """Run every phase, and forecast the whole.
+
+        A phase that fails does not keep the next one from being tried.
+        """
+        # On a GPU networks take none of the memory that is limited here.
         on_cpu = self._settings.device == "cpu" or not torch.cuda.is_available()
         with memory.limited(memory.available() if on_cpu else None):
             return self._run()
@@ -110,6 +114,7 @@ class Rehearsal:
         if "strategy" in vars(wiring):
             genotype = self._attempt("the search", lambda: self._search(wiring))
         if genotype is None:
+            # Where the search failed, any architecture shows what a retraining takes.
             genotype = wiring.space.sample(np.random.default_rng(0))
         if self._settings.retrain.epochs > 0:
             self._attempt("the retraining", lambda: self._retrain(wiring, genotype))
@@ -128,12 +133,13 @@ class Rehearsal:
         settings, total = wiring.search_settings, wiring.strategy.total_steps
         part.limit_s = settings.budget.seconds or math.inf
         floors = self._floors(wiring)
+        # Without labels the epochs are what counts, and each phase has a share of them.
         if wiring.strategy.labels is None and self._short != self._settings:
             wiring = self._wiring(self._short)
             settings = wiring.search_settings
             if total is not None and wiring.strategy.total_steps is not None:
                 part.stretch = total / wiring.strategy.total_steps
-        few = (wiring.strategy.total_steps or math.inf) <= FEW_STEPS  # each of them another phase
+        few = (wiring.strategy.total_steps or math.inf) <= FEW_STEPS  # each step is another phase
         budget = replace(settings.budget, seconds=None if few else SEARCH_S)
         cut = replace(settings, budget=budget, retrain=replace(settings.retrain, epochs=0))
         result = self._twice(
@@ -155,7 +161,10 @@ class Rehearsal:
         return accuracies
 
     def _require_finite_scores(self, wiring: ShortWiring) -> None:
-        """A predictor whose training has diverged makes of its search a random one, in silence."""
+        """Raise a `UsageError` where the predictor's training has diverged.
+
+        Its search would be a random one, in silence.
+        """
         strategy, rng = wiring.strategy, np.random.default_rng(0)
         if not strategy.predicts:
             return
@@ -177,7 +186,7 @@ class Rehearsal:
         )
 
     def _require_room(self, wiring: ShortWiring, genotype: Genotype) -> None:
-        """Before a network is built that cannot fit into the memory."""
+        """Raise a `UsageError` before a network is built that cannot fit into the memory."""
         config = self._settings.retrain
         num_params, _ = measure_network(wiring, genotype, network_size(config))
         needed = 4 * num_params * TRAINING_COPIES
@@ -197,8 +206,11 @@ class Rehearsal:
     def _twice(
         self, part: Part, name: str, wiring: ShortWiring, work: Callable[[Session], Result]
     ) -> Result:
-        """Do a piece of work in a folder of its own, then as a resumed run would: with new objects
-        from its last checkpoint, to the same result."""
+        """Do a piece of work in a folder of its own, then once more as a resumed run would.
+
+        The second time has new objects, begins at the last checkpoint of the first, and must reach
+        the same result.
+        """
         started = time.perf_counter()
         self._parts.append(part)
         with RunFolder(self._folder / name) as folder:
@@ -207,16 +219,21 @@ class Rehearsal:
                 self._record(session, result)
             self._rest_s += time.perf_counter() - started - part.real_s + self._clock.take()
             self._weigh(part, folder)
+            # from here on nothing is known but what the checkpoint says
             wiring.restart()
             with open_session(wiring, folder, name, Watch(self._clock, Part(name))) as session:
                 again = work(session)
         self._require_learning(wiring, part)
-        if again != result:
+        # as texts: NaN equals itself there
+        if json.dumps(again.to_json()) != json.dumps(result.to_json()):
             raise RunError("the result that its checkpoint leads to is another one")
         return result
 
     def _require_learning(self, wiring: Wiring, part: Part) -> None:
-        """A loss can also become absurd without ceasing to be a number."""
+        """Raise a `RunError` where a training loss is far above that of guessing.
+
+        A loss can also become absurd without ceasing to be a number.
+        """
         labels = [answer for answer in self._labels.answers if isinstance(answer, Evaluation)]
         losses = part.losses[-1:] or [
             label.details["train_loss"] for label in labels if "train_loss" in label.details
@@ -228,7 +245,7 @@ class Rehearsal:
             raise RunError(f"the training loss is {least:.3g}, where guessing has {guessing:.2f}")
 
     def _weigh(self, part: Part, folder: RunFolder) -> None:
-        """The sizes of the files of a piece of work."""
+        """Note the sizes of the files of a piece of work."""
         sizes = {path: path.stat().st_size for path in folder.path.rglob("*") if path.is_file()}
         part.growing_bytes = sum(folder.append_only_lengths().values())
         part.checkpoint_bytes = sizes[folder.path / FILE]
@@ -250,6 +267,7 @@ class Rehearsal:
         self.problems += problems
 
     def _attempt(self, what: str, act: Callable[[], T]) -> T | None:
+        """Do one thing; note what it raises, and return `None` then."""
         try:
             return act()
         except Exception as error:  # whatever it is, the other phases are looked at too

@@ -1,4 +1,4 @@
-"""The wiring of a rehearsal, which leaves out what its clock counts, and the watch on its steps."""
+"""Wire a rehearsal, which leaves out what its clock counts, and watch its steps."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from nasrun.randomness import RandomStreams
 from nasrun.terminal.console import console
 from nasrun.terminal.progress import Display
 
-LOSSES = ("loss", "train_loss")  # of a step
+LOSSES = ("loss", "train_loss")  # names among the metrics of a step
 
 
 class ShortWiring(Wiring):
     """A `Wiring` with few batches of each pass over the data, and few real scores and labels.
 
     Args:
-        labels: what is known of them, shared with other searches on the same evaluator.
+        labels: the labels known so far, shared with other searches on the same evaluator.
     """
 
     def __init__(self, settings: RunConfig, clock: Clock, labels: Memory[Evaluation]) -> None:
@@ -37,7 +37,7 @@ class ShortWiring(Wiring):
         super().__init__(settings)
 
     def restart(self) -> None:
-        """As in a new process: everything but the data and the space is to be built anew."""
+        """Drop all but the data and the space, to be built anew as in a new process."""
         self.streams = RandomStreams(self.settings.seed)
         for name in ("strategy", "evaluator", "raw_evaluator", "insight"):
             vars(self).pop(name, None)
@@ -60,12 +60,15 @@ class ShortWiring(Wiring):
         return wrapped
 
     def _as_in_a_worker(self) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
-        """Here, where data are short and the clock is, with the threads of a worker."""
+        """Return the `evaluate` of a worker, to be called in this process.
+
+        Here the data are short and the clock is at hand; it gets the threads of a worker.
+        """
         workers = self._workers
         assert workers is not None
         num_threads = workers.threads
         evaluator = plugins.build({**self.search_settings.evaluator, "workers": 1}, self)
-        self._workers = workers  # of the run
+        self._workers = workers  # `build` has set one of its own
 
         def evaluate(genotypes: Sequence[Genotype]) -> list[Evaluation]:
             before = torch.get_num_threads()
@@ -85,7 +88,7 @@ class ShortWiring(Wiring):
 
 
 class Watch(Display):
-    """Keeps what the steps of a piece of work took; shows progress on a terminal only."""
+    """A display that keeps what the steps of a piece of work took, and shows on terminals only."""
 
     def __init__(self, clock: Clock, part: Part) -> None:
         super().__init__(quiet=not console().is_terminal)

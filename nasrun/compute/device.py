@@ -1,4 +1,4 @@
-"""Everything that depends on the kind of device: the only place with such branches.
+"""Decide all that depends on the kind of device: the only place with such branches.
 
 On a GPU: bfloat16 autocast, channels_last, TF32 matrix products, cuDNN's autotuner. On a CPU:
 float32 and channels_last.
@@ -27,7 +27,7 @@ OnOom = Literal["stop", "halve"]
 Outcome = TypeVar("Outcome")
 
 LEAST_PART = 2  # images; batch norm needs two
-SAY_OUT_OF_MEMORY = (  # where the kind of the exception does not
+SAY_OUT_OF_MEMORY = (  # texts of errors whose type does not tell
     "out of memory",
     "can't allocate memory",
     "not enough memory",
@@ -38,12 +38,12 @@ SAY_OUT_OF_MEMORY = (  # where the kind of the exception does not
 
 @dataclass(frozen=True)
 class Load:
-    """What is computed on many images at a time, and the settings that decide how much memory and
-    how steady it is.
+    """Something computed on many images at a time, and what decides how much memory it takes.
 
     Args:
         name: for people, and of the parts in a checkpoint.
-        group: of the settings `batch_size` and `learning_rate`, where it has them.
+        group: of the settings `batch_size` and `learning_rate`, where it has them; they decide also
+            how steady a training is.
         sizes: settings of how large the network is.
     """
 
@@ -53,11 +53,12 @@ class Load:
 
     @property
     def to_lower(self) -> str:
+        """List the settings that make the load smaller, as a text."""
         return self.sizes if self.group is None else f"{self.group}.batch_size, {self.sizes}"
 
 
 class Device:
-    """Where a run computes, and in which precision.
+    """The device on which a run computes, and in which precision.
 
     Args:
         name: `auto` (a GPU when there is one), `cpu`, `cuda` or `cuda:<n>`.
@@ -89,6 +90,8 @@ class Device:
         self.group = group
         self.parts: dict[str, int] = {}
         self._sync_batch_norm = sync_batch_norm
+        # Only the process that ran out of memory would halve, and its exchanges would no longer
+        # match those of the others.
         if group.size > 1 and on_oom == "halve":
             raise UsageError(
                 "on_oom=halve is not possible with torchrun, whose processes would no longer do "
@@ -100,7 +103,9 @@ class Device:
             self.precision = "bfloat16" if self.torch.type == "cuda" else "float32"
         self.compiles = compile_networks
         if self.torch.type == "cuda":
+            # the images of a run mostly have one size, so that cuDNN's trials pay
             torch.backends.cudnn.benchmark = True
+            # TF32: fewer bits of the factors, the exponents of float32
             torch.set_float32_matmul_precision("high")
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -110,19 +115,22 @@ class Device:
 
     @property
     def alone(self) -> Device:
-        """The same for work that this process does not share with others."""
+        """Return the same device for work that this process does not share with others."""
         own = copy.copy(self)
         own.group = ALONE
         return own
 
     def parallel(self, network: nn.Module, *, changing: bool = False) -> nn.Module:
-        """See `process_group`; for the forward passes of its training alone."""
+        """Prepare a network for training by the whole group; see `ProcessGroup.parallel`.
+
+        The result is for the forward passes of the training alone.
+        """
         if self.group.size > 1 and self._sync_batch_norm:
             synchronise(network, self.group)
         return self.group.parallel(network, changing=changing)
 
     def sharing_a_batch(self, network: nn.Module) -> AbstractContextManager[None]:
-        """For passes in which each process has its share of a batch, and that are no training."""
+        """Return a context for passes over a shared batch that are no training."""
         if self.group.size > 1 and self._sync_batch_norm:
             return sharing_a_batch(network, self.group)
         return contextlib.nullcontext()
@@ -137,17 +145,19 @@ class Device:
         return placed
 
     def images(self, images: Tensor) -> Tensor:
-        """Images in the layout of the networks."""
+        """Return images in the layout of the networks."""
         if images.dim() == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images
 
     def in_parts(self, load: Load, num_images: int, compute: Callable[[int], Outcome]) -> Outcome:
-        """What `compute` returns when it is told in how many parts to compute `num_images`; with
-        `on_oom=halve` twice as many for as long as memory runs out, from now on.
+        """Call `compute` with the number of parts to work in, and return its result.
+
+        `num_images` are to be computed. With `on_oom=halve` the number is doubled for as long as
+        memory runs out, and stays so from then on.
 
         Raises:
-            OutOfMemory: and no more can be done about it.
+            OutOfMemory: memory has run out, and no more can be done about it.
         """
         while True:
             parts = self.parts.get(load.name, 1)
@@ -156,7 +166,7 @@ class Device:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-            # not above, where the traceback keeps the tensors of the attempt
+            # Not in the `except` block, where the traceback keeps the tensors of the attempt.
             self._release()
             if self._on_oom == "stop" or num_images // (2 * parts) < LEAST_PART:
                 images = f"{-(-num_images // parts):,} images at a time on {self.torch}"
@@ -172,29 +182,34 @@ class Device:
             torch.cuda.empty_cache()
 
     def peak_memory(self) -> int | None:
-        """The most bytes of a GPU's memory that this process has had; `None` on a CPU."""
+        """Return the most bytes of a GPU's memory this process has had; `None` on a CPU."""
         if self.torch.type == "cpu":
             return None
         return torch.cuda.max_memory_reserved(self.torch)
 
     def free_memory(self) -> int | None:
-        """Bytes of a GPU's memory that networks could still take; `None` on a CPU."""
+        """Return the bytes of a GPU's memory that networks could still take; `None` on a CPU."""
         if self.torch.type == "cpu":
             return None
+        # What torch's allocator keeps without using it can be had again, besides what is free.
         reserved = torch.cuda.memory_reserved(self.torch)
         free, _ = torch.cuda.mem_get_info(self.torch)
         return free + reserved - torch.cuda.memory_allocated(self.torch)
 
     def describe(self) -> str:
+        """Name the device for people."""
         if self.torch.type == "cuda":
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # of a job of a sweep: one of several
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # a job of a sweep sees one of several
             which = f", GPU {visible}" if visible else ""
             return f"{self.torch} ({torch.cuda.get_device_name(self.torch)}{which})"
         return f"{self.torch} ({torch.get_num_threads()} threads)"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """torch has a class for it on GPUs only."""
+    """Return whether an error says that memory has run out.
+
+    torch has a class for it on GPUs only; elsewhere the text of the error tells.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in SAY_OUT_OF_MEMORY)
@@ -219,7 +234,7 @@ def _resolve(name: str) -> torch.device:
 
 
 def _resolve_of_many(name: str) -> torch.device:
-    """The device of one of several processes: a GPU of its own, or the CPU."""
+    """Return the device of one of several processes: a GPU of its own, or the CPU."""
     device = _resolve(name)
     if device.type == "cpu":
         return device

@@ -1,4 +1,4 @@
-"""How much memory there is, so that what cannot fit is refused before it is asked for."""
+"""Measure how much memory there is, so that what cannot fit is refused before it is asked for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 
 from nasrun.errors import UsageError
 
-CONTAINER_LIMITS = (  # of control groups, version 2 and 1
+CONTAINER_LIMITS = (  # where control groups of version 2 and 1 say their limit
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 
 
 def memory_bytes() -> int:
-    """The memory of the machine, or less where the process is limited to less."""
+    """Return the memory of the machine, or less where the process is limited to less."""
     return min(_limits())
 
 
 def _limits() -> Iterator[int]:
+    """Yield all limits that hold for this process, in bytes."""
     yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
@@ -32,7 +33,7 @@ def _limits() -> Iterator[int]:
 
 
 def shortage(num_bytes: int) -> str | None:
-    """How many bytes are too many, in words; `None` where there is room for them."""
+    """Say in words that so many bytes are too many; `None` where there is room for them."""
     there = memory_bytes()
     if num_bytes <= there:
         return None

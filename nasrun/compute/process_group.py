@@ -1,4 +1,4 @@
-"""The processes that train one network together, started by torchrun; or one that is alone.
+"""Connect the processes that train one network together, started by torchrun.
 
 All of them run the same program on the same settings, draw the same random numbers, and take the
 same decisions. They share the images of a batch, the candidates of a population, and the images
@@ -22,7 +22,7 @@ from nasrun.errors import RunError
 
 T = TypeVar("T")
 
-# One may train for days what the others wait for. A lost one is noticed by its connection.
+# One process may train for days while others wait; a lost one is noticed by its connection.
 PATIENCE = datetime.timedelta(days=30)
 SAY_LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe")
 
@@ -32,11 +32,11 @@ class Share:
     """Which images of a batch these are, where several processes share it."""
 
     rows: range
-    batch_size: int  # of the whole
+    batch_size: int  # images of the whole batch
 
 
 class ProcessGroup:
-    """The processes of a run. This is a group of one, which has nothing to exchange."""
+    """The processes of a run. This class is a group of one, which has nothing to exchange."""
 
     rank = 0
     size = 1
@@ -46,34 +46,37 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, total: int, rank: int | None = None) -> range:
-        """Which of `total` things in a row are this process's, or another one's: as many as any
-        other's, or one more; none where there are fewer things than processes."""
+        """Return which of `total` things in a row are this process's, or those of process `rank`.
+
+        They are as many as any other's, or one more; none where there are fewer things than
+        processes.
+        """
         rank = self.rank if rank is None else rank
         each, more = divmod(total, self.size)
         first = rank * each + min(rank, more)
         return range(first, first + each + (rank < more))
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Over all processes."""
+        """Add up a tensor over all processes."""
         return tensor
 
     def gather(self, rows_M: Tensor, total: int) -> Tensor:
-        """rows_N: the `total` rows of which each process has its share."""
+        """Return rows_N: the `total` rows of which each process has its share."""
         return rows_M
 
     def collect(self, value: T) -> list[T]:
-        """A small value of each process, in the order of the ranks."""
+        """Return a small value of each process, in the order of the ranks."""
         return [value]
 
     def of_first(self, make: Callable[[], T]) -> T:
-        """What the first process makes; the others make nothing."""
+        """Return what the first process makes; the others make nothing."""
         return make()
 
     def copy_of_first(self, tensors: list[Tensor]) -> None:
         """Overwrite tensors with those of the first process."""
 
     def parallel(self, network: nn.Module, *, changing: bool) -> nn.Module:
-        """The network, as one whose gradients are means over all processes.
+        """Return the network as one whose gradients are means over all processes.
 
         Args:
             changing: which parameters have a gradient differs from batch to batch.
@@ -82,7 +85,7 @@ class ProcessGroup:
 
 
 class _OfTorch(ProcessGroup):
-    """Of torch.distributed: NCCL between GPUs, gloo between CPUs."""
+    """A group that uses torch.distributed: NCCL between GPUs, gloo between CPUs."""
 
     def __init__(self) -> None:
         from torch import distributed
@@ -132,7 +135,7 @@ ALONE = ProcessGroup()
 
 
 def join(device: str) -> ProcessGroup:
-    """The group of the processes that torchrun has started with this one; alone without it.
+    """Join the processes that torchrun has started with this one; without it, stay alone.
 
     Args:
         device: the setting of that name.
@@ -143,7 +146,7 @@ def join(device: str) -> ProcessGroup:
 
     if not distributed.is_initialized():
         on_gpu = device != "cpu" and torch.cuda.is_available()
-        warnings.filterwarnings("ignore", "Grad strides do not match")  # of 1x1 kernels: harmless
+        warnings.filterwarnings("ignore", "Grad strides do not match")  # harmless for 1x1 kernels
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)
@@ -151,7 +154,7 @@ def join(device: str) -> ProcessGroup:
 
 
 def require_same(group: ProcessGroup, name: str, value: object) -> None:
-    """Raise a `RunError` unless all processes have the same."""
+    """Raise a `RunError` unless all processes have the same value."""
     values = group.collect(value)
     for rank, other in enumerate(values):
         if other != values[0]:
@@ -162,7 +165,7 @@ def require_same(group: ProcessGroup, name: str, value: object) -> None:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether it says that another process of the group has gone."""
+    """Return whether an error says that another process of the group has gone."""
     if torchrun.num_processes() == 1:
         return False
     from torch import distributed

@@ -1,4 +1,4 @@
-"""Batch norm over the images of a batch that several processes share.
+"""Normalise over the images of a batch that several processes share.
 
 The same mathematics as `F.batch_norm` on the whole batch, forwards and backwards, on any device
 (torch's own SyncBatchNorm takes tensors on GPUs only). Shapes: B images of this process, N values
@@ -33,8 +33,11 @@ def synchronise(network: nn.Module, group: ProcessGroup) -> None:
 
 @contextmanager
 def sharing_a_batch(network: nn.Module, group: ProcessGroup) -> Iterator[None]:
-    """Within the context, a supernet's batch norms take also those statistics of a batch that leave
-    no trace from the batch of the group, of which each process has its share of the images."""
+    """Let a supernet's batch norms use the batch of the group, within the context.
+
+    That concerns passes by the statistics of a batch that leave no trace ("batch"), where each
+    process has its share of the images.
+    """
     norms: list[Any] = [one for one in network.modules() if hasattr(one, "normalise_batch")]
     for module in norms:
         module.normalise_batch = partial(batch_norm, group)
@@ -46,6 +49,7 @@ def sharing_a_batch(network: nn.Module, group: ProcessGroup) -> Iterator[None]:
 
 
 def _forward(module: nn.BatchNorm2d, norm: Any, images_BCHW: Tensor) -> Tensor:
+    """Compute `nn.BatchNorm2d.forward` with `norm` as the batch norm of a training."""
     if not module.training:
         return nn.BatchNorm2d.forward(module, images_BCHW)
     assert module.momentum is not None
@@ -75,12 +79,16 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`F.batch_norm` in training, by the mean and the variance of the whole batch, which move the
-    running statistics where these are given."""
+    """Return `F.batch_norm` in training, by the mean and the variance of the whole batch.
+
+    The running statistics are moved by them where these are given.
+    """
     assert training
     mean_C, variance_C, num_values = _statistics(images_BCHW.detach(), group)
     if running_mean_C is not None and running_var_C is not None:
         with torch.no_grad():
+            # as torch does: the batch is normalised by the biased variance, the running one is
+            # unbiased
             unbiased_C = variance_C * (num_values / (num_values - 1).clamp_min(1))
             running_mean_C.lerp_(mean_C.to(running_mean_C.dtype), momentum)
             running_var_C.lerp_(unbiased_C.to(running_var_C.dtype), momentum)
@@ -99,11 +107,14 @@ def batch_norm(
 
 
 def _statistics(images_BCHW: Tensor, group: ProcessGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """mean_C and variance_C (biased) over the whole batch, and N; float64, in which the difference
-    of two squares is harmless."""
+    """Return mean_C and variance_C (biased) over the whole batch, and N.
+
+    All are float64, in which the difference of two squares is harmless.
+    """
     variance_C, mean_C = torch.var_mean(_precise(images_BCHW), dim=(0, 2, 3), correction=0)
     mean_C, variance_C = mean_C.double(), variance_C.double()
     here = mean_C.new_full((1,), images_BCHW.numel() // images_BCHW.shape[1])
+    # Sums and sums of squares add up over processes whose shares differ in size; means do not.
     sums = group.sum(torch.cat([here * mean_C, here * (variance_C + mean_C.square()), here]))
     num_values = sums[-1]
     mean_C, square_C = (sums[:-1] / num_values).chunk(2)
@@ -111,8 +122,10 @@ def _statistics(images_BCHW: Tensor, group: ProcessGroup) -> tuple[Tensor, Tenso
 
 
 class _BatchNorm(torch.autograd.Function):
-    """weight * (images - mean) / sqrt(variance + eps) + bias, whose mean and variance depend on the
-    images of all processes."""
+    """Batch norm as torch differentiates it, with mean and variance of all processes' images.
+
+    It computes weight * (images - mean) / sqrt(variance + eps) + bias.
+    """
 
     @staticmethod
     def forward(
@@ -133,8 +146,11 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_BCHW: Tensor) -> Any:
-        """With y the normalised images before weight and bias, and means over the whole batch:
-        d images = weight / deviation * (gradient - mean(gradient) - y * mean(gradient * y))."""
+        """Return the gradients of images, weight and bias.
+
+        With y the normalised images before weight and bias, and means over the whole batch,
+        d images = weight / deviation * (gradient - mean(gradient) - y * mean(gradient * y)).
+        """
         images_BCHW, weight_C, mean_C, variance_C, num_values = ctx.saved_tensors
         inverse_C = (variance_C + ctx.eps).rsqrt()
         centred_BCHW = _precise(images_BCHW) - _spread(mean_C)
@@ -147,13 +163,14 @@ class _BatchNorm(torch.autograd.Function):
         inner_BCHW = gradient_BCHW - _spread(gradient_mean_C) - centred_BCHW * _spread(slope_C)
         factor_C = inverse_C if weight_C is None else inverse_C * weight_C
         of_images_BCHW = (inner_BCHW * _spread(factor_C)).to(images_BCHW.dtype)
+        # of this process's images alone: DistributedDataParallel joins the gradients of parameters
         of_weight_C = None if weight_C is None else sum_with_y_C.to(weight_C.dtype)
         of_bias_C = sum_C if ctx.needs_input_grad[2] else None
         return of_images_BCHW, of_weight_C, of_bias_C, None, None, None, None, None
 
 
 def _precise(values: Tensor) -> Tensor:
-    """As float32 at least."""
+    """Return values as float32 at least."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

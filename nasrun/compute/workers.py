@@ -1,9 +1,11 @@
-"""Worker processes: each answers one task at a time, and the death of one costs a second attempt.
+"""Run worker processes, each of which answers one task at a time.
 
-They are fresh Python processes (one that has computed on several threads must not be forked), which
-start when they are first needed, share the threads of this process, leave Ctrl-C to it, and end
-with it, however it ends. `multiprocessing` would start them too, but not in a process that joblib
-has started, and it runs the main module again in each.
+The death of a worker costs its task a second attempt.
+
+Workers are fresh Python processes (one that has computed on several threads must not be forked),
+which start when they are first needed, share the threads of this process, leave Ctrl-C to it, and
+end with it, however it ends. `multiprocessing` would start them too, but not in a process that
+joblib has started, and it runs the main module again in each.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from typing import Any
 from nasrun.errors import RunError
 from nasrun.terminal import console
 
-ATTEMPTS = 2  # that a task has, whose worker dies
-PATIENCE_S = 10.0  # with one that says no more, until it has ended
-SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # that are this process's to handle
+ATTEMPTS = 2  # attempts at a task whose workers die
+PATIENCE_S = 10.0  # how long a silent worker may take to end
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # signals that only this process handles
 
 PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:]; "
@@ -46,11 +48,11 @@ class Died(RunError):
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
-    task: int | None = None  # the place of the one that it works on
+    task: int | None = None  # the place of the task that it works on
 
 
 class Workers:
-    """Up to `count` processes. Tasks and answers are plain values.
+    """Up to `count` processes that answer tasks. Tasks and answers are plain values.
 
     Args:
         make: called in each process with its number, from 0, and of how many threads it may make
@@ -64,14 +66,15 @@ class Workers:
 
     @property
     def threads(self) -> int:
-        """Of each process: a fair share."""
+        """Return the threads of each process: a fair share of this process's."""
         import torch
 
         return max(1, torch.get_num_threads() // self.count)
 
     def answers(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """The place of each task and its answer, in the order in which they are finished; `Died`
-        is the answer to a task whose worker dies twice.
+        """Yield the place of each task and its answer, in the order in which they are finished.
+
+        `Died` is the answer to a task whose worker dies twice.
 
         Raises:
             Exception: what a worker raised, which ends them all.
@@ -108,17 +111,18 @@ class Workers:
                 self._end(worker)
 
     def _hand_out(self, tasks: Sequence[Any], waiting: deque[int]) -> None:
+        """Give waiting tasks to the workers that have none, and start workers where needed."""
         for number, worker in enumerate(self._workers):
             if not waiting or (worker is not None and worker.task is not None):
                 continue
             if worker is None or worker.process.poll() is not None:
                 worker = self._start(number)
             worker.task = waiting.popleft()
-            with suppress(OSError):  # it has died just now, which is heard later
+            with suppress(OSError):  # it has died just now; `_heard` finds out
                 worker.connection.send(tasks[worker.task])
 
     def _heard(self) -> Iterator[tuple[_Worker, Any]]:
-        """Wait for those that work; those that have answered or died, and with what."""
+        """Wait for busy workers; yield those that have answered or died, and with what."""
         busy = [one for one in self._workers if one is not None and one.task is not None]
         ready = wait([one.connection for one in busy])
         for worker in busy:
@@ -136,14 +140,14 @@ class Workers:
     def _start(self, number: int) -> _Worker:
         ours, theirs = multiprocessing.Pipe()
         place = str(theirs.fileno())
-        with theirs, _signals_blocked():  # for as long as the new process does not handle them
+        with theirs, _signals_blocked():  # until the new process handles them
             process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, place, *sys.path],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
             worker = self._workers[number] = _Worker(process, ours)
-        with suppress(OSError):  # it has died already, which is heard later
+        with suppress(OSError):  # it has died already; `_heard` finds out
             ours.send((self._make, number, self.threads))
         return worker
 
@@ -156,7 +160,7 @@ class Workers:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Within the context new processes begin without them, and this one gets them afterwards."""
+    """Block signals: processes started within begin so, and this one gets them afterwards."""
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -165,6 +169,7 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _cause(exit_code: int | None) -> str:
+    """Say in words how a process ended."""
     if exit_code is not None and exit_code < 0:
         hint = "; out of memory?" if -exit_code == signal.SIGKILL else ""
         return f"signal {-exit_code}{hint}"
@@ -172,10 +177,10 @@ def _cause(exit_code: int | None) -> str:
 
 
 def work(place: int) -> None:
-    """The life of a worker: answer tasks, or send what was raised, until the run needs no more.
+    """Answer tasks, or send what was raised, until the run needs no more: the life of a worker.
 
     Args:
-        place: the file descriptor of the connection with it.
+        place: the file descriptor of the connection with the run.
     """
     connection: Connection[Any, Any] = Connection(place)
     for one in (signal.SIGINT, signal.SIGHUP):
@@ -184,7 +189,7 @@ def work(place: int) -> None:
     threading.Thread(target=_end_with_run, args=(place,), daemon=True).start()
     answer: Callable[[Any], Any] | None = None
     with suppress(EOFError, ConnectionError):
-        make, number, num_threads = connection.recv()  # imports what it is made of
+        make, number, num_threads = connection.recv()  # receiving it imports its modules
         while True:
             task = connection.recv()
             try:
@@ -197,8 +202,8 @@ def work(place: int) -> None:
 
 
 def _end_with_run(place: int) -> None:
-    """Wait until nobody is at the other end."""
+    """End this process as soon as nobody is at the other end of the connection."""
     other_end = select.poll()
-    other_end.register(place, 0)  # which is told of in any case
+    other_end.register(place, 0)  # a hang-up is reported in any case
     other_end.poll()
     os._exit(1)

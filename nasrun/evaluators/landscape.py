@@ -1,4 +1,4 @@
-"""A benchmark table in the place of a supernet: mixing weights are scored without images.
+"""Score mixing weights without images: a benchmark table stands in for a supernet.
 
 A table knows single cells; strategies on alphas ask for mixtures. The multilinear extension of the
 table joins both: the expectation of a cell's score when the operation of each edge is drawn with
@@ -45,9 +45,9 @@ from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
 from nasrun.protocols.state import Streams
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
-NOISE_IMAGES = 128  # at which the noise has the size that the settings say
-NUM_DRAWS = 2000  # of z, behind c
-BATCHES_PER_EPOCH = 20  # for those who move alpha before each batch of the weights
+NOISE_IMAGES = 128  # the noise has the size of the settings on so many images
+NUM_DRAWS = 2000  # samples of z from which c is computed
+BATCHES_PER_EPOCH = 20  # for strategies that move alphas before each batch of the weights
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Landscape:
 
     Args:
         rank_noise: standard deviation of a cell's error.
-        accuracy_floor: all that is worse counts as this.
-        accuracy_spread: standard deviation of the accuracy over random alphas.
+        accuracy_floor: accuracies below this one count as this one.
+        accuracy_spread: standard deviation of the accuracy A over random alphas.
         loss_noise, accuracy_noise: standard deviations for 128 images.
         independent_share: share of `loss_noise` that is a candidate's own, in [0, 1].
 
@@ -95,18 +95,23 @@ class Landscape:
         self._accuracy_noise = accuracy_noise
         self._own_noise = independent_share * loss_noise
         self._noise = streams.numpy("landscape noise")
-        # Of the run's seed alone, and hence the same in a resumed run.
+        # It depends on the run's seed alone, so that a resumed run has the same landscape.
         fixed = streams.derived("landscape")
         cells = (self.num_operations,) * self.num_edges
         self.scores = np.empty(cells)  # X, an axis for each edge
         self._genes_RE = table.genes(space.encode)
         self.scores[tuple(self._genes_RE.T)] = np.maximum(columns.signal_R, accuracy_floor)
+        # X = max(V, accuracy_floor) + rank_noise * N(0, 1)
         self.scores += rank_noise * fixed.numpy("cells").standard_normal(cells)
         z_NEO = fixed.numpy("alphas").standard_normal((NUM_DRAWS, *self._shape))
         weights_NEO = np.exp(z_NEO) / np.exp(z_NEO).sum(axis=2, keepdims=True)
+        # c: the deviation of A over these W is then `accuracy_spread`.
         self._scale = accuracy_spread / float(self.extension(weights_NEO).std())
+        # Own and shared noise are independent: their variances add up to loss_noise^2.
         shared = loss_noise * np.sqrt(1 - independent_share**2)
         away_N = ((weights_NEO - 1 / self.num_operations) ** 2).sum(axis=(1, 2))
+        # For slopes from N(0, s^2) the sum of (W - uniform) * slope has the variance s^2 |W -
+        # uniform|^2; over W = softmax(z) its mean is to be shared^2.
         self._slope_size = shared / float(np.sqrt(away_N.mean()))
 
     @property
@@ -114,22 +119,27 @@ class Landscape:
         return self.num_edges, self.num_operations
 
     def extension(self, weights_NEO: np.ndarray) -> np.ndarray:
-        """a(W) of each candidate, float64: two products over half of the edges, and the sum over
-        all pairs of half cells as one matrix product."""
+        """Return a(W) of each candidate, float64.
+
+        It is two products over half of the edges each, and the sum over all pairs of half cells as
+        one matrix product.
+        """
         half = self.num_edges // 2
         first_NP, second_NQ = products(weights_NEO[:, :half]), products(weights_NEO[:, half:])
+        # The axes of `scores` are the edges in order, so that its rows are fillings of the first
+        # half and its columns of the second, both with the last edge fastest, as `products` has
+        # them.
         scores_PQ = self.scores.reshape(first_NP.shape[1], second_NQ.shape[1])
         return ((first_NP @ scores_PQ) * second_NQ).sum(axis=1)
 
     def accuracy(self, weights_NEO: np.ndarray) -> np.ndarray:
-        """A of each candidate, without noise."""
-        change_N = (
-            self.extension(weights_NEO) - self.scores.mean()
-        )  # the uniform W weighs all alike
+        """Return A of each candidate, without noise."""
+        # a(uniform) is the mean of the scores: the uniform W weighs all cells alike.
+        change_N = self.extension(weights_NEO) - self.scores.mean()
         return ACCURACY_UNIFORM + self._scale * change_N
 
     def tau(self, true_R: np.ndarray) -> float | None:
-        """Kendall's tau of X with the true accuracies of the rows of the table."""
+        """Return Kendall's tau of X with the true accuracies of the rows of the table."""
         return Ranking(self.scores[tuple(self._genes_RE.T)], true_R).tau
 
     def train_epoch(
@@ -148,6 +158,7 @@ class Landscape:
         return {}
 
     def draw_batch(self, num_images: int) -> LandscapeBatch:
+        """Draw what the next `num_images` images favour; all candidates of the batch share it."""
         size = self._slope_size * np.sqrt(NOISE_IMAGES / num_images)
         return LandscapeBatch(num_images, size * self._noise.standard_normal(self._shape))
 
@@ -161,6 +172,7 @@ class Landscape:
         accuracy_N = self.accuracy(weights_NEO)
         away_NEO = weights_NEO - 1 / self.num_operations
         own_2N = self._noise.standard_normal((2, len(candidates)))
+        # noise of each candidate's own, in the cross-entropy and in the accuracy
         own_2N *= np.sqrt(NOISE_IMAGES / batch.num_images)
         noise_N = (away_NEO * batch.slope_EO).sum(axis=(1, 2)) + self._own_noise * own_2N[0]
         loss_N = LOSS_UNIFORM - LOSS_SLOPE * (accuracy_N - ACCURACY_UNIFORM) + noise_N
@@ -183,9 +195,10 @@ class Landscape:
         if mixture.gates is not None:
             leaves.append(mixture.gates[self.cell_type].detach().clone().requires_grad_())
             gates = {self.cell_type: leaves[1]}
+        # the leaves have the float32 of the mixture, and the loss is float64 from here on
         here_EO = self._weights(Mixture({self.cell_type: weights_EO}, gates, mixture.active))
         mean = torch.from_numpy(self.scores)
-        for here_O in here_EO:  # the first edge that is left is summed over
+        for here_O in here_EO:  # sum over the first of the edges that are left
             mean = torch.tensordot(here_O, mean, dims=1)
         accuracy = ACCURACY_UNIFORM + self._scale * (mean - float(self.scores.mean()))
         away_EO = here_EO - 1 / self.num_operations
@@ -201,7 +214,7 @@ class Landscape:
         )
 
     def _weights(self, mixture: Mixture) -> Tensor:
-        """weights_EO of a mixture, float64; what is not active has no weight.
+        """Return weights_EO of a mixture, float64; what is not active has no weight.
 
         A gate g makes of an edge g times its mixture and 1 - g times `none`, where the space has
         it: on a supernet, too, an edge with a gate of 0 carries nothing.
@@ -223,17 +236,24 @@ class Landscape:
 
 
 def products(weights_NEO: np.ndarray) -> np.ndarray:
-    """Each candidate's weight of every way to fill these edges, products_NP with P = O^E: the
-    product of the weights of its operations; the last edge changes fastest."""
+    """Return each candidate's weight of every way to fill these edges, products_NP with P = O^E.
+
+    It is the product of the weights of the operations; the last edge changes fastest.
+    """
     products_NP = weights_NEO[:, 0]
     for weights_NO in weights_NEO.swapaxes(0, 1)[1:]:
+        # (N, P, 1) * (N, 1, O): one more edge, O times as many ways
         products_NPO = products_NP[:, :, None] * weights_NO[:, None]
         products_NP = products_NPO.reshape(len(products_NPO), -1)
     return products_NP
 
 
 def only_cell(space: DifferentiableSpace, table: Table) -> tuple[str, tuple[int, int]]:
-    """The cell type and its (E, O); raises `UsageError` for a space that has no landscape."""
+    """Return the type and the (E, O) of the only cell of a space.
+
+    Raises:
+        UsageError: the space has no landscape.
+    """
     if space.differentiable and len(space.alpha_shapes) == 1:
         ((cell_type, (num_edges, num_operations)),) = space.alpha_shapes.items()
         complete = num_operations**num_edges == table.num_rows

@@ -1,4 +1,4 @@
-"""Weight sharing: one supernet in place of many trainings (Pham et al., ENAS, ICML 2018).
+"""Share weights: one supernet in place of many trainings (Pham et al., ENAS, ICML 2018).
 
 For strategies on alphas it makes supernets, which they train and score on as they please. For
 strategies that buy labels it trains one itself, on one random architecture per batch (Guo et al.,
@@ -32,10 +32,10 @@ MAX_BATCH = 512  # images that are normalised together when a label is measured
 
 
 class SharedWeights(Evaluator):
-    """An `Evaluator` of both kinds. The settings are those of the supernet that it trains itself.
+    """Weight sharing, both for strategies on alphas and for strategies that buy labels.
 
-    That supernet depends on the seed alone, and is trained when the first label is asked for, at
-    the cost of that label.
+    The settings are those of the supernet that it trains itself. That supernet depends on the seed
+    alone, and is trained when the first label is asked for, at the cost of that label.
 
     Args:
         epochs: of the training; each batch trains one architecture.
@@ -75,19 +75,19 @@ class SharedWeights(Evaluator):
             batch_size=batch_size,
             training=training,
         )
-        self._one_shot: SupernetScorer | None = None  # trained
+        self._one_shot: SupernetScorer | None = None  # made and trained with the first label
 
     def scorer(self, **settings: Any) -> SupernetScorer:
-        """A fresh supernet; the settings are those of `SupernetScorer`."""
+        """Make a new supernet; the settings are those of `SupernetScorer`."""
         return SupernetScorer(self._context, **settings)
 
     @property
     def num_scorings(self) -> int:
-        """How many labels have been measured: they are scores, and no true evaluations."""
+        """Count the labels that were measured: they are scores, and no true evaluations."""
         return 0 if self._one_shot is None else self._one_shot.num_scorings
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """One-shot errors on the validation half.
+        """Measure one-shot errors on the validation half.
 
         Raises:
             UsageError: the training of the supernet diverged, on which all labels depend.
@@ -102,7 +102,7 @@ class SharedWeights(Evaluator):
         return Evaluation(genotype, (error,), time.perf_counter() - started, details)
 
     def _trained(self) -> SupernetScorer:
-        """A supernet after `epochs` in which each batch trained one random architecture."""
+        """Train a supernet for `epochs` in which each batch trains one random architecture."""
         epoch = 0
 
         def show(done: int, total: int, **figures: float) -> None:
@@ -129,8 +129,11 @@ class SharedWeights(Evaluator):
     def _measure(
         self, one_shot: SupernetScorer, genotype: Genotype
     ) -> tuple[float, dict[str, float]]:
-        """Error and loss on the whole validation half, in the same batches for all genotypes, which
-        processes of a group must not share: the statistics are those of a batch."""
+        """Measure error and loss on the whole validation half.
+
+        All genotypes are measured in the same batches. Processes of a group must not share these,
+        since the statistics are those of a batch.
+        """
         mixture = one_shot.on_device(Mixture.single(self.space, genotype))
         validation = one_shot.validation_stream.split
         network = partial(
@@ -151,7 +154,7 @@ class SharedWeights(Evaluator):
         return float((logits_NK.argmax(1) != labels_N).double().mean()), {"val_loss": loss}
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty until the supernet is trained."""
+        """Return the state of the supernet; empty until that is trained."""
         return {} if self._one_shot is None else self._one_shot.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

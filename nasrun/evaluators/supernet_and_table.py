@@ -1,8 +1,8 @@
-"""A supernet for the search, a benchmark table for its result.
+"""Search on a supernet, and look the result up in a benchmark table.
 
-The way of the NAS-Bench-201 tables in the papers of weight sharing: a supernet is trained and
-scores the candidates on real images, and the cell that comes out is looked up in the table, for
-every data set that the table has, in place of a retraining.
+So papers on weight sharing use the tables of NAS-Bench-201: a supernet is trained and scores the
+candidates on real images, and the cell that comes out is looked up in the table, for every dataset
+that the table has, in place of a retraining.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nasrun.protocols.settings import CountOrNone, Pair
 
 
 class SupernetAndTable(TableLookup):
-    """Makes supernets for strategies on alphas, and looks their result up.
+    """Supernets for strategies on alphas, and the table in which their result is looked up.
 
     Args:
         file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
@@ -53,20 +53,23 @@ class SupernetAndTable(TableLookup):
         self._scorer: SupernetScorer | None = None
 
     def scorer(self, **settings: Any) -> SupernetScorer:
-        """A fresh supernet; the settings are those of `SupernetScorer`."""
+        """Make a new supernet; the settings are those of `SupernetScorer`."""
         self._scorer = SupernetScorer(self._context, **settings)
         return self._scorer
 
     def final(self, genotype: Genotype) -> Final:
-        """What the table says of the result, and `one_shot`: how well the supernet ranked cells."""
+        """Return what the table says of the result, and how well the supernet ranked cells."""
         result = super().final(genotype)
         if self._scorer is None or self.num_compared == 0:
             return result
         return replace(result, one_shot=self._one_shot(self._scorer))
 
     def _one_shot(self, scorer: SupernetScorer) -> OneShot:
-        """Of random cells, the same in every run: Kendall's tau of the cross-entropy and of the
-        accuracy on shared weights, under batch statistics, with the table's test accuracy."""
+        """Compare how the supernet and the table rank random cells.
+
+        The cells are the same in every run. The figures are Kendall's tau of the cross-entropy, and
+        of the accuracy, on shared weights under batch statistics, with the table's test accuracy.
+        """
         rows = np.random.default_rng(0).permutation(self.table.num_rows)[: self.num_compared]
         cells = [self.table.genotype(int(row)) for row in rows]
         scored = scorer.num_scorings

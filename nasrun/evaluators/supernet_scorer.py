@@ -1,4 +1,6 @@
-"""One supernet that holds the weights of all architectures (weight sharing: Pham et al. 2018).
+"""Train and score one supernet that holds the weights of all architectures.
+
+Weight sharing: Pham et al. 2018.
 
 It trains the weights under mixing weights that the strategy chooses, and scores candidates without
 training them. Shapes: B batch, C channels, H height, W width, K classes, N candidates.
@@ -35,11 +37,11 @@ GRADIENT = Load("gradient by the mixture", None, f"the number of its images, {SI
 
 
 class SupernetScorer:
-    """A `Scorer`: the supernet of a space, its optimiser and the two halves of the training set.
+    """A `Scorer`: the supernet of a space, its optimiser and the halves of the training set.
 
     Args:
         streams, progress: `None` takes those of the context.
-        group: of the configuration, to which the settings below belong.
+        group: the group of the configuration to which the settings below belong.
         num_epochs, training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
@@ -68,9 +70,11 @@ class SupernetScorer:
         self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
         if is_large(space, supernet.get("channels"), supernet.get("cells")):
+            # Built without data first: what does not fit is refused before its memory is asked for.
             with torch.device("meta"):
                 shadow = as_module(space.supernet(dataset.shape, **supernet))
             require_room(shadow, "space.channels, space.cells")
+        # Layers draw their weights from torch's global generator.
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
         device.place(as_module(self.supernet))
@@ -93,6 +97,8 @@ class SupernetScorer:
         self, mixture: Callable[[], Mixture], before_batch: Callable[[], None] | None = None
     ) -> dict[str, float]:
         num_batches = self.train_stream.num_batches(self._batch_size)
+        # The mixture of the batch in work. It is asked for as the batch is handed out, so that all
+        # parts of a batch (`on_oom=halve`) are computed under the same one.
         current: Mixture
 
         def batches() -> Iterator[Batch]:
@@ -119,11 +125,12 @@ class SupernetScorer:
                 self._load,
                 self.train_stream.size_of_batch(self._batch_size),
             )
+        # Running statistics can differ from process to process; all go on with one version.
         self._device.group.copy_of_first(list(as_module(self.supernet).buffers()))
         return metrics
 
     def _trained_by_all(self, changing: bool) -> Module:
-        """The supernet as the processes of the group update it together.
+        """Return the supernet as the processes of the group update it together.
 
         Args:
             changing: whether the parameters that are used differ from batch to batch.
@@ -132,6 +139,7 @@ class SupernetScorer:
             network = as_module(self.supernet)
             self._parallel = self._device.parallel(network, changing=changing)
             self._changing = changing
+        # DistributedDataParallel is told once which parameters may lack a gradient.
         assert self._changing == changing, "paths, or mixtures of all, from the first batch on"
         return self._parallel
 
@@ -172,15 +180,16 @@ class SupernetScorer:
             rows, times = range(num_images), group.size
         images_BCHW, labels_B = (part[rows.start : rows.stop] for part in batch)
         here = self.on_device(mixture)
-        weights = {name: rows.clone().requires_grad_() for name, rows in here.weights.items()}
+        # Leaves of this call: the caller's mixture and the shared weights get no gradients.
+        weights = {name: one.clone().requires_grad_() for name, one in here.weights.items()}
         gates = None
         if here.gates is not None:
-            gates = {name: row.clone().requires_grad_() for name, row in here.gates.items()}
+            gates = {name: one.clone().requires_grad_() for name, one in here.gates.items()}
         leaves = [*weights.values(), *(gates or {}).values()]
         mixed = Mixture(weights, gates, here.active)
 
         def figures(parts: int) -> Tensor:
-            """What these images add to the gradients one behind the other, loss and accuracy."""
+            """Return what these images add to the gradients (end to end), loss and accuracy."""
             total = torch.zeros((), device=device.torch)
             pairs = zip(portions(images_BCHW, parts), portions(labels_B, parts), strict=True)
             for images, labels in pairs:
@@ -190,15 +199,18 @@ class SupernetScorer:
                 # weighed before it is differentiated: batch norm joins the losses of a group
                 share = len(images) / (times * num_images)
                 loss = loss * share
+                # zeros for a weight whose operation is not active
                 gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
                 accuracy = (logits_PK.detach().argmax(1) == labels).float().mean() * share
                 each = [*(one.flatten() for one in gradients), loss.detach()[None], accuracy[None]]
                 total = total + torch.cat(each)
             return total
 
+        # Where each process computes all images, batch norm already sees the whole batch.
         shared = device.sharing_a_batch(as_module(self.supernet)) if times == 1 else nullcontext()
         with shared:
             found = group.sum(device.in_parts(GRADIENT, len(images_BCHW), figures)).cpu()
+        # In one vector for a single exchange and a single copy: gradients, loss, accuracy.
         *parts, loss, accuracy = torch.split(found, [*(leaf.numel() for leaf in leaves), 1, 1])
         require_finite(loss, "validation loss", f"{self._load.group}.learning_rate")
         shaped = iter(part.view_as(leaf) for part, leaf in zip(parts, leaves, strict=True))
@@ -211,18 +223,18 @@ class SupernetScorer:
         )
 
     def _share(self, candidates: Sequence[object]) -> range:
-        """Which of them this process scores."""
+        """Return which of the candidates this process scores."""
         return self._device.group.share(len(candidates))
 
     @torch.no_grad()
     def _scores(
         self, logits: Callable[[Tensor], Iterable[Tensor]], num_candidates: int, batch: Batch
     ) -> Scores:
-        """From the logits_BK of this process's candidates on given images."""
+        """Compute scores from the logits_BK of this process's candidates on given images."""
         images_BCHW, labels_B = batch
 
         def population(parts: int) -> Tensor:
-            """logits_NBK; in parts, batch statistics are those of each part."""
+            """Return logits_NBK; in parts, batch statistics are those of each part."""
             with self._device.autocast():
                 return torch.cat(
                     [
@@ -233,6 +245,7 @@ class SupernetScorer:
                 )
 
         device, group = self._device, self._device.group
+        # Empty rows for a process without candidates, which must take part in the gathering, too.
         figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
         losses = [torch.empty(0, len(labels_B), device=device.torch)]
         if group.share(num_candidates):  # else there are more processes than candidates
@@ -277,8 +290,11 @@ class SupernetScorer:
 
 
 def comparison_noise(losses_NB: Tensor) -> Tensor:
-    """noise_N, float64: the standard error of each candidate's mean loss, as compared with the mean
-    of all that did not fail. What makes an image hard for all of them says nothing of one."""
+    """Estimate how exact each loss is when candidates are compared: noise_N, float64.
+
+    It is the standard error of each candidate's mean loss less the mean of all candidates that did
+    not fail: what makes an image hard for all of them says nothing of one.
+    """
     sound_N = losses_NB.isfinite().all(dim=1)
     apart_NB = (losses_NB - losses_NB[sound_N].mean(dim=0)).double()
     return apart_NB.std(dim=1) / math.sqrt(losses_NB.shape[1])

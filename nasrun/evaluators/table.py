@@ -1,4 +1,4 @@
-"""True evaluation without training: what a benchmark table says of an architecture.
+"""Evaluate without training: look up what a benchmark table says of an architecture.
 
 A search sees the validation accuracy (where the table has one); the test accuracy is looked at
 once, when the search is over. For strategies on alphas the table becomes a landscape.
@@ -25,7 +25,7 @@ from nasrun.protocols.space import ArchGraph, SearchSpace
 
 
 class TableLookup(Evaluator):
-    """What a table says of architectures of the run's space on the run's dataset.
+    """A benchmark table of the run's space, with the columns of the run's dataset.
 
     Args:
         file: the table, or the name of a benchmark; `None` looks for one that has the dataset, in
@@ -41,7 +41,11 @@ class TableLookup(Evaluator):
         self.columns = self.table.columns(context.dataset_name)
 
     def row(self, genotype: Genotype) -> int:
-        """Raises `UsageError` for an architecture outside the space."""
+        """Find the row of an architecture.
+
+        Raises:
+            UsageError: the architecture lies outside the space.
+        """
         self.space.validate(genotype)
         return self.table.row(genotype)
 
@@ -63,10 +67,11 @@ class TableLookup(Evaluator):
         return Final(table=entry)
 
     def fingerprint(self) -> str:
-        """The SHA-256 of the table's file."""
+        """Return the SHA-256 of the table's file."""
         return store.fingerprint(self.table.path)
 
     def _control(self) -> Control | None:
+        """Return the figures of a cell that needs no search, if the table knows one."""
         control = self.table.control()
         if control is None:
             return None
@@ -77,13 +82,14 @@ class TableLookup(Evaluator):
 
 
 class TableEvaluator(TableLookup):
-    """An `Evaluator` of both kinds. The cost of a label is what the table's makers trained, in
-    seconds; 0 if unknown.
+    """A table as the evaluator, both of single architectures and of mixtures.
+
+    The cost of a label is how long the table's makers trained, in seconds; 0 if that is unknown.
 
     Args:
         file: see `TableLookup`.
         rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
-            independent_share: of the `Landscape`.
+            independent_share: see `Landscape`.
     """
 
     needs_images: ClassVar[bool] = False
@@ -102,7 +108,7 @@ class TableEvaluator(TableLookup):
         independent_share: Probability,
     ) -> None:
         super().__init__(context, file)
-        self.optimum = float(self.columns.signal_R.max())  # for those who look on, not for a search
+        self.optimum = float(self.columns.signal_R.max())  # for reports; a search may not see it
         self._landscape: Landscape | None = None
         self._make_landscape = partial(
             Landscape,
@@ -119,12 +125,16 @@ class TableEvaluator(TableLookup):
         )
 
     def scorer(self, **_: Any) -> Landscape:
-        """The landscape; settings of a supernet and of its training mean nothing to it."""
+        """Make the landscape; settings of a supernet and of its training mean nothing to it."""
         self._landscape = self._make_landscape()
         return self._landscape
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """Raises `UsageError` for an architecture outside the space."""
+        """Look up the label of each architecture.
+
+        Raises:
+            UsageError: an architecture lies outside the space.
+        """
         return [self._evaluate(genotype) for genotype in genotypes]
 
     def _evaluate(self, genotype: Genotype) -> Evaluation:
@@ -145,8 +155,11 @@ class TableEvaluator(TableLookup):
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
     ) -> tuple[list[ArchGraph], np.ndarray]:
-        """Up to `limit` architectures that are none of the labelled nor isomorphic to one, and
-        their accuracy_N: the same ones in every run, but for those. Not for a search to see."""
+        """Draw architectures without a label, and their accuracy_N; no search may see them.
+
+        There are up to `limit`, none of them isomorphic to a labelled one, and but for that the
+        same ones in every run.
+        """
         sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
         known = {sample.key(label.genotype) for label in labels}
         kept = [i for i, key in enumerate(sample.keys) if key not in known]
@@ -167,7 +180,10 @@ _samples: dict[tuple[Table, int], Sample] = {}
 
 
 def _sample(table: Table, space: SearchSpace, size: int) -> Sample:
-    """It depends on the space alone: the runs of a sweep share it, as they share the table."""
+    """Draw `size` rows of a table.
+
+    The sample depends on the space alone: the runs of a sweep share it, as they share the table.
+    """
     if (table, size) not in _samples:
         key = space.canonical if table.has_copies else table.row
         rows = np.random.default_rng(0).permutation(table.num_rows)[:size].tolist()

@@ -1,4 +1,4 @@
-"""True evaluation: train the network of a genotype, and count its mistakes on held-out images.
+"""Evaluate by training the network of a genotype and counting its mistakes on held-out images.
 
 Shapes: B batch, C channels, H height, W width, K classes, N images.
 """
@@ -38,7 +38,7 @@ LOAD = Load("training of a candidate", "evaluator", "evaluator.channels or evalu
 
 
 class TrainEvaluator(Evaluator):
-    """Trains on one half of the training set and validates on the other, some candidates `at_once`.
+    """True evaluation: training on one half of the training set, validation on the other.
 
     All draws of a training come from the run's seed and the canonical form of the architecture, so
     that its label does not depend on what was evaluated before, nor where. Processes of a group
@@ -93,7 +93,10 @@ class TrainEvaluator(Evaluator):
         )
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """In their order. One that fails, or whose worker process dies twice, has an error."""
+        """Train and validate each genotype; the labels are in the order of the genotypes.
+
+        A training that fails, or whose worker process dies twice, gives a label with an error.
+        """
         if self.at_once == self._group.size:
             share = [genotypes[place] for place in self._group.share(len(genotypes))]
             own = [attempted(self._evaluate, one, len(self.objectives)) for one in share]
@@ -123,7 +126,7 @@ class TrainEvaluator(Evaluator):
         return Evaluation(genotype, (error,), time.perf_counter() - started, details)
 
     def _train(self, network: Network, streams: Streams) -> dict[str, float]:
-        """Returns the metrics of the last epoch."""
+        """Train the network; return the metrics of the last epoch."""
         update = self.weight_update(as_module(network).parameters())
         batches = BatchStream(
             self.dataset, self.train_half, self.device, streams.torch("batches"), augment=True

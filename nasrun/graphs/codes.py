@@ -1,4 +1,4 @@
-"""Codes of architectures, made from their graphs alone: no space is known here by name.
+"""Encode architectures from their graphs alone: no space is known here by name.
 
 The hard code is that of DCL-ENAS (arXiv 2512.20112): every path from input to output is written as
 the operations along it, each a one-hot vector in a slot; the codes of all paths, sorted by length
@@ -20,18 +20,18 @@ from nasrun.protocols.space import ArchGraph
 
 
 class Code(Protocol):
-    """Turns graphs into vectors of one length."""
+    """A code that turns graphs into vectors of one length."""
 
     num_bits: int
 
     def encode(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
-        """codes_ND, float32, zeros and ones."""
+        """Return codes_ND, float32."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
 
 class AdjacencyCode:
-    """The control of the ablation: each vertex one-hot, and the upper triangle of the adjacency."""
+    """The control of the ablation: each vertex one-hot, and the adjacency's upper triangle."""
 
     def __init__(self, operations: Sequence[str], num_vertices: int) -> None:
         self.operations = tuple(operations)
@@ -76,6 +76,6 @@ CODES: Mapping[str, type[PathCode] | type[LabelCode] | type[AdjacencyCode]] = {
 
 
 def code_from_state(state: Mapping[str, Any]) -> Code:
-    """The inverse of `state_dict` of any code."""
+    """Restore a code of any kind from its `state_dict`."""
     settings = {key: value for key, value in state.items() if key != "kind"}
     return CODES[state["kind"]](**settings)

@@ -1,4 +1,4 @@
-"""Describe an architecture as graph kernels do: labels of Weisfeiler and Lehman, and statistics.
+"""Encode architectures as graph kernels do: Weisfeiler-Lehman labels and statistics.
 
 Ours, because networkx makes texts of the labels of graphs of its own kind, and a search asks for
 many thousands of their counts.
@@ -20,8 +20,11 @@ NUM_BUCKETS = 512  # into which Weisfeiler-Lehman labels are hashed
 
 
 class LabelCode:
-    """What a graph kernel sees: roots of the counts of Weisfeiler-Lehman labels, and statistics of
-    the graph, standardised over the architectures that it was fitted to."""
+    """A code of what a graph kernel sees.
+
+    It holds the roots of the counts of Weisfeiler-Lehman labels, and statistics of the graph,
+    standardised over the architectures that it was fitted to.
+    """
 
     depth = 1  # rounds of relabelling
 
@@ -34,9 +37,11 @@ class LabelCode:
 
     @classmethod
     def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
+        """Fit the standardisation of the statistics to these graphs."""
         operations = sorted({label for graph in graphs for label in graph.labels})
         statistics_NF = np.array([statistics(graph, operations) for graph in graphs])
         deviation_F = statistics_NF.std(axis=0)
+        # What never varied says nothing, and gets a scale of 0.
         scale_F = 1.0 / np.where(deviation_F > 0, deviation_F, np.inf)
         return cls(operations, statistics_NF.mean(axis=0).tolist(), scale_F.tolist())
 
@@ -52,10 +57,11 @@ class LabelCode:
 
 
 def label_counts(graph: ArchGraph, depth: int) -> np.ndarray:
-    """counts_F, uint8, F = NUM_BUCKETS: the Weisfeiler-Lehman labels of all rounds, hashed.
+    """Count the Weisfeiler-Lehman labels of all rounds, hashed: counts_F, uint8, F = NUM_BUCKETS.
 
     The label of a vertex is first its operation and then, `depth` times, its own with those of its
-    predecessors; and the same once more with its successors. Not to be written in.
+    predecessors; and the same once more with its successors. The array is cached: do not write to
+    it.
     """
     return _label_counts(*_content(graph), depth)
 
@@ -63,6 +69,7 @@ def label_counts(graph: ArchGraph, depth: int) -> np.ndarray:
 @lru_cache(maxsize=NUM_CACHED)
 def _label_counts(operations: tuple[str, ...], adjacency: bytes, depth: int) -> np.ndarray:
     adjacency_VV = _matrix(adjacency)
+    # Python's own hash of a text differs from process to process.
     first = [zlib.crc32(operation.encode()) for operation in operations]
     seen = list(first)
     for direction, heard_VV in enumerate((adjacency_VV.T, adjacency_VV)):
@@ -78,8 +85,12 @@ def _label_counts(operations: tuple[str, ...], adjacency: bytes, depth: int) -> 
 
 
 def statistics(graph: ArchGraph, labels: Sequence[str]) -> list[float]:
-    """Counts of vertices, edges and each label; degrees of input and output; the lengths of the
-    longest and the shortest path, and how many paths there are (its logarithm)."""
+    """Describe the size and shape of a graph in numbers.
+
+    They are the counts of vertices and edges, the degrees of input and output, the lengths of the
+    longest and the shortest path, the logarithm of how many paths there are, and the count of each
+    label.
+    """
     shape = _shape_statistics(*_content(graph))
     return [*shape, *(float(graph.labels.count(label)) for label in labels)]
 
@@ -90,6 +101,8 @@ def _shape_statistics(operations: tuple[str, ...], adjacency: bytes) -> tuple[fl
     longest, shortest, paths = [0.0], [0.0], [1.0]
     for into_V in adjacency_VV.T.tolist()[1:]:
         before = [source for source, arrow in enumerate(into_V) if arrow and paths[source] > 0]
+        # Vertices are in topological order. Without a way from the input, `longest` and `shortest`
+        # are 0 and `paths` is 0, so that a vertex is left out of `before` later on.
         longest.append(1.0 + max((longest[source] for source in before), default=-1.0))
         shortest.append(1.0 + min((shortest[source] for source in before), default=-1.0))
         paths.append(sum(paths[source] for source in before))

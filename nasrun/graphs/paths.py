@@ -18,11 +18,11 @@ Path: TypeAlias = tuple[str, ...]
 
 
 def effective_paths(graph: ArchGraph) -> tuple[Path, ...]:
-    """All paths from input to output without the operations that do nothing, shortest first.
+    """List all paths from input to output without the operations that do nothing.
 
-    A path through `none` carries nothing and is left out; `skip_connect` is left out of a path.
-    Paths of one length are sorted by name, which stands in for the path-id. Graphs with equal
-    paths have equal hard codes, whatever the code's width.
+    The shortest come first; paths of one length are sorted by name, which stands in for the
+    path-id. A path through `none` carries nothing and is left out; `skip_connect` is left out of a
+    path. Graphs with equal paths have equal hard codes, whatever the code's width.
     """
     return _effective_paths(*_content(graph))
 
@@ -43,7 +43,10 @@ def _effective_paths(labels: tuple[str, ...], adjacency: bytes) -> tuple[Path, .
 
 @cache
 def _effect(label: str) -> Path | None:
-    """What a vertex adds to a path; `None` ends it. A label may begin with its cell's name."""
+    """Return what a vertex adds to a path; `None` ends the path.
+
+    A label may begin with its cell's name.
+    """
     operation = label.rpartition(":")[2]
     if operation == "none":
         return None
@@ -63,11 +66,11 @@ class PathCode:
         self._path_bits = num_slots * len(self.operations) + 1
         self.num_bits = num_paths * self._path_bits
         self._index = {name: i for i, name in enumerate(self.operations)}
-        self._codes: dict[tuple[Path, ...], np.ndarray] = {}  # of those seen so far
+        self._codes: dict[tuple[Path, ...], np.ndarray] = {}  # codes computed so far
 
     @classmethod
     def fitting(cls, graphs: Sequence[ArchGraph]) -> Self:
-        """The smallest code that holds all of the graphs."""
+        """Make the smallest code that holds all of the graphs."""
         all_paths = [effective_paths(graph) for graph in graphs]
         distinct = {path for paths in all_paths for path in paths}
         operations = sorted({operation for path in distinct for operation in path})
@@ -88,7 +91,7 @@ class PathCode:
         return self._codes[paths]
 
     def _bits(self, path: Path) -> list[int]:
-        """The bits that are set among the S*O of one path, operations left-aligned."""
+        """List the bits that are set among the S*O of one path, operations left-aligned."""
         slots = enumerate(path[: self.num_slots])
         known = ((slot, self._index[name]) for slot, name in slots if name in self._index)
         return [slot * len(self.operations) + index for slot, index in known]
@@ -111,7 +114,7 @@ class PathBits:
 
     @classmethod
     def frequent(cls, graphs: Sequence[ArchGraph], num_paths: int) -> Self:
-        """Of the paths that most of the graphs have, the shorter ones first among equals."""
+        """Give a bit to the paths that most graphs have; among equals, shorter ones come first."""
         counts = Counter(path for graph in graphs for path in set(effective_paths(graph)))
         order = sorted(counts, key=lambda path: (-counts[path], len(path), path))
         return cls(order[:num_paths])
@@ -128,11 +131,11 @@ class PathBits:
 
 
 def _content(graph: ArchGraph) -> tuple[tuple[str, ...], bytes]:
-    """A graph as something that can be looked up."""
+    """Return a graph as something that can be looked up in a cache."""
     return graph.labels, graph.adjacency_VV.tobytes()
 
 
 def _matrix(adjacency: bytes) -> np.ndarray:
-    """adjacency_VV from its bytes."""
+    """Restore adjacency_VV from its bytes."""
     num_vertices = math.isqrt(len(adjacency))
     return np.frombuffer(adjacency, np.uint8).reshape(num_vertices, num_vertices)

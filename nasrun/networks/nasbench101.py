@@ -1,4 +1,6 @@
-"""The network of a NAS-Bench-101 cell (Ying et al., ICML 2019, section 2.2 and its public code).
+"""Build the network of a NAS-Bench-101 cell.
+
+Source: Ying et al., ICML 2019, section 2.2, and its public code.
 
 Stem, three stacks of cells with C, 2C and 4C channels, a max pool of stride 2 between stacks,
 global average pool, linear classifier. Shapes: B batch, C channels, H height, W width, K classes.
@@ -21,7 +23,7 @@ from nasrun.protocols.data import TaskShape
 
 
 def convolution(channels_in: int, channels: int, kernel_size: int) -> nn.Module:
-    """Convolution without bias, affine batch norm, ReLU."""
+    """Build a convolution without bias, affine batch norm and ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels, kernel_size, padding=kernel_size // 2, bias=False),
         nn.BatchNorm2d(channels),
@@ -36,9 +38,12 @@ def make_operation(name: str, channels: int) -> nn.Module:
 
 
 class NasBench101Cell(nn.Module):
-    """A pruned cell. A vertex adds up its inputs, each cut to the vertex's width (the input of the
-    cell is projected to it), and applies its operation. Those that feed the output are
-    concatenated; the cell's input, where it does so too, is projected and added."""
+    """A pruned cell.
+
+    A vertex adds up its inputs, each cut to the vertex's width (the input of the cell is projected
+    to it), and applies its operation. The vertices that feed the output are concatenated; the
+    cell's input, where it feeds the output too, is projected and added.
+    """
 
     def __init__(self, cell: Cell, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -63,6 +68,8 @@ class NasBench101Cell(nn.Module):
         states = [images_BCHW]
         for vertex in range(1, self.last):
             width = self.widths[vertex]
+            # As in the benchmark's code. Widths differ, by one channel, where the vertices that
+            # feed the output do not divide its channels evenly.
             inputs = [states[s][:, :width] for s in sorted(self.sources[vertex]) if s > 0]
             total_BCHW = sum(inputs[1:], inputs[0]) if inputs else None
             total_BCHW = self._with_projection(vertex, total_BCHW, images_BCHW)
@@ -121,5 +128,5 @@ class NasBench101Network(nn.Module):
         return logits_BK
 
     def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The logits, and no auxiliary ones: the network has one head."""
+        """Return the logits, and no auxiliary ones: the network has one head."""
         return self(images_BCHW), None

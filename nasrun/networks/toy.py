@@ -76,7 +76,7 @@ class ToySupernet(nn.Module):
         mixtures: Iterable[Mixture],
         statistics: Statistics = "batch",
     ) -> Iterator[Tensor]:
-        """logits_BK of each candidate."""
+        """Return logits_BK of each mixture, one after the other."""
         return (self(images_BCHW, mixture, statistics=statistics) for mixture in mixtures)
 
 
@@ -96,11 +96,12 @@ class ToyNetwork(nn.Module):
         return logits_BK
 
     def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the logits, and no auxiliary ones: the network has one head."""
         return self(images_BCHW), None
 
 
 def bands(images_BCHW: Tensor) -> Tensor:
-    """bands_BEF: the input read row by row, averaged in 12 pieces per channel."""
+    """Average the input, read row by row, in 12 pieces per channel: bands_BEF."""
     pieces_BCP = F.adaptive_avg_pool1d(images_BCHW.flatten(2), len(GAINS_EO) * VALUES_PER_BAND)
     batch, channels, _ = pieces_BCP.shape
     pieces_BCEV = pieces_BCP.reshape(batch, channels, len(GAINS_EO), VALUES_PER_BAND)

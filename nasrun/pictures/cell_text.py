@@ -1,4 +1,4 @@
-"""Cells as text, for the terminal, and the names of nodes and operations as people read them."""
+"""Write cells as text for the terminal, and name nodes and operations as people read them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nasrun.terminal.text import printable
 
 
 def text(genotype: Genotype) -> str:
-    """One block per cell: for each node its inputs and what is applied to them."""
+    """Write one block per cell: for each node its inputs and what is applied to them."""
     return "\n\n".join(_cell_text(cell) for cell in genotype.cells)
 
 
@@ -33,13 +33,13 @@ def _cell_text(cell: Cell) -> str:
 
 
 def _on_line(operation: str, width: int) -> str:
-    """The operation's name as part of a line of the given length."""
+    """Write the operation's name as part of a line of the given length."""
     name = f" {operation} " if operation else ""
     return name + "─" * (width + 2 - len(name))
 
 
 def node_names(cell: Cell) -> list[str]:
-    """The labels, numbered where two nodes have the same one."""
+    """List the labels of the nodes, numbered where two have the same one."""
     labels = [printable(label) for label in cell.nodes]
     return [
         f"{label} ({position})" if labels.count(label) > 1 else label
@@ -48,5 +48,9 @@ def node_names(cell: Cell) -> list[str]:
 
 
 def short_name(operation: str) -> str:
-    """`sep_conv_3x3` -> `sep conv 3x3`, `nor_conv_1x1` -> `conv 1x1`, `skip_connect` -> `skip`."""
+    """Shorten an operation's name for people.
+
+    `sep_conv_3x3` becomes `sep conv 3x3`, `nor_conv_1x1` becomes `conv 1x1`, and `skip_connect`
+    becomes `skip`.
+    """
     return printable(operation.removeprefix("nor_").removesuffix("_connect").replace("_", " "))

@@ -1,4 +1,4 @@
-"""Pictures of cells: SVG and PNG files, and an array for TensorBoard.
+"""Draw cells: SVG and PNG files, and an array for TensorBoard.
 
 A cell is drawn as the graph that it is, nodes and labelled edges from left to right; nothing here
 knows a search space. matplotlib is used through figure objects, never through pyplot, whose
@@ -28,7 +28,7 @@ from nasrun.pictures.plots import pixels
 from nasrun.terminal.text import printable
 
 FORMATS = (".svg", ".png")
-MAX_EDGES = 400  # of a cell; beyond that a picture shows nothing
+MAX_EDGES = 400  # a picture of a cell with more would show nothing
 
 # Okabe and Ito's colours, distinguishable with every kind of colour blindness; by the first word
 # of an operation's name, so that the same operation has the same colour in all pictures.
@@ -44,7 +44,7 @@ OTHER_COLOURS = ("#CC79A7", "#F0E442", "#000000")
 GREY = "#AAAAAA"
 INK = "#222222"
 
-# In inches.
+# All lengths are in inches.
 NODE_HEIGHT = 0.30
 LABEL_HEIGHT = 0.22
 CHARACTER_WIDTH = 0.078
@@ -55,7 +55,7 @@ TITLE_HEIGHT = 0.32
 
 
 def colour(operation: str) -> str:
-    """Always the same colour for the same operation."""
+    """Return the colour of an operation, the same in all pictures."""
     if operation == "none":
         return GREY
     family = short_name(operation).partition(" ")[0]
@@ -70,7 +70,7 @@ class _Sizes(NamedTuple):
     label: float
 
     def x(self, rank: int) -> float:
-        """The middle of a rank: nodes at even ranks, labels at odd ones."""
+        """Return the middle of a rank: nodes are at even ranks, labels at odd ones."""
         step = (self.node + self.label) / 2 + GAP
         return MARGIN + self.node / 2 + rank * step
 
@@ -100,7 +100,7 @@ def draw(genotype: Genotype, path: Path) -> None:
 
 
 def image(genotype: Genotype) -> np.ndarray:
-    """The picture as image_HWC, uint8 RGB."""
+    """Return the picture as image_HWC, uint8 RGB."""
     return pixels(_figure(genotype))
 
 
@@ -134,7 +134,7 @@ def _extent(layout: Layout) -> float:
 
 
 def label_of(route: Route) -> str:
-    """What stands on an edge; joining the outputs of the nodes is no operation."""
+    """Return what stands on an edge; joining the outputs of the nodes is no operation."""
     return "" if route.edge.operation == "concat" else short_name(route.edge.operation)
 
 
@@ -182,7 +182,7 @@ def _draw_edge(
 
 
 def _curve(route: Route, layout: Layout, places: list[tuple[float, float]], sizes: _Sizes) -> Curve:
-    """From the right side of one box to the left side of the other.
+    """Draw an edge from the right side of one box to the left side of the other.
 
     It bends between the ranks and is level across them, so that it touches no other box.
     """
@@ -215,7 +215,7 @@ _SUBSCRIPT = re.compile(r"([a-z])_\{([a-z0-9+-]+)\}")
 
 
 def _mathematics(name: str) -> str:
-    """`c_{k-2}` is set as a letter with an index; anything else stays as it is."""
+    """Set `c_{k-2}` as a letter with an index; anything else stays as it is."""
     return f"${name}$" if _SUBSCRIPT.fullmatch(name) else name
 
 

@@ -1,4 +1,4 @@
-"""Where the nodes, the labels and the bends of a cell's edges go: a layered drawing.
+"""Place the nodes, the labels and the bends of a cell's edges: a layered drawing.
 
 After Sugiyama, Tagawa and Toda (1981): nodes stand in layers by longest path from the inputs;
 every edge is a chain with one point in each rank that it crosses, and its label has a rank of its
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from nasrun.genotypes.genotype import Cell, Edge
 
-NUM_SWEEPS = 12  # of ordering and of placing; more changes nothing on cells of tens of edges
+NUM_SWEEPS = 12  # each for ordering and for placing; more change nothing on tens of edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Points 0 to V-1 are the nodes, the others bends and labels.
+    """The places of all points: 0 to V-1 are the nodes, the others bends and labels.
 
     `ranks` are whole numbers from the left (nodes at even ones), `heights` in slots: two points of
     one rank are at least 1 apart.
@@ -41,7 +41,10 @@ class Layout:
 
 
 def layers(cell: Cell) -> list[int]:
-    """The longest path to each node, in edges. A node without incoming edges is in layer 0."""
+    """Return the longest path to each node, in edges.
+
+    A node without incoming edges is in layer 0.
+    """
     found = [0] * len(cell.nodes)
     for edge in sorted(cell.edges, key=lambda edge: edge.source):
         found[edge.target] = max(found[edge.target], found[edge.source] + 1)
@@ -49,7 +52,7 @@ def layers(cell: Cell) -> list[int]:
 
 
 def arrange(cell: Cell) -> Layout:
-    """A layout without overlaps; the same for equal cells."""
+    """Return a layout without overlaps; the same for equal cells."""
     ranks = [2 * layer for layer in layers(cell)]
     routes = []
     for edge in cell.edges:
@@ -77,7 +80,7 @@ def _neighbours(num_points: int, routes: Sequence[Route]) -> list[list[int]]:
 def _order(
     ranks: Sequence[int], neighbours: Sequence[Sequence[int]], routes: Sequence[Route]
 ) -> list[list[int]]:
-    """The points of each rank from top to bottom, with as few crossings as the sweeps find."""
+    """Order the points of each rank, with as few crossings as the sweeps find."""
     rows: list[list[int]] = [[] for _ in range(max(ranks, default=0) + 1)]
     for point, rank in enumerate(ranks):
         rows[rank].append(point)
@@ -112,12 +115,12 @@ def _sweep(
 
 
 def _places(rows: Sequence[Sequence[int]]) -> dict[int, float]:
-    """Each point's place in its rank, measured from the middle of the rank."""
+    """Return each point's place in its rank, measured from the middle of the rank."""
     return {point: place - (len(row) - 1) / 2 for row in rows for place, point in enumerate(row)}
 
 
 def crossings(rows: Sequence[Sequence[int]], ranks: Sequence[int], routes: Sequence[Route]) -> int:
-    """How many pairs of segments between the same two ranks cross."""
+    """Count the pairs of segments between the same two ranks that cross."""
     places = _places(rows)
     segments: dict[int, list[tuple[float, float]]] = {}
     for route in routes:
@@ -132,6 +135,7 @@ def crossings(rows: Sequence[Sequence[int]], ranks: Sequence[int], routes: Seque
 
 
 def _place(rows: Sequence[Sequence[int]], neighbours: Sequence[Sequence[int]]) -> list[float]:
+    """Move all points towards their neighbours; return the heights."""
     heights: Mapping[int, float] = _places(rows)
     for sweep in range(NUM_SWEEPS):
         moved = dict(heights)
@@ -148,7 +152,7 @@ def _place(rows: Sequence[Sequence[int]], neighbours: Sequence[Sequence[int]]) -
 
 
 def spread(wishes: Sequence[float]) -> list[float]:
-    """The heights closest to `wishes` (least squares) in the same order and at least 1 apart.
+    """Return the heights closest to `wishes` (least squares), in order and at least 1 apart.
 
     Subtracting the rank turns the distances into an isotonic regression, solved by pooling
     adjacent violators (scipy has it in a module that takes longer to import than this to run).

@@ -1,4 +1,4 @@
-"""Plots of a search: mixing weights, the best label so far, and how a predictor ranks.
+"""Draw a search: mixing weights, the best label so far, and how a predictor ranks.
 
 matplotlib is used through figure objects, never through pyplot, whose figures are global.
 """
@@ -21,15 +21,17 @@ INK, GREY = "#0072B2", "#999999"
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    """An RGB picture (H, W, 3), uint8."""
+    """Return a figure as an RGB picture (H, W, 3), uint8."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def heat_map(weights_EO: np.ndarray, operations: Sequence[str], title: str) -> Figure:
-    """Mixing weights: one row per edge, one column per operation. The colour scale is fixed to
-    [0, 1], so that the pictures of different epochs can be compared."""
+    """Draw mixing weights: one row per edge, one column per operation.
+
+    The colour scale is fixed to [0, 1], so that the pictures of different epochs can be compared.
+    """
     edges, columns = weights_EO.shape
     figure = Figure(figsize=(0.55 * columns + 2.2, 0.28 * edges + 1.6), dpi=80, layout="tight")
     axes = figure.add_subplot()
@@ -43,7 +45,7 @@ def heat_map(weights_EO: np.ndarray, operations: Sequence[str], title: str) -> F
 
 
 def best_so_far(values_L: np.ndarray, name: str) -> Figure:
-    """A staircase over the labels; `values_L` in [0, 1], a NaN is left out.
+    """Draw a staircase over the labels; `values_L` in [0, 1], a NaN is left out.
 
     Args:
         name: what is drawn: `regret`, `validation error`.
@@ -57,7 +59,7 @@ def best_so_far(values_L: np.ndarray, name: str) -> Figure:
 
 
 def predicted_against_true(ranking: Ranking, what: str) -> Figure:
-    """A point per architecture.
+    """Draw a point per architecture.
 
     Args:
         what: says which architectures.

@@ -1,4 +1,4 @@
-"""Stage 1 of DCL-ENAS (CLP): an encoder learns, without labels, which architectures are alike.
+"""Learn without labels which architectures are alike: stage 1 of DCL-ENAS (CLP).
 
 Two architectures one edit apart shall lie close to each other, and far from all others, on the
 unit sphere of a linear projection g on top of the encoder f (InfoNCE). With z = g(f(code)) / |..|,
@@ -34,7 +34,7 @@ class Contrast:
     """Settings of stage 1.
 
     Args:
-        num_architectures, num_pairs: how many unlabelled ones, and pairs one edit apart.
+        num_architectures, num_pairs: unlabelled architectures, and pairs one edit apart.
         num_steps: optimiser steps.
         num_anchors: pairs per step and member.
         temperature: tau.
@@ -59,7 +59,7 @@ def pretrain(
     generator: torch.Generator,
     progress: Progress,
 ) -> tuple[Parameters, float]:
-    """The trained encoder, and the mean loss of the last tenth of the steps.
+    """Return the trained encoder, and the mean loss of the last tenth of the steps.
 
     Every member sees pairs of its own.
     """
@@ -72,15 +72,17 @@ def pretrain(
         optimiser, settings.learning_rate, total_steps=settings.num_steps
     )
     codes, pairs = torch.from_numpy(codes_ND), torch.from_numpy(pairs_P2)
+    # architectures that look alike to the encoder have one id
     _, ids = np.unique(codes_ND, axis=0, return_inverse=True)
     ids_N = torch.from_numpy(ids.reshape(-1))
-    # In a tiny space more anchors than codes would only bar each other.
+    # In a tiny space, anchors beyond the number of codes would all be barred as alike.
     num_anchors = max(2, min(settings.num_anchors, int(ids_N.max()) + 1))
     losses = []
     for step in range(1, settings.num_steps + 1):
         drawn = torch.randint(len(pairs), (num_members, num_anchors), generator=generator)
         anchors_MA, positives_MA = pairs[drawn].unbind(dim=-1)
         rows = torch.cat([anchors_MA, positives_MA], dim=1)
+        # (M, 2A, F): `multilayer` ends with a linear layer
         features = functional.relu(multilayer(encoder, codes[rows]))
         z = functional.normalize(multilayer(head, features), dim=-1)
         loss_M = info_nce(z, ids_N[rows], settings.temperature)
@@ -97,7 +99,7 @@ def pretrain(
 
 
 def info_nce(z_MBZ: Tensor, ids_MB: Tensor, temperature: float) -> Tensor:
-    """loss_M, the mean of L_a.
+    """Return loss_M, the mean of L_a.
 
     Args:
         z_MBZ: unit vectors of B = 2A architectures, the A anchors and then their positives.
@@ -110,6 +112,7 @@ def info_nce(z_MBZ: Tensor, ids_MB: Tensor, temperature: float) -> Tensor:
     alike_MAA = (anchor_ids_MA[:, :, None] == positive_ids_MA[:, None, :]) | (
         positive_ids_MA[:, :, None] == positive_ids_MA[:, None, :]
     )
+    # The diagonal stays: there stands the anchor's own positive.
     barred_MAA = alike_MAA & ~torch.eye(num_anchors, dtype=torch.bool)
     logits_MAA = anchors_MAZ @ positives_MAZ.transpose(1, 2) / temperature
     log_shares_MAA = logits_MAA.masked_fill(barred_MAA, -torch.inf).log_softmax(dim=2)

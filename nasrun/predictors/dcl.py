@@ -1,4 +1,4 @@
-"""The predictor of DCL-ENAS (arXiv 2512.20112): a soft encoder, trained by two contrasts.
+"""Rank architectures as DCL-ENAS does (arXiv 2512.20112): a soft encoder, two contrasts.
 
 Stage 1 (CLP, predictors/contrastive.py): without labels, architectures one edit apart are drawn
 together. Stage 2 (CLF), at every refit: back to the encoder f of stage 1, and a rank head w on top
@@ -46,28 +46,28 @@ NUM_AT_ONCE = 1024  # architectures; their features stay in the cache of the pro
 
 @plugin
 class DCL:
-    """A `protocols.predictor.Predictor`; see the module's docstring."""
+    """The predictor of DCL-ENAS, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)
     """Draws rank heads, and the encoders where stage 1 is left out."""
-    encoder_seed: Seed  # of stage 1; runs with equal settings share one pre-trained encoder
+    encoder_seed: Seed  # for stage 1; runs with equal settings share one pre-trained encoder
     code: CodeName  # what f reads: the hard code's paths, a graph kernel's labels, or adjacency
     num_members: Annotated[int, Interval(ge=1, le=100)]  # networks that are trained side by side
-    encoder_widths: Annotated[list[Width], MinLen(1)]  # of the layers of f, without the code's
-    head_widths: Annotated[list[Width], MinLen(1)]  # of the hidden layers of w
-    num_architectures: Count  # of stage 1, as all up to its learning rate: unlabelled ones
-    num_pairs: Count  # one edit apart
+    encoder_widths: Annotated[list[Width], MinLen(1)]  # layers of f, without the code's width
+    head_widths: Annotated[list[Width], MinLen(1)]  # hidden layers of w
+    num_architectures: Count  # unlabelled; for stage 1, as all down to its learning rate
+    num_pairs: Count  # pairs of architectures one edit apart
     contrast_steps: CountOrNone  # optimiser steps; 0 leaves stage 1 out
     num_anchors: Annotated[int, Interval(ge=2, le=10_000)]  # pairs per step and member
     temperature: Positive  # tau
     projection: Count  # dimension of z
     contrast_learning_rate: Positive  # Adam's, at the peak of a one-cycle schedule
-    loss: Loss  # of stage 2; regression of the standardised ranks is for the ablation
+    loss: Loss  # in stage 2; regression of the standardised ranks is for the ablation
     num_epochs: Count  # optimiser steps of stage 2, each over all pairs
     warmup: CountOrNone  # epochs over which the loss is ramped up
     margin: Positive  # m
     top_weight: NotNegative  # the exponent in u_ij
-    encoder_learning_rate: Positive  # of AdamW, in stage 2
+    encoder_learning_rate: Positive  # AdamW's, in stage 2
     head_learning_rate: Positive
     weight_decay: NotNegative
 
@@ -87,7 +87,7 @@ class DCL:
         self._head: Parameters = {}
 
     def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
-        """Stage 1, or the outcome of an earlier run that asked for the same."""
+        """Run stage 1, or take the outcome of an earlier run that asked for the same."""
         if self.contrast.num_steps == 0:
             self._pretrained = self._untrained(unlabelled)
             return {}
@@ -116,7 +116,7 @@ class DCL:
         return {"code": code.state_dict(), "encoder": encoder, "loss": loss}
 
     def _untrained(self, unlabelled: Unlabelled) -> dict[str, Any]:
-        """The code as with stage 1, and an encoder of this run's own."""
+        """Fit the code as stage 1 does, and draw an encoder of this run's own."""
         rng = RandomStreams(self.encoder_seed).numpy("pairs")
         graphs, _ = unlabelled.draw(self.contrast.num_architectures, 0, rng)
         code = CODES[self.code].fitting(graphs)
@@ -127,7 +127,7 @@ class DCL:
         return layers(widths, self.num_members, generator)
 
     def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
-        """Stage 2."""
+        """Run stage 2: train encoder and rank head on all labels."""
         encoder = trainable(self._pretrained["encoder"])
         head = trainable(
             self._layers([self.encoder_widths[-1], *self.head_widths, 1], self.generator)
@@ -152,7 +152,7 @@ class DCL:
         self._encoder, self._head = fixed(encoder), fixed(head)
 
     def _loss(self, values_N: np.ndarray) -> Callable[[Tensor], Tensor]:
-        """From scores_MN to the loss of each member."""
+        """Return the function from scores_MN to the loss of each member."""
         if self.loss == "regression":
             targets_N = torch.from_numpy(standardised_ranks(values_N)).float()
             return lambda scores_MN: (scores_MN - targets_N).square().mean(dim=1)
@@ -161,7 +161,7 @@ class DCL:
 
     @torch.no_grad()
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
-        """Mean and deviation over the members."""
+        """Return mean and deviation of the score over the members."""
         parts = torch.split(self._codes(graphs), NUM_AT_ONCE)
         scores_MN = torch.cat([scores(self._encoder, self._head, part) for part in parts], dim=1)
         values_MN = scores_MN.double().numpy()
@@ -180,13 +180,16 @@ class DCL:
 
 
 def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor) -> Tensor:
-    """scores_MN: w(f(code)) of each member."""
+    """Return scores_MN: w(f(code)) of each member."""
     features_MNF = multilayer(encoder, codes_ND.expand(len(encoder["weight0"]), -1, -1))
     return multilayer(head, functional.relu(features_MNF)).squeeze(-1)
 
 
 def pair_weights(values_N: np.ndarray, top_weight: float) -> Tensor:
-    """u_ij / sum u: which pairs (i better than j) count how much; zeros where all are equal."""
+    """Return u_ij / sum u: how much each pair (i better than j) counts.
+
+    All weights are zero where all values are equal.
+    """
     from scipy.stats import rankdata
 
     percentile_N = rankdata(values_N) / len(values_N)
@@ -196,6 +199,7 @@ def pair_weights(values_N: np.ndarray, top_weight: float) -> Tensor:
 
 
 def ranking_loss(scores_MN: Tensor, weights_NN: Tensor, margin: float) -> Tensor:
-    """loss_M: the hinge of every pair, weighted."""
+    """Return loss_M: the weighted sum of every pair's hinge."""
+    # s_i - s_j of all pairs; `weights_NN` is zero where i is not the better one
     gaps_MNN = scores_MN[:, :, None] - scores_MN[:, None, :]
     return (weights_NN * functional.relu(margin - gaps_MNN)).sum(dim=(1, 2))

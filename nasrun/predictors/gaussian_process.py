@@ -1,4 +1,4 @@
-"""A Gaussian process on Weisfeiler-Lehman labels and statistics of the graph: the second floor.
+"""Predict by a Gaussian process on Weisfeiler-Lehman labels and graph statistics: a floor.
 
 Features (after Ru et al., ICLR 2021, arXiv 2006.07556): roots of how often each label occurs, where
 the label of a vertex is first its operation and then, `depth` times, its own with those of its
@@ -45,11 +45,11 @@ class Posterior:
 
 @plugin
 class GaussianProcess:
-    """A `protocols.predictor.Predictor`; see the module's docstring."""
+    """A Gaussian process as a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
     depth: Annotated[int, Interval(ge=0, le=100)]  # rounds of relabelling
-    statistics_weight: NotNegative  # of a standardised statistic against the root of a count
+    statistics_weight: NotNegative  # a standardised statistic's, against the root of a count
     length_scales: Annotated[list[Positive], MinLen(1)]
     """To choose from, in typical distances between labelled architectures."""
     noises: Annotated[list[Positive], MinLen(1)]  # to choose from, in deviations of the targets
@@ -62,7 +62,7 @@ class GaussianProcess:
         self._posterior: Posterior
 
     def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
-        """Nothing is learnt without labels."""
+        """Learn nothing: all that is learnt needs labels."""
         return {}
 
     def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
@@ -70,9 +70,11 @@ class GaussianProcess:
         statistics_NF = np.array([statistics(graph, self._labels) for graph in graphs])
         deviation_F = statistics_NF.std(axis=0)
         self._shift_F = statistics_NF.mean(axis=0)
+        # What never varied says nothing, and gets a scale of 0.
         self._scale_F = self.statistics_weight / np.where(deviation_F > 0, deviation_F, np.inf)
         self._features_NF = self._features(graphs)
         distances_NN = squared_distances(self._features_NF, self._features_NF)
+        # Length-scales are in units of its root, so that one list of them does for all spaces.
         typical = float(np.median(distances_NN[~np.eye(len(graphs), dtype=bool)]))
         self._unit = typical if typical > 0 else 1.0
         targets_N = normal_scores(values_N)
@@ -88,6 +90,7 @@ class GaussianProcess:
         process = self._posterior
         distances_CN = squared_distances(self._features(graphs), self._features_NF) / self._unit
         kernel_CN = np.exp(-0.5 * distances_CN / process.length_scale**2)
+        # Eq. 2.26 by the triangular factor: |L^-1 k|^2 = k' (K + noise^2 I)^-1 k, and k(x, x) = 1.
         explained_NC = solve_triangular(process.factor_NN, kernel_CN.T, lower=True)
         variance_C = 1.0 - np.square(explained_NC).sum(axis=0)
         return Prediction(kernel_CN @ process.weights_N, np.sqrt(np.maximum(variance_C, 0.0)))
@@ -103,22 +106,24 @@ class GaussianProcess:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Everything comes from the labels."""
+        """Restore nothing: everything comes from the labels."""
 
 
 def squared_distances(first_CF: np.ndarray, second_NF: np.ndarray) -> np.ndarray:
-    """|x - x'|^2 of every pair, float64."""
+    """Return |x - x'|^2 of every pair, float64."""
     squares_CN = np.square(first_CF).sum(axis=1)[:, None] + np.square(second_NF).sum(axis=1)
+    # |x|^2 + |x'|^2 - 2 x x' can round below 0 for equal x
     return np.maximum(squares_CN - 2 * first_CF @ second_NF.T, 0.0)
 
 
 def posterior(
     distances_NN: np.ndarray, targets_N: np.ndarray, length_scale: float, noise: float
 ) -> Posterior:
-    """The process at one choice of length-scale and noise."""
+    """Condition the process on the targets, at one choice of length-scale and noise."""
     kernel_NN = np.exp(-0.5 * distances_NN / length_scale**2)
     factor_NN = cholesky(kernel_NN + noise**2 * np.eye(len(targets_N)), lower=True)
     weights_N = cho_solve((factor_NN, True), targets_N)
     fit = -0.5 * float(targets_N @ weights_N)
+    # log det(L L') / 2 is the sum of the logarithms of L's diagonal
     log_likelihood = fit - float(np.log(np.diag(factor_NN)).sum())
     return Posterior(length_scale, factor_NN, weights_N, log_likelihood)

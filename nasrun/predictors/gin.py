@@ -1,4 +1,4 @@
-"""The predictor of NPENAS-NP (arXiv 2003.12857): a graph isomorphism network.
+"""Predict by a graph isomorphism network, as NPENAS-NP does (arXiv 2003.12857).
 
 Layers as in K. Xu, W. Hu, J. Leskovec, S. Jegelka (ICLR 2019, arXiv 1810.00826, Eq. 4.1) with
 epsilon 0, and the squared error as the loss:
@@ -34,27 +34,27 @@ from nasrun.training.optimisers import Adam
 from nasrun.training.update import require_finite
 
 NUM_LAYERS = 3
-BETAS = (0.0, 0.9)  # of Adam
+BETAS = (0.0, 0.9)  # Adam's
 
 
 @plugin
 class GIN:
-    """A `protocols.predictor.Predictor`; see the module's docstring."""
+    """The predictor of NPENAS-NP, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit
-    width: Width  # F, of each layer
-    head_width: Width  # of the layer behind the mean
+    width: Width  # F, features of each layer
+    head_width: Width  # units of the layer behind the mean
     num_epochs: Count  # optimiser steps, each over all labels
-    learning_rate: Positive  # of Adam; it falls to 0 along a half cosine
+    learning_rate: Positive  # Adam's; it falls to 0 along a half cosine
     weight_decay: NotNegative
-    num_architectures: Count  # unlabelled ones from which the operations are taken
+    num_architectures: Count  # unlabelled; the operations are taken from them
 
     def __post_init__(self) -> None:
         self.operations: list[str] = []
         self._network: Network
 
     def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
-        """Only the names of the operations: they are the same whatever the run's seed."""
+        """Collect the names of the operations: they are the same whatever the run's seed."""
         rng = RandomStreams(0).numpy("code")
         graphs, _ = unlabelled.draw(self.num_architectures, 0, rng)
         self.operations = sorted({label for graph in graphs for label in graph.labels})
@@ -90,7 +90,7 @@ class GIN:
 
     @torch.no_grad()
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
-        """Without a deviation: there is one network."""
+        """Return scores without a deviation: there is one network."""
         score_N = self._network(united(graphs, self.operations)).double().numpy()
         return Prediction(score_N, np.zeros_like(score_N))
 
@@ -102,7 +102,7 @@ class GIN:
 
 
 class Union(NamedTuple):
-    """Several graphs as one that falls into pieces."""
+    """Several graphs as one graph of separate pieces."""
 
     operations_VO: Tensor  # float32, one-hot; zeros for an unknown operation
     sources_A: Tensor  # int64, vertices
@@ -112,7 +112,9 @@ class Union(NamedTuple):
 
 
 def united(graphs: Sequence[ArchGraph], operations: Sequence[str]) -> Union:
+    """Join graphs into one; the vertices are numbered through."""
     sizes_N = np.array([len(graph.labels) for graph in graphs])
+    # the number of each graph's first vertex in the union
     firsts_N = np.cumsum(sizes_N) - sizes_N
     arrows_2A = np.hstack(
         [
@@ -123,6 +125,7 @@ def united(graphs: Sequence[ArchGraph], operations: Sequence[str]) -> Union:
     sources_A, targets_A = torch.from_numpy(arrows_2A)
     index = {name: i for i, name in enumerate(operations)}
     codes_V = np.array([index.get(label, -1) for graph in graphs for label in graph.labels])
+    # -1 stands for an unknown operation, and equals no column
     operations_VO = codes_V[:, None] == np.arange(len(operations))
     return Union(
         torch.from_numpy(operations_VO).float(),
@@ -134,7 +137,7 @@ def united(graphs: Sequence[ArchGraph], operations: Sequence[str]) -> Union:
 
 
 class Network(nn.Module):
-    """Scores of graphs; see the module's docstring."""
+    """The network that scores graphs; see the module's docstring."""
 
     def __init__(self, num_operations: int, width: int, head_width: int) -> None:
         super().__init__()
@@ -143,12 +146,13 @@ class Network(nn.Module):
         self.head = nn.Sequential(nn.Linear(width, head_width), nn.ReLU(), nn.Linear(head_width, 1))
 
     def forward(self, union: Union) -> Tensor:
-        """score_N."""
+        """Return score_N."""
         features_VF = union.operations_VO
         for layer in self.layers:
             features_VF = layer(features_VF, union)
         zeros_NF = features_VF.new_zeros(len(union.sizes_N), features_VF.shape[1])
         sum_NF = zeros_NF.index_add(0, union.graph_of_V, features_VF)
+        # a mean, so that the size of a graph alone gives no score
         return self.head(sum_NF / union.sizes_N[:, None]).squeeze(1)
 
 
@@ -162,5 +166,6 @@ class Layer(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, features_VF: Tensor, union: Union) -> Tensor:
+        # One row for each arrow, added to its target: h_v + sum of h_u over the predecessors u.
         messages_AF = features_VF.index_select(0, union.sources_A)
         return self.norm(self.mlp(features_VF.index_add(0, union.targets_A, messages_AF)))

@@ -1,4 +1,4 @@
-"""The predictor of BANANAS (arXiv 1910.11858): an ensemble of networks on the truncated path code.
+"""Predict by an ensemble of networks on path codes, as BANANAS does (arXiv 1910.11858).
 
 Each member is a multilayer perceptron that learns, from weights of its own, the labels of all
 architectures by their absolute error; the members' mean is the score, their spread its deviation.
@@ -37,23 +37,23 @@ from nasrun.training.update import require_finite
 
 @plugin
 class PathMLP:
-    """A `protocols.predictor.Predictor`; see the module's docstring."""
+    """The predictor of BANANAS, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit
     num_paths: Count  # D, bits of the code
     num_members: Annotated[int, Interval(ge=1, le=100)]  # M, networks trained side by side
     num_layers: Count
-    width: Width  # of the hidden layers
+    width: Width  # units of each hidden layer
     num_epochs: Count  # optimiser steps, each over all labels
-    learning_rate: Positive  # of Adam
-    num_architectures: Count  # unlabelled ones in which paths are counted
+    learning_rate: Positive  # Adam's
+    num_architectures: Count  # unlabelled; their paths are counted
 
     def __post_init__(self) -> None:
         self.code = PathBits(())
         self._networks: Parameters = {}
 
     def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
-        """Only which paths have a bit: they are the same whatever the run's seed."""
+        """Choose the paths that get a bit: they are the same whatever the run's seed."""
         rng = RandomStreams(0).numpy("code")
         graphs, _ = unlabelled.draw(self.num_architectures, 0, rng)
         self.code = PathBits.frequent(graphs, self.num_paths)
@@ -77,7 +77,7 @@ class PathMLP:
         self._networks = fixed(networks)
 
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
-        """Mean and deviation over the members."""
+        """Return mean and deviation of the score over the members."""
         codes_ND = torch.from_numpy(self.code.encode(graphs))
         scores_MN = scores(self._networks, codes_ND).double().numpy()
         return Prediction(scores_MN.mean(axis=0), scores_MN.std(axis=0))
@@ -90,6 +90,6 @@ class PathMLP:
 
 
 def scores(networks: Parameters, codes_ND: Tensor) -> Tensor:
-    """scores_MN."""
+    """Return scores_MN."""
     num_members = len(networks["weight0"])
     return multilayer(networks, codes_ND.expand(num_members, -1, -1)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""Ridge regression on the hard path code: the floor that a learnt encoder must beat.
+"""Predict by ridge regression on the hard path code: the floor for a learnt encoder.
 
 Closed form, over the labels rather than the bits: with centred codes C and targets t, which are
 the standardised ranks of the values, the score of a centred code c is c C' (C C' + lambda I)^-1 t.
@@ -28,11 +28,11 @@ from nasrun.randomness import RandomStreams
 
 @plugin
 class Ridge:
-    """A `protocols.predictor.Predictor`; see the module's docstring."""
+    """Ridge regression as a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
     penalty: Positive  # lambda
-    num_architectures: Count  # unlabelled ones from which the width of the code is taken
+    num_architectures: Count  # unlabelled; the width of the code is taken from them
 
     def __post_init__(self) -> None:
         self.code = PathCode((), 1, 0)
@@ -40,7 +40,7 @@ class Ridge:
         self._weights_D = np.zeros(1)
 
     def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
-        """Only the width of the code: it is the same whatever the run's seed."""
+        """Fix the width of the code: it is the same whatever the run's seed."""
         rng = RandomStreams(0).numpy("code")
         graphs, _ = unlabelled.draw(self.num_architectures, 0, rng)
         self.code = PathCode.fitting(graphs)
@@ -50,6 +50,7 @@ class Ridge:
         codes_ND = self.code.encode(graphs).astype(np.float64)
         self._mean_D = codes_ND.mean(axis=0)
         centred_ND = codes_ND - self._mean_D
+        # N x N in place of D x D: there are mostly fewer labels than bits
         gram_NN = centred_ND @ centred_ND.T + self.penalty * np.eye(len(graphs))
         self._weights_D = centred_ND.T @ np.linalg.solve(gram_NN, standardised_ranks(values_N))
 

@@ -6,9 +6,10 @@ import numpy as np
 
 
 def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
-    """Targets of mean 0 and deviation 1 that depend on the order alone; equal values share one.
+    """Return targets of mean 0 and deviation 1 that depend on the order alone.
 
-    What counts in a search is the order, and a failed label (-inf) is no more than the last one.
+    Equal values share one target. What counts in a search is the order, and a failed label (-inf)
+    is no more than the last one.
     """
     from scipy.stats import rankdata
 
@@ -18,8 +19,10 @@ def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
 
 
 def normal_scores(values_N: np.ndarray) -> np.ndarray:
-    """Like `standardised_ranks`, but spread as a normal distribution: differences among the best
-    count for more than those in the middle."""
+    """Return targets as `standardised_ranks` does, but spread as a normal distribution.
+
+    Differences among the best then count for more than those in the middle.
+    """
     from scipy.stats import norm, rankdata
 
     scores_N = norm.ppf((rankdata(values_N) - 0.5) / len(values_N))

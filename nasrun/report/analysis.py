@@ -1,4 +1,4 @@
-"""What a report says, as values: no format, no file, no drawing."""
+"""Compute what a report says, as values: no format, no file, no drawing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Row:
     group: Group
     values: tuple[float, ...]
     summary: Summary
-    means: Mapping[str, float | None]  # of other metrics, over the runs that have them
+    means: Mapping[str, float | None]  # metric -> mean over the runs that have it
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Grid:
-    """Groups by two keys, of one dataset; `cells` by (row, column) value."""
+    """Groups of one dataset, laid out by two keys; `cells` by (row, column) value."""
 
     dataset: str
     metric: Metric
@@ -69,7 +69,7 @@ class CurveSet:
 
 @dataclass(frozen=True)
 class Point:
-    """In the scatter of error against cost; `paid` says with what: GPU, CPU, table, published."""
+    """A point of error against cost; `paid` says with what: GPU, CPU, table, published."""
 
     name: str
     days: float
@@ -80,7 +80,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Report:
-    """All that there is to say."""
+    """All that there is to say about the runs that are compared."""
 
     metric: Metric
     grouping: Grouping
@@ -115,7 +115,7 @@ def analyse(
     by: Sequence[str] | None = None,
     metric: str | None = None,
 ) -> Report:
-    """From finished runs to all figures.
+    """Compute all figures of finished runs.
 
     Raises:
         UsageError: `by` names an unknown key, or no run has the `metric`.
@@ -162,13 +162,13 @@ def _row(item: Group, metric: Metric) -> Row:
 
 
 def mean_of(runs: Sequence[Run], metric: Metric) -> float | None:
-    """Over the runs that have it."""
+    """Return the mean of a metric over the runs that have it."""
     values = [value for run in runs if (value := metric.of(run)) is not None]
     return float(np.mean(values)) if values else None
 
 
 def _pairs(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> tuple[Pair, ...]:
-    """All pairs of groups of a dataset; Holm's correction over those of a dataset."""
+    """Compare all pairs of groups of a dataset; Holm's correction is over those of a dataset."""
     found: list[Pair] = []
     by_pair = {row.group.name: _by_pair(row, grouping) for row in rows}
     for dataset in dict.fromkeys(row.group.dataset for row in rows):
@@ -191,7 +191,7 @@ def _pairs(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> tuple[Pai
 
 
 def _by_pair(row: Row, grouping: Grouping) -> dict[Hashable, float]:
-    """The value of each seed, a mean where a group has several runs of one."""
+    """Return the value of each seed, a mean where a group has several runs of one."""
     found: dict[Hashable, list[float]] = {}
     for run, value in zip(row.group.runs, row.values, strict=True):
         if run.seed is not None:
@@ -202,8 +202,11 @@ def _by_pair(row: Row, grouping: Grouping) -> dict[Hashable, float]:
 def _grids(
     grouping: Grouping, metric: Metric, published: Sequence[Published], asked: bool
 ) -> list[Grid]:
-    """Where the groups differ in two keys: the metric, and that of a published grid beside it. One
-    that was not asked for must be half full."""
+    """Lay out the groups by two keys, where they differ in just two.
+
+    The figures are those of the metric, and beside it those of a published grid. A grid that was
+    not asked for must be half full.
+    """
     keys = tuple(key for key in grouping.keys if key != "dataset")
     if len(keys) != 2:
         return []
@@ -234,8 +237,11 @@ Histories = Mapping[Path, History]
 
 
 def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
-    """Regrets where all runs of the plot know the optimum. The steps are an axis only for methods
-    without true evaluations."""
+    """Yield the plots of the best so far.
+
+    They show regrets where all runs of the plot know the optimum. The steps are an axis only for
+    methods without true evaluations.
+    """
     recorded = [histories[run.folder] for row in rows for run in row.group.runs]
     known = [item.optimum is not None for item in recorded if item.staircases]
     regrets = bool(known) and all(known)
@@ -259,7 +265,7 @@ def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]
 
 
 def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
-    """How predictors rank architectures without a label, against the labels they had."""
+    """Yield how predictors rank architectures without a label, against the labels they had."""
     drawn = {}
     for row in rows:
         recorded = [item for run in row.group.runs if len((item := histories[run.folder]).tau_S)]
@@ -276,7 +282,7 @@ def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
 
 
 def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:
-    """Error against the cost of the search, for accuracies."""
+    """List error against the cost of the search, for accuracies."""
     if not (metric.percent and metric.higher_is_better):
         return []
     found = []
@@ -293,7 +299,7 @@ def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:
 
 
 def _notes(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> list[str]:
-    """What a careful reader would ask about."""
+    """List what a careful reader would ask about."""
     about: dict[str, list[str]] = {}
     unreadable = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Run folders, read for a report: what is finished is counted, the rest is listed with its reason.
+"""Read run folders for a report: count what is finished, list the rest with its reason.
 
 A folder may be of any age and in any state, and may come from strangers: nothing in it is trusted
 to be there, to be whole, or to be of the right type.
@@ -23,7 +23,7 @@ from nasrun.runs.folder import RUN_FILE, read_json, read_text
 from nasrun.terminal.text import printable
 
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
-SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # of a sweep: Hydra's, and ours
+SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # records of a sweep: Hydra's, and ours
 NUMBERS = (float, int)
 TRACES = {RUN_FILE, "result.json", "metrics.jsonl"}  # any of them makes a folder one of a run
 
@@ -53,7 +53,7 @@ class Run:
 
     @cached_property
     def overrides(self) -> dict[str, str]:
-        """What was typed, by key; `+key=value` and `++key=value` count as `key=value`."""
+        """Return what was typed, by key; `+key=value` and `++key=value` count as `key=value`."""
         words = self.record.get("overrides")
         typed = words if isinstance(words, list) else []
         pairs = (str(word).lstrip("+").partition("=") for word in typed)
@@ -102,19 +102,19 @@ class Run:
 
 
 def shown(text: object) -> str:
-    """One line that a terminal, an encoder and a page can take, whatever a file or a path says."""
+    """Return one line that a terminal, an encoder and a page can take, whatever a file says."""
     return printable(" ".join(str(text).split()))
 
 
 def number(source: object, *keys: str) -> float | None:
-    """A finite number inside nested mappings; `None` for everything else."""
+    """Return a finite number inside nested mappings; `None` for everything else."""
     for key in keys:
         source = source.get(key) if isinstance(source, dict) else None
     return finite(source)
 
 
 def finite(value: object) -> float | None:
-    """A finite number as a float; `None` for everything else, true and false too."""
+    """Return a finite number as a float; `None` for everything else, true and false too."""
     if isinstance(value, bool) or not isinstance(value, NUMBERS):
         return None
     try:
@@ -125,7 +125,7 @@ def finite(value: object) -> float | None:
 
 
 def collect(folders: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
-    """All runs in and below `folders`.
+    """Collect all runs in and below `folders`.
 
     Raises:
         UsageError: a folder does not exist, or holds neither a run nor a sweep.
@@ -151,8 +151,10 @@ def collect(folders: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
 
 
 def _run_folders(top: Path) -> Iterator[Path | LeftOut]:
-    """The run folders in the order in which a person would list them; what lies inside a run
-    folder (its floors) belongs to that run."""
+    """Yield the run folders in the order in which a person would list them.
+
+    What lies inside a run folder (its floors) belongs to that run.
+    """
     if not top.is_dir():
         raise UsageError(f"{top} is not a folder: give run or sweep folders, like outputs")
     unreadable: list[OSError] = []
@@ -175,7 +177,7 @@ def _run_folders(top: Path) -> Iterator[Path | LeftOut]:
 
 
 def _not_begun(sweep: Path) -> Iterator[LeftOut]:
-    """Jobs that a sweep has planned and that have left no trace."""
+    """Yield the jobs that a sweep has planned and that have left no trace."""
     try:
         jobs = _mapping(sweep / JOBS_FILE).get("jobs")
         names = [Path(job["folder"]) for job in jobs]  # type: ignore[union-attr]
@@ -189,7 +191,7 @@ def _not_begun(sweep: Path) -> Iterator[LeftOut]:
 
 
 def read(folder: Path) -> Run | LeftOut:
-    """One run folder."""
+    """Read one run folder."""
     try:
         record = _mapping(folder / RUN_FILE)
         status = record.get("status")
@@ -204,6 +206,7 @@ def read(folder: Path) -> Run | LeftOut:
 
 
 def _unfinished(folder: Path, record: Mapping[str, Any], status: object) -> LeftOut:
+    """Say why the run of a folder is not counted."""
     goes_on = f"nasrun resume {shown(folder)} goes on"
     if status == "running":
         started = shown(record.get("started", "an unknown time"))
@@ -224,8 +227,11 @@ def _mapping(path: Path) -> Mapping[str, Any]:
 
 
 def _flat(text: str) -> dict[str, Any]:
-    """A configuration by dotted keys. The jobs of a sweep differ in little but the seed, so that
-    each text is parsed once for all seeds."""
+    """Return a configuration by dotted keys.
+
+    The jobs of a sweep differ in little but the seed, so that each text is parsed once for all
+    seeds.
+    """
     seeds = SEED_LINE.findall(text)
     if len(seeds) != 1:
         return dict(_flat_leaves(text))

@@ -1,5 +1,6 @@
-"""Anytime curves: how good the best so far is after so many evaluations, seconds or steps; of a
-method on alphas, which keeps no best, how good the current alpha is.
+"""Compute anytime curves: how good the best so far is after so many evaluations, seconds or steps.
+
+A method on alphas keeps no best; its curve shows how good the current alpha is.
 
 Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
 """
@@ -18,7 +19,8 @@ from nasrun.report.collect import Run, finite, number
 from nasrun.report.statistics import LEVEL
 
 NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
-STARTED = 0.95  # of the runs have a value where their curve begins; one that waited hides nothing
+# A curve begins where this share of the runs has a value, so that a late run does not hide others.
+STARTED = 0.95
 Axis = Literal["evaluations", "seconds", "steps"]
 AXES: dict[Axis, str] = {
     "evaluations": "true evaluations",
@@ -35,19 +37,21 @@ class Staircase:
     errors: np.ndarray
 
     def at(self, points_X: np.ndarray) -> np.ndarray:
-        """Before the first place already what is there."""
+        """Return the errors at these points; before the first place, the first error."""
         index_X = np.searchsorted(self.places, points_X, side="right") - 1
         return self.errors[index_X.clip(0)]
 
     def above(self, lowest: float) -> Staircase:
-        """The same as distances to the lowest error that there is: regrets."""
+        """Return regrets: the distances to the lowest error that there is."""
         return Staircase(self.places, self.errors - lowest)
 
 
 @dataclass(frozen=True)
 class History:
-    """What a run has recorded on its way. `optimum` is the accuracy of the best architecture, where
-    a table knows it."""
+    """What a run has recorded on its way.
+
+    `optimum` is the accuracy of the best architecture, where a table knows it.
+    """
 
     staircases: Mapping[Axis, Staircase]
     optimum: float | None
@@ -57,7 +61,7 @@ class History:
 
 @dataclass(frozen=True)
 class Curve:
-    """Mean over the runs of a group and its 95 % bootstrap interval."""
+    """The mean over the runs of a group and its 95 % bootstrap interval."""
 
     n: int
     x: np.ndarray
@@ -67,7 +71,7 @@ class Curve:
 
 
 def read_history(run: Run) -> History:
-    """From `evaluations.jsonl` and `metrics.jsonl`; lines that cannot be read are noted."""
+    """Read `evaluations.jsonl` and `metrics.jsonl`; lines that cannot be read are noted."""
     steps = [line for line in _lines(run, "metrics.jsonl") if line.get("phase") == "search"]
     optimum = next(
         (
@@ -97,7 +101,7 @@ def read_history(run: Run) -> History:
 
 
 def _lines(run: Run, name: str) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a missing file is an empty one."""
+    """Read the objects of a JSON-lines file; a missing file is an empty one."""
     path = run.folder / name
     if not path.exists():
         return []
@@ -119,7 +123,7 @@ def _lines(run: Run, name: str) -> list[dict[str, Any]]:
 
 
 def _parse(text: str) -> object:
-    """`None` for what is no JSON."""
+    """Parse JSON; return `None` for any other text."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -127,7 +131,7 @@ def _parse(text: str) -> object:
 
 
 def _first_value(line: Mapping[str, Any]) -> float:
-    """The validation error of a label; NaN where the evaluation failed."""
+    """Return the validation error of a label; NaN where the evaluation failed."""
     values = line.get("values")
     error = finite(values[0]) if isinstance(values, list) and values else None
     return float("nan") if error is None else error
@@ -139,17 +143,17 @@ def _accuracy(line: Mapping[str, Any]) -> float | None:
 
 
 def _staircase(places: np.ndarray, errors: np.ndarray, keeps_best: bool = True) -> Staircase:
-    """The best so far, from the first finite error on; or the errors as they are."""
+    """Return the best so far, from the first finite error on; or the errors as they are."""
     values = np.fmin.accumulate(errors) if keeps_best else errors
     known = np.isfinite(values)
     return Staircase(places[known], values[known])
 
 
 def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
-    """Over the runs of a group, from where nearly all of them have a value; the few that are
-    later count with their first. A run that ended early keeps its last: it had its answer.
+    """Return the curve over the runs of a group, `None` where no run has a value.
 
-    `None` where no run has a value.
+    It begins where nearly all runs have a value; the few that are later count with their first. A
+    run that ended early keeps its last: it had its answer.
     """
     staircases = [item for item in staircases if len(item.places)]
     if not staircases:
@@ -164,10 +168,11 @@ def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
 
 
 def mean_curve(x: np.ndarray, values_NX: np.ndarray) -> Curve:
-    """Whole runs are drawn with replacement, so that the band respects how points hang together.
+    """Return the mean of curves and its bootstrap interval.
 
-    Draws are counts of runs, so that all means are one matrix product; `scipy.stats.bootstrap`
-    would hold every point of every drawn run.
+    Whole runs are drawn with replacement, so that the band respects how points hang together. Draws
+    are counts of runs, so that all means are one matrix product; `scipy.stats.bootstrap` would hold
+    every point of every drawn run.
     """
     n = len(values_NX)
     mean = values_NX.mean(axis=0)

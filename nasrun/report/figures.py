@@ -1,4 +1,4 @@
-"""The plots of a report. They are drawn once and saved as PNG, SVG, and inside the page.
+"""Draw the plots of a report once, and save them as PNG, SVG, and inside the page.
 
 Names from files are never set as mathematics.
 """
@@ -29,7 +29,7 @@ PAID = {"GPU": "on a GPU", "CPU": "on a CPU", "table": "labels' trainings, by th
 
 
 def figures(report: Report) -> Iterator[tuple[str, str, Figure]]:
-    """(name, title, figure) of everything that there is to see."""
+    """Yield (name, title, figure) of everything that there is to see."""
     several = len(report.datasets) > 1
     for position, grid in enumerate(report.grids):
         name = "grid" if position == 0 else f"grid_{position + 1}"
@@ -59,7 +59,7 @@ def _file_name(text: str) -> str:
 
 
 def heat_map(grid: Grid) -> Figure:
-    """Means as numbers on colours; the best is framed."""
+    """Draw means as numbers on colours; the best is bold."""
     scale = 100.0 if grid.metric.percent else 1.0
     values = np.full((len(grid.rows), len(grid.columns)), np.nan)
     for (row, column), summary in grid.cells.items():
@@ -87,7 +87,7 @@ def heat_map(grid: Grid) -> Figure:
 
 
 def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
-    """Means and their bands; of many groups the best."""
+    """Draw means and their bands; of many groups only the best."""
     names = [name for name in best_first if name in curves.curves]
     shown = names[:MAX_CURVES]
     figure, axes = _empty()
@@ -121,7 +121,10 @@ Published = Mapping[str, Sequence[tuple[str, float, float]]]
 
 
 def published_points(report: Report, dataset: str) -> Published:
-    """By dataset: name, GPU-days and test error (a fraction) of the methods that have both."""
+    """Return the published methods that have both a cost and an error.
+
+    By dataset: name, GPU-days and test error (a fraction).
+    """
     if report.metric.key != "test_accuracy":
         return {}
     return {
@@ -132,7 +135,7 @@ def published_points(report: Report, dataset: str) -> Published:
 
 
 def cost_plot(points: Sequence[Point], published: Published, error: str) -> Figure:
-    """Logarithmic in the cost, and in the error where errors differ much."""
+    """Draw errors against costs: logarithmic in the cost, and in errors that differ much."""
     figure, axes = _empty()
     places = [place for theirs in published.values() for _, *place in theirs]
     days, errors = zip(*[(point.days, point.error) for point in points], *places, strict=True)
@@ -163,7 +166,7 @@ def cost_plot(points: Sequence[Point], published: Published, error: str) -> Figu
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:
-    """The names of points beside them, the last ones first; none over another."""
+    """Write the names of points beside them, the last ones first; none over another."""
     taken: list[tuple[float, float, float, float]] = []
     right = axes.get_window_extent().x1
     for name, x, y in reversed(points):
@@ -184,7 +187,10 @@ def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 
 def _empty() -> tuple[Figure, Axes]:
-    """A fixed place for the axes, in inches: a layout engine would draw everything twice."""
+    """Make a figure and its axes at a fixed place, in inches.
+
+    A layout engine would draw everything twice.
+    """
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=110)
     axes = figure.add_axes((0.82 / WIDTH, 0.5 / HEIGHT, 1 - 0.94 / WIDTH, 1 - 0.78 / HEIGHT))
     axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
@@ -193,7 +199,10 @@ def _empty() -> tuple[Figure, Axes]:
 
 
 def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
-    """The x axis: at least a decade wide, so that a power of ten is in sight; plain numbers."""
+    """Make the x axis logarithmic, with plain numbers.
+
+    It is at least a decade wide, so that a power of ten is in sight.
+    """
     low, high = min(values), max(values)
     spread = 1.3 * max(1.0, (10 * low / high) ** 0.5)
     axes.set_xscale("log")
@@ -203,7 +212,7 @@ def _logarithmic(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
-    """Below the axes, where it hides nothing: the figure grows by its rows."""
+    """Put the legend below the axes, where it hides nothing: the figure grows by its rows."""
     handles, labels = axes.get_legend_handles_labels()
     if not handles:
         return
@@ -220,7 +229,10 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    """In letters that the font has; without a leading underscore, which hides a legend's entry."""
+    """Shorten a name to letters that the font has.
+
+    A leading underscore would hide a legend's entry, and gets a space before it.
+    """
     text = "".join(letter if ord(letter) < FONT_ENDS else "?" for letter in name)
     text = text if len(text) <= 45 else f"{text[:42]}..."
     return f" {text}" if text.startswith("_") else text
@@ -233,7 +245,7 @@ def png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> str:
-    """Text stays text; the same figure gives the same bytes."""
+    """Return an SVG whose text stays text; the same figure gives the same bytes."""
     file = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "nasrun", "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
@@ -241,8 +253,11 @@ def svg(figure: Figure) -> str:
 
 
 def inline(text: str, name: str) -> str:
-    """The `<svg>` element of a picture of ours, for a page with several: its ids become its own;
-    its style sheet, which would hold for the whole page, and its metadata are dropped."""
+    """Return the `<svg>` element of a picture of ours, for a page with several.
+
+    Its ids become its own; its style sheet, which would hold for the whole page, and its metadata
+    are dropped.
+    """
     element = text[text.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", element, flags=re.DOTALL)
     element = re.sub(r'(\sid="|url\(#|href="#)', rf"\1{name}-", element)

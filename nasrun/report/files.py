@@ -1,4 +1,4 @@
-"""Writes a report: `report.md .csv .tex .json .html`, one CSV per further table, and the plots."""
+"""Write a report: `report.md .csv .tex .json .html`, one CSV per further table, and the plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nasrun.storage.durable import replacing
 
 
 def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: str) -> list[Path]:
-    """All files, each as a whole or not at all; returns them.
+    """Write all files, each as a whole or not at all; return them.
 
     Args:
         shown: the tables of the report.
@@ -48,8 +48,11 @@ def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: 
 
 
 def _comma_separated(report: Report, shown: Sequence[tables.Table]) -> dict[str, str]:
-    """`report.csv` has the groups, `report_pairs.csv` and `report_runs.csv` the comparisons and
-    the runs, `report_<table>.csv` what stands in the other tables."""
+    """Return the CSV files by their names.
+
+    `report.csv` has the groups, `report_pairs.csv` and `report_runs.csv` the comparisons and the
+    runs, `report_<table>.csv` what stands in the other tables.
+    """
     found = {"report.csv": formats.comma_separated_records(records.groups(report))}
     for name, entries in (("pairs", records.pairs(report)), ("runs", records.runs(report))):
         if entries:
@@ -59,6 +62,7 @@ def _comma_separated(report: Report, shown: Sequence[tables.Table]) -> dict[str,
 
 
 def headline(report: Report) -> str:
+    """Say in one line what is reported, and of how many runs."""
     return f"{report.metric.label[0].upper()}{report.metric.label[1:]} of {_count(report)}"
 
 
@@ -69,7 +73,7 @@ def _count(report: Report) -> str:
 
 
 def introduction(report: Report, command: str) -> list[str]:
-    """What was compared and how, in a few sentences."""
+    """Say what was compared and how, in a few sentences."""
     keys = [*report.grouping.keys]
     lines = [f"{command}, {datetime.now(UTC).isoformat(sep=' ', timespec='minutes')[:16]} UTC."]
     if keys:

@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV and LaTeX; texts from files are escaped in each of them."""
+"""Format tables as Markdown, CSV and LaTeX; texts from files are escaped in each of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LATEX = str.maketrans(
 
 
 def markdown(title: str, lead: Sequence[str], tables: Sequence[Table], end: Sequence[str]) -> str:
-    """Headings, pipe tables, notes; `end` are lines of a list."""
+    """Return headings, pipe tables and notes; `end` are lines of a list."""
     blocks = [f"# {title.translate(MARKDOWN)}", *(line.translate(MARKDOWN) for line in lead)]
     for table in tables:
         blocks.append(f"## {table.title.translate(MARKDOWN)}")
@@ -57,12 +57,12 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Values rather than texts: accuracies are fractions."""
+    """Return a table as CSV, with values rather than texts: accuracies are fractions."""
     return _csv(table.columns, ([cell.value for cell in row] for row in table.rows))
 
 
 def comma_separated_records(records: Sequence[Record]) -> str:
-    """A line for each; the names of the first are the heading."""
+    """Return a line for each record; the names of the first are the heading."""
     return _csv(records[0].keys(), (record.values() for record in records)) if records else ""
 
 
@@ -75,7 +75,7 @@ def _csv(heading: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _csv_value(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula is quoted."""
+    """Quote a text that a spreadsheet would take for a formula."""
     if value is None:
         return ""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
@@ -84,7 +84,7 @@ def _csv_value(value: Any) -> Any:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    r"""`table` environments with booktabs rules, to be used with \input."""
+    r"""Return `table` environments with booktabs rules, to be used with \input."""
     blocks = [r"% needs \usepackage{booktabs}"]
     for table in tables:
         if not table.rows:
@@ -122,7 +122,7 @@ def _one_line(text: str) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Everything, as values: accuracies are fractions."""
+    """Return everything as JSON, in values: accuracies are fractions."""
     content = {
         "metric": {"key": report.metric.key, "higher_is_better": report.metric.higher_is_better},
         "keys": report.grouping.keys,

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but the seed form a group, named by what sets it apart."""
+"""Group runs that differ in nothing but the seed, and name each group by what sets it apart."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ class Group:
     settings: dict[str, str]
     dataset: str
     runs: tuple[Run, ...]
-    pooled: tuple[str, ...] = ()  # keys that differ within the group, the seed apart
+    pooled: tuple[str, ...] = ()  # keys other than the seed that differ within the group
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """`keys` tell the groups apart; `others` differ inside the groups."""
+    """All groups; `keys` tell them apart, and `others` differ inside them."""
 
     keys: tuple[str, ...]
     others: tuple[str, ...]
     groups: tuple[Group, ...]
 
     def pair(self, run: Run) -> Hashable:
-        """Runs of two groups with equal pairs are compared: the same seed, and the same of all
-        settings over which a group pools."""
+        """Return what two runs of different groups must have in common to be compared.
+
+        That is the seed, and all settings over which a group pools.
+        """
         return run.seed, tuple(str(value_of(run, key)) for key in self.others)
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None) -> Grouping:
-    """By the keys in `by`, and by the dataset in any case; `None`: by all that differs.
+    """Group runs by the keys in `by`, and always by the dataset; `None`: by all that differs.
 
     Raises:
         UsageError: no run has such a key.
@@ -60,7 +62,7 @@ def group(runs: Sequence[Run], by: Sequence[str] | None) -> Grouping:
 
 
 def _with_own_names(groups: Sequence[Group]) -> Iterator[Group]:
-    """Equal names (of values that were cut, say) are numbered."""
+    """Add numbers to equal names (of values that were cut, say)."""
     seen: dict[str, int] = {}
     for item in groups:
         count = seen[item.name] = seen.get(item.name, 0) + 1
@@ -76,8 +78,11 @@ def _group(keys: Sequence[str], others: Sequence[str], members: Sequence[Run]) -
 
 
 def _name(settings: dict[str, str], run: Run) -> str:
-    """`dclenas, zeta=0.4`: an option by its name, a key by its last part where that is clear; what
-    a run has not is left out."""
+    """Name a group by its settings: `dclenas, zeta=0.4`.
+
+    An option stands by its name, a key by its last part where that is clear; what a run does not
+    have is left out.
+    """
     if not settings:
         strategy = run.text("strategy") or run.kind
         return f"{strategy} on {run.space}"
@@ -93,12 +98,12 @@ def _name(settings: dict[str, str], run: Run) -> str:
 
 
 def _order(item: Group) -> list[tuple[bool, float, str]]:
-    """Numbers by size, before texts in alphabetical order."""
+    """Return a key that sorts numbers by size, before texts in alphabetical order."""
     return [natural(text) for text in (item.dataset, *item.settings.values())]
 
 
 def natural(text: str) -> tuple[bool, float, str]:
-    """A key by which numbers are sorted as numbers, and come before other texts."""
+    """Return a key by which numbers are sorted as numbers, and come before other texts."""
     try:
         return False, float(text), text
     except ValueError:
@@ -106,8 +111,10 @@ def natural(text: str) -> tuple[bool, float, str]:
 
 
 def separating_keys(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The fewest keys found that tell all different settings apart; the typed ones are preferred
-    to those that follow from them."""
+    """Find few keys that tell all different settings apart.
+
+    Typed keys are preferred to those that follow from them.
+    """
     different: dict[Hashable, Run] = {}
     for run in runs:
         different.setdefault(settings_of(run), run)
@@ -130,8 +137,11 @@ def separating_keys(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _candidates(runs: Sequence[Run]) -> Iterator[str]:
-    """What people compare first; then typed keys, recipes after them; then what differs, the
-    shallow keys before the deep ones, and last what merely repeats another key."""
+    """Yield the keys that may tell runs apart, the most telling ones first.
+
+    What people compare comes first; then typed keys, recipes after them; then what differs, the
+    shallow keys before the deep ones, and last what merely repeats another key.
+    """
     typed = dict.fromkeys(key for run in runs for key in run.overrides if _is_setting(key))
     yield from (key for key in FIRST if key in typed)
     yield from sorted((key for key in typed if key not in FIRST), key=lambda k: k == "experiment")
@@ -144,24 +154,30 @@ def _candidates(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _is_setting(key: str) -> bool:
-    """Not a seed of any part, nor where or under which name a run was made."""
+    """Return whether a key is a setting of the method.
+
+    Seeds are none, and neither are the place and the name of a run.
+    """
     last = key.rpartition(".")[2]
     seeds = last == "seed" or last.endswith("_seed")
     return not seeds and key not in NO_SETTINGS and not key.startswith(("hydra.", "sweep."))
 
 
 def settings_of(run: Run) -> Hashable:
-    """What two runs of one group have in common."""
+    """Return what the runs of one group have in common."""
     return run.kind, frozenset((k, v) for k, v in run.config.items() if _is_setting(k))
 
 
 def is_group_key(run: Run, key: str) -> bool:
-    """Whether a key chooses an option of a config group, like `strategy`."""
+    """Return whether a key chooses an option of a config group, like `strategy`."""
     return key not in run.config and key != "kind"
 
 
 def value_of(run: Run, key: str) -> Any:
-    """A recorded value; of a group the option that was chosen; `None` where there is neither."""
+    """Return the recorded value of a key.
+
+    For a config group it is the option that was chosen; `None` where there is neither.
+    """
     if key == "kind":
         return run.kind
     if key in run.config:
@@ -177,7 +193,7 @@ def value_of(run: Run, key: str) -> Any:
 
 
 def text_of(value: object) -> str:
-    """As it is typed on the command line, in one line of printable letters."""
+    """Write a value as it is typed on the command line, in one line of printable letters."""
     if value is None:
         return "null"
     text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -193,8 +209,10 @@ def _known(key: str, runs: Sequence[Run]) -> str:
 
 
 def without_repetitions(runs: Sequence[Run]) -> tuple[list[Run], list[LeftOut]]:
-    """Of runs of the same configuration and the same seeds only the last counts: the others would
-    look like more evidence than there is."""
+    """Keep only the last of runs of the same configuration and the same seeds.
+
+    The others would look like more evidence than there is.
+    """
     latest: dict[Hashable, Run] = {}
     repeated = []
     for run in sorted(runs, key=lambda run: run.finished):

@@ -1,4 +1,4 @@
-"""What a finished run can be judged by."""
+"""Define what a finished run can be judged by."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SECONDS_PER_DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Metric:
-    """`of` gives the value of a run, a fraction where `percent` is true, or `None`."""
+    """A figure of a run; `of` gives it, a fraction where `percent` is true, or `None`."""
 
     key: str
     label: str
     of: Callable[[Run], float | None]
     higher_is_better: bool = True
     percent: bool = True
-    decimals: int = 2  # of percent
+    decimals: int = 2  # shown where `percent` is true
 
     def best(self, values: Sequence[float]) -> float:
         return max(values) if self.higher_is_better else min(values)
@@ -30,7 +30,7 @@ class Metric:
         return f"{self.label}, %" if self.percent else self.label
 
     def show(self, value: float | None, *, signed: bool = False) -> str:
-        """As a person reads it: percent, or four digits."""
+        """Write a value as a person reads it: percent, or four digits."""
         if value is None:
             return "-"
         sign = "+" if signed else ""
@@ -40,13 +40,16 @@ class Metric:
 
 
 def _test_accuracy(run: Run) -> float | None:
-    """Of the retrained network; else what the benchmark table says."""
+    """Return the accuracy of the retrained network; else what the benchmark table says."""
     retrained = run.number("retrain", "test_accuracy")
     return run.number("table", "test_accuracy") if retrained is None else retrained
 
 
 def search_days(run: Run) -> float | None:
-    """What the search cost. On a table also what the labels cost its makers: their trainings."""
+    """Return what the search cost, in days.
+
+    On a table that includes what the labels cost its makers: their trainings.
+    """
     seconds = run.number("search_seconds")
     if seconds is None:
         return None
@@ -55,13 +58,13 @@ def search_days(run: Run) -> float | None:
 
 
 def labels_from_table(run: Run) -> bool:
-    """Whether labels were looked up whose training others have paid for."""
+    """Return whether labels were looked up whose training others have paid for."""
     looked_up = run.number("table", "regret") is not None
     return looked_up and (run.number("label_seconds") or 0.0) > 0
 
 
 def gpu_days(run: Run) -> float | None:
-    """Of the search, where it ran on a GPU."""
+    """Return the days of the search, where it ran on a GPU."""
     seconds = run.number("search_seconds")
     return seconds / SECONDS_PER_DAY if run.on_gpu and seconds is not None else None
 
@@ -96,7 +99,7 @@ BY_DEFAULT = ("test_accuracy", "search_val_accuracy")
 
 
 def choose(name: str | None, runs: Sequence[Run]) -> Metric:
-    """The metric called `name`; else the test accuracy where any run has one.
+    """Return the metric called `name`; else the test accuracy where any run has one.
 
     One metric for all: a test accuracy and a validation accuracy are never in one column.
 

@@ -1,4 +1,4 @@
-"""One HTML page with everything in it: no network, no server.
+"""Write one HTML page with everything in it: no network, no server.
 
 Nothing from a file can run: jinja2 escapes all texts that `page.html` shows, drawings are images by
 data URI (in which a browser runs no script), and the page's own content security policy allows one
@@ -33,7 +33,7 @@ def page(
     plots: Mapping[str, tuple[str, str]],
     report: Report,
 ) -> str:
-    """The whole page.
+    """Return the whole page.
 
     Args:
         lead: paragraphs under the title.
@@ -71,7 +71,7 @@ def page(
 def _links(
     tables: Sequence[Table], plots: Mapping[str, tuple[str, str]], report: Report
 ) -> dict[str, str]:
-    """The names of sections, and their places."""
+    """Return the names of sections, and their places."""
     links: dict[str, str] = {}  # the first of several published tables stands for all
     for table in tables:
         links.setdefault(table.title.partition(":")[0], table.name)
@@ -80,7 +80,7 @@ def _links(
 
 
 def _breakable(text: str) -> Markup:
-    """A text of a cell; a long name is broken after a slash or an underline."""
+    """Return a text of a cell in which a long name may break after a slash or an underline."""
     safe = escape(printable(text))
     return safe.replace("/", Markup("/<wbr>")).replace("_", Markup("_<wbr>"))
 
@@ -99,8 +99,11 @@ class _ShownRun:
 
 @dataclass(frozen=True)
 class _Fold:
-    """What the page says of a group: the cells of its best run, the configuration, how to repeat
-    each run. `num_untold` counts the runs that are not shown, where not all are."""
+    """What the page says of a group.
+
+    That is the cells of its best run, the configuration, and how to repeat each run. `num_untold`
+    counts the runs that are not shown, where not all are.
+    """
 
     name: str
     mean: str
@@ -117,15 +120,18 @@ def _folds(report: Report) -> Iterator[_Fold]:
 
 
 class _Drawings:
-    """The best run of each group is drawn, the others while there is room; no picture twice in a
-    group."""
+    """The drawings of a page.
+
+    The best run of each group is drawn, the others while there is room; no picture comes twice in a
+    group.
+    """
 
     def __init__(self, num_groups: int) -> None:
         self._left = {True: MAX_DRAWINGS, False: max(0, MAX_DRAWINGS - num_groups)}
         self._seen: dict[str, str] = {}
 
     def of(self, run: Run, name: str, is_best: bool) -> tuple[str | None, str | None]:
-        """The picture, if there is one; the name of an earlier run that has the same."""
+        """Return the picture, if there is one, or the name of an earlier run that has the same."""
         if is_best:
             self._seen.clear()
         address = _drawing(run.folder / "cells.svg") if self._left[is_best] > 0 else None
@@ -165,14 +171,14 @@ def _run(run: Run, figure: str, drawings: _Drawings, is_best: bool) -> _ShownRun
 
 
 def repeat_command(run: Run) -> str:
-    """What to type: the job's own overrides, without those of its sweep."""
+    """Return what to type: the job's own overrides, without those of its sweep."""
     words = run.record.get("overrides")
     typed = [str(word) for word in words] if isinstance(words, list) else []
     return printable(shlex.join(["nasrun", run.kind, *typed]))
 
 
 def _drawing(path: Path) -> str | None:
-    """A picture as a data URI; `None` where there is none, or none of a sensible size."""
+    """Return a picture as a data URI; `None` where there is none, or it is too large."""
     try:
         if not path.is_file() or path.stat().st_size > MAX_DRAWING_BYTES:
             return None

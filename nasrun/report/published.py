@@ -1,4 +1,4 @@
-"""What papers report of the same experiments; the facts stand in `published_figures.yaml`."""
+"""Show what papers report of the same experiments; `published_figures.yaml` has the facts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from nasrun.report.collect import Run
 
 @dataclass(frozen=True)
 class Published:
-    """One table or statement, all figures as texts. `rows` are lists by column, `null` where
-    nothing is printed; in a grid the cells of each row: [accuracy in percent, million parameters].
+    """One published table or statement, all figures as texts.
+
+    `rows` are lists by column, `null` where nothing is printed; in a grid they are the cells of
+    each row: [accuracy in percent, million parameters].
     """
 
     name: str
@@ -34,7 +36,7 @@ class Published:
     scatter: str = ""  # `true` where it has errors and costs
 
     def fits(self, runs: Sequence[Run], keys: Sequence[str]) -> bool:
-        """Whether a report on `runs`, compared by `keys`, should show it."""
+        """Return whether a report on `runs`, compared by `keys`, should show it."""
         if self.keys and set(self.keys) == set(keys):
             return True
         return any(
@@ -44,11 +46,11 @@ class Published:
         )
 
     def is_about(self, run: Run) -> bool:
-        """Whether a run has searched there: in one of its spaces, on one of its datasets."""
+        """Return whether a run has searched one of its spaces, on one of its datasets."""
         return _meets(run, self.runs)
 
     def cell(self, row: str, column: str) -> tuple[str, str] | None:
-        """Of a grid: the entry at two numbers, whichever way they are written."""
+        """Return the entry of a grid at two numbers, whichever way they are written."""
         rows = {float(key): cells for key, cells in self.rows.items()}
         places = [float(name) for name in self.columns]
         try:
@@ -58,12 +60,12 @@ class Published:
         return accuracy, params
 
     def points_dataset(self, dataset: str) -> str:
-        """The one of its datasets that is shown beside results on `dataset`: that, or its first."""
+        """Return which of its datasets is shown beside results on `dataset`: that, or its first."""
         known = [name.partition(".")[2] for name in self.columns if name.startswith("error.")]
         return dataset if dataset in known else known[0]
 
     def points(self, dataset: str) -> Iterator[tuple[str, float, float]]:
-        """Name, GPU-days, error in percent of each method that has both."""
+        """Yield name, GPU-days, error in percent of each method that has both."""
         days = self.columns.index("gpu_days")
         error = self.columns.index(f"error.{self.points_dataset(dataset)}")
         for row in self.rows:
@@ -80,7 +82,7 @@ def _meets(run: Run, conditions: Mapping[str, Any]) -> bool:
 
 @cache
 def all_published() -> tuple[Published, ...]:
-    """All that is known."""
+    """Read all that is known of published figures."""
     text = Path(__file__).with_name("published_figures.yaml").read_text(encoding="utf-8")
     content = yaml.load(text, yaml.BaseLoader)  # plain texts, nothing else
     return tuple(
@@ -90,6 +92,6 @@ def all_published() -> tuple[Published, ...]:
 
 
 def fitting(runs: Sequence[Run], keys: Sequence[str]) -> Iterator[Published]:
-    """Those to be shown beside `runs`, which are compared by `keys`."""
+    """Return the figures to be shown beside `runs`, which are compared by `keys`."""
     compared = [key for key in keys if key != "dataset"]
     return (item for item in all_published() if item.fits(runs, compared))

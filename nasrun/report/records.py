@@ -1,5 +1,7 @@
-"""The report as flat records for programs: one per group, comparison and run; fractions, no texts
-for people."""
+"""Turn the report into flat records for programs: one per group, comparison and run.
+
+Accuracies are fractions; there are no texts for people.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ Record = dict[str, Any]
 
 
 def groups(report: Report) -> list[Record]:
-    """`mean` to `best` are of the report's metric; under the name of each metric is its mean."""
+    """Return one record per group.
+
+    `mean` to `best` are of the report's metric; under the name of each metric is its mean.
+    """
     return [
         {
             "dataset": row.group.dataset,
@@ -30,7 +35,7 @@ def groups(report: Report) -> list[Record]:
 
 
 def pairs(report: Report) -> list[Record]:
-    """Also those that cannot tell."""
+    """Return one record per comparison, also of those that cannot tell."""
     return [
         {
             "dataset": pair.first.dataset,
@@ -52,7 +57,7 @@ def pairs(report: Report) -> list[Record]:
 
 
 def runs(report: Report) -> list[Record]:
-    """With every figure that a run can have."""
+    """Return one record per run, with every figure that a run can have."""
     return [
         {
             "group": row.group.name,

@@ -1,4 +1,4 @@
-"""Means with intervals, and paired comparisons that say when they cannot tell.
+"""Compute means with intervals, and paired comparisons that say when they cannot tell.
 
 Intervals and ranks are ours, a few lines each and equal to those of `scipy.stats` (see the tests):
 to import that takes most of a second, which a report spends only where it has enough pairs to
@@ -16,16 +16,20 @@ import numpy as np
 
 LEVEL = 0.05
 NUM_BOOTSTRAPS = 10_000
-MIN_PAIRS = 6  # of fewer, even the most extreme outcome has p >= 2 / 2**5 = .0625
+MIN_PAIRS = 6  # with fewer, even the most extreme outcome has p >= 2 / 2**5 = .0625
 MIN_FOR_INTERVAL = 3
-ROUNDING = 1e-9  # a smaller difference is none
+ROUNDING = 1e-9  # smaller differences count as none
 
 Verdict = Literal["first", "second", "no difference shown", "cannot tell"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of the runs of a group: sample standard deviation (n - 1), `None` where n is too small."""
+    """The values of a group's runs in brief.
+
+    `std` is the sample standard deviation (n - 1); it and `interval` are `None` where n is too
+    small.
+    """
 
     n: int
     mean: float
@@ -35,7 +39,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of paired values: `first` minus `second`.
+    """The outcome of a comparison of paired values: `first` minus `second`.
 
     Attributes:
         p: of Wilcoxon's signed rank test, two-sided, zero differences ranked (Pratt).
@@ -59,23 +63,26 @@ class Comparison:
         return self.n - self.wins - self.losses
 
     def wins_weigh_more(self, higher_is_better: bool) -> bool:
-        """Whether the first is ahead by the ranks, which the test is about."""
+        """Return whether the first is ahead by the ranks, which the test is about."""
         return ((self.effect or 0.0) > 0) == higher_is_better
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """See `Summary`; at least one value."""
+    """Summarise at least one value; see `Summary`."""
     return Summary(len(values), *mean_and_deviation(values), interval(np.asarray(values)))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """The deviation is that of a sample; one value has none."""
+    """Return mean and sample standard deviation; one value has no deviation."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return float(np.mean(values)), deviation
 
 
 def interval(values_N: np.ndarray) -> tuple[float, float] | None:
-    """95 % percentile bootstrap interval of the mean (Efron, 1979); the same at each call."""
+    """Return the 95 % percentile bootstrap interval of the mean (Efron, 1979).
+
+    It is the same at each call.
+    """
     n = len(values_N)
     if n < MIN_FOR_INTERVAL:
         return None
@@ -85,7 +92,7 @@ def interval(values_N: np.ndarray) -> tuple[float, float] | None:
 
 
 def compare(first: Sequence[float], second: Sequence[float], higher_is_better: bool) -> Comparison:
-    """Paired values of two groups; wins are those of the first."""
+    """Compare paired values of two groups; wins are those of the first."""
     gains_N = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     gains_N = gains_N.round(12)  # equal steps of accuracy must be equal, to share a rank
     gains_N[np.abs(gains_N) < ROUNDING] = 0.0
@@ -113,21 +120,24 @@ def _wilcoxon(gains_N: np.ndarray) -> float:
 
 
 def rank_biserial(gains_N: np.ndarray) -> float:
-    """Kerby (2014): the rank sum of the positive less that of the negative differences, divided by
-    both; ranks as in Pratt's test."""
+    """Return the matched-pairs rank-biserial correlation (Kerby, 2014).
+
+    It is the rank sum of the positive less that of the negative differences, divided by both; ranks
+    are as in Pratt's test.
+    """
     ranks_N = ranks(np.abs(gains_N))
     positive, negative = ranks_N[gains_N > 0].sum(), ranks_N[gains_N < 0].sum()
     return float((positive - negative) / (positive + negative)) if gains_N.any() else 0.0
 
 
 def ranks(values_N: np.ndarray) -> np.ndarray:
-    """From 1; equal values share the mean of their ranks."""
+    """Rank values from 1 on; equal values share the mean of their ranks."""
     _, inverse_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
     return (counts.cumsum() - (counts - 1) / 2)[inverse_N]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm (1979): adjusted p values, in the given order.
+    """Adjust p values for many comparisons, in the given order (Holm, 1979).
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -141,7 +151,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def judge(comparisons: Sequence[Comparison], higher_is_better: bool) -> list[Comparison]:
-    """The same with Holm's correction over all of them that have a p value, and a verdict.
+    """Add Holm's correction over all comparisons that have a p value, and a verdict.
 
     `cannot tell` stands where the pairs are so few that no outcome whatever could have been
     significant beside so many other comparisons; `no difference shown` where one could have been.

@@ -1,4 +1,4 @@
-"""The report as tables of texts, each cell with the value behind it, for every format."""
+"""Lay out the report as tables of texts, each cell with the value behind it, for every format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_PAIRS = 100  # comparisons in a table for people
 
 @dataclass(frozen=True)
 class Cell:
-    """`value` is sorted by and goes to CSV: a fraction where the text says percent."""
+    """A cell; by `value` it is sorted and goes to CSV: a fraction where the text says percent."""
 
     text: str
     value: float | str | None = None
@@ -26,7 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """`text_columns` first columns are texts; the others are numbers and stand to the right."""
+    """A table; its first `text_columns` columns are texts, the others numbers to the right."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ def number_cell(value: float | None, form: str = ",.0f", scale: float = 1.0) -> 
 
 
 def all_tables(report: Report) -> list[Table]:
-    """In the order in which they are shown; those with nothing to say are left out."""
+    """List the tables in the order in which they are shown, without those that say nothing."""
     tables = [groups(report)] if report.rows else []
     tables += [grid(report, item, position) for position, item in enumerate(report.grids)]
     if report.pairs:
@@ -58,7 +58,7 @@ def all_tables(report: Report) -> list[Table]:
 
 
 def groups(report: Report) -> Table:
-    """One row per group."""
+    """Lay out one row per group."""
     metric, keys = report.metric, report.grouping.keys
     several = len(report.datasets) > 1 and "dataset" not in keys
     rows = []
@@ -115,13 +115,13 @@ def _interval_cells(interval: tuple[float, float] | None, metric: metrics.Metric
 
 
 def mean_text(metric: metrics.Metric, summary: statistics.Summary) -> str:
-    """`85.53 ± 0.12 (4)`; a single run has no deviation."""
+    """Write `85.53 ± 0.12 (4)`; a single run has no deviation."""
     text = metric.show(summary.mean)
     return text if summary.std is None else f"{text} ± {metric.show(summary.std)} ({summary.n})"
 
 
 def grid(report: Report, item: Grid, position: int) -> Table:
-    """Rows of the first key, columns of the second."""
+    """Lay out rows of the first key, columns of the second."""
     best = item.metric.best([summary.mean for summary in item.cells.values()])
     rows = []
     for row in item.rows:
@@ -145,12 +145,12 @@ def grid(report: Report, item: Grid, position: int) -> Table:
 
 
 def corner(keys: Sequence[str]) -> str:
-    """`zeta \\ eta`: which key the rows have, and which the columns."""
+    """Say which key the rows have, and which the columns: `zeta \\ eta`."""
     return " \\ ".join(key.rpartition(".")[2] for key in keys)
 
 
 def pairs(report: Report) -> Table:
-    """The paired comparisons, the clearest first."""
+    """Lay out the paired comparisons, the clearest first."""
     ordered = sorted(report.pairs, key=_clearest_first)
     note = PAIRS_NOTE
     told = [pair for pair in ordered if pair.comparison.p is not None]
@@ -219,7 +219,7 @@ def verdict_text(pair: Pair) -> str:
 
 
 def predictors(report: Report) -> Iterator[Table]:
-    """Kendall's tau of each group's predictor, where there is one."""
+    """Yield Kendall's tau of each group's predictor, where there is one."""
     rows = []
     for row in report.rows:
         taus = [_tau_cell(row.group, key) for key in ("held_out_tau", "infill_tau")]
@@ -245,7 +245,7 @@ def _tau_cell(item: Group, key: str) -> Cell:
 
 
 def published(report: Report, item: Published) -> Iterator[Table]:
-    """A published table with ours in it; statements are shown as a note without rows."""
+    """Yield a published table with ours in it; statements are a note without rows."""
     title, note = f"Published: {item.title}", f"{item.source}. {item.note}"
     if item.kind == "grid":
         yield from _published_grid(report, item, title, note)
@@ -263,7 +263,7 @@ def published(report: Report, item: Published) -> Iterator[Table]:
 
 
 def _published_grid(report: Report, item: Published, title: str, note: str) -> Iterator[Table]:
-    """Their cells, and ours below them where there is a grid by the same keys."""
+    """Yield published cells, and ours below them where there is a grid by the same keys."""
     same = (found for found in report.grids if set(found.keys) == set(item.keys))
     ours = next((found for found in same if found.metric.key == item.metric), None)
     rows = []
@@ -307,7 +307,7 @@ COLUMN_NAMES = {
 
 
 def _printed(text: str, column: str) -> Cell:
-    """Errors and accuracies are printed in percent, and have fractions as values."""
+    """Show errors and accuracies in percent, as printed; their values are fractions."""
     if text == "null":
         return Cell("-")
     value = _as_number(text.partition(" ")[0])  # 93.56 or 93.56 ± 0.02
@@ -317,7 +317,7 @@ def _printed(text: str, column: str) -> Cell:
 
 
 def _ours(row: Row, columns: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
-    """Our group in the columns of a published table; run by run where that has a row per seed."""
+    """Yield our group in a published table's columns; run by run where it has a row per seed."""
     name = f"ours: {row.group.name} ({row.group.dataset})"
     if columns[0] == "seed":
         for run in row.group.runs:
@@ -352,7 +352,7 @@ def _own_figure(runs: Sequence[Run], column: str) -> Cell:
 
 
 def left_out(report: Report) -> Table:
-    """Every folder that was found and is not counted."""
+    """List every folder that was found and is not counted."""
     rows = tuple(
         (text_cell(shown(item.folder)), text_cell(item.status), text_cell(item.reason))
         for item in report.left_out

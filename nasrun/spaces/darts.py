@@ -1,4 +1,6 @@
-"""DARTS: Differentiable Architecture Search (Liu, Simonyan, Yang, ICLR 2019, arXiv 1806.09055).
+"""Define the space of DARTS: Differentiable Architecture Search.
+
+Source: Liu, Simonyan, Yang, ICLR 2019, arXiv 1806.09055.
 
 A network is a stack of two kinds of cells, `normal` and `reduce` (stride 2). A cell has two inputs
 (the outputs of the two cells before it) and four nodes; each node adds up two operations on two
@@ -36,7 +38,7 @@ INPUT_PAIRS = {node: tuple(itertools.combinations(range(node), 2)) for node in N
 
 
 class Darts(IntegerCodedSpace):
-    """The DARTS cells. The genes of a node: which two inputs, and the operation on each.
+    """The DARTS cells. The genes of a node are its pair of inputs, and the operation on each.
 
     Args:
         channels, cells: width of the first cell and number of cells, of supernet and network alike
@@ -75,13 +77,17 @@ class Darts(IntegerCodedSpace):
         self.alpha_shapes: Mapping[str, tuple[int, int]] = dict.fromkeys(
             CELLS, (len(EDGES), len(operations))
         )
+        # `none` is no choice of a genotype: both edges of a node carry an operation.
         genes_of_node = ((len(INPUT_PAIRS[n]), len(self.choices), len(self.choices)) for n in NODES)
         self.cardinalities = tuple(itertools.chain(*genes_of_node)) * len(CELLS)
 
     # ------------------------------------------------------------------ genotypes
 
     def validate(self, genotype: Genotype) -> None:
-        """Two edges into each node, from different sources; any concat of nodes will do."""
+        """Raise `UsageError` unless each node has two edges from different sources.
+
+        Any concat of nodes will do.
+        """
         self._validate_cells(genotype, CELLS)
         for cell in genotype.cells:
             if len(cell.nodes) != len(STATES):
@@ -113,7 +119,10 @@ class Darts(IntegerCodedSpace):
             )
 
     def canonical(self, genotype: Genotype) -> str:
-        """The sorted edges of each cell: the order of the two inputs of a node does not matter."""
+        """Return the sorted edges of each cell as text.
+
+        The order of the two inputs of a node does not matter.
+        """
         self.validate(genotype)
         return "/".join(
             " ".join(f"{e.target}<{e.source}:{e.operation}" for e in _sorted_edges(cell))
@@ -121,7 +130,7 @@ class Darts(IntegerCodedSpace):
         )
 
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
-        """(pair of inputs, operation on the first, operation on the second) per node.
+        """Return (pair of inputs, operation on the first, operation on the second) per node.
 
         Raises:
             UsageError: also for an output of other states than 2 to 5, which has no genes.
@@ -135,6 +144,8 @@ class Darts(IntegerCodedSpace):
                     "and cannot take part in a search"
                 )
             for node in NODES:
+                # Either order of the two inputs is the same cell; the genes have the lower source
+                # first.
                 first, second = sorted(cell.edges_into(node), key=lambda edge: edge.source)
                 genes.append(INPUT_PAIRS[node].index((first.source, second.source)))
                 genes += [self.choices.index(edge.operation) for edge in (first, second)]
@@ -154,15 +165,17 @@ class Darts(IntegerCodedSpace):
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
     ) -> Genotype:
-        """Per node the two edges whose strongest operation is strongest, `none` left aside.
+        """Keep for each node the two edges with the strongest operations.
 
-        `gates` (cell type -> gates_E) multiply the weights, as in PC-DARTS. Of equal candidates
-        the one with the lowest index is taken. Source: section 2.4 of the paper.
+        An edge counts as much as its strongest operation, `none` left aside. `gates` (cell type ->
+        gates_E) multiply the weights, as in PC-DARTS. Of equal candidates the one with the lowest
+        index is taken. Source: section 2.4 of the paper.
         """
         pairs: dict[str, list[tuple[str, int]]] = {name: [] for name in CELLS}
         for name in CELLS:
             best = self._best_per_edge(weights[name], None if gates is None else gates[name])
             for node in NODES:
+                # `sorted` is stable: the lower source comes first among equals.
                 ranked = sorted(range(node), key=lambda source: -best[source, node][0])
                 pairs[name] += [(best[source, node][1], source) for source in sorted(ranked[:2])]
         return darts_genotype(pairs)
@@ -170,28 +183,30 @@ class Darts(IntegerCodedSpace):
     def _best_per_edge(
         self, weights_EO: Tensor, gates_E: Tensor | None
     ) -> dict[tuple[int, int], tuple[float, str]]:
-        """Edge -> weight and name of its strongest operation."""
+        """Map each edge to the weight and the name of its strongest operation."""
         if gates_E is not None:
             weights_EO = weights_EO * gates_E[:, None]
         columns = [self.operations.index(name) for name in self.choices]
+        # torch's `max` returns the first among equals.
         strongest_E, index_E = weights_EO.detach()[:, columns].max(dim=1)
         names = (self.choices[index] for index in index_E.tolist())
         return dict(zip(EDGES, zip(strongest_E.tolist(), names, strict=True), strict=True))
 
     def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
-        """weights_EO, float32: 1 for the operation of each edge that the genotype has, else 0."""
+        """Return weights_EO, float32: 1 for the operation of each edge of the genotype, else 0."""
         import torch
 
         self.encode(genotype)  # refuses what the supernet cannot express
         weights = {name: torch.zeros(shape) for name, shape in self.alpha_shapes.items()}
         for name in CELLS:
             for edge in _computed_edges(genotype.cell(name)):
+                # a genotype has 8 of the 14 edges of a cell; the rows of the others stay zero
                 row = EDGES.index((edge.source, edge.target))
                 weights[name][row, self.operations.index(edge.operation)] = 1.0
         return weights
 
     def one_hot_gates(self, genotype: Genotype) -> dict[str, Tensor]:
-        """gates_E, float32: 1 for the edges that the genotype has, else 0."""
+        """Return gates_E, float32: 1 for the edges that the genotype has, else 0."""
         return {name: rows_EO.sum(1) for name, rows_EO in self.one_hot(genotype).items()}
 
     # ------------------------------------------------------------------ networks

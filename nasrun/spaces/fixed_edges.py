@@ -1,4 +1,4 @@
-"""Spaces of one cell whose edges are fixed, and whose genes are the operations on them.
+"""Define spaces of one cell whose edges are fixed, and whose genes are the operations on them.
 
 NAS-Bench-201 is the model. No torch at import time. Shapes: E edges, O operations.
 """
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 
 class FixedEdgesSpace(IntegerCodedSpace):
-    """One cell, named "cell". A subclass sets the three attributes, and becomes a
-    `DifferentiableSpace` by adding `canonical`, `network` and `supernet`."""
+    """A space of one cell, named "cell".
+
+    A subclass sets the three attributes, and becomes a `DifferentiableSpace` by adding `canonical`,
+    `network` and `supernet`.
+    """
 
     nodes: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]  # (source, target), in the order of the genes
@@ -59,14 +62,14 @@ class FixedEdgesSpace(IntegerCodedSpace):
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
     ) -> Genotype:
-        """The strongest operation of each edge, `none` included, the first among equals.
+        """Keep the strongest operation of each edge, `none` included, the first among equals.
 
         Positive `gates` scale all operations of an edge alike and change nothing.
         """
         return self.decode(weights["cell"].detach().argmax(dim=1).tolist())
 
     def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
-        """weights_EO, float32: 1 for the operation of each edge, else 0."""
+        """Return weights_EO, float32: 1 for the operation of each edge, else 0."""
         import torch
 
         weights_EO = torch.zeros(self.alpha_shapes["cell"])
@@ -74,7 +77,7 @@ class FixedEdgesSpace(IntegerCodedSpace):
         return {"cell": weights_EO}
 
     def one_hot_gates(self, genotype: Genotype) -> dict[str, Tensor]:
-        """gates_E, float32: 0 where the operation is `none`, else 1."""
+        """Return gates_E, float32: 0 where the operation is `none`, else 1."""
         import torch
 
         names = [self.operations[gene] for gene in self.encode(genotype)]

@@ -1,4 +1,4 @@
-"""What every space gets for free once its genotypes can be written as integer genes.
+"""Give every space what follows from writing its genotypes as integer genes.
 
 A subclass says how many values each gene has, how genotypes and genes are translated into each
 other, what is valid, what is the same, and which network it is; sampling, mutation, crossover,
@@ -36,11 +36,11 @@ class IntegerCodedSpace(SearchSpace, ABC):
 
     @abstractmethod
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
-        """The genes of a genotype; raises `UsageError` where it is not of this space."""
+        """Return the genes of a genotype; raise `UsageError` where it is not of this space."""
 
     @abstractmethod
     def decode(self, genes: Sequence[int]) -> Genotype:
-        """The inverse of `encode`."""
+        """Return the genotype of these genes: the inverse of `encode`."""
 
     @abstractmethod
     def validate(self, genotype: Genotype) -> None:
@@ -48,46 +48,53 @@ class IntegerCodedSpace(SearchSpace, ABC):
 
     @abstractmethod
     def canonical(self, genotype: Genotype) -> str:
-        """A key that is equal for genotypes that compute the same function."""
+        """Return a key that is equal for genotypes that compute the same function."""
 
     @abstractmethod
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
-        """The network of one genotype, to be trained from scratch."""
+        """Build the network of one genotype, to be trained from scratch."""
 
     def pruned(self, genotype: Genotype) -> Genotype:
-        """The same network without the parts of the genotype that are no part of it; as it is."""
+        """Drop the parts of a genotype that do not change its network; here it has none."""
         return genotype
 
     def allows(self, genes: Sequence[int]) -> bool:
-        """Whether the genes are those of a valid genotype. Where not all are, a subclass says so,
-        and sees to it that `sample`, `crossover` and `from_vector` give valid ones."""
+        """Return whether the genes are those of a valid genotype.
+
+        Where not all genes are, a subclass overrides this, and sees to it that `sample`,
+        `crossover` and `from_vector` give valid ones.
+        """
         return True
 
     def sample(self, rng: np.random.Generator) -> Genotype:
-        """Each gene uniform and independent."""
+        """Draw each gene uniformly and independently."""
         return self.decode([int(gene) for gene in rng.integers(self.cardinalities)])
 
     def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
-        """One gene, uniform among those that can change, set to another of its values; drawn again
-        until the genotype is valid."""
+        """Change one gene to another of its values.
+
+        The gene is uniform among those that can change; both are drawn again until the genotype is
+        valid.
+        """
         changeable = [i for i, cardinality in enumerate(self.cardinalities) if cardinality > 1]
         parent_genes = self.encode(parent)
         while True:
             genes = list(parent_genes)
             position = changeable[int(rng.integers(len(changeable)))]
+            # a shift by 1 to cardinality - 1 never gives the old value, and all others alike
             shift = int(rng.integers(1, self.cardinalities[position]))
             genes[position] = (genes[position] + shift) % self.cardinalities[position]
             if self.allows(genes):
                 return self.decode(genes)
 
     def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
-        """Each gene from either parent with equal probability."""
+        """Take each gene from either parent with equal probability."""
         takes_second = rng.integers(0, 2, size=len(self.cardinalities))
         parents = (self.encode(first), self.encode(second))
         return self.decode([parents[which][i] for i, which in enumerate(takes_second)])
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
-        """All valid genotypes that differ in one gene, in the order of genes and values."""
+        """List all valid genotypes that differ in one gene, in the order of genes and values."""
         genes = self.encode(genotype)
         changed = (
             [*genes[:position], value, *genes[position + 1 :]]
@@ -98,25 +105,27 @@ class IntegerCodedSpace(SearchSpace, ABC):
         return [self.decode(other) for other in changed if self.allows(other)]
 
     def from_vector(self, vector_D: np.ndarray) -> Genotype:
-        """The genotype at a point of the unit cube; coordinates outside [0, 1] are clipped."""
+        """Return the genotype at a point of the unit cube; coordinates outside it are clipped."""
         return self.decode(self.genes_at(vector_D))
 
     def genes_at(self, vector_D: np.ndarray) -> tuple[int, ...]:
-        """The genes at a point of the unit cube, each coordinate cut into equal parts."""
+        """Return the genes at a point of the unit cube, each coordinate cut into equal parts."""
         cardinalities_D = np.array(self.cardinalities)
         genes_D = np.floor(np.clip(vector_D, 0.0, 1.0) * cardinalities_D).astype(int)
+        # a coordinate of exactly 1 belongs to the last part
         return tuple(np.minimum(genes_D, cardinalities_D - 1).tolist())
 
     def to_vector(self, genotype: Genotype) -> np.ndarray:
-        """The middle of the box that `from_vector` maps to the genotype; float64."""
+        """Return the middle of the box that `from_vector` maps to the genotype; float64."""
+        # the middle, so that a small step in the cube stays with the same gene
         return (np.array(self.encode(genotype)) + 0.5) / np.array(self.cardinalities)
 
     def size(self) -> int:
-        """How many genotypes there are, isomorphic ones counted apart."""
+        """Count the genotypes, isomorphic ones apart."""
         return math.prod(self.cardinalities)
 
     def enumerate(self) -> Iterator[Genotype]:
-        """All genotypes, the last gene fastest; raises `UsageError` above a million."""
+        """Yield all genotypes, the last gene fastest; raise `UsageError` above a million."""
         if self.size() > MAX_ENUMERATED:
             raise UsageError(
                 f"space={self.name} has {self.size():.3g} genotypes, and at most "
@@ -125,8 +134,10 @@ class IntegerCodedSpace(SearchSpace, ABC):
         return map(self.decode, itertools.product(*map(range, self.cardinalities)))
 
     def graph(self, genotype: Genotype) -> ArchGraph:
-        """The operations as vertices: an edge's operation feeds those on the edges that leave its
-        target. All cells stand side by side between one input and one output.
+        """Return the graph whose vertices are the operations.
+
+        An edge's operation feeds those on the edges that leave its target. All cells stand side by
+        side between one input and one output.
 
         Edges with `none` are left out. Where a genotype has several cells, labels begin with the
         cell's name; where a cell has several inputs, each of them is a vertex of its own.
@@ -146,11 +157,15 @@ class IntegerCodedSpace(SearchSpace, ABC):
     def params_and_flops(
         self, genotype: Genotype, shape: TaskShape, size: NetworkSize
     ) -> tuple[int, int]:
-        """Trainable parameters and multiply-adds of one input, without an auxiliary head."""
+        """Count the trainable parameters, and the multiply-adds of one input.
+
+        An auxiliary head is left out.
+        """
         import torch
 
         from nasrun.training.costs import measure
 
+        # only shapes are needed: nothing is allocated or computed
         with torch.device("meta"):
             return measure(self.network(genotype, shape, replace(size, auxiliary=False)), shape)
 
@@ -178,7 +193,7 @@ class IntegerCodedSpace(SearchSpace, ABC):
 def _add_cell(
     cell: Cell, prefix: str, labels: list[str], arrows: list[tuple[int, int]]
 ) -> list[int]:
-    """Append the vertices and arrows of one cell; returns the vertices that form its output."""
+    """Append the vertices and arrows of one cell; return the vertices that form its output."""
     vertices_of = {node: list[int]() for node in range(len(cell.nodes))}  # summed up in each node
 
     def add(label: str, sources: Sequence[int], node: int) -> None:
@@ -187,6 +202,7 @@ def _add_cell(
         labels.append(prefix + label)
 
     inputs = [node for node in vertices_of if not cell.edges_into(node)]
+    # Only the inputs of a cell have no incoming edges.
     for node in inputs:
         if len(inputs) > 1:
             add(cell.nodes[node], [0], node)

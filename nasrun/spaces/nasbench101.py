@@ -1,4 +1,6 @@
-"""NAS-Bench-101 (Ying et al., ICML 2019, arXiv 1902.09635): one cell, 423,624 architectures.
+"""Define the space of NAS-Bench-101: one cell, 423,624 architectures.
+
+Source: Ying et al., ICML 2019, arXiv 1902.09635.
 
 A cell is a directed acyclic graph of at most 7 vertices, input and output among them, and at most
 9 edges; each vertex between them carries one of three operations. Vertices that lie on no path
@@ -40,17 +42,17 @@ if TYPE_CHECKING:
     from nasrun.protocols.data import TaskShape
     from nasrun.protocols.space import Network, NetworkSize
 
-NUM_MATRICES = 1_538_083  # of 7 vertices, that hold a cell
-NUM_CROSSOVERS = 20  # tries, before the child is the first parent
+NUM_MATRICES = 1_538_083  # matrices of 7 vertices that hold a valid cell
+NUM_CROSSOVERS = 20  # tries until the child is a copy of the first parent
 
 
 class NasBench101(IntegerCodedSpace):
     """The cells of NAS-Bench-101.
 
     Args:
-        channels: width of the stem and of the first stack, which doubles twice; one for each
-            vertex that can feed the output at least.
-        cells: per stack.
+        channels: width of the stem and of the first stack, which doubles twice; at least one
+            for each vertex that can feed the output.
+        cells: cells per stack.
     """
 
     name = "nasbench101"
@@ -85,7 +87,7 @@ class NasBench101(IntegerCodedSpace):
             )
 
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
-        """The genes; a cell of fewer vertices gets unconnected ones before its output."""
+        """Return the genes; a cell of fewer vertices gets unconnected ones before its output."""
         self.validate(genotype)
         cell = genotype.cell("cell")
         last = len(cell.nodes) - 1
@@ -95,13 +97,13 @@ class NasBench101(IntegerCodedSpace):
         return (*(int(pair in found) for pair in PAIRS), *operations)
 
     def decode(self, genes: Sequence[int]) -> Genotype:
-        """The genotype of 7 vertices; not every one is valid."""
+        """Return the genotype of 7 vertices; not every one is valid."""
         edges = tuple(Edge("", *pair) for pair, bit in zip(PAIRS, genes, strict=False) if bit)
         operations = (OPERATIONS[gene] for gene in genes[len(PAIRS) :])
         return Genotype(self.name, (Cell("cell", ("input", *operations, "output"), edges),))
 
     def pruned(self, genotype: Genotype) -> Genotype:
-        """The same network without the vertices and edges that are on no path."""
+        """Drop the vertices and edges that lie on no path; the network stays the same."""
         self.validate(genotype)
         cell = genotype.cell("cell")
         used = used_edges(cell)
@@ -111,7 +113,7 @@ class NasBench101(IntegerCodedSpace):
         return Genotype(self.name, (Cell("cell", names, edges),))
 
     def canonical(self, genotype: Genotype) -> str:
-        """The benchmark's graph hash of the pruned cell, 32 hexadecimal digits."""
+        """Return the benchmark's graph hash of the pruned cell, 32 hexadecimal digits."""
         self.validate(genotype)
         cell = genotype.cell("cell")
         operations = [OPERATIONS.index(name) for name in cell.nodes[1:-1]]
@@ -120,9 +122,10 @@ class NasBench101(IntegerCodedSpace):
     # ------------------------------------------------------------------------ search operators
 
     def sample(self, rng: np.random.Generator) -> Genotype:
-        """Uniform over the cells, but for those with symmetries (a few more of them).
+        """Draw a cell, nearly uniformly.
 
-        The benchmark's own sampler draws matrices and prunes them, which favours small cells.
+        Cells whose shape has symmetries come a little more often. The benchmark's own sampler draws
+        matrices and prunes them, which favours small cells.
         """
         shapes, cumulative_M = unlabelled_shapes()
         shape = shapes[int(np.searchsorted(cumulative_M, rng.random(), side="right"))]
@@ -130,14 +133,16 @@ class NasBench101(IntegerCodedSpace):
         return self.decode([*(int(pair in shape) for pair in PAIRS), *operations.tolist()])
 
     def allows(self, genes: Sequence[int]) -> bool:
-        """Whether 1 to 9 of the edges count."""
+        """Return whether 1 to 9 of the edges lie on a path from input to output."""
         pairs = [pair for pair, bit in zip(PAIRS, genes, strict=False) if bit]
         used = used_vertices(pairs, MAX_VERTICES - 1)
         return 1 <= sum(used >> s & used >> t & 1 for s, t in pairs) <= MAX_EDGES
 
     def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
-        """Each row of the matrix (the edges that leave a vertex) and each operation from either
-        parent, drawn again where the cell is not valid."""
+        """Take each row of the matrix and each operation from either parent.
+
+        A row holds the edges that leave a vertex. All is drawn again where the cell is not valid.
+        """
         parents = np.array([self.encode(first), self.encode(second)])
         rows = np.array([source for source, _ in PAIRS])
         for _ in range(NUM_CROSSOVERS):
@@ -150,8 +155,11 @@ class NasBench101(IntegerCodedSpace):
         return self.decode(parents[0].tolist())
 
     def edge_moves(self, genotype: Genotype) -> list[Genotype]:
-        """All valid genotypes with one edge in another place. A cell of 9 edges, which may not
-        get a tenth, has no other way to change its wiring and keep its size."""
+        """List all valid genotypes with one edge in another place.
+
+        A cell of 9 edges, which may not get a tenth, has no other way to change its wiring and keep
+        its size.
+        """
         genes = self.encode(genotype)
         present = [i for i in range(len(PAIRS)) if genes[i]]
         absent = [i for i in range(len(PAIRS)) if not genes[i]]
@@ -163,8 +171,11 @@ class NasBench101(IntegerCodedSpace):
         return [self.decode(moved) for moved in moves if self.allows(moved)]
 
     def from_vector(self, vector_D: np.ndarray) -> Genotype:
-        """The genotype at a point of the unit cube. Where it is not valid, an edge joins input and
-        output, then the edges with the smallest coordinates go until no more than 9 are used."""
+        """Return the genotype at a point of the unit cube.
+
+        Where it is not valid, an edge joins input and output, then the edges with the smallest
+        coordinates go until no more than 9 are used.
+        """
         genes = list(self.genes_at(vector_D))
         weakest = np.argsort(vector_D[: len(PAIRS)], kind="stable").tolist()
         straight = PAIRS.index((0, MAX_VERTICES - 1))
@@ -175,11 +186,14 @@ class NasBench101(IntegerCodedSpace):
         return self.decode(genes)
 
     def size(self) -> int:
-        """Genotypes of 7 vertices, isomorphic ones counted apart; 423,624 cells differ."""
+        """Count the genotypes of 7 vertices, isomorphic ones apart.
+
+        There are 423,624 different cells.
+        """
         return NUM_MATRICES * len(OPERATIONS) ** (MAX_VERTICES - 2)
 
     def graph(self, genotype: Genotype) -> ArchGraph:
-        """The pruned cell itself."""
+        """Return the pruned cell itself."""
         cell = self.pruned(genotype).cell("cell")
         adjacency_VV = np.zeros((len(cell.nodes), len(cell.nodes)), dtype=np.uint8)
         for edge in cell.edges:
@@ -189,7 +203,10 @@ class NasBench101(IntegerCodedSpace):
     # ------------------------------------------------------------------------ networks
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
-        """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
+        """Build the network of the benchmark.
+
+        It has no auxiliary head, whatever `size` asks for.
+        """
         from nasrun.networks.nasbench101 import NasBench101Network
 
         if size.stem == "imagenet":
@@ -204,8 +221,11 @@ class NasBench101(IntegerCodedSpace):
     def params_and_flops(
         self, genotype: Genotype, shape: TaskShape, size: NetworkSize
     ) -> tuple[int, int]:
-        """Trainable parameters, equal to the table's, and multiply-adds of one input, without
-        building the network. Batch norm, pooling, sums and biases count no multiply-adds."""
+        """Count the parameters and multiply-adds of one input without building the network.
+
+        The trainable parameters equal the table's. Batch norm, pooling, sums and biases count no
+        multiply-adds.
+        """
         channels, cells = self._size(size)
         cell = self.pruned(genotype).cell("cell")
         height, width = shape.size
@@ -232,9 +252,14 @@ class NasBench101(IntegerCodedSpace):
 
 @cache  # takes a second
 def unlabelled_shapes() -> tuple[tuple[Pairs, ...], np.ndarray]:
-    """Each cell without its operations once, and its share of all cells, cumulated; the last 1."""
+    """List each cell without its operations once, and how many cells each stands for.
+
+    The counts are shares of all cells, cumulated; the last one is 1.
+    """
     shapes = {graph_hash((0,) * MAX_VERTICES, pairs): pairs for pairs in unlabelled_cells()}
     num_interior_M = [len({target for _, target in pairs}) - 1 for pairs in shapes.values()]
+    # So many cells share a shape: each vertex inside has any of the operations. Symmetries, by
+    # which two of them are the same cell, are not taken off.
     labellings_M = float(len(OPERATIONS)) ** np.array(num_interior_M)
     cumulative_M = np.cumsum(labellings_M)
     return tuple(shapes.values()), cumulative_M / cumulative_M[-1]

@@ -1,4 +1,6 @@
-"""NAS-Bench-201 (Dong, Yang, ICLR 2020, arXiv 2001.00326): one cell, 15,625 architectures.
+"""Define the space of NAS-Bench-201: one cell, 15,625 architectures.
+
+Source: Dong, Yang, ICLR 2020, arXiv 2001.00326.
 
 A cell has four nodes; each of its six edges carries one of five operations, and a node adds up
 its edges. The macro skeleton around the cells is fixed. No torch at import time.
@@ -28,7 +30,7 @@ class NasBench201(FixedEdgesSpace):
 
     Args:
         channels: width of the first stage; it doubles twice.
-        cells: N, cells per stage.
+        cells: N, the number of cells per stage.
         partial_channels: k of PC-DARTS in the supernet; 1 is off, as in the benchmark.
     """
 
@@ -48,7 +50,7 @@ class NasBench201(FixedEdgesSpace):
         self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
 
     def canonical(self, genotype: Genotype) -> str:
-        """The cell as a formula of its input `0` and zero `#`, `skip_connect` and `none` resolved.
+        """Write the cell as a formula of its input `0` and zero `#`, without skips and `none`.
 
         Zeros stay terms of a sum and sums are not merged, as in the isomorphism check of the
         benchmark: 6,466 classes. (A full simplification would find 4,930.)
@@ -87,7 +89,10 @@ class NasBench201(FixedEdgesSpace):
         )
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
-        """The network of the benchmark. It has no auxiliary head, whatever `size` asks for."""
+        """Build the network of the benchmark.
+
+        It has no auxiliary head, whatever `size` asks for.
+        """
         from nasrun.networks.nasbench201.derived import NasBench201Network
 
         if size.stem == "imagenet":
@@ -103,7 +108,7 @@ class NasBench201(FixedEdgesSpace):
     def params_and_flops(
         self, genotype: Genotype, shape: TaskShape, size: NetworkSize
     ) -> tuple[int, int]:
-        """Trainable parameters and multiply-adds of one input, without building the network.
+        """Count the parameters and multiply-adds of one input without building the network.
 
         Both are sums over the edges, as in the benchmark's table: every convolution counts, also
         one that no signal reaches or leaves. Batch norm, pooling and sums count no multiply-adds;

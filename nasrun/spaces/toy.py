@@ -1,4 +1,4 @@
-"""Search a space so small that its optimum is known; for tests and golden runs.
+"""Define a space so small that its optimum is known; for tests and golden runs.
 
 On the problem that `nasrun.networks.toy` describes the best operations are (d, b, a).
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Toy(FixedEdgesSpace):
-    """64 genotypes: a chain of three edges. It has no size to choose and no batch norm."""
+    """A chain of three edges: 64 genotypes. It has no size to choose and no batch norm."""
 
     name = "toy"
     nodes = ("in", "1", "2", "out")
@@ -28,7 +28,7 @@ class Toy(FixedEdgesSpace):
     operations: tuple[str, ...] = ("a", "b", "c", "d")
 
     def canonical(self, genotype: Genotype) -> str:
-        """The operations in the order of the edges; all 64 genotypes differ."""
+        """Return the operations in the order of the edges; all 64 genotypes differ."""
         return "".join(self.operations[gene] for gene in self.encode(genotype))
 
     def supernet(
@@ -41,8 +41,10 @@ class Toy(FixedEdgesSpace):
         active: Mapping[str, Tensor] | None = None,
         skip_dropout: float = 0.0,
     ) -> ToySupernet:
-        """There is one size, without channels to leave out or skips to drop: only `shape` and
-        `active` matter."""
+        """Build the supernet; only `shape` and `active` matter.
+
+        There is one size, without channels to leave out or skips to drop.
+        """
         from nasrun.networks.toy import ToySupernet  # torch
 
         return ToySupernet(shape, None if active is None else active["cell"])

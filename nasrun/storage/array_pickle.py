@@ -1,4 +1,4 @@
-"""Arrays, numbers, texts and plain containers out of a pickle; one of anything else is refused.
+"""Read arrays, numbers, texts and plain containers out of a pickle; refuse anything else.
 
 A pickle is a program. This reader gives it no function of Python or numpy to call: the names that
 numpy writes when it pickles an array lead to stand-ins of this file, and every other name stops it.
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-# What reading a cut, damaged or hostile pickle can end in.
+# What reading a cut, damaged or hostile pickle can raise.
 UNREADABLE = (
     pickle.UnpicklingError,
     ArithmeticError,
@@ -32,7 +32,7 @@ UNREADABLE = (
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The dictionary in a pickle file; its values are arrays or what Python's literals can say.
+    """Read the dictionary in a pickle file; its values are arrays or what literals can say.
 
     Raises:
         UNREADABLE: one of these; an `UnpicklingError` where the file wants something else.
@@ -47,6 +47,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 class _Reader(pickle.Unpickler):
+    """An unpickler to which every name but those of the stand-ins is unknown."""
+
     def find_class(self, module: str, name: str) -> Any:
         make = STAND_INS.get((module, name))
         if make is None:
@@ -56,7 +58,7 @@ class _Reader(pickle.Unpickler):
 
 
 class _Type:
-    """Stands for `numpy.dtype`: whole numbers, floating numbers and bool, no objects."""
+    """A stand-in for `numpy.dtype`: whole numbers, floating numbers and bool, no objects."""
 
     def __init__(self, name: str, *_: object) -> None:
         if not re.fullmatch(r"[biuf]\d{1,2}", name):
@@ -64,19 +66,19 @@ class _Type:
         self.dtype = np.dtype(name)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = state[1]  # < > = or |, which is none
+        order = state[1]  # byte order: <, > or =; | is none
         if order in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array:
-    """Stands for `numpy.ndarray`, which numpy pickles empty, with its contents as a state."""
+    """A stand-in for `numpy.ndarray`, which is pickled empty, with its contents as a state."""
 
     array: np.ndarray
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, in_columns, content = state
-        if isinstance(content, str):  # of Python 2
+        if isinstance(content, str):  # written by Python 2
             content = content.encode("latin1")
         self.fill(content, kind, shape, "F" if in_columns else "C")
 
@@ -92,21 +94,21 @@ class _Array:
 
 
 def _from_buffer(content: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
-    """Protocol 5."""
+    """Make an array as protocol 5 does."""
     result = _Array()
     result.fill(content, kind, shape, "F" if order == "F" else "C")
     return result
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes in the older protocols."""
+    """Encode a text to bytes; this is how Python 3 writes bytes in the older protocols."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it encodes a text in {encoding}")
     return text.encode(encoding)
 
 
 def _no_bytes() -> bytes:
-    """How Python 3 writes `b""` there."""
+    """Return no bytes; this is how Python 3 writes `b""` in the older protocols."""
     return b""
 
 
@@ -132,6 +134,7 @@ STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
 
 
 def _plain(value: Any) -> Any:
+    """Return an array in place of its stand-in; raise for anything that is no plain value."""
     if isinstance(value, _Array):
         return value.array
     if isinstance(value, _Type) or callable(value):

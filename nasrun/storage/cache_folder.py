@@ -1,4 +1,4 @@
-"""Where the program keeps what is costly to make again.
+"""Say where the program keeps what is costly to make again.
 
 Ours, because it is one line; `platformdirs` would move the caches of people who have one already.
 """
@@ -10,6 +10,6 @@ from pathlib import Path
 
 
 def cache_folder(kind: str) -> Path:
-    """The folder for things of one kind in the user's cache, by the XDG convention."""
+    """Return the folder for things of one kind in the user's cache, by the XDG convention."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "nasrun" / kind

@@ -1,4 +1,4 @@
-"""Files that survive a crash: replaced as a whole, or appended to record by record.
+"""Write files that survive a crash: replaced as a whole, or appended to record by record.
 
 What is written is on the disk before anything relies on it. A failure of the system (a full disk)
 is raised as the `OSError` that it is; a run folder puts it into words. Ours, because the libraries
@@ -19,7 +19,7 @@ UNFINISHED = ".new-"  # how the names of files begin that are being written
 
 @contextlib.contextmanager
 def replacing(target: Path, previous: Path | None = None) -> Iterator[Path]:
-    """A temporary path; what is written there replaces `target` at the end, or not at all.
+    """Yield a temporary path; what is written there replaces `target` at the end, or not at all.
 
     The old version is moved to `previous`, where that is given.
     """
@@ -65,6 +65,9 @@ class AppendedFile:
             rest = rest[self._file.write(rest) or 0 :]
 
     def close(self) -> None:
-        """Never raises: what a checkpoint relies on was brought to the disk before it."""
+        """Close the file; this never raises.
+
+        What a checkpoint relies on was brought to the disk before it.
+        """
         with contextlib.suppress(OSError):
             self._file.close()

@@ -1,4 +1,4 @@
-"""TensorBoard's event file, one record after the other.
+"""Write TensorBoard's event file, one record after the other.
 
 torch's `SummaryWriter` writes in a thread of its own, which can die, and is behind when a
 checkpoint notes how long the files are; here a record is in the file when `add` returns.
@@ -23,7 +23,7 @@ class EventFile:
 
     Args:
         open_file: opens an append-only file of the run folder.
-        number: of the files that the folder has already.
+        number: how many files the folder has already; it keeps names apart.
     """
 
     def __init__(self, open_file: Callable[[str], AppendedFile], number: int) -> None:
@@ -33,7 +33,7 @@ class EventFile:
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def add(self, summary: Any, step: int | None = None) -> None:
-        """A summary of `torch.utils.tensorboard.summary`."""
+        """Append a summary of `torch.utils.tensorboard.summary`."""
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
     def close(self) -> None:

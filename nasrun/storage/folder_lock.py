@@ -1,8 +1,10 @@
-"""Who works in a folder: a lock of the kernel's, which ends with the process, however that ends.
+"""Lock a folder while a process works in it: the lock ends with the process, however that ends.
 
-Ours and not `filelock`, whose lock (flock) lives on in forked children of a process that was
-killed, and whose refusal names a path and a time limit: here it names the process and its machine,
-says how to stop it, and knows what a file system without locks needs."""
+It is a lock of the kernel's. Ours and not `filelock`, whose lock (flock) lives on in forked
+children of a process that was killed, and whose refusal names a path and a time limit: here it
+names the process and its machine, says how to stop it, and knows what a file system without locks
+needs.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ HELD = (errno.EAGAIN, errno.EACCES)
 
 
 class FolderLock:
-    """Held from the construction to `release`. The file `.lock` names the process and its machine.
+    """A lock that is held from its construction to `release`.
 
-    Some file systems of clusters have no locks; there the file alone must tell, and the word of a
-    process of this machine that is gone counts for nothing.
+    The file `.lock` names the process and its machine. Some file systems of clusters have no locks;
+    there the file alone must tell, and the word of a process of this machine that is gone counts
+    for nothing.
 
     Raises:
         UsageError: a live process holds it.
@@ -45,7 +48,10 @@ class FolderLock:
 
     @property
     def still_there(self) -> bool:
-        """Whether the file was removed, with its folder, before the lock was taken."""
+        """Return whether the locked file still is the one in the folder.
+
+        The folder may have been removed before the lock was taken.
+        """
         try:
             return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
         except FileNotFoundError:
@@ -58,7 +64,7 @@ class FolderLock:
             self._file.close()
 
     def _holder(self) -> tuple[int, str] | None:
-        """The process and the machine that the file names."""
+        """Return the process and the machine that the file names."""
         self._file.seek(0)
         pid, _, host = self._file.read(300).decode(errors="replace").strip().partition(" ")
         return (int(pid), host) if pid.isdecimal() and len(pid) < 10 and host else None
@@ -75,7 +81,10 @@ class FolderLock:
 
 
 def may_live(pid: int, host: str) -> bool:
-    """Of another machine nobody knows."""
+    """Return whether a process may be alive.
+
+    Nobody knows that of a process on another machine, so it may be.
+    """
     if host != socket.gethostname():
         return True
     try:

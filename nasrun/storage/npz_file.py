@@ -1,4 +1,4 @@
-"""Arrays out of `.npz` files of strangers: no pickles, and no more memory than the file is worth.
+"""Read arrays out of `.npz` files of strangers: no pickles, no more memory than they are worth.
 
 A member is a header and its numbers. Its size is believed only where the header, the archive and
 what deflate can pack agree on it, so that a header that claims 100 GB allocates nothing. Members
@@ -22,7 +22,7 @@ from nasrun.compute.memory import shortage
 MAX_DEFLATE = 1032  # deflate packs at most so many bytes into one (zlib, Technical Details)
 MAX_MEMBERS = 1000
 
-# What opening a cut, damaged, encrypted or hostile file can end in.
+# What opening a cut, damaged, encrypted or hostile file can raise.
 UNREADABLE = (
     ArithmeticError,
     AttributeError,
@@ -41,7 +41,7 @@ UNREADABLE = (
 
 
 def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The arrays of an archive by their names; raises `ValueError` where there are too many."""
+    """Return the arrays of an archive by their names; raise `ValueError` for too many."""
     found = archive.infolist()
     if len(found) > MAX_MEMBERS:
         raise ValueError(f"it has {len(found):,} members, and at most {MAX_MEMBERS:,} are read")
@@ -49,7 +49,7 @@ def members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array; raises one of `UNREADABLE`."""
+    """Read one array; raise one of `UNREADABLE` where it is not sound."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError("it is packed in a way that numpy never uses")
     with archive.open(info) as stream:
@@ -71,7 +71,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
 
 
 def read_all(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file; raises one of `UNREADABLE`."""
+    """Read all arrays of a file; raise one of `UNREADABLE` where one is not sound."""
     if not path.is_file():
         raise ValueError("it is not a file")  # opening a pipe would wait for ever
     if not zipfile.is_zipfile(path):
@@ -83,7 +83,7 @@ def read_all(path: Path) -> dict[str, np.ndarray]:
 
 
 def _length(archive: zipfile.ZipFile) -> int:
-    """Bytes of the whole archive."""
+    """Return the bytes of the whole archive."""
     return Path(str(archive.filename)).stat().st_size
 
 

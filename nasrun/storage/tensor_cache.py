@@ -1,4 +1,4 @@
-"""Pre-trained encoders in the user's cache folder, each under a checksum of all that made it.
+"""Keep pre-trained encoders in the user's cache, each under a checksum of all that made it.
 
 Tensors and plain values only, so that reading one unpickles no objects. A file is replaced
 atomically, and two runs that pre-train the same encoder at the same time write the same file.
@@ -19,12 +19,13 @@ from nasrun.storage.tensor_files import read_tensors, write_tensors
 
 
 def cached(recipe: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `make` returned when it was first called for this recipe: tensors and plain values.
+    """Return what `make` returned when it was first called for this recipe.
 
     Args:
         recipe: all that decides the outcome, as plain values: space, settings, seed. It is stored
             with the outcome and compared when that is read, so encoders never mix. A file that
             is broken or of another recipe is made again.
+        make: returns tensors and plain values.
     """
     text = json.dumps(recipe, sort_keys=True)
     path = cache_folder("encoders") / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.pt"

@@ -1,4 +1,4 @@
-"""Files of tensors and plain values: written at once, and read without unpickling objects."""
+"""Write tensors and plain values to a file at once, and read them without unpickling objects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Sink:
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
-    """As `torch.save`, without a copy in memory; raises `OSError`."""
+    """Write a file as `torch.save` does, without a copy in memory; raise `OSError`."""
     with path.open("wb") as file:
         sink = _Sink(file)
         try:
@@ -42,8 +42,11 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Any] | None:
-    """On the CPU; `None` for a file that is cut, altered or not of this kind. Raises `OSError` for
-    one that cannot be read."""
+    """Read a file to the CPU; return `None` where it is cut, altered or not of this kind.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         try:
             # torch writes a checksum of each part, and does not look at it when it reads
@@ -60,14 +63,17 @@ def read_tensors(path: Path) -> dict[str, Any] | None:
 
 
 def _is_modest(archive: ZipFile, num_bytes: int) -> bool:
-    """Whether the parts are stored, as torch does it: a packed one could be endless."""
+    """Return whether the parts are stored unpacked, as torch does it.
+
+    A packed part could be endless.
+    """
     parts = archive.infolist()
     stored = all(part.compress_type == ZIP_STORED for part in parts)
     return stored and sum(part.file_size for part in parts) <= num_bytes
 
 
 def num_bytes(state: object) -> int:
-    """Of all tensors in a nested state."""
+    """Count the bytes of all tensors in a nested state."""
     if isinstance(state, Tensor):
         return state.numel() * state.element_size()
     if isinstance(state, Mapping):

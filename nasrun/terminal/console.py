@@ -1,4 +1,7 @@
-"""What people see in the terminal. The only module that imports rich, and only when it draws."""
+"""Show what people see in the terminal.
+
+The only module that imports rich, and only when it draws.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ MAX_COMPLAINT = 800  # characters of a line; a file may have a name or a value o
 
 @functools.cache
 def console(stderr: bool = False) -> Console:
-    """The one console per stream, so that log lines scroll above a live progress bar."""
+    """Return the one console per stream, so that log lines scroll above a live progress bar."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
@@ -36,8 +39,11 @@ def complain(text: str) -> None:
 
 
 def tame(text: str, most: int | None = None) -> str:
-    """Lines that a terminal only shows: names in files of strangers may hold control characters,
-    which it would obey. Of a line longer than `most` the middle is left out."""
+    """Return lines that a terminal shows and does not obey.
+
+    Names in files of strangers may hold control characters, which are replaced. Of a line longer
+    than `most` the middle is left out.
+    """
     lines = [printable(line.expandtabs()) for line in text.split("\n")]
     if most is not None:
         lines = [line if len(line) <= most else f"{line[: most - 160]} ... {line[-150:]}"
@@ -46,7 +52,10 @@ def tame(text: str, most: int | None = None) -> str:
 
 
 def listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-    """Names and glosses under headings: wrapped and coloured on a terminal, else one line each."""
+    """Print names and glosses under headings.
+
+    They are wrapped and coloured on a terminal, else one line each.
+    """
     if not sys.stdout.isatty():
         say(plain_listing(sections))
         return
@@ -67,7 +76,10 @@ def listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> None:
 
 
 def plain_listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
-    """The same for a pipe or a file: nothing is wrapped, so that lines can be searched."""
+    """Return the listing as text for a pipe or a file.
+
+    Nothing is wrapped, so that lines can be searched.
+    """
     width = max((len(name) for rows in sections.values() for name, _ in rows), default=0)
     blocks = [
         "\n".join([heading, *(f"  {name:<{width}}  {gloss}".rstrip() for name, gloss in rows)])
@@ -79,7 +91,7 @@ def plain_listing(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1
 ) -> None:
-    """A table; the first columns are texts, the others are numbers and stand to the right."""
+    """Print a table; the first columns are texts, the others numbers that stand to the right."""
     if not sys.stdout.isatty():
         say(plain_table(title, columns, rows, text_columns))
         return
@@ -100,7 +112,7 @@ def table(
 def plain_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1
 ) -> str:
-    """The same for a pipe or a file, as wide as it needs to be."""
+    """Return the table as text for a pipe or a file, as wide as it needs to be."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     lines = [
         "  ".join(

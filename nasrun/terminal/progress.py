@@ -36,7 +36,7 @@ class Display:
         self._started = 0.0
 
     def start(self, phase: str, unit: str, total: int | None, done: int) -> None:
-        """A new phase of `total` steps (if known), `done` of which an earlier run has made."""
+        """Begin a phase of `total` steps (if known), `done` of which an earlier run has made."""
         self.finish()
         self._phase, self._unit, self._total, self._first = phase, unit, total, done
         self._started = time.monotonic()
@@ -60,7 +60,7 @@ class Display:
         self._bars.start()
 
     def progress(self, done: int, total: int, **figures: float) -> None:
-        """Work inside a step."""
+        """Show the work inside a step."""
         if self._bars is not None:
             self._bars.update(
                 self._inner,
@@ -72,7 +72,7 @@ class Display:
             )
 
     def step(self, number: int, metrics: Mapping[str, float], best: float | None) -> str:
-        """One step is done; returns its figures as they are shown."""
+        """Show that one step is done; return its figures as they are shown."""
         figures = {label: metrics[key] for key, label in SHOWN.items() if key in metrics}
         if best is not None:
             figures["best"] = best
@@ -109,7 +109,8 @@ def _format(figures: Mapping[str, float]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
+    """Format seconds as hours, minutes and seconds.
+
     >>> duration(75), duration(3675)
     ('1:15', '1:01:15')
     """
@@ -119,8 +120,10 @@ def duration(seconds: float) -> str:
 
 
 class Bar:
-    """A `Progress`, on standard error: a bar with an ETA on a terminal, elsewhere a line every ten
-    seconds. One piece of work may follow another; each ends when all of it is done."""
+    """Progress on standard error: a bar with an ETA on a terminal, else a line every ten seconds.
+
+    It is a `Progress`. One piece of work may follow another; each ends when all of it is done.
+    """
 
     SECONDS_BETWEEN_LINES = 10.0
 
@@ -168,8 +171,10 @@ class Bar:
 
 
 class Board:
-    """The progress of several pieces of work, on a terminal: a live table with a bar in each row,
-    and a line below it."""
+    """A live table of the progress of several pieces of work, on a terminal.
+
+    Each row has a bar, and a line stands below the table.
+    """
 
     def __init__(self) -> None:
         self._live: Any = None
@@ -179,8 +184,11 @@ class Board:
         return console.console().is_terminal
 
     def draw(self, rows: Sequence[tuple[str, str, str, float | None, str]], foot: str) -> None:
-        """Each row is a name, a gloss, what is done, how much of it (in [0, 1]), and the rest; rows
-        that the terminal has no room for are counted."""
+        """Draw the table.
+
+        Each row is a name, a gloss, what is done, how much of it (in [0, 1]), and the rest; rows
+        that the terminal has no room for are counted.
+        """
         from rich.console import Group
         from rich.live import Live
         from rich.progress_bar import ProgressBar
@@ -213,7 +221,7 @@ class Board:
 
 
 def tracked(items: Iterable[Item], total: int, progress: Callable[..., None]) -> Iterator[Item]:
-    """The items; `progress` hears of every thousandth, and of the end."""
+    """Yield the items; `progress` hears of every thousandth, and of the end."""
     for done, item in enumerate(items):
         if done % 1000 == 0:
             progress(done, total)

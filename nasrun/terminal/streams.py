@@ -54,8 +54,10 @@ class SteadyStream:
 
 @contextlib.contextmanager
 def steady() -> Iterator[list[OSError]]:
-    """Within the context the standard streams are steady; the list has what failed on the first
-    of them, when the context is left."""
+    """Make the standard streams steady within the context.
+
+    The list has what failed on the first of them, once the context is left.
+    """
     before = sys.stdout, sys.stderr
     failures: list[OSError] = []
     with contextlib.ExitStack() as stack:

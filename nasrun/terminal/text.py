@@ -7,5 +7,8 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Files of strangers may hold control characters, which a terminal would obey."""
+    """Replace what a terminal would obey or cannot print by question marks.
+
+    Files of strangers may hold control characters.
+    """
     return "".join(letter if letter.isprintable() else "?" for letter in text)

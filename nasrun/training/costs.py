@@ -1,4 +1,4 @@
-"""What a network costs: its trainable parameters and its multiply-adds."""
+"""Measure what a network costs: its trainable parameters and its multiply-adds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 def measure(network: Network, shape: TaskShape) -> tuple[int, int]:
-    """Trainable parameters and multiply-adds (convolutions and linear layers) of one input.
+    """Count the trainable parameters, and the multiply-adds of one input.
 
-    A copy without data runs on the meta device, so nothing is computed and `network` stays as it
-    is. An auxiliary head counts among the parameters and not among the multiply-adds.
+    The multiply-adds are those of convolutions and linear layers. A copy without data runs on the
+    meta device, so nothing is computed and `network` stays as it is. An auxiliary head counts among
+    the parameters and not among the multiply-adds.
     """
     parameters = sum(p.numel() for p in as_module(network).parameters() if p.requires_grad)
     shadow = copy.deepcopy(as_module(network)).to("meta").eval()
@@ -34,16 +35,22 @@ def measure(network: Network, shape: TaskShape) -> tuple[int, int]:
 
 
 def is_large(space: SearchSpace, channels: int | None, cells: int | None) -> bool:
-    """Whether a network might not fit into memory; `None` is the space's own size. To build one on
-    the meta device costs a second or two, for imports; the papers' sizes are far below."""
+    """Return whether a network might not fit into memory.
+
+    `None` stands for the space's own size. The answer is an estimate, since to build a network on
+    the meta device costs a second or two, for imports; the papers' sizes are far below the limit.
+    """
     channels = space.channels if channels is None else channels
     cells = space.cells if cells is None else cells
     return channels**2 * cells > LARGE
 
 
 def require_room(network: nn.Module, keys: str) -> None:
-    """Raise a `UsageError` where weights, gradients and momenta of a network that was built on the
-    meta device do not fit into the memory of this machine; `keys` are those that lower them."""
+    """Raise a `UsageError` if a network cannot be trained in the memory of this machine.
+
+    Weights, gradients and momenta must fit. The network was built on the meta device; `keys` are
+    the settings that make it smaller.
+    """
     num_bytes = 3 * sum(parameter.nbytes for parameter in network.parameters())
     require_memory(
         num_bytes, f"the weights of a network of this size ({keys}), and what trains it,"

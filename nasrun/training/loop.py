@@ -1,4 +1,4 @@
-"""The single minibatch loop that supernets and derived networks share, and what feeds it.
+"""Train and predict in the one minibatch loop that supernets and derived networks share.
 
 Shapes: B batch, C channels, H height, W width, K classes, N images of a split.
 """
@@ -21,7 +21,7 @@ from nasrun.training.update import WeightUpdate
 
 TRAINING = Load("training", None, "the size of the batches or of the network")
 PREDICTION = Load("prediction", None, "the size of the network")
-SHOW_EVERY_S = 0.2  # a figure that is shown makes the host wait for the device
+SHOW_EVERY_S = 0.2  # not more often: to show a figure, the host waits for the device
 LossAndLogits: TypeAlias = tuple[Tensor, Tensor]
 """(the loss to minimise, a scalar; logits_BK, for the accuracy)"""
 LogitsAndLabels: TypeAlias = tuple[Tensor, Tensor]
@@ -29,7 +29,7 @@ LogitsAndLabels: TypeAlias = tuple[Tensor, Tensor]
 
 
 def portions(tensor: Tensor, parts: int) -> tuple[Tensor, ...]:
-    """A batch in so many parts of like size, or in fewer, so that none is too small."""
+    """Split a batch into so many parts of like size, or fewer, so that none is too small."""
     return tensor.tensor_split(min(parts, max(1, len(tensor) // LEAST_PART)))
 
 
@@ -42,7 +42,7 @@ def train_epoch(
     load: Load = TRAINING,
     batch_size: int | None = None,
 ) -> dict[str, float]:
-    """One epoch of weight updates.
+    """Train for one epoch.
 
     Args:
         batches: what to train on.
@@ -98,8 +98,11 @@ def _gradients(
     batch_size: int,
     parts: int,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch, or what this process's share adds to it; and, float64, the sum of the
-    losses of its images, and how many logits are right."""
+    """Compute and add up the gradients of a batch, in so many parts.
+
+    Returns the loss of the batch, or what this process's share adds to it; and, float64, the sum of
+    the losses of its images and how many logits are right.
+    """
     update.clear()
     losses, figures = [], []
     for images, labels_P in zip(*(portions(tensor, parts) for tensor in batch), strict=True):
@@ -122,9 +125,11 @@ def predict(
     batch_size: int = 512,
     load: Load = PREDICTION,
 ) -> LogitsAndLabels:
-    """Of every image of a split, in order, without augmentation. Each process of a group predicts
-    its share, and has the logits of all; a network whose logits depend on the other images of a
-    batch is for `device.alone`."""
+    """Predict every image of a split, in order, without augmentation.
+
+    Each process of a group predicts its share, and all of them get the logits of all. A network
+    whose logits depend on the other images of a batch needs `device.alone`.
+    """
 
     def logits(raw_BCHW: Tensor, parts: int) -> Tensor:
         images_BCHW = device.images(dataset.normalise(raw_BCHW))

@@ -1,4 +1,4 @@
-"""How a learning rate changes from epoch to epoch."""
+"""Change a learning rate from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_schedule(
     learning_rate_min: float,
     warmup_epochs: int,
 ) -> LRScheduler:
-    """From the optimiser's learning rate to `learning_rate_min` in `num_epochs` epochs.
+    """Lower the optimiser's learning rate to `learning_rate_min` in `num_epochs` epochs.
 
     Args:
         warmup_epochs: in the first so many, the rate is multiplied by 1/n, 2/n, ..., n/n.
@@ -39,13 +39,16 @@ def make_schedule(
 
 
 def cosine(epoch: int, num_epochs: int) -> float:
-    """From 1 to 0; Loshchilov, Hutter, SGDR, 2017."""
+    """Fall from 1 to 0 along half a cosine (Loshchilov, Hutter, SGDR, 2017)."""
     return 0.5 * (1.0 + math.cos(math.pi * epoch / num_epochs))
 
 
 def linear(epoch: int, num_epochs: int) -> float:
-    """From 1 to 0 on a line, and gently at the end: a fifth of the last step, five times. As the
-    code of PC-DARTS (arXiv 1907.05737) trains on ImageNet; EG-NAS follows it."""
+    """Fall from 1 to 0 on a line, and more slowly at the end.
+
+    The last epochs take a fifth of a step each, five times. So the code of PC-DARTS (arXiv
+    1907.05737) trains on ImageNet; EG-NAS follows it.
+    """
     remaining = num_epochs - epoch
     if num_epochs <= 2 * TAIL:
         return remaining / num_epochs

@@ -48,13 +48,16 @@ class BatchStream:
         return max(1, len(self.split) // batch_size)
 
     def size_of_batch(self, batch_size: int) -> int:
-        """What is left of a batch size where there are few images."""
+        """Return the batch size, or the number of images where there are fewer."""
         return min(batch_size, len(self.split))
 
     def one_pass(self, batch_size: int) -> Iterator[Batch]:
-        """Every image once in a new order; an incomplete last batch is left out, since batch
-        norm needs batches of like size (which images are left out differs from pass to pass).
-        Of each batch, the share of this process."""
+        """Yield every image once in a new order, in batches of like size.
+
+        An incomplete last batch is left out, since batch norm needs batches of like size; which
+        images that are differs from pass to pass. A process of a group gets its share of each
+        batch.
+        """
         order_N = self._shuffle()
         num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
         rows = self._device.group.share(size)
@@ -68,7 +71,7 @@ class BatchStream:
         yield from self._load(share_M, len(rows), Share(rows, size))
 
     def take(self, num_images: int) -> Batch:
-        """The next images, of one pass after the other; at most the whole split."""
+        """Take the next images, one pass after the other; at most the whole split."""
         num_images = min(num_images, len(self.split))
         if self._position + num_images > len(self._order_N):
             self._order_N = self._shuffle()
@@ -98,12 +101,15 @@ class BatchStream:
 
 
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
-    """What a search trains and what it validates on: the halves of a split, or the shares of it
-    that it names; of each class as much as of the others, and no image in both."""
+    """Split training data into what a search trains and what it validates on.
+
+    They are halves of the split, or the shares that it names itself. Each class has the same share
+    of both, and no image is in both.
+    """
     from sklearn.model_selection import train_test_split  # half a second to import
 
     labels_N = split.labels_N.numpy()
-    num_classes = len(np.unique(labels_N))  # of small sets, one image of each at least
+    num_classes = len(np.unique(labels_N))  # even a small set gets one image of each
     train_share, validation_share = split.search_shares
     num_train = max(num_classes, math.floor(train_share * len(labels_N)))
     num_validation = max(num_classes, math.ceil(validation_share * len(labels_N)))

@@ -16,8 +16,11 @@ from nasrun.training.schedule import Shape, make_schedule
 
 
 class WeightUpdate:
-    """SGD with momentum, clipped gradients and a learning rate that falls from `learning_rate` to
-    `learning_rate_min` along a cosine (or as `schedule` says), one step per epoch."""
+    """SGD with momentum, clipped gradients and a learning rate that falls from epoch to epoch.
+
+    The rate goes from `learning_rate` to `learning_rate_min` along a cosine, or as `schedule` says,
+    one step per epoch.
+    """
 
     def __init__(
         self,
@@ -51,16 +54,19 @@ class WeightUpdate:
         self.optimiser.zero_grad(set_to_none=True)
 
     def add(self, loss: Tensor, share: float) -> None:
-        """Add the gradient of the loss of a part of the batch, which is such a share of it."""
+        """Add the gradient of the loss of a part of the batch, which is `share` of it."""
         # not backward(share): a gradient that is given makes torch import sympy, for a second
         (loss if share == 1 else loss * share).backward()  # type: ignore[no-untyped-call]
 
     def step(self, loss: Tensor) -> None:
-        """One update by the gradients, in place of which a loss of the batch, or a gradient, that
-        is not finite stops the run."""
+        """Update the weights once by the gradients.
+
+        Raises:
+            RunError: the loss of the batch, or a gradient, is not finite; nothing is updated.
+        """
         limit = self._gradient_clip if self._gradient_clip > 0 else math.inf
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        if not torch.isfinite(loss + norm):  # one question, for which the device is waited for
+        if not torch.isfinite(loss + norm):  # one check, as each waits for the device
             require_finite(loss, "training loss")
             require_finite(norm, "norm of the gradient")
         self.optimiser.step()

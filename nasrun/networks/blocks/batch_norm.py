@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are the caller's choice, for networks with shared weights.
+"""Normalise batches by statistics that the caller chooses, in networks with shared weights.
 
 A supernet is trained by one call ("update"), and scores candidates by another that must not leave
 a trace ("batch") or that uses what training has gathered ("running").
@@ -48,7 +48,7 @@ class BatchNorm(nn.Module):
         chosen: list[int] | None = None,
         scale_N: Tensor | None = None,
     ) -> Tensor:
-        """The normalised images, float, of the same shape.
+        """Return the normalised images, float, of the same shape.
 
         "update" normalises by the batch and moves the running statistics (unbiased variance);
         "batch" leaves them alone; "running" normalises by them. `chosen` are the edges that the
@@ -77,7 +77,7 @@ class BatchNorm(nn.Module):
             training=statistics != "running",
             eps=EPSILON,
         )
-        if statistics == "update" and chosen is not None:  # copies were moved above
+        if statistics == "update" and chosen is not None:  # those moved above are copies
             self.running_mean_EC[chosen] = mean_EC
             self.running_var_EC[chosen] = variance_EC
         return normalised_BCHW
@@ -88,7 +88,10 @@ Folded = Mapping[BatchNorm, tuple[Tensor, Tensor]]
 
 
 def fold(norms: Sequence[BatchNorm]) -> Folded:
-    """Of all norms in a few calls; only without a scale of their own."""
+    """Return each norm's running statistics as a factor and a shift, all in a few calls.
+
+    Only for norms without a scale of their own (`affine=False`).
+    """
     assert all(norm.weight_EC is None for norm in norms)
     mean = torch.cat([norm.running_mean_EC.flatten() for norm in norms])
     variance = torch.cat([norm.running_var_EC.flatten() for norm in norms])

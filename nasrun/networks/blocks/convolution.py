@@ -1,4 +1,4 @@
-"""Convolutions that keep the size (or halve it), in the quickest form that computes the same.
+"""Convolve at full or half size, in the quickest form that computes the same.
 
 The backward pass of a dilated convolution is 2 to 7 times as slow on a CPU as that of a plain one
 with as many taps. A dilation of 2 only ever joins pixels of one parity, so that it is a plain
@@ -22,7 +22,7 @@ def convolve(
     groups: int = 1,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """`F.conv2d` with an odd square kernel and as much padding as keeps the size at stride 1."""
+    """Return `F.conv2d` with an odd square kernel, padded so that stride 1 keeps the size."""
     half = kernel.shape[-1] // 2
     if dilation == 2 and stride == 2:  # only even pixels are ever read
         return F.conv2d(_even(images_BCHW), kernel, bias, padding=half, groups=groups)
@@ -40,17 +40,22 @@ def _even(images_BCHW: Tensor) -> Tensor:
 
 
 def split_by_parity(images_BCHW: Tensor) -> Tensor:
-    """[4B, C, H/2, W/2]: pixels of even rows and columns, of even rows and odd columns, and so on.
-    The height and width are even. Channels_last, as the rest of the network."""
+    """Return the pixels by the parity of their row and column: [4B, C, H/2, W/2].
+
+    The order is even rows and even columns, even rows and odd columns, odd rows and even columns,
+    odd rows and odd columns. Height and width must be even. Images are channels_last, as in the
+    rest of the network, before and after.
+    """
     batch, channels, height, width = images_BCHW.shape
     rows_BHWC = images_BCHW.permute(0, 2, 3, 1)
     parts = rows_BHWC.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    # (row parity, column parity, B, H/2, W/2, C)
     parts = parts.permute(2, 4, 0, 1, 3, 5).reshape(4 * batch, height // 2, width // 2, channels)
     return parts.permute(0, 3, 1, 2)
 
 
 def join_by_parity(parts: Tensor) -> Tensor:
-    """The inverse of `split_by_parity`."""
+    """Undo `split_by_parity`."""
     batch, channels, height, width = parts.shape
     rows = parts.permute(0, 2, 3, 1).reshape(2, 2, batch // 4, height, width, channels)
     rows = rows.permute(2, 3, 0, 4, 1, 5)

@@ -1,4 +1,4 @@
-"""What the edges of a supernet's cell do to the outputs of their operations, as small matrices.
+"""Express what a supernet's edges do to the outputs of their operations as small matrices.
 
 Mixing by weights, gates, and the bypass of partial channels are linear: products with matrices that
 are computed once in a pass. Shapes: B batch, C channels, M mixed channels (C / partial_channels), H
@@ -24,7 +24,7 @@ class StateMixing(NamedTuple):
     """The mixing weights of the N edges that leave one state, each repeated for M channels."""
 
     scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
-    matrices: Mapping[str, Tensor]  # of UNPARAMETRISED: (M, N*M), from its M channels to all nodes
+    matrices: Mapping[str, Tensor]  # UNPARAMETRISED -> (M, N*M), from M channels to all nodes
 
 
 def state_mixings(
@@ -33,24 +33,32 @@ def state_mixings(
     channels: int,
     edges_of_states: Sequence[Sequence[int]],
 ) -> list[StateMixing]:
-    """Of each state; all that a pass needs is computed in a few calls."""
+    """Return the mixing weights of the edges that leave each state, in the order of the states.
+
+    All that a pass needs is computed here, in a few calls for all states together. `channels` is M;
+    `edges_of_states` lists the edges that leave each state.
+    """
     by_state = [edge for edges in edges_of_states for edge in edges]
     sizes = [len(edges) for edges in edges_of_states]
+    # The edges of a cell are ordered by the node that they enter. Here those that leave one state
+    # must stand together, so that a split gives each state its own.
     weights_OE = weights_EO.T[:, by_state]
+    # (O, E*M): every one of an edge's M channels has the edge's weight.
     scales = weights_OE.repeat_interleave(channels, dim=1)
     scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
-    # What is the same for all edges is not computed for each: M channels go to N*M.
+    # Pools and the identity are computed once for all edges: M channels go to N*M.
     plain = [name for name in operations if name in UNPARAMETRISED]
     identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
     rows = [operations.index(name) for name in plain]
-    matrices = weights_OE[rows][:, None, :, None] * identity_MM[:, None]  # (plain, M, E, M)
+    matrices_PMEM = weights_OE[rows][:, None, :, None] * identity_MM[:, None]
     return [
         StateMixing(
             dict(zip(operations, scales_ON.unbind(), strict=True)),
+            # N nodes of M channels side by side: (M, N*M) for each operation
             dict(zip(plain, matrices_PMNM.flatten(2).unbind(), strict=True)),
         )
         for scales_ON, matrices_PMNM in zip(
-            scales_of_states, torch.split(matrices, sizes, dim=2), strict=True
+            scales_of_states, torch.split(matrices_PMEM, sizes, dim=2), strict=True
         )
     ]
 
@@ -77,44 +85,55 @@ class PartialChannels(nn.Module):
         self.register_buffer("ungated_paths", self._paths(1, ones_E), persistent=False)
 
     def paths(self, gates_E: Tensor | None) -> Tensor:
-        """(Q, nodes*C), to the nodes from what they consist of: the sum of the bypasses, or with
-        gates each of them, and the mixtures which the nodes receive."""
+        """Return the matrix (Q, nodes*C) that takes what the nodes consist of to the nodes.
+
+        Its rows stand for the bypasses of the cell's inputs (without gates for their sum, with
+        gates for each of them), then for the mixtures which the nodes receive.
+        """
         return self.ungated_paths if gates_E is None else self._paths(self.num_inputs, gates_E)
 
     def _paths(self, num_bypasses: int, gates_E: Tensor) -> Tensor:
-        """The nodes for each of Q inputs that are 1 where all others are 0."""
+        """Compute all nodes for each of Q unit inputs: the matrix of a linear map."""
         sizes = [self.bypassing] * num_bypasses + [self.mixed] * self.num_nodes
+        # The rows of a linear map's matrix are its outputs for unit inputs, so the identity goes
+        # through the cell as if it were Q pixels.
         inputs_QQ = torch.eye(sum(sizes), dtype=gates_E.dtype, device=gates_E.device)
         parts = torch.split(inputs_QQ, sizes, dim=1)
         bypasses, mixtures = list(parts[:num_bypasses]), parts[num_bypasses:]
         nodes = []
         gates_of_nodes = torch.split(gates_E, [self.num_inputs + n for n in range(self.num_nodes)])
         for mixture_QM, gates_S in zip(mixtures, gates_of_nodes, strict=True):
-            gates_S = gates_S[-len(bypasses) :]  # without gates the inputs' bypasses are one
+            gates_S = gates_S[-len(bypasses) :]  # without gates, one for all inputs
+            # Gates weigh the bypasses here; the mixtures have them in their mixing weights already.
             joined_QC = torch.cat([mixture_QM, torch.stack(bypasses, dim=-1) @ gates_S], dim=1)
+            # The channel shuffle of PC-DARTS with k groups: channel g * M + m becomes m * k + g.
+            # Then each k-th channel has been mixed, and the next mixture reads old and new ones.
             nodes.append(joined_QC.view(len(inputs_QQ), -1, self.mixed).transpose(1, 2).flatten(1))
+            # Later nodes read this one as a state, whose channels from the M-th on bypass them.
             bypasses.append(nodes[-1][:, self.mixed :])
         return torch.cat(nodes, dim=1)
 
     def state(self, node: int, known_RQ: Tensor, paths: Tensor) -> Tensor:
-        """The mixed channels of a node, rows_RM, from all that it consists of."""
+        """Return the mixed channels of a node, rows_RM, from all that it consists of."""
         if not self.bypassing:
             return known_RQ[:, -self.mixed :]
+        # Rows of `paths` beyond those known belong to later mixtures, which this node does not
+        # have.
         first = node * self.channels
         return known_RQ @ paths[: known_RQ.shape[1], first : first + self.mixed]
 
     def nodes(self, known_RQ: Tensor, paths: Tensor) -> Tensor:
-        """The nodes, rows_R(nodes*C), from all that they consist of."""
+        """Return all nodes, rows_R(nodes*C), from all that they consist of."""
         return known_RQ @ paths if self.bypassing else known_RQ
 
     def last_node(self, known_RQ: Tensor, paths: Tensor) -> Tensor:
-        """The last of the nodes, rows_RC."""
+        """Return the last of the nodes, rows_RC, from all that the nodes consist of."""
         if not self.bypassing:
             return known_RQ[:, -self.channels :]
         return known_RQ @ paths[:, -self.channels :]
 
     def split(self, images_BCHW: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        """The mixed channels, and the bypass as it arrives at the nodes."""
+        """Split a state into its mixed channels, and the bypass at the size of the nodes."""
         rows_RC = as_rows(images_BCHW)  # split as rows, so that the gradients are channels_last too
         mixed_BMHW, bypass_BCHW = (
             as_images(part, images_BCHW)
@@ -123,5 +142,6 @@ class PartialChannels(nn.Module):
         if stride == 1:
             return mixed_BMHW, bypass_BCHW
         if not self.bypassing:
+            # max pooling refuses images without channels; only their size matters
             return mixed_BMHW, bypass_BCHW[..., ::stride, ::stride]
         return mixed_BMHW, F.max_pool2d(bypass_BCHW, stride, ceil_mode=True)

@@ -1,4 +1,4 @@
-"""The operations of derived DARTS networks, with affine batch norm.
+"""Build the operations of derived DARTS networks, with affine batch norm.
 
 Each reads images_BCHW and returns as many channels, at half the size where `stride` is 2.
 Shapes: B batch, C channels, H height, W width. Source: Liu et al. 2019 and its public code.
@@ -14,7 +14,7 @@ from nasrun.networks.blocks.convolution import Depthwise
 
 
 def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
-    """Each sample zeroed with `probability` (torch's global generator), the others scaled up.
+    """Zero each sample with `probability` (torch's global generator), and scale up the others.
 
     Source: ScheduledDropPath, Zoph et al. 2018 (arXiv 1707.07012), as DARTS has it.
     """
@@ -26,7 +26,10 @@ def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
 
 
 def make_operation(name: str, channels: int, stride: int) -> nn.Module:
-    """The operation `name` of a DARTS genotype; pooling has no batch norm in a derived network."""
+    """Build the operation `name` of a DARTS genotype.
+
+    Pooling has no batch norm in a derived network.
+    """
     if name == "max_pool_3x3":
         return nn.MaxPool2d(3, stride, padding=1)
     if name == "avg_pool_3x3":
@@ -43,14 +46,14 @@ def make_operation(name: str, channels: int, stride: int) -> nn.Module:
 
 
 def separable(channels: int, kernel_size: int, stride: int, dilation: int = 1) -> list[nn.Module]:
-    """ReLU, depthwise convolution, pointwise convolution, batch norm."""
+    """List ReLU, depthwise convolution, pointwise convolution and batch norm."""
     depthwise = Depthwise(channels, kernel_size, stride, dilation)
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels)]
 
 
 def pointwise(channels_in: int, channels: int) -> nn.Module:
-    """ReLU, 1x1 convolution, batch norm."""
+    """Build ReLU, a 1x1 convolution and batch norm."""
     return nn.Sequential(
         nn.ReLU(), nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)
     )

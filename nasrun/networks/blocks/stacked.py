@@ -1,4 +1,4 @@
-"""Building blocks that compute one operation for many edges at once.
+"""Compute one operation for many edges at once.
 
 All edges that leave one state of a cell read the same input, so their operations are stacked in
 the channel dimension: E edges with C channels each are one tensor with E*C channels (edge-major),
@@ -30,18 +30,18 @@ WIDEST_COMPOSED = 16
 
 
 def as_rows(images_BCHW: Tensor) -> Tensor:
-    """images as rows_RC; a view where the images are channels_last."""
+    """Return images as rows_RC; a view where the images are channels_last."""
     return images_BCHW.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def as_images(rows_RC: Tensor, like_BCHW: Tensor) -> Tensor:
-    """rows as channels_last images with the batch and the spatial size of `like_BCHW`; a view."""
+    """Return rows as channels_last images of the batch and size of `like_BCHW`; a view."""
     batch, _, height, width = like_BCHW.shape
     return rows_RC.view(batch, height, width, rows_RC.shape[1]).permute(0, 3, 1, 2)
 
 
 def _kernel(*shape: int, fan_in: int) -> nn.Parameter:
-    """PyTorch's default initialisation of a convolution: uniform within 1 / sqrt(fan in)."""
+    """Draw a kernel as PyTorch initialises one: uniform within 1 / sqrt(fan in)."""
     bound = 1 / math.sqrt(fan_in)
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -70,15 +70,17 @@ class Separable(nn.Module):
     def forward(
         self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
     ) -> Tensor:
-        """The images have C channels, read by every edge, or E*C, a part for each edge."""
+        """Convolve images of C channels, read by every edge, or E*C, a part for each edge."""
         groups = images_BCHW.shape[1] // self.channels
         return convolve(images_BCHW, kernel_NIKK, self.stride, self.dilation, groups, bias_N)
 
     def apart(self, images_BCHW: Tensor, chosen: list[int] | None) -> Tensor:
-        """As two calls, for kernels that are too wide to be composed."""
+        """Convolve in two calls, for kernels that are too wide to be composed."""
         pointwise_EOI = _choose(self.pointwise_EOI, chosen)
         num_edges = len(pointwise_EOI)
         if images_BCHW.shape[1] == self.channels:
+            # A depthwise convolution gives each input channel its own kernel, so every edge needs a
+            # copy of the channels that all of them read.
             images_BCHW = torch.cat([images_BCHW] * num_edges, dim=1)
         depthwise = _choose(self.depthwise_ECKK, chosen).flatten(0, 1)[:, None]
         images_BCHW = convolve(images_BCHW, depthwise, self.stride, self.dilation, len(depthwise))
@@ -100,7 +102,7 @@ class Pointwise(nn.Module):
 
 
 class FactorisedReduce(nn.Module):
-    """E times: halves the size by two 1x1 convolutions of stride 2, the second one pixel further.
+    """E times two 1x1 convolutions of stride 2, the second of which starts one pixel further.
 
     Each gives half of the output channels; together they are one 2x2 convolution. An odd size is
     padded with zeros at the bottom and the right.
@@ -111,9 +113,11 @@ class FactorisedReduce(nn.Module):
         self.weight_EOI = _kernel(num_edges, channels_out, channels_in, fan_in=channels_in)
 
     def kernel(self, factor_EO: Tensor | None) -> Tensor:
-        """kernel_EOIKK"""
+        """Return both convolutions as one 2x2 kernel_EOIKK, times `factor_EO` if there is one."""
         weight_EOI = _times(self.weight_EOI, factor_EO)
         upper_left, lower_right = weight_EOI[..., None, None].chunk(2, dim=1)
+        # A weight at the upper left of a 2x2 kernel of stride 2 sees the pixels of even rows and
+        # columns, one at the lower right those of odd ones.
         parts = [F.pad(upper_left, (0, 1, 0, 1)), F.pad(lower_right, (1, 0, 1, 0))]
         return torch.cat(parts, dim=1)
 
@@ -137,7 +141,7 @@ class Dense(nn.Module):
         )
 
     def of_edge(self) -> Tensor:
-        """kernel_EOIKK, a view of the parameter."""
+        """Return kernel_EOIKK, a view of the parameter."""
         return self.kernels_NMkk.view(-1, self.kernels_NMkk.shape[1], *self.kernels_NMkk.shape[1:])
 
     def forward(
@@ -153,8 +157,8 @@ Convolution = Separable | Pointwise | FactorisedReduce | Dense
 class Kernels:
     """What convolutions and batch norms need in a pass, computed in a few calls.
 
-    `composed` has the kernel_EOIKK of all convolutions but of separable ones that are too wide.
-    Running statistics are `folded`: then the factor of its batch norm is in a kernel.
+    `composed` has the kernel_EOIKK of every convolution, save separable ones that are too wide. If
+    running statistics are `folded`, each kernel includes the factor of its batch norm.
     """
 
     composed: Mapping[Convolution, Tensor]
@@ -162,14 +166,17 @@ class Kernels:
 
 
 def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
-    """Of convolutions and their batch norms, with these `folded` into them (or with none).
+    """Compose the kernels of convolutions, with the `folded` statistics of their batch norms.
 
-    Of a separable one, kernel[e, o, i, :, :] = pointwise[e, o, i] * depthwise[e, i, :, :]: of all
-    that have one shape in a single product.
+    An empty `folded` leaves batch norm to the pass itself. The kernel of a separable convolution is
+    kernel[e, o, i, :, :] = pointwise[e, o, i] * depthwise[e, i, :, :]; one product computes those
+    of all that have one shape.
     """
     composed: dict[Convolution, Tensor] = {}
     by_shape = defaultdict(list)
     for convolution, norm in norms.items():
+        # Batch norm with running statistics is `factor * x + shift`; the factor can be taken into
+        # the kernel, the shift becomes the bias (see `convolve_and_norm`).
         factor_EO = folded[norm][0] if folded else None
         if isinstance(convolution, FactorisedReduce):
             composed[convolution] = convolution.kernel(factor_EO)
@@ -182,6 +189,7 @@ def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
                 kernel_EOIKK = kernel_EOIKK * factor_EO[..., None, None, None]
             composed[convolution] = kernel_EOIKK
         elif convolution.channels <= WIDEST_COMPOSED:
+            # later, all of one shape together; wider ones stay out, see WIDEST_COMPOSED
             by_shape[convolution.depthwise_ECKK.shape[1:]].append(convolution)
     for alike in by_shape.values():
         depthwise_SCKK = torch.cat([separable.depthwise_ECKK for separable in alike])
@@ -189,6 +197,7 @@ def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
         if folded:
             factor_SO = torch.cat([folded[norms[separable]][0] for separable in alike])
             pointwise_SOI = _times(pointwise_SOI, factor_SO)
+        # (S, O, I, 1, 1) * (S, 1, I, K, K); I and C are the same channels
         composed_SOIKK = pointwise_SOI[..., None, None] * depthwise_SCKK[:, None]
         parts = torch.split(composed_SOIKK, [len(one.pointwise_EOI) for one in alike])
         composed.update(zip(alike, parts, strict=True))
@@ -196,6 +205,7 @@ def compose(norms: Mapping[Convolution, BatchNorm], folded: Folded) -> Kernels:
 
 
 def _times(weight_EOI: Tensor, factor_EO: Tensor | None) -> Tensor:
+    """Scale the output channels by a factor, if there is one."""
     return weight_EOI if factor_EO is None else weight_EOI * factor_EO[..., None]
 
 
@@ -209,7 +219,7 @@ def convolve_and_norm(
     chosen: list[int] | None = None,
     scale_N: Tensor | None = None,
 ) -> Tensor:
-    """A convolution and its batch norm, of all edges or of the `chosen` ones; see `BatchNorm`.
+    """Apply a convolution and its batch norm, on all or the `chosen` edges; see `BatchNorm`.
 
     Running statistics fold into the kernel, so that batch norm costs no pass over the images.
     """
@@ -222,6 +232,7 @@ def convolve_and_norm(
     if statistics == "running":
         bias_N = _choose(kernels.folded[norm][1], chosen).flatten()
         if scale_N is not None:
+            # The mixing weight scales what batch norm returns, hence also its shift.
             kernel_NIKK, bias_N = kernel_NIKK * scale_N[:, None, None, None], bias_N * scale_N
         return convolution(images_BCHW, kernel_NIKK, bias_N)
     images_BCHW = convolution(images_BCHW, kernel_NIKK)
@@ -231,8 +242,8 @@ def convolve_and_norm(
 class AveragePool(nn.Module):
     """3x3 average pooling that leaves the padding out of the average.
 
-    On a CPU a depthwise convolution: ten times faster than `F.avg_pool2d` for few channels_last
-    channels.
+    On a CPU it is a depthwise convolution: ten times faster than `F.avg_pool2d` for few
+    channels_last channels.
     """
 
     def __init__(self, stride: int = 1) -> None:
@@ -249,13 +260,14 @@ class AveragePool(nn.Module):
         return sums_BCHW.div_(counts_HW)
 
     def _of(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """A kernel of ones, and how many pixels each average has; made once for a shape."""
+        """Return a kernel of ones and the pixels behind each average; made once for a shape."""
         channels, *size = images_BCHW.shape[1:]
         key = (channels, *size, images_BCHW.dtype, images_BCHW.device)
         if key not in self._constants:
             kernel = images_BCHW.new_ones(channels, 1, 3, 3)
             ones = images_BCHW.new_ones(1, 1, *size)
             counts = F.conv2d(ones, kernel[:1], stride=self.stride, padding=1)
+            # Under autocast the counts are in a lower precision, in which they are still exact.
             self._constants[key] = kernel, counts.to(images_BCHW.dtype)
         return self._constants[key]
 
@@ -273,11 +285,12 @@ class MaxPool(nn.Module):
         # Ten times faster for few channels_last channels on a CPU; its gradient would be slower.
         rows_BHWC = images_BCHW.permute(0, 2, 3, 1)
         padded = F.pad(rows_BHWC, (0, 0, 1, 1, 1, 1), value=-torch.inf)
+        # the maximum of a square is that of its rows' maxima: 4 comparisons in place of 8
         columns = _largest_of_three(padded, 1, self.stride)
         return _largest_of_three(columns, 2, self.stride).permute(0, 3, 1, 2)
 
 
 def _largest_of_three(values: Tensor, dim: int, stride: int) -> Tensor:
-    """The maximum of each window of 3 neighbours along `dim`."""
+    """Return the maximum of each window of 3 neighbours along `dim`."""
     first, second, third = values.unfold(dim, 3, stride).unbind(-1)
     return torch.maximum(torch.maximum(first, second), third)

@@ -1,4 +1,4 @@
-"""What stands before the first cell of a DARTS supernet.
+"""Build what stands before the first cell of a DARTS supernet.
 
 A stem gives the two states that the first cell reads, rectified, which is all that cells do with
 their inputs. Shapes: B batch, C channels, H height, W width.
@@ -34,8 +34,10 @@ class CifarStem(nn.Module):
 
 
 class ImageNetStem(nn.Module):
-    """Three 3x3 convolutions of stride 2; the states are the outputs of the last two. As DARTS's
-    ImageNet networks; PC-DARTS (arXiv 1907.05737) searches with it, too."""
+    """Three 3x3 convolutions of stride 2; the states are the outputs of the last two.
+
+    DARTS's ImageNet networks have it; PC-DARTS (arXiv 1907.05737) searches with it, too.
+    """
 
     halves = True
 

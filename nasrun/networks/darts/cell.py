@@ -1,4 +1,4 @@
-"""A cell of the DARTS supernet: two inputs, four nodes, and the channels that bypass them.
+"""Compute a cell of the DARTS supernet: two inputs, four nodes, and channels that bypass them.
 
 Shapes: B batch, C channels, H height, W width, N nodes that a state feeds, R = B*H*W rows, M mixed
 channels (C / partial_channels) per node, Q outputs of all operations on the edges of a state.
@@ -30,7 +30,7 @@ from nasrun.protocols.space import Statistics
 
 
 class Preprocess(nn.Module):
-    """Brings a rectified cell output to C channels, and to half its size after a reduction."""
+    """A layer that brings a rectified cell output to C channels, at half the size if `halve`."""
 
     def __init__(self, channels_in: int, channels: int, halve: bool) -> None:
         super().__init__()
@@ -42,6 +42,7 @@ class Preprocess(nn.Module):
         self.norm = BatchNorm(channels)
 
     def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+        """List each convolution with its batch norm."""
         return [(self.convolve, self.norm)]
 
     def forward(self, images_BCHW: Tensor, kernels: Kernels, statistics: Statistics) -> Tensor:
@@ -50,7 +51,7 @@ class Preprocess(nn.Module):
 
 @dataclass(frozen=True)
 class CellInput:
-    """A state that a cell reads; `outputs_RQ` are its edges' outputs where these are at hand."""
+    """A state that a cell reads, and `outputs_RQ`, its edges' outputs, where these are at hand."""
 
     mixed_BMHW: Tensor
     bypass_BCHW: Tensor
@@ -60,7 +61,8 @@ class CellInput:
 class Cell(nn.Module):
     """Two input states and four nodes; a node sums the mixtures of all states before it.
 
-    `rectified`: the nodes are, which is all that later cells do with them.
+    `rectified` says that the nodes are returned after ReLU, the only form in which later cells read
+    them.
     """
 
     def __init__(
@@ -85,20 +87,23 @@ class Cell(nn.Module):
         )
 
     def read(self, number: int, images_BCHW: Tensor, mixing: CellMixing) -> CellInput:
-        """The state that input `number` becomes; the images are rectified."""
+        """Return the state that input `number` becomes; the images are rectified already."""
         images_BCHW = self.inputs[number](images_BCHW, mixing.kernels, mixing.statistics)
         return CellInput(*self.partial.split(images_BCHW, self.stride))
 
     def forward(self, inputs: Sequence[CellInput], mixing: CellMixing) -> Tensor:
-        """The four nodes, B(4*C)HW, from both inputs."""
+        """Return the four nodes side by side, B(4*C)HW, from both inputs."""
         like_BCHW = inputs[0].bypass_BCHW
         bypasses = [as_rows(one.bypass_BCHW) for one in inputs]
+        # Without gates every node adds up both bypasses alike, so their sum is all that is needed.
         gated = mixing.gates_E is not None
         known_RQ = torch.cat(bypasses, dim=1) if gated else bypasses[0] + bypasses[1]
         before, after = (self._from_input(*numbered, mixing) for numbered in enumerate(inputs))
         total = before + after  # rows, the sums of the nodes to come
         mixed, states = self.partial.mixed, cast(list[StateEdges], list(self.states))
         for node, edges in enumerate(states[len(inputs) :]):
+            # The columns of `total` are the nodes not yet complete. The first of them has received
+            # from all states before it; as a state it then adds to the others.
             mixture, total = torch.split(total, [mixed, total.shape[1] - mixed], dim=1)
             known_RQ = torch.cat([known_RQ, mixture], dim=1)
             state_BMHW = as_images(self.partial.state(node, known_RQ, mixing.paths), like_BCHW)
@@ -107,7 +112,7 @@ class Cell(nn.Module):
         return as_images(F.relu(rows, inplace=True) if self.rectified else rows, like_BCHW)
 
     def _from_input(self, number: int, read: CellInput, mixing: CellMixing) -> Tensor:
-        """rows_R(4*M): what the nodes receive from an input."""
+        """Return what the nodes receive from an input, rows_R(4*M)."""
         edges, weights = cast(StateEdges, self.states[number]), mixing.states[number]
         if read.outputs_RQ is not None:
             return read.outputs_RQ @ edges.matrix(weights)

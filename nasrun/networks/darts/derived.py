@@ -1,4 +1,6 @@
-"""The network of a DARTS genotype, trained from scratch (Liu et al. 2019, arXiv 1806.09055).
+"""Build the network of a DARTS genotype, to be trained from scratch.
+
+Source: Liu et al. 2019, arXiv 1806.09055.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -22,11 +24,11 @@ from nasrun.networks.blocks.operations import (
 )
 from nasrun.protocols.data import TaskShape
 
-STEM_MULTIPLIER = 3
+STEM_MULTIPLIER = 3  # the CIFAR stem is so many times as wide as the first cell
 
 
 class DartsCell(nn.Module):
-    """One cell: reads the outputs of the two cells before it, returns the states of its concat.
+    """A cell: it reads the outputs of the two cells before it and joins states as its output.
 
     `halve_first` says that the older input has twice the size of the other one.
     """
@@ -42,11 +44,14 @@ class DartsCell(nn.Module):
         halve_first: bool,
     ) -> None:
         super().__init__()
+        # Both inputs are brought to the same size and width, so that a node can add them up.
         reduce = FactorisedReduce if halve_first else pointwise
         self.prepare_first = reduce(channels_before_previous, channels)
         self.prepare_second = pointwise(channels_previous, channels)
+        # Two for each node, in the order of the nodes; `forward` counts on it.
         self.edges = [edge for node in NODES for edge in cell.edges_into(node)]
         self.operations = nn.ModuleList(
+            # a reduction cell halves what comes from its inputs; the nodes have the smaller size
             make_operation(edge.operation, channels, 2 if reduction and edge.source < 2 else 1)
             for edge in self.edges
         )
@@ -61,6 +66,8 @@ class DartsCell(nn.Module):
             outputs = []
             for edge, operation in pairs[2 * (node - 2) : 2 * (node - 1)]:
                 output_BCHW = operation(states[edge.source])
+                # As in the code of DARTS, an identity is never dropped. A skip that halves the size
+                # has weights, and is.
                 if not isinstance(operation, nn.Identity):
                     output_BCHW = drop_paths(output_BCHW, drop_path)
                 outputs.append(output_BCHW)
@@ -69,8 +76,11 @@ class DartsCell(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A second classifier, two thirds up. The CIFAR head was made for 8x8 maps and the ImageNet
-    head, which has a shorter stride and no second batch norm, for 7x7; larger maps are averaged."""
+    """A second classifier, two thirds up the network.
+
+    The CIFAR head was made for 8x8 maps and the ImageNet head, which has a shorter stride and no
+    second batch norm, for 7x7; larger maps are averaged.
+    """
 
     STRIDES = {"cifar": 3, "imagenet": 2}  # noqa: RUF012 - a constant
 
@@ -94,7 +104,7 @@ class AuxiliaryHead(nn.Module):
 
     @classmethod
     def fits(cls, size: tuple[int, ...], stem: Literal["cifar", "imagenet"]) -> bool:
-        """Whether the average pool leaves the 2x2 pixels that the second convolution needs."""
+        """Return whether the pool leaves the 2x2 pixels that the second convolution needs."""
         return min(size) >= 5 + cls.STRIDES[stem]
 
 
@@ -125,6 +135,7 @@ class ImageNetStem(nn.Module):
         self.first = nn.Sequential(
             *convolution(channels_in, max(1, channels // 2)),
             nn.ReLU(),
+            # no ReLU behind it: every cell begins with one
             *convolution(max(1, channels // 2), channels),
         )
         self.second = nn.Sequential(nn.ReLU(), *convolution(channels, channels))
@@ -135,13 +146,13 @@ class ImageNetStem(nn.Module):
 
 
 class DartsNetwork(nn.Module):
-    """`forward` returns logits_BK.
+    """The network of a DARTS genotype. `forward` returns logits_BK.
 
     Args:
-        genotype: of the DARTS space, valid.
+        genotype: a valid genotype of the DARTS space.
         channels, cells: width of the first cell and number of cells; those at one and two thirds
             are reduction cells.
-        auxiliary: an auxiliary head, where the map two thirds up is large enough for one.
+        auxiliary: whether to add an auxiliary head, where the map two thirds up is large enough.
         stem: "imagenet" divides the size of the images by 8 before the first cell.
 
     Raises:
@@ -165,6 +176,7 @@ class DartsNetwork(nn.Module):
                 f"{shape.size}: choose a dataset of images"
             )
         self.drop_path = 0.0
+        # The maps of a cell are smaller than the images by 2 to this power.
         num_halvings = 3 if stem == "imagenet" else 0
         width = channels if stem == "imagenet" else STEM_MULTIPLIER * channels
         make_stem = ImageNetStem if stem == "imagenet" else CifarStem
@@ -172,9 +184,11 @@ class DartsNetwork(nn.Module):
         self.cells = nn.ModuleList()
         self.auxiliary_head: AuxiliaryHead | None = None
         self.auxiliary_position = 2 * cells // 3
+        # The first state of the ImageNet stem has twice the size of its second one.
         before_previous, previous, halve_first = width, width, stem == "imagenet"
         for position in range(cells):
             reduction = position in reductions(cells)
+            # As in DARTS: half the height and width, twice the channels.
             channels *= 2 if reduction else 1
             num_halvings += reduction
             cell = genotype.cell("reduce" if reduction else "normal")
@@ -191,6 +205,7 @@ class DartsNetwork(nn.Module):
             halve_first = reduction
             before_previous, previous = previous, len(cell.edges_into(OUTPUT)) * channels
             if position == self.auxiliary_position and auxiliary:
+                # Convolutions of stride 2 round odd sizes up.
                 size = tuple(-(-length // 2**num_halvings) for length in shape.size)
                 if AuxiliaryHead.fits(size, stem):
                     self.auxiliary_head = AuxiliaryHead(previous, shape.num_classes, stem)
@@ -201,10 +216,11 @@ class DartsNetwork(nn.Module):
         return logits_BK
 
     def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        """logits_BK, and the auxiliary head's where there is one."""
+        """Return logits_BK, and those of the auxiliary head where there is one."""
         return self._run(images_BCHW, auxiliary=True)
 
     def _run(self, images_BCHW: Tensor, auxiliary: bool) -> tuple[Tensor, Tensor | None]:
+        """Return logits_BK, and the auxiliary head's if asked for; drop paths only in training."""
         drop_path = self.drop_path if self.training else 0.0
         auxiliary_BK = None
         before_previous_BCHW, previous_BCHW = self.stem(images_BCHW)

@@ -1,4 +1,4 @@
-"""All edges that leave one state of a DARTS cell, with all their operations.
+"""Compute all operations on all edges that leave one state of a DARTS cell.
 
 The edges read the same input. What has no parameters (pools, the identity) is computed once for
 all of them; the convolutions of one kind are stacked: one call for all edges.
@@ -45,8 +45,8 @@ class CellMixing:
     """How one forward pass mixes the operations of a cell."""
 
     states: Sequence[StateMixing]
-    gates_E: Tensor | None  # multiplied into the weights already
-    paths: Tensor  # of `PartialChannels`
+    gates_E: Tensor | None  # already multiplied into the weights
+    paths: Tensor  # the matrix of `PartialChannels.paths`
     active_EO: list[list[bool]]
     kernels: Kernels
     statistics: Statistics
@@ -54,7 +54,7 @@ class CellMixing:
 
 
 class Convolutions(nn.Module):
-    """N times ReLU, convolution, batch norm; for separable convolutions all of it twice."""
+    """The same convolution with batch norm on N edges; a separable one comes twice in a row."""
 
     def __init__(self, name: str, num_edges: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -71,6 +71,7 @@ class Convolutions(nn.Module):
         self.norms = nn.ModuleList(BatchNorm(channels, num_edges=num_edges) for _ in convolutions)
 
     def pairs(self) -> list[tuple[Convolution, BatchNorm]]:
+        """List each convolution with its batch norm."""
         convolutions = cast(Iterable[Convolution], self.convolutions)
         return list(zip(convolutions, cast(Iterable[BatchNorm], self.norms), strict=True))
 
@@ -82,7 +83,7 @@ class Convolutions(nn.Module):
         statistics: Statistics,
         chosen: list[int] | None,
     ) -> Tensor:
-        """The outputs as rows_R(N*M), scaled by `scale_N`, of all edges or the `chosen` ones."""
+        """Return rows_R(N*M), scaled by `scale_N`, of all edges or of the `chosen` ones."""
         images = rectified_BMHW
         last = len(self.convolutions) - 1
         # The mixing weight is the scale of the last batch norm, where it costs no pass of its own.
@@ -118,7 +119,10 @@ class StateEdges(nn.Module):
         self.pools = nn.ModuleDict(
             {name: POOLS[name](stride) for name in self.built if name in POOLS}
         )
+        # One norm for each pool, not for each edge: without parameters a pool has the same output,
+        # and the same statistics, on every edge that leaves the state.
         self.pool_norm = BatchNorm(channels, num_edges=len(self.pools))
+        # At stride 2 a skip is a factorised reduction with weights of its own on each edge.
         self.has_identity = stride == 1 and "skip_connect" in self.built
         self.stacks = nn.ModuleDict(
             {
@@ -127,7 +131,7 @@ class StateEdges(nn.Module):
                 if name not in POOLS and not (name == "skip_connect" and self.has_identity)
             }
         )
-        # Of these a pass with running statistics makes one; see `_add_folded`.
+        # What a pass with running statistics joins to one convolution; see `_folded`.
         everywhere = all(len(nodes) == len(edges) for nodes in self.built.values())
         self.dilated = {
             name: cast(Separable, cast(Convolutions, stack).convolutions[0])
@@ -136,27 +140,29 @@ class StateEdges(nn.Module):
         }
 
     def _nodes(self, name: str, active_EO: list[list[bool]]) -> list[int]:
-        """Which of the N edges have the operation."""
+        """List which of the N edges have the operation, by their positions among the N."""
         column = self.columns[name]
         return [node for node, edge in enumerate(self.edges) if active_EO[edge][column]]
 
     def forward(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
-        """rows_R(N*M): what the N nodes receive from this state."""
+        """Return what the N nodes receive from this state, rows_R(N*M)."""
         if self._can_fold(mixing):
             return self._folded(images_BMHW, weights, mixing)
         parts = self._parts(images_BMHW, weights, mixing)
         total = next(parts, None)
         if total is None:
+            # Every edge is `none`: zeros at the size that the operations would have given.
             pixels_R1 = as_rows(images_BMHW[:, :1, :: self.stride, :: self.stride])
             return pixels_R1.new_zeros(len(pixels_R1), len(self.edges) * images_BMHW.shape[1])
         for rows in parts:
+            # In place, as no part needs its output for its gradient.
             total = total.add_(rows)
         return total
 
     def _parts(
         self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
     ) -> Iterator[Tensor]:
-        """What is to be summed up, rows_R(N*M) each."""
+        """Yield the summands of `forward`, rows_R(N*M) each."""
         yield from self._pooled(images_BMHW, weights, mixing)
         yield from self._identity(images_BMHW, weights, mixing)
         rectified_BMHW = F.relu(images_BMHW)
@@ -170,7 +176,10 @@ class StateEdges(nn.Module):
                 yield self._some(stack, nodes, chosen, rectified_BMHW, scale_N, mixing)
 
     def _can_fold(self, mixing: CellMixing) -> bool:
-        """Whether running statistics are used, and all that there is on all edges."""
+        """Return whether `_folded` applies.
+
+        It does under running statistics, where every edge computes every operation.
+        """
         whole = all(all(mixing.active_EO[edge]) for edge in self.edges)
         return (
             mixing.statistics == "running"
@@ -181,15 +190,19 @@ class StateEdges(nn.Module):
         )
 
     def _folded(self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing) -> Tensor:
-        """The same in fewer calls: with running statistics all but ReLU and the maximum is linear.
+        """Compute `forward` in fewer calls, under running statistics.
 
-        Pools and the identity are one product; the dilated convolutions, whose taps coincide, are
-        one convolution, and its bias is that of the pools besides.
+        All but ReLU and the maximum is linear then: pools and the identity are one product, and the
+        dilated convolutions, whose taps coincide, are one convolution, whose bias also holds that
+        of the pools.
         """
         plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
         matrix = torch.cat([weights.matrices[name] for name in plain])
         factor_EM, shift_EM = mixing.kernels.folded[self.pool_norm]
         pooled_part = matrix[: factor_EM.numel()]
+        # norm(x) @ weights = x @ (factor * weights) + shift @ weights: the bias is taken from the
+        # weights before the factor goes into them. `pooled_part` is a view of `matrix`, which is
+        # new.
         bias_N = shift_EM.flatten() @ pooled_part
         pooled_part.mul_(factor_EM.view(-1, 1))
         rows = [pool(images_BMHW) for pool in self.pools.values()]
@@ -197,6 +210,7 @@ class StateEdges(nn.Module):
         total = as_rows(torch.cat(rows, dim=1)) @ matrix
         rectified_BMHW = F.relu(images_BMHW)
         for name, stack in self.stacks.items():
+            # sep_conv has a ReLU in between, a factorised reduction reads other pixels
             if name not in self.dilated:
                 scale_N = weights.scales[name]
                 total.add_(stack(rectified_BMHW, scale_N, mixing.kernels, "running", None))
@@ -207,16 +221,23 @@ class StateEdges(nn.Module):
             bias_N = torch.addcmul(bias_N, shift_EM.flatten(), scale_N)
             kernel_NIKK = mixing.kernels.composed[convolution].flatten(0, 1)
             kernels.append(kernel_NIKK * scale_N[:, None, None, None])
+        # At dilation 2 the taps of a 3x3 kernel lie 2 pixels apart, on the inner 3x3 taps of a 5x5
+        # one, so both kernels can be added up.
         merged, *others = sorted(kernels, key=lambda kernel: -kernel.shape[-1])
         for kernel in others:
             margin = (merged.shape[-1] - kernel.shape[-1]) // 2
             inner = slice(margin, merged.shape[-1] - margin)
             merged[..., inner, inner].add_(kernel)
+        # Any of the dilated convolutions will do: they share stride and dilation, and get the
+        # kernel.
         return total.add_(as_rows(convolution(rectified_BMHW, merged, bias_N)))
 
     def outputs(self, images_BMHW: Tensor, mixing: CellMixing) -> Tensor:
-        """rows_R(Q): everything that these edges can mix, unweighted: pools, the identity, and N
-        outputs of each convolution; `matrix` mixes it."""
+        """Return everything that these edges can mix, unweighted, rows_R(Q).
+
+        The columns are the pools, the identity, and the outputs of each convolution on the edges
+        that have it; a product with `matrix` mixes them.
+        """
         parts = []
         if self.pools:
             pooled = torch.cat([pool(images_BMHW) for pool in self.pools.values()], dim=1)
@@ -229,12 +250,14 @@ class StateEdges(nn.Module):
         return torch.cat(parts, dim=1)
 
     def matrix(self, weights: StateMixing) -> Tensor:
-        """(Q, N*M): what `outputs` contribute to the N nodes."""
+        """Return the weights (Q, N*M) with which the N nodes receive the columns of `outputs`."""
         plain = [*self.pools, *(["skip_connect"] if self.has_identity else [])]
         rows = [weights.matrices[name] for name in plain]
         for name in self.stacks:
+            # (N*M, N*M): the output of an edge goes to the edge's own node and to no other.
             places = weights.scales[name].diag()
             if len(self.built[name]) < len(self.edges):
+                # (N, M, N*M), of which the rows of edges without the operation are left out
                 by_edge = places.view(len(self.edges), -1, len(places))
                 places = by_edge[self.built[name]].flatten(0, 1)
             rows.append(places)
@@ -249,12 +272,15 @@ class StateEdges(nn.Module):
         scale_N: Tensor,
         mixing: CellMixing,
     ) -> Tensor:
-        """The convolutions on the edges to `nodes`; zeros for the others."""
+        """Return the convolutions on the edges to `nodes`, and zeros for the other edges."""
         channels = rectified_BMHW.shape[1]
         scale_N = scale_N.view(-1, channels)
         rows = stack(
             rectified_BMHW, scale_N[nodes].flatten(), mixing.kernels, mixing.statistics, chosen
         )
+        # The rows of an identity matrix that belong to `nodes`, ((number of nodes) * M, N*M): their
+        # product with the outputs puts these into the columns of their nodes, and leaves zeros in
+        # the others.
         identity = torch.eye(scale_N.numel(), dtype=rows.dtype, device=rows.device)
         places = identity.view(-1, channels, len(identity))[nodes].flatten(0, 1)
         return rows @ places
@@ -262,12 +288,13 @@ class StateEdges(nn.Module):
     def _pooled(
         self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
     ) -> Iterator[Tensor]:
-        """The pools, each computed once for all edges."""
+        """Yield the mixture of the pools, each computed once for all edges."""
         pools = [name for name in self.pools if self._nodes(name, mixing.active_EO)]
         if not pools:
             return
         pooled = torch.cat([self.pools[name](images_BMHW) for name in pools], dim=1)
         whole = len(pools) == len(self.pools)
+        # a pool that no edge computes is left out, and its running statistics stay as they are
         chosen = None if whole else [list(self.pools).index(name) for name in pools]
         pooled = self.pool_norm(pooled, mixing.statistics, chosen=chosen)
         yield as_rows(pooled) @ torch.cat([weights.matrices[name] for name in pools])
@@ -275,12 +302,13 @@ class StateEdges(nn.Module):
     def _identity(
         self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing
     ) -> Iterator[Tensor]:
-        """The input itself; dropout treats each edge apart."""
+        """Yield the input itself, mixed; dropout treats each edge apart."""
         if not self.has_identity or not self._nodes("skip_connect", mixing.active_EO):
             return
         rows_RM = as_rows(images_BMHW)
         if mixing.skip_dropout == 0 or mixing.statistics != "update":
             yield rows_RM @ weights.matrices["skip_connect"]
         else:
+            # A copy for each edge, as independent edges would draw masks of their own.
             dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
             yield dropped * weights.scales["skip_connect"]

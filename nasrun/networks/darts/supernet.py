@@ -1,4 +1,4 @@
-"""The DARTS supernet: every operation on every edge of every cell, with shared weights.
+"""Build the DARTS supernet: every operation on every edge of every cell, with shared weights.
 
 Liu et al., DARTS, 2019 (arXiv 1806.09055); partial channels: Xu et al., PC-DARTS, 2020 (arXiv
 1907.05737). The textbook layout holds one module per edge and operation. This one is state-major:
@@ -37,7 +37,7 @@ from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Mixture, Statistics
 
 MOST_SHARED = 2**26
-"""Numbers (256 MB) that are kept of the outputs of a state's edges; more are computed each time."""
+"""How many numbers (256 MB) of a state's edges' outputs are kept; more are computed each time."""
 
 Mixings = dict[tuple[str, int], CellMixing]
 """By the type of a cell and its number of mixed channels."""
@@ -48,14 +48,20 @@ Place = tuple[int, int]
 class DartsSupernet(nn.Module):
     """All DARTS architectures in one network; a `nasrun.protocols.space.Supernet`.
 
-    `shape` is an image task of any size (8x8 will do); `operations` are some of `KNOWN_OPERATIONS`,
-    in the order of the columns of the mixing weights. Only 1 / `partial_channels` of the channels
-    are mixed. `stem` is "cifar", or "imagenet" for large images. `active`, cell type -> active_EO
-    bool, says which operations are built (default: all). `skip_dropout` is the probability
-    (P-DARTS, arXiv 1904.12760) that an element of an identity's output is dropped; it may be
-    changed between calls, and applies only with "update".
-    Weights are float32, initialised from torch's global generator, as is dropout.
-    Raises `UsageError` for settings that fit no network.
+    Weights are float32. They are initialised from torch's global generator; dropout draws from it.
+
+    Args:
+        shape: a task on images of any size (8x8 will do).
+        operations: some of `KNOWN_OPERATIONS`, in the order of the mixing weights' columns.
+        channels, cells: width of the first cell, and number of cells.
+        partial_channels: k; one k-th of the channels is mixed, the others bypass the operations.
+        stem: "cifar", or "imagenet" for large images.
+        active: cell type -> active_EO, bool: the operations that are built (default: all).
+        skip_dropout: probability (P-DARTS, arXiv 1904.12760) that an element of an identity's
+            output is dropped, in "update" calls; it may be changed between calls.
+
+    Raises:
+        UsageError: the settings fit no network.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class DartsSupernet(nn.Module):
         self.operations = tuple(operations)
         self.skip_dropout = skip_dropout
         self.reductions = reductions(cells)
+        # on the CPU whatever the default device (`meta`, to measure a network): read as lists
         everything = torch.ones(NUM_EDGES, len(operations), dtype=torch.bool, device="cpu")
         self.built = {
             cell_type: (everything if active is None else active[cell_type].bool().cpu())
@@ -83,6 +90,7 @@ class DartsSupernet(nn.Module):
         make_stem = ImageNetStem if stem == "imagenet" else CifarStem
         self.stem = make_stem(shape.channels, channels)
         before_previous = previous = self.stem.width
+        # The older input of a cell comes from before the last reduction, and has twice the size.
         after_reduction = self.stem.halves
         self.cells = nn.ModuleList()
         for position in range(cells):
@@ -102,12 +110,14 @@ class DartsSupernet(nn.Module):
                     stride,
                     operations,
                     built_EO,
+                    # the classifier averages the last cell's nodes as they are
                     rectified=position < cells - 1,
                 )
             )
             before_previous, previous = previous, NUM_NODES * channels
             after_reduction = reduction
         self.classifier = nn.Linear(previous, shape.num_classes)
+        # Every pass composes all kernels and folds all norms at once; the stem's norms are affine.
         self._norm_of: dict[Convolution, BatchNorm] = {}
         self._norms: list[BatchNorm] = []
         for part in self.cells.modules():
@@ -117,7 +127,7 @@ class DartsSupernet(nn.Module):
                 self._norms.append(part)
 
     def _cells(self) -> list[tuple[int, str, Cell]]:
-        """Position, type and module of each cell."""
+        """List the position, type and module of each cell."""
         cells = cast(Iterable[Cell], self.cells)
         return [(number, self._cell_type(number), cell) for number, cell in enumerate(cells)]
 
@@ -131,8 +141,10 @@ class DartsSupernet(nn.Module):
         *,
         statistics: Statistics = "update",
     ) -> Tensor:
-        """Compute logits_BK. The cell types of a mixture are "normal" and "reduce", with E = 14;
-        see `nasrun.protocols.space.Supernet`."""
+        """Compute logits_BK; see `nasrun.protocols.space.Supernet`.
+
+        The cell types of a mixture are "normal" and "reduce", with E = 14.
+        """
         mixings = self._mixings(mixture, statistics, self._kernels(statistics))
         return self._logits(self._stem(images_BCHW, statistics), mixings, {})
 
@@ -142,8 +154,7 @@ class DartsSupernet(nn.Module):
         mixtures: Iterable[Mixture],
         statistics: Statistics = "batch",
     ) -> Iterator[Tensor]:
-        """Yield logits_BK of each plain mixture, as if the supernet were called with one after the
-        other.
+        """Yield logits_BK of each plain mixture, as calls one after the other would return them.
 
         What does not depend on the weights is computed once: the kernels, the stem, all operations
         on both inputs of the first cell and on the first input of the second.
@@ -154,27 +165,33 @@ class DartsSupernet(nn.Module):
         for mixture in mixtures:
             assert mixture.is_plain, "what is shared is computed as the first mixture wants it"
             mixings = self._mixings(mixture, statistics, kernels)
+            # Any mixture will do: `outputs` are unweighted.
             if not shared:
                 shared = self._shared(stem, mixings)
             yield self._logits(stem, mixings, shared)
 
     def _kernels(self, statistics: Statistics) -> Kernels:
+        """Compose the kernels of a pass, with running statistics folded in where these are used."""
         return compose(self._norm_of, fold(self._norms) if statistics == "running" else {})
 
     def _stem(self, images_BCHW: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
+        """Return the two states that the first cell reads."""
+        # `as_rows` and `as_images` are then views, all through the network.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         before_previous, previous = self.stem(images_BCHW, statistics)
         return before_previous, previous
 
     def _shared(self, stem: tuple[Tensor, Tensor], mixings: Mixings) -> dict[Place, CellInput]:
-        """The inputs of cells that are outputs of the stem, with the outputs of their edges."""
+        """Compute the cell inputs that depend on the stem alone, and their edges' outputs."""
         shared = {}
         for position, cell_type, cell in self._cells()[:2]:
             mixing = mixings[cell_type, cell.partial.mixed]
+            # the second cell reads the stem only as the older of its inputs
             for number in (0, 1) if position == 0 else (0,):
                 read = cell.read(number, stem[position + number], mixing)
                 edges = cast(StateEdges, cell.states[number])
                 num_outputs = len(edges.matrix(mixing.states[number]))
+                # R * Q; a little too many in a reduction cell, whose outputs have fewer rows
                 if as_rows(read.mixed_BMHW[:, :1]).numel() * num_outputs <= MOST_SHARED:
                     read = replace(read, outputs_RQ=edges.outputs(read.mixed_BMHW, mixing))
                 shared[position, number] = read
@@ -186,7 +203,7 @@ class DartsSupernet(nn.Module):
         mixings: Mixings,
         shared: Mapping[Place, CellInput],
     ) -> Tensor:
-        """logits_BK; the inputs of the cells that are `shared` are not computed again."""
+        """Return logits_BK; the inputs of cells that are `shared` are not computed again."""
         before_previous, previous = stem
         for position, cell_type, cell in self._cells():
             mixing = mixings[cell_type, cell.partial.mixed]
@@ -204,21 +221,25 @@ class DartsSupernet(nn.Module):
         statistics: Statistics,
         kernels: Kernels,
     ) -> Mixings:
-        """One for each kind of cell."""
+        """Lay out the mixture for each type of cell and each number of mixed channels."""
         mixings: Mixings = {}
         for _, cell_type, cell in self._cells():
             mixed = cell.partial.mixed
+            # Cells of one type and width mix alike, wherever they stand.
             if (cell_type, mixed) in mixings:
                 continue
             weights_EO = mixture.weights[cell_type]
             assert weights_EO.shape == (NUM_EDGES, len(self.operations))
             gates_E = None if mixture.gates is None else mixture.gates[cell_type]
             if gates_E is not None:
+                # A gate scales its whole edge: the mixture here, the bypass in the paths below.
                 weights_EO = weights_EO * gates_E[:, None]
             computed_EO = self.built[cell_type]
             if mixture.active is not None:
                 computed_EO = computed_EO & mixture.active[cell_type].cpu()
             if not computed_EO.all():
+                # A pool or an identity is computed once for all edges, so that an edge which has
+                # none must give it the weight 0.
                 weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
             mixings[cell_type, mixed] = CellMixing(
                 state_mixings(weights_EO, self.operations, mixed, EDGES_OF_STATE),

@@ -1,4 +1,6 @@
-"""The macro skeleton of NAS-Bench-201 (Dong, Yang, ICLR 2020), and the network of one genotype.
+"""Build the macro skeleton of NAS-Bench-201 and the network of one genotype.
+
+Source: Dong, Yang, ICLR 2020.
 
 Stem, three stages of N cells with C, 2C and 4C channels, a residual block of stride 2 between
 stages, global average pool, linear classifier. Shapes: B batch, C channels, H height, W width,
@@ -22,7 +24,7 @@ from nasrun.protocols.space import Statistics
 
 
 def average_pool(images_BCHW: Tensor) -> Tensor:
-    """3x3, stride 1; the padding does not count."""
+    """Average each 3x3 window at stride 1, without the padding."""
     return F.avg_pool2d(images_BCHW, 3, stride=1, padding=1, count_include_pad=False)
 
 
@@ -51,14 +53,14 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(channels_in, channels, 1, bias=False)
 
     def forward(self, images_BCHW: Tensor, statistics: Statistics) -> Tensor:
-        # Rounding up keeps both branches equal where the benchmark never went: odd sizes.
+        # Rounding up gives both branches one size for odd images, of which the benchmark has none.
         halved_BCHW = F.avg_pool2d(images_BCHW, 2, ceil_mode=True, count_include_pad=False)
         output_BCHW: Tensor = self.second(self.first(images_BCHW, statistics), statistics)
         return output_BCHW + self.shortcut(halved_BCHW)
 
 
 class Skeleton(nn.Module):
-    """All but the cells, which `make_cell(channels)` builds.
+    """The network around the cells, which `make_cell(channels)` builds.
 
     Raises:
         UsageError: the inputs are not images.
@@ -86,7 +88,10 @@ class Skeleton(nn.Module):
     def logits(
         self, images_BCHW: Tensor, statistics: Statistics, *cell_arguments: object
     ) -> Tensor:
-        """logits_BK; each cell is called with the images, `statistics` and `cell_arguments`."""
+        """Return logits_BK.
+
+        Each cell is called with the images, `statistics` and `cell_arguments`.
+        """
         state_BCHW: Tensor = self.stem_norm(self.stem(images_BCHW), statistics)
         for number, stage in enumerate(self.stages):
             if number > 0:
@@ -100,7 +105,7 @@ class Skeleton(nn.Module):
 
 
 class NasBench201Cell(nn.Module):
-    """One cell of a genotype. All its convolutions exist, also those that no signal reaches."""
+    """One cell of a genotype. All its convolutions exist, even those that no signal reaches."""
 
     def __init__(self, genotype: Genotype, channels: int) -> None:
         super().__init__()
@@ -149,5 +154,5 @@ class NasBench201Network(Skeleton):
         return self.logits(images_BCHW, statistics, self.drop_path if self.training else 0.0)
 
     def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The logits, and no auxiliary ones: the skeleton has one head."""
+        """Return the logits, and no auxiliary ones: the skeleton has one head."""
         return self(images_BCHW), None

@@ -1,4 +1,4 @@
-"""The NAS-Bench-201 supernet: all 15,625 cells in one network with shared weights.
+"""Build the NAS-Bench-201 supernet: all 15,625 cells in one network with shared weights.
 
 Edges that leave the same node read the same input, so their pool is computed once and their
 convolutions are stacked in one call; the mixing weight of a convolution is the scale of its batch
@@ -50,14 +50,14 @@ class CellMixing:
     """How one forward pass mixes the operations of a cell."""
 
     sources: list[StateMixing]
-    paths: Tensor  # of `PartialChannels`
+    paths: Tensor  # the matrix of `PartialChannels.paths`
     computed_EO: list[list[bool]]
     kernels: Kernels
     statistics: Statistics
     skip_dropout: float
 
     def computed(self, source: int, operation: str) -> list[int]:
-        """The edges that leave `source` and compute `operation`."""
+        """List the edges that leave `source` and compute `operation`."""
         column = OPERATIONS.index(operation)
         return [edge for edge in EDGES_FROM[source] if self.computed_EO[edge][column]]
 
@@ -97,6 +97,8 @@ class MixedCell(nn.Module):
         known_RQ = as_rows(bypass_BCHW)
         total = self._sent(state_BMHW, 0, mixing)  # rows, the sums of the nodes to come
         for source in range(1, NUM_NODES - 1):
+            # The columns of `total` are the nodes not yet complete; the first of them is complete
+            # now, and is the next source.
             mixture, total = torch.split(
                 total, [partial.mixed, total.shape[1] - partial.mixed], dim=1
             )
@@ -104,12 +106,14 @@ class MixedCell(nn.Module):
             state_RM = partial.state(source - 1, known_RQ, mixing.paths)
             total = total + self._sent(as_images(state_RM, images_BCHW), source, mixing)
         known_RQ = torch.cat([known_RQ, total], dim=1)
+        # only the last node leaves the cell
         return as_images(partial.last_node(known_RQ, mixing.paths), images_BCHW)
 
     def _sent(self, state_BMHW: Tensor, source: int, mixing: CellMixing) -> Tensor:
-        """rows_R(N*M): what the N nodes that `source` feeds receive from it."""
+        """Return what the N nodes that `source` feeds receive from it, rows_R(N*M)."""
         total = None
         for rows in self._parts(state_BMHW, source, mixing):
+            # in place, as no part needs its output for its gradient
             total = rows if total is None else total.add_(rows)
         if total is None:
             rows_RM = as_rows(state_BMHW)
@@ -117,14 +121,17 @@ class MixedCell(nn.Module):
         return total
 
     def _parts(self, state_BMHW: Tensor, source: int, mixing: CellMixing) -> Iterator[Tensor]:
-        """What is to be summed up, rows_R(N*M) each."""
+        """Yield the summands of `_sent`, rows_R(N*M) each."""
         weights = mixing.sources[source]
         plain = [name for name in PLAIN if mixing.computed(source, name)]
         if mixing.skip_dropout > 0 and mixing.statistics == "update" and PLAIN[1] in plain:
             plain.remove(PLAIN[1])
-            repeated = as_rows(state_BMHW).repeat(1, len(EDGES_FROM[source]))  # each drops its own
+            repeated = as_rows(state_BMHW).repeat(
+                1, len(EDGES_FROM[source])
+            )  # each edge drops its own
             yield F.dropout(repeated, mixing.skip_dropout) * weights.scales[PLAIN[1]]
         if plain:
+            # side by side, rows_R(P*M) @ (P*M, N*M) mixes them for all nodes in one product
             images = [self.average_pool(state_BMHW) if n == PLAIN[0] else state_BMHW for n in plain]
             matrix = torch.cat([weights.matrices[name] for name in plain])
             yield as_rows(torch.cat(images, dim=1)) @ matrix
@@ -144,7 +151,9 @@ def _convolved(
     scale_N: Tensor,
     mixing: CellMixing,
 ) -> Tensor:
-    """rows_R(N*M): a convolution of `edges`; zeros for the other edges from their source."""
+    """Return a convolution of `edges`, rows_R(N*M), and zeros for their source's other edges."""
+    # All N edges that leave the source, of which `edges` are to be computed here; `stack` has those
+    # that were built.
     every = EDGES_FROM[EDGES[edges[0]][0]]
     chosen = None if edges == stack.edges else [stack.edges.index(edge) for edge in edges]
     channels = rectified_BMHW.shape[1]
@@ -159,6 +168,8 @@ def _convolved(
     )  # fmt: skip
     if edges == every:
         return rows
+    # The rows of an identity matrix that belong to `edges`: their product with the outputs puts
+    # these into the columns of their nodes, and leaves zeros in the others.
     identity = torch.eye(len(every) * channels, dtype=rows.dtype, device=rows.device)
     return rows @ identity.view(len(every), channels, -1)[places].flatten(0, 1)
 
@@ -184,6 +195,8 @@ class NasBench201Supernet(Skeleton):
         active: Mapping[str, Tensor] | None,
         skip_dropout: float,
     ) -> None:
+        # On the CPU even where the default device is another (`meta`, to measure a network): what
+        # is built is read as Python lists.
         everything = torch.ones(len(EDGES), len(OPERATIONS), dtype=torch.bool, device="cpu")
         built_EO = everything if active is None else active["cell"].bool().cpu()
         built = built_EO.tolist()
@@ -215,6 +228,7 @@ class NasBench201Supernet(Skeleton):
             yield self._logits(images_BCHW, mixture, kernels, statistics)
 
     def _kernels(self, statistics: Statistics) -> Kernels:
+        """Compose the kernels of a pass, with running statistics folded in where these are used."""
         stacks = [part for part in self.modules() if isinstance(part, StackedConvolution)]
         folded = fold([stack.norm for stack in stacks]) if statistics == "running" else {}
         return compose({stack: stack.norm for stack in stacks}, folded)
@@ -230,14 +244,18 @@ class NasBench201Supernet(Skeleton):
         assert weights_EO.shape == (len(EDGES), len(OPERATIONS))
         gates_E = None if mixture.gates is None else mixture.gates["cell"]
         if gates_E is not None:
+            # A gate scales its whole edge: the mixture here, the bypass in the paths below.
             weights_EO = weights_EO * gates_E[:, None]
         computed_EO = self.built_EO
         if mixture.active is not None:
             computed_EO = computed_EO & mixture.active["cell"].bool().cpu()
         if not computed_EO.all():
+            # A pool or an identity is computed once for all edges, so that an edge which has none
+            # must give it the weight 0.
             weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
         mixings = {}
         for stage in self.stages:
+            # All cells of a stage have one width, and hence one mixing.
             partial = cast(MixedCell, cast(nn.ModuleList, stage)[0]).partial
             mixings[partial.mixed] = CellMixing(
                 state_mixings(weights_EO, OPERATIONS, partial.mixed, EDGES_FROM),
@@ -247,5 +265,6 @@ class NasBench201Supernet(Skeleton):
                 statistics,
                 self.skip_dropout,
             )
+        # `as_rows` and `as_images` are then views, all through the network.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         return self.logits(images_BCHW, statistics, mixings)
