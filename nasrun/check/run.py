@@ -6,6 +6,7 @@ data, scores and labels of candidates once enough are known, and steps when time
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -13,7 +13,7 @@ import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -157,11 +157,13 @@ def _retraining(wiring: Wiring) -> dict[str, Any]:
     steps = []
     while not training.finished:
         steps.append(_without_times(training.step().metrics))
+    found = asdict(training.result(0.0))
+    result = {key: found[key] for key in found if key not in ("seconds", "test_top5_accuracy")}
     squares = [float(value.double().square().sum()) for value in training.model_state().values()]
     return {
         "steps": steps,
         "front": [genotype.to_json()],
-        "result": training.result(),
+        "result": result,
         "norm": math.sqrt(sum(squares)),
         "state": digest(training.state_dict()),
     }

@@ -232,5 +232,6 @@ def test_on_the_landscape_of_the_real_table_it_beats_random_cells() -> None:
     )  # fmt: skip
     while not wiring.strategy.finished:
         wiring.strategy.step()
-    table = wiring.final(wiring.strategy.best()[0])["table"]
-    assert table["percentile"] > 90
+    table = wiring.final(wiring.strategy.best()[0]).table
+    assert table is not None
+    assert table.percentile > 90

@@ -10,10 +10,11 @@ import pytest
 
 from nasrun.config import plugins
 from nasrun.engine.insight import Insight
-from nasrun.engine.search import against_floor
+from nasrun.engine.search import against_floors
 from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction, Ranking
+from nasrun.protocols.result import AgainstFloors, Ranked
 from nasrun.protocols.space import ArchGraph
 from tests.compose import node
 
@@ -61,9 +62,7 @@ def test_regret_and_taus_by_hand() -> None:
     # Of three pairs of held-out scores, one is in the right order.
     assert metrics["held_out_tau"] == pytest.approx(-1 / 3)
     assert metrics["infill_tau"] == pytest.approx(1.0)  # scores 2, 1; accuracies .7, .6
-    assert insight.result(metrics) == {
-        "predictor": {"held_out_tau": metrics["held_out_tau"], "infill_tau": 1.0}
-    }
+    assert insight.ranked(metrics) == Ranked(held_out_tau=metrics["held_out_tau"], infill_tau=1.0)
     np.testing.assert_allclose(insight.best_so_far(), [0.45, 0.25, 0.25])
     assert insight.label_seconds == 30.0
     names = [name for name, _ in insight.figures()]
@@ -79,7 +78,7 @@ def test_without_such_an_evaluator_only_what_was_bought_is_known() -> None:
 def test_a_strategy_on_alphas_has_nothing_to_show() -> None:
     insight = Insight(SimpleNamespace(labels=None, predicts=False), Blind())
     metrics = insight.metrics(StepReport({"val_accuracy": 0.7}), last=True)
-    assert (metrics, insight.result(metrics), list(insight.figures())) == ({}, {}, [])
+    assert (metrics, insight.ranked(metrics), list(insight.figures())) == ({}, None, [])
 
 
 def test_order_that_is_none_has_no_tau() -> None:
@@ -89,7 +88,7 @@ def test_order_that_is_none_has_no_tau() -> None:
 
 def test_the_best_floor_counts_and_a_tie_beats_nothing() -> None:
     floors = {"ridge_evolution": 0.5, "local_search": 0.75}
-    assert against_floor(0.75, floors) == {
-        "strategies": floors, "best": "local_search", "beaten": False, "by": 0.0
-    }  # fmt: skip
-    assert against_floor(0.625, floors)["by"] == -0.125
+    assert against_floors(0.75, floors) == AgainstFloors(
+        strategies=floors, best="local_search", beaten=False, by=0.0
+    )
+    assert against_floors(0.625, floors).by == -0.125

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +24,7 @@ from nasrun.evaluators.landscape import Landscape, only_cell
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.protocols.space import Mixture
 from nasrun.randomness import RandomStreams
+from nasrun.runs.result_file import read_result
 from nasrun.spaces.darts import Darts
 from nasrun.spaces.nasbench201 import NasBench201
 from tests.compose import composed, node
@@ -226,12 +227,14 @@ def test_egnas_climbs_a_landscape_and_is_looked_up(file) -> None:
     assert all(report["alpha_step"] > 0 for report in reports[9:])
     assert reports[-1]["val_accuracy"] > reports[9]["val_accuracy"] + 0.1
     assert reports[-1]["scorings"] == 21 * (3 * 8 + 1 + 3 + 3) + 4
-    table = wiring.final(wiring.strategy.best()[0])["table"]
-    assert table["val_accuracy"] > 0.8  # of 55 to 95 %, uniform
-    control = table["control"]
+    table = wiring.final(wiring.strategy.best()[0]).table
+    assert table is not None
+    assert table.val_accuracy > 0.8  # of 55 to 95 %, uniform
+    control = table.control
+    assert control is not None
     row = store.load("nasbench201", str(file)).row(SPACE.decode([3] * 6))
     columns = store.load("nasbench201", str(file)).columns("cifar10")
-    assert control == {
+    assert asdict(control) == {
         "name": "nor_conv_3x3 on all edges",
         "val_accuracy": columns.validation_R[row],
         "test_accuracy": columns.test_R[row],
@@ -259,11 +262,11 @@ def test_the_readings_sweep_and_the_command_line_wins(file, tmp_path, monkeypatc
     overrides += ["strategy.direction=delta", "strategy.sigma=0.5", "fitness=centred"]
     overrides += ["seed=range(0,2)", f"evaluator.file={file}"]
     main(["search", "-m", *overrides])
-    results = [json.loads(path.read_text()) for path in sorted(tmp_path.rglob("result.json"))]
-    assert [result["seed"] for result in results] == [0, 1]
+    results = [read_result(path.parent) for path in sorted(tmp_path.rglob("result.json"))]
+    assert [result.seed for result in results] == [0, 1]
     for result in results:
-        assert result["retrain"] is None
-        assert (result["evaluations"], result["scorings"]) == (0, 2 * (5 * 4 + 1 + 5 + 5) + 4)
+        assert result.retrain is None
+        assert (result.evaluations, result.scorings) == (0, 2 * (5 * 4 + 1 + 5 + 5) + 4)
         text = summary(Path("folder"), result)
         assert "66 candidates scored on the landscape of the table, accuracy there" in text
         assert "control    nor_conv_3x3 on all edges has" in text

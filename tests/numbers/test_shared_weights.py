@@ -189,8 +189,8 @@ def test_the_result_of_a_supernet_is_looked_up(tmp_path) -> None:
     result = wiring.final(strategy.best()[0])
     table = wiring.raw_evaluator
     found = table.columns.test_R[table.row(strategy.best()[0])]
-    assert result["table"]["test_accuracy"] == pytest.approx(found)
-    assert set(result["table"]["datasets"]) >= {"cifar10"}
-    assert result["one_shot"]["num_cells"] == 8
-    assert -1 <= result["one_shot"]["loss_tau"] <= 1
+    assert result.table.test_accuracy == pytest.approx(found)
+    assert set(result.table.datasets) >= {"cifar10"}
+    assert result.one_shot.num_cells == 8
+    assert -1 <= result.one_shot.loss_tau <= 1
     assert strategy.scorer.num_scorings == last.metrics["scorings"]  # the comparison is not counted

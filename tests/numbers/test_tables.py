@@ -336,16 +336,15 @@ def test_held_out_are_cells_without_a_label_and_no_copies_of_labelled_ones(file)
 
 def test_the_end_shows_the_winner_on_all_datasets(arrays, file):
     row = int(arrays["cifar10_val_200"].argmax())
-    found = evaluator(file).final(store.load("nasbench201", str(file)).genotype(row))["table"]
+    found = evaluator(file).final(store.load("nasbench201", str(file)).genotype(row)).table
     test = arrays["cifar10_test_200"][row] / 100
-    assert found["signal"] == "validation accuracy"
-    assert (found["val_accuracy"], found["regret"]) == (pytest.approx(0.9), 0.0)
-    assert found["test_accuracy"] == pytest.approx(test)
-    assert found["percentile"] == pytest.approx(100 * (test - 0.1) / 0.8, abs=0.01)
-    assert found["datasets"]["cifar100"] == {
-        "val_accuracy": pytest.approx(arrays["cifar100_val_200"][row] / 100),
-        "test_accuracy": pytest.approx(arrays["cifar100_test_200"][row] / 100),
-    }
+    assert found.signal == "validation accuracy"
+    assert (found.val_accuracy, found.regret) == (pytest.approx(0.9), 0.0)
+    assert found.test_accuracy == pytest.approx(test)
+    assert found.percentile == pytest.approx(100 * (test - 0.1) / 0.8, abs=0.01)
+    on_cifar100 = found.datasets["cifar100"]
+    assert on_cifar100.val_accuracy == pytest.approx(arrays["cifar100_val_200"][row] / 100)
+    assert on_cifar100.test_accuracy == pytest.approx(arrays["cifar100_test_200"][row] / 100)
 
 
 def test_what_the_table_has_not_got_is_refused(file):
@@ -380,7 +379,9 @@ def test_on_a_table_no_images_are_loaded_unless_something_trains(file):
     while not wiring.strategy.finished:
         wiring.strategy.step()
     assert len(wiring.evaluator) == 5
-    assert set(wiring.final(wiring.strategy.best()[0])) == {"table"}
+    final = wiring.final(wiring.strategy.best()[0])
+    assert final.table is not None
+    assert final.one_shot is None
     assert "dataset" not in vars(wiring)
     with pytest.raises(UsageError, match="CIFAR10 is not there"):
         Wiring(settings(f"evaluator.file={file}", "retrain=smoke", "dataset.root=nowhere"))
