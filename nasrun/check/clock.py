@@ -15,9 +15,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.labels import FAILURES
-from nasrun.protocols.scorer import Scores
+from nasrun.protocols.scorer import Scorer, Scores
+from nasrun.protocols.space import Mixture, Statistics
+from nasrun.protocols.wrappers import WrappedEvaluator, WrappedScorer
 
 Answer = TypeVar("Answer")
 
@@ -41,7 +43,7 @@ class Clock:
 
 
 @dataclass
-class Memory(Generic[Answer]):
+class KnownAnswers(Generic[Answer]):
     """Real answers of a costly call, and what they cost.
 
     All calls of the first step are real, so that each kind of call is among them, unless they take
@@ -99,56 +101,61 @@ def raised(answer: Answer | Exception) -> Answer:
     return answer
 
 
-def remembered_labels(
-    memory: Memory[Evaluation],
-    evaluate: Callable[[Sequence[Genotype]], list[Evaluation]],
-    at_once: int = 1,
-) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
-    """Return a function to stand in for an evaluator's `evaluate`.
+class RememberedLabels(WrappedEvaluator):
+    """An evaluator whose labels are real until enough of them are known.
 
-    `at_once` is how many genotypes the evaluator works on side by side.
+    Args:
+        evaluate: buys the real ones, one genotype a call.
     """
-    clock = memory.clock
 
-    def label(genotype: Genotype) -> Evaluation:
-        if memory.suffices:
-            return replace(memory.draw(), genotype=genotype)
-        memory.note(lambda: evaluate([genotype]))
-        return raised(memory.answers[-1])
+    def __init__(
+        self,
+        inner: Evaluator,
+        known: KnownAnswers[Evaluation],
+        evaluate: Callable[[Sequence[Genotype]], list[Evaluation]],
+    ) -> None:
+        super().__init__(inner)
+        self._known, self._evaluate = known, evaluate
 
-    def labels(genotypes: Sequence[Genotype]) -> list[Evaluation]:
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        clock = self._known.clock
         started = time.perf_counter() + clock.skipped_s
-        found = [label(genotype) for genotype in genotypes]
+        found = [self._label(genotype) for genotype in genotypes]
         seconds = time.perf_counter() + clock.skipped_s - started
-        share = math.ceil(len(found) / at_once) / len(found)
+        share = math.ceil(len(found) / (self.at_once or 1)) / len(found)
         clock.skip((share - 1.0) * seconds)  # here one by one, there side by side
         return found
 
-    return labels
+    def _label(self, genotype: Genotype) -> Evaluation:
+        if self._known.suffices:
+            return replace(self._known.draw(), genotype=genotype)
+        self._known.note(lambda: self._evaluate([genotype]))
+        return raised(self._known.answers[-1])
 
 
-def remembered_scores(memory: Memory[tuple[float, float, float]], scorer: Any) -> Any:
-    """Return a function to stand in for a scorer's `score`."""
-    real = scorer.score
+class RememberedScores(WrappedScorer):
+    """A scorer whose scores are real until enough of them are known."""
 
-    def score(candidates: Sequence[Any], *arguments: Any, **keywords: Any) -> Scores:
-        scores: Scores | None = None
+    def __init__(self, inner: Scorer, clock: Clock) -> None:
+        super().__init__(inner)
+        self._known = KnownAnswers[tuple[float, float, float]](clock)
+
+    def score(
+        self, candidates: Sequence[Mixture], batch: Any, statistics: Statistics = "batch"
+    ) -> Scores:
+        if self._known.suffices:
+            drawn = np.array([self._known.draw() for _ in candidates])
+            self.inner.num_scorings += len(candidates)
+            return Scores(drawn[:, 0], drawn[:, 1], drawn[:, 2] if len(drawn) > 1 else None)
+        real = list[Scores]()
 
         def ask() -> list[tuple[float, float, float]]:
-            nonlocal scores
-            scores = real(candidates, *arguments, **keywords)
+            scores = self.inner.score(candidates, batch, statistics)
+            real.append(scores)
             noise_N = np.zeros(len(candidates)) if scores.noise_N is None else scores.noise_N
             return list(zip(scores.loss_N, scores.accuracy_N, noise_N, strict=True))
 
-        if not memory.suffices:
-            memory.note(ask)
-            if scores is None:
-                raised(memory.answers[-1])
-        else:
-            drawn = np.array([memory.draw() for _ in candidates])
-            scorer.num_scorings += len(candidates)
-            scores = Scores(drawn[:, 0], drawn[:, 1], drawn[:, 2] if len(drawn) > 1 else None)
-        assert scores is not None
-        return scores
-
-    return score
+        self._known.note(ask)
+        if not real:
+            raised(self._known.answers[-1])
+        return real[0]

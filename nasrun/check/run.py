@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from nasrun.check import data, failures, memory
-from nasrun.check.clock import Clock, Memory
+from nasrun.check.clock import Clock, KnownAnswers
 from nasrun.check.forecast import Forecast, Part, disk_bytes, size
 from nasrun.check.wiring import ShortWiring, Watch
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
@@ -73,7 +73,7 @@ class Rehearsal:
         self._folder = folder
         self._record = record
         self._clock = Clock()
-        self._labels: Memory[Evaluation] = Memory(self._clock)
+        self._labels = KnownAnswers[Evaluation](self._clock)
         self._parts: list[Part] = []
         self._rest_s = 0.0
         self._other_bytes = 0

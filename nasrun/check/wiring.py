@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from nasrun.check.clock import Clock, Memory, remembered_labels, remembered_scores
+from nasrun.check.clock import Clock, KnownAnswers, RememberedLabels, RememberedScores
 from nasrun.check.data import ShortDataset
 from nasrun.check.forecast import Part
 from nasrun.config import plugins
@@ -32,7 +32,7 @@ class ShortWiring(Wiring):
         labels: the labels known so far, shared with other searches on the same evaluator.
     """
 
-    def __init__(self, settings: RunConfig, clock: Clock, labels: Memory[Evaluation]) -> None:
+    def __init__(self, settings: RunConfig, clock: Clock, labels: KnownAnswers[Evaluation]) -> None:
         self._clock, self._labels = clock, labels
         super().__init__(settings)
 
@@ -49,15 +49,14 @@ class ShortWiring(Wiring):
 
     @cached_property
     def raw_evaluator(self) -> Evaluator:
-        evaluator: Any = plugins.build(self.search_settings.evaluator, self)
-        if evaluator.evaluates:
-            # the first label of a supernet is its training, which each search pays for
-            known = Memory(self._clock) if evaluator.labels_are_scores else self._labels
-            at_once = evaluator.at_once or 1
-            evaluate = evaluator.evaluate if at_once == 1 else self._as_in_a_worker()
-            evaluator.evaluate = remembered_labels(known, evaluate, at_once)
-        wrapped: Evaluator = evaluator
-        return wrapped
+        evaluator: Evaluator = plugins.build(self.search_settings.evaluator, self)
+        if not evaluator.evaluates:
+            return evaluator
+        # the first label of a supernet is its training, which each search pays for
+        known = KnownAnswers(self._clock) if evaluator.labels_are_scores else self._labels
+        alone = (evaluator.at_once or 1) == 1
+        evaluate = evaluator.evaluate if alone else self._as_in_a_worker()
+        return RememberedLabels(evaluator, known, evaluate)
 
     def _as_in_a_worker(self) -> Callable[[Sequence[Genotype]], list[Evaluation]]:
         """Return the `evaluate` of a worker, to be called in this process.
@@ -82,9 +81,7 @@ class ShortWiring(Wiring):
         return evaluate
 
     def scorer(self, **settings: Any) -> Scorer:
-        scorer: Any = super().scorer(**settings)
-        scorer.score = remembered_scores(Memory(self._clock), scorer)
-        return cast(Scorer, scorer)
+        return RememberedScores(super().scorer(**settings), self._clock)
 
 
 class Watch(Display):

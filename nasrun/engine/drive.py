@@ -28,7 +28,7 @@ from nasrun.protocols.space import MixingWeights
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.progress import Progress
-from nasrun.runs.recorder import RunRecorder, recorder_of
+from nasrun.runs.recorder import Recorder, recorder_of
 from nasrun.terminal.progress import Display
 
 
@@ -90,7 +90,7 @@ class Session:
     """The tools of one run that are neither the method's nor the data's."""
 
     folder: RunFolder
-    recorder: RunRecorder
+    recorder: Recorder
     checkpoint: Checkpoint
     display: Display
     parts: dict[str, int]  # of the device: what does not fit into memory at once

@@ -38,7 +38,7 @@ class Insight:
 
     @property
     def _labels(self) -> Sequence[Evaluation]:
-        return () if self._strategy.labels is None else self._strategy.labels.labels
+        return () if self._strategy.labels is None else self._strategy.labels.ledger
 
     @property
     def has_an_answer(self) -> bool:

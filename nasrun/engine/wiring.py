@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, cast
 
@@ -113,8 +113,15 @@ class Wiring:
             "threads": torch.get_num_threads(),
             "processes": self.device.group.size,
             **self._workers_record(),
+            **self._objectives_record(),
             "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
         }
+
+    def _objectives_record(self) -> dict[str, Any]:
+        """Describe the values of the labels in `evaluations.jsonl`."""
+        if "evaluator" not in vars(self.settings) or not self._evaluator_kind.evaluates:
+            return {}
+        return {"objectives": [asdict(one) for one in self.raw_evaluator.objectives]}
 
     @property
     def search_settings(self) -> schema.SearchConfig:

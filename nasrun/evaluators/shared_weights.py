@@ -48,7 +48,7 @@ class SharedWeights(Evaluator):
 
     needs_images: ClassVar[bool] = True
     makes_scorers: ClassVar[bool] = True
-    labels_are_scores: ClassVar[bool] = True
+    labels_are_scores: bool = True
 
     def __init__(
         self,

@@ -99,7 +99,7 @@ class TrainEvaluator(Evaluator):
         """
         if self.at_once == self._group.size:
             share = [genotypes[place] for place in self._group.share(len(genotypes))]
-            own = [attempted(self._evaluate, one, len(self.objectives)) for one in share]
+            own = [attempted(self._evaluate, one, self.objectives) for one in share]
             return [label for labels in self._group.collect(own) for label in labels]
         labels: dict[int, Evaluation] = {}
         known = self.device.parts
@@ -107,7 +107,7 @@ class TrainEvaluator(Evaluator):
         self.progress(0, len(tasks))
         for place, answer in self._workers.answers(tasks):
             if isinstance(answer, Died):
-                labels[place] = failed(genotypes[place], str(answer), 0.0, len(self.objectives))
+                labels[place] = failed(genotypes[place], str(answer), 0.0, self.objectives)
             else:
                 labels[place], parts = answer
                 known |= {load: max(parts[load], known.get(load, 1)) for load in parts}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.protocols.result import Result
-from nasrun.runs.recorder import RunRecorder
+from nasrun.runs.recorder import Recorder
 
 
 def record(
-    recorder: RunRecorder, config: DictConfig, overrides: Sequence[str], result: Result
+    recorder: Recorder, config: DictConfig, overrides: Sequence[str], result: Result
 ) -> None:
     """One row, with the same columns in every job of a sweep."""
     retrain, table = result.retrain, result.table

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -21,11 +21,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """A quantity by which architectures are compared. The first one is what a search minimises."""
+
+    name: str
+    unit: str
+    direction: Literal["minimise", "maximise"] = "minimise"
+
+    def cost(self, value: float) -> float:
+        """Return what is to be minimised."""
+        return value if self.direction == "minimise" else -value
+
+    @property
+    def worst(self) -> float:
+        """Return the value of a failure."""
+        return self.cost(float("inf"))
+
+
+VALIDATION_ERROR = Objective("val_error", "fraction")
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """The outcome of one true evaluation. A failed one has an error and values of infinity."""
+    """The outcome of one true evaluation. A failed one has an error and infinite values."""
 
     genotype: Genotype
-    values: tuple[float, ...]  # the objectives, minimised; the first is the validation error
+    values: tuple[float, ...]  # of the objectives, in their order
     cost_s: float
     details: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
@@ -43,8 +64,8 @@ class Evaluator(Stateful, Protocol):
     evaluates: ClassVar[bool] = True  # whether it offers `evaluate`
     makes_scorers: ClassVar[bool] = False  # whether it offers `scorer`
     # whether labels are scores on shared weights, whose training a resumed run does not repeat
-    labels_are_scores: ClassVar[bool] = False
-    objectives: tuple[str, ...] = ("val_error",)
+    labels_are_scores: bool = False
+    objectives: tuple[Objective, ...] = (VALIDATION_ERROR,)
     # How many genotypes it works on side by side, where it is given all that is new in one call,
     # such as a population; a training that fails with one of `labels.FAILURES` is an evaluation
     # with an error. `None`: `Labels` asks for one at a time, and makes the record of a failure.

@@ -17,7 +17,7 @@ import numpy as np
 from nasrun.compute.process_group import is_lost
 from nasrun.errors import RunError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
+from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective, StepReport
 from nasrun.protocols.space import SearchSpace
 
 MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
@@ -57,8 +57,8 @@ class Labels:
         return self._canonical(genotype) in self._known
 
     @property
-    def labels(self) -> tuple[Evaluation, ...]:
-        """The ledger: every label in the order in which it was asked for."""
+    def ledger(self) -> tuple[Evaluation, ...]:
+        """Return every label in the order in which it was asked for."""
         return tuple(self._known.values())
 
     @property
@@ -139,9 +139,8 @@ class Labels:
         evaluator = self._evaluator
         if evaluator.at_once is not None:
             return evaluator.evaluate(genotypes) if genotypes else []
-        num_values = len(evaluator.objectives)
         return [
-            attempted(lambda one: evaluator.evaluate([one])[0], genotype, num_values)
+            attempted(lambda one: evaluator.evaluate([one])[0], genotype, evaluator.objectives)
             for genotype in genotypes
         ]
 
@@ -151,22 +150,22 @@ class Labels:
         Raises:
             RunError: there is no label that has not failed.
         """
-        usable = [evaluation for evaluation in self.labels if evaluation.error is None]
+        usable = [evaluation for evaluation in self.ledger if evaluation.error is None]
         if not usable:
-            errors = "; ".join({str(evaluation.error) for evaluation in self.labels})
+            errors = "; ".join({str(evaluation.error) for evaluation in self.ledger})
             raise RunError(f"none of {len(self)} evaluations succeeded: {errors}")
         return min(usable, key=validation_error)
 
     def new(self) -> tuple[Evaluation, ...]:
         """The labels bought since the last call."""
-        new = self.labels[self._num_reported :]
+        new = self.ledger[self._num_reported :]
         self._num_reported = len(self)
         return new
 
     def report(self, metrics: Mapping[str, float] | None = None) -> StepReport:
         """What a step reports: its new labels, the best so far, and the strategy's own metrics."""
         new = self.new()
-        num_failed = sum(evaluation.error is not None for evaluation in self.labels)
+        num_failed = sum(evaluation.error is not None for evaluation in self.ledger)
         figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
         if new and new[-1].error is None:
             figures["val_accuracy"] = 1.0 - validation_error(new[-1])
@@ -200,13 +199,13 @@ class Labels:
 
 
 def attempted(
-    evaluate: Callable[[Genotype], Evaluation], genotype: Genotype, num_values: int
+    evaluate: Callable[[Genotype], Evaluation],
+    genotype: Genotype,
+    objectives: Sequence[Objective],
 ) -> Evaluation:
-    """What `evaluate` returns; a failed one where it dies of one of `FAILURES`, or its values are
-    not finite.
+    """Return what `evaluate` returns.
 
-    Args:
-        num_values: how many objectives there are.
+    It is a failed one where that dies of one of `FAILURES`, or has values that are not finite.
     """
     started = time.perf_counter()
     try:
@@ -219,11 +218,15 @@ def attempted(
         if np.isfinite(evaluation.values).all():
             return evaluation
         cost_s, error = evaluation.cost_s, f"its values are {evaluation.values}"
-    return failed(genotype, error, cost_s, num_values)
+    return failed(genotype, error, cost_s, objectives)
 
 
-def failed(genotype: Genotype, error: str, cost_s: float, num_values: int) -> Evaluation:
-    return Evaluation(genotype, (float("inf"),) * num_values, cost_s, error=error)
+def failed(
+    genotype: Genotype, error: str, cost_s: float, objectives: Sequence[Objective]
+) -> Evaluation:
+    """Make the record of a failure, whose values are the worst there are."""
+    values = tuple(objective.worst for objective in objectives)
+    return Evaluation(genotype, values, cost_s, error=error)
 
 
 def _plain(canonical: str, evaluation: Evaluation) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class TableEntry(Accuracies):
     percentile: float
     datasets: Mapping[str, Accuracies]
     control: Control | None
-    landscape: bool = False  # whether candidates were scored on the landscape of the table
+    landscape: bool | None = None  # true where candidates were scored on the landscape of the table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -29,12 +29,53 @@ MAX_SHARE_OF_TIME = 0.1
 SECONDS_BETWEEN_TELLING = 0.5
 
 
-def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> RunRecorder:
+def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> Recorder:
     """What the first process of a group records with; the others have one that does nothing."""
-    return RunRecorder(folder, log_name) if group.is_first else cast(RunRecorder, _NoRecorder())
+    return RunRecorder(folder, log_name) if group.is_first else Recorder()
 
 
-class RunRecorder:
+class Recorder:
+    """Take what a run has to record, and record nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def log(self, text: str) -> None:
+        """Add a line to the log."""
+
+    def progress(self, progress: Progress) -> None:
+        """Say how far the run is, for those who look from outside."""
+
+    def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
+        """Record the figures of a step."""
+
+    def evaluations(self, step: int, evaluations: Sequence[Evaluation]) -> None:
+        """Record the labels of a step."""
+
+    def weights(
+        self, step: int, weights: MixingWeights, operations: Sequence[str], *, always: bool
+    ) -> None:
+        """Draw mixing weights; where that takes too long, only if `always`."""
+
+    def genotype(self, step: int, name: str, genotype: Genotype, *, always: bool) -> None:
+        """Draw a cell; where that takes too long, only if `always`."""
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        """Keep a plot, as `<name>.png` in the folder and as a picture in TensorBoard."""
+
+    def hparams(
+        self, settings: Mapping[str, str | float], metrics: Mapping[str, float | None]
+    ) -> None:
+        """Write the row of the run in TensorBoard's HParams tab."""
+
+    def close(self) -> None:
+        """Close all files; doing so twice is harmless."""
+
+
+class RunRecorder(Recorder):
     """Records in a run folder. Use as a context manager; closing twice is harmless.
 
     TensorBoard is a convenience: when it fails, the run goes on without it and says so once in the
@@ -51,12 +92,6 @@ class RunRecorder:
         self._started = time.monotonic()
         self._drawing_s = 0.0
         self._told = -SECONDS_BETWEEN_TELLING
-
-    def __enter__(self) -> RunRecorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def log(self, text: str) -> None:
         self._append(self._log_name, f"{now()} {text}")
@@ -183,16 +218,3 @@ class RunRecorder:
 
         number = len(list((self._folder.path / "tensorboard").glob("*")))
         return EventFile(self._folder.appended, number)
-
-
-class _NoRecorder:
-    """Takes all that a `RunRecorder` takes."""
-
-    def __enter__(self) -> _NoRecorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_, **__: None

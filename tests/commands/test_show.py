@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from nasrun.cli.main import main
+from nasrun.genotypes.published import published_cells
 from nasrun.genotypes.source import resolve
 from nasrun.genotypes.text import parse
+from nasrun.protocols.result import Result, Retrained
 
 TEXT = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 REPOSITORY = Path(__file__).parents[2]
@@ -45,8 +47,14 @@ def test_show_text(capsys) -> None:
 
 
 def test_show_run_with_accuracies_and_picture(run_folder: Path, capsys) -> None:
-    result = {"search_val_accuracy": 0.5, "retrain": {"test_accuracy": 0.98764}, "table": None}
-    (run_folder / "result.json").write_text(json.dumps(result))
+    result = Result(
+        space="darts", dataset="digits", seed=0, genotype=published_cells()["darts_v2"].genotype,
+        search_val_accuracy=0.5,
+        retrain=Retrained(
+            epochs=1, val_accuracy=None, test_accuracy=0.98764, macro_f1=0.9, params=1, flops=1
+        ),
+    )  # fmt: skip
+    (run_folder / "result.json").write_text(json.dumps(result.to_json()))
     main(["show", str(run_folder), "--out", str(run_folder / "x.svg")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3:] == [

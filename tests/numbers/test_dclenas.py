@@ -12,7 +12,7 @@ import pytest
 from nasrun.config import plugins
 from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.paths import effective_paths
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction
 from nasrun.protocols.space import ArchGraph
@@ -31,7 +31,7 @@ def merit(graph: ArchGraph) -> float:
 
 
 class Merits(Evaluator):
-    objectives = ("val_error",)
+    objectives = (VALIDATION_ERROR,)
 
     def __init__(self, space: NasBench201) -> None:
         self.space = space
@@ -116,7 +116,7 @@ def test_a_true_predictor_leads_to_the_best_cell_and_a_false_one_away(space: Nas
     assert {edge.operation for edge in best.cell("cell").edges} == {"nor_conv_3x3"}
     misled = make(space, Oracle(sign=-1.0))
     finish(misled)
-    infill = [label.values[0] for label in misled.labels.labels[10:]]
+    infill = [label.values[0] for label in misled.labels.ledger[10:]]
     assert min(infill) > 0.9
 
 
@@ -126,7 +126,7 @@ def test_a_round_labels_one_cell_per_code_and_none_twice(
 ) -> None:
     strategy = make(space, budget=60, proposals=proposals)
     finish(strategy)
-    labels = [label.genotype for label in strategy.labels.labels]
+    labels = [label.genotype for label in strategy.labels.ledger]
     assert len({space.canonical(genotype) for genotype in labels}) == 60
     codes = [effective_paths(space.graph(genotype)) for genotype in labels]
     for first in range(10, 60, 5):
@@ -158,7 +158,7 @@ def test_the_pool_holds_the_neighbours_of_the_five_best(space: NasBench201) -> N
     strategy = make(space, oracle, proposals="evolution_and_neighbours")
     for _ in range(2):
         strategy.step()
-    ranked = sorted(strategy.labels.labels, key=lambda label: label.values[0])
+    ranked = sorted(strategy.labels.ledger, key=lambda label: label.values[0])
     strategy.step()
     pool = {(graph.labels, graph.adjacency_VV.tobytes()) for graph in oracle.scored}
     for label in ranked[:5]:
@@ -215,7 +215,7 @@ def test_a_restored_search_goes_on_and_loads_the_pretrained_encoder(space: NasBe
     finish(second)
     assert oracle.calls[0] == ("load", 0)
     assert ("pretrain", 0) not in oracle.calls
-    assert second.labels.labels == whole.labels.labels
+    assert second.labels.ledger == whole.labels.ledger
 
 
 def test_rank_correlation_by_hand(space: NasBench201) -> None:

@@ -12,7 +12,7 @@ from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.errors import RunError
 from nasrun.networks.toy import GAINS_EO
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.toy import Toy
@@ -35,7 +35,7 @@ METHODS = {
 class Gains(Evaluator):
     """error = 1 - (sum of the gains) / 16: one optimum, and no other peak."""
 
-    objectives = ("val_error",)
+    objectives = (VALIDATION_ERROR,)
     needs_images = False
 
     def __init__(self, fails: bool = False) -> None:

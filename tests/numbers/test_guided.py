@@ -12,7 +12,7 @@ import torch
 
 from nasrun.config import plugins
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction
 from nasrun.protocols.space import ArchGraph
@@ -32,7 +32,7 @@ def merit(graph: ArchGraph) -> float:
 
 
 class Merits(Evaluator):
-    objectives = ("val_error",)
+    objectives = (VALIDATION_ERROR,)
 
     def __init__(self, space: Any) -> None:
         self.space = space
@@ -96,7 +96,7 @@ def finish(strategy: MutantSearch) -> list[dict[str, float]]:
 
 
 def labelled(strategy: MutantSearch) -> list[Genotype]:
-    return [label.genotype for label in strategy.labels.labels]
+    return [label.genotype for label in strategy.labels.ledger]
 
 
 def one_edit(space: NasBench201, first: Genotype, second: Genotype) -> bool:
@@ -118,7 +118,7 @@ def test_a_round_labels_neighbours_of_the_best(method: Any, space: NasBench201) 
     strategy = make(method, space, num_parents=3)
     for _ in range(2):
         strategy.step()
-    ranked = sorted(strategy.labels.labels, key=lambda label: label.values)
+    ranked = sorted(strategy.labels.ledger, key=lambda label: label.values)
     parents = [label.genotype for label in ranked[:3]]
     infill = [label.genotype for label in strategy.step().evaluations]
     assert len(infill) == 10
@@ -144,7 +144,7 @@ def test_npenas_labels_the_highest_scores(space: NasBench201) -> None:
     for _ in range(2):
         strategy.step()
         twin.step()
-    ranked = sorted(twin.labels.labels, key=lambda label: label.values)
+    ranked = sorted(twin.labels.ledger, key=lambda label: label.values)
     candidates = twin.mutants([label.genotype for label in ranked[:10]])
     assert len(candidates) == 100
     merits = sorted((merit(space.graph(genotype)) for genotype in candidates), reverse=True)
@@ -161,7 +161,7 @@ def test_bananas_draws_once_for_each_candidate_from_the_searchs_stream(
     for _ in range(2):
         strategy.step()
         twin.step()
-    ranked = sorted(twin.labels.labels, key=lambda label: label.values)
+    ranked = sorted(twin.labels.ledger, key=lambda label: label.values)
     candidates = twin.mutants([label.genotype for label in ranked[:10]])
     merit_C = np.array([merit(space.graph(genotype)) for genotype in candidates])
     draws_C = merit_C + 3.0 * twin.rng.standard_normal(100)

@@ -11,7 +11,7 @@ import pytest
 from nasrun.config import plugins
 from nasrun.engine.insight import Insight
 from nasrun.engine.search import against_floors
-from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction, Ranking
 from nasrun.protocols.result import AgainstFloors, Ranked
@@ -26,7 +26,7 @@ ERRORS = (0.5, 0.3, 0.4, 0.1, 0.2, 0.6)
 class Known(Evaluator):
     """An evaluator that knows six architectures; the optimum of its space is 0.95."""
 
-    objectives = ("val_error",)
+    objectives = (VALIDATION_ERROR,)
     optimum = 0.95
 
     def evaluate(self, genotypes: Sequence) -> list[Evaluation]:

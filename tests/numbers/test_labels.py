@@ -10,7 +10,7 @@ import torch
 
 from nasrun.errors import RunError, UsageError
 from nasrun.genotypes.text import parse
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator, Objective
 from nasrun.protocols.labels import MAX_MISSES, Labels, failed
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.toy import Toy
@@ -22,7 +22,7 @@ ERRORS = {(0, 0, 0): 0.5, (0, 0, 1): 0.25, (0, 0, 2): 0.25, (0, 0, 3): 0.75}
 class Scripted(Evaluator):
     """Looks errors up by genes, and raises what it finds in their place."""
 
-    objectives = ("val_error",)
+    objectives = (VALIDATION_ERROR,)
     needs_images = False
 
     def __init__(self, outcomes=ERRORS, space=TOY) -> None:
@@ -63,7 +63,7 @@ def test_isomorphic_cells_share_a_label() -> None:
     (first,), (second,) = labels.evaluate([direct]), labels.evaluate([detour])
     assert second.values == first.values == (0.1,)
     assert (first.genotype, second.genotype) == (direct, detour)  # each gets what it asked for
-    assert [label.genotype for label in labels.labels] == [direct]
+    assert [label.genotype for label in labels.ledger] == [direct]
 
 
 def test_the_budget_is_never_exceeded() -> None:
@@ -185,7 +185,7 @@ def test_a_restored_ledger_pays_nothing_twice(tmp_path) -> None:
     evaluator = Scripted(outcomes)
     restored = Labels(evaluator, TOY, budget=3)
     restored.load_state_dict(state)
-    assert restored.labels == labels.labels
+    assert restored.ledger == labels.ledger
     assert restored.new() == ()
     assert restored.evaluate(cells(3, 1)) == labels.evaluate(cells(3, 1))
     assert evaluator.asked == []
@@ -205,7 +205,7 @@ class Together(Scripted):
     def one(self, genotype):
         error = self.outcomes[self.space.encode(genotype)]
         if error == math.inf:
-            return failed(genotype, "killed", 0.5, 1)
+            return failed(genotype, "killed", 0.5, self.objectives)
         return Evaluation(genotype, (error,), 2.0)
 
 
@@ -215,8 +215,8 @@ def test_all_that_is_new_is_bought_in_one_call() -> None:
     found = labels.evaluate(cells(0, 1, 0, 2, 3, 1), predicted=[9, 8, 7, 6, 5, 4])
     assert evaluator.asked == [[0, 1, 2]]  # each once, and what the budget allows
     assert [e.values[0] for e in found] == [0.5, math.inf, 0.5, 0.25, math.inf]
-    assert [e.error for e in labels.labels] == [None, "killed", None]
-    assert [e.details["predicted"] for e in labels.labels] == [9, 8, 6]
+    assert [e.error for e in labels.ledger] == [None, "killed", None]
+    assert [e.details["predicted"] for e in labels.ledger] == [9, 8, 6]
     assert labels.evaluate(cells(2, 3)) == labels.evaluate(cells(2))
     assert evaluator.asked == [[0, 1, 2]]
 
@@ -234,7 +234,7 @@ def test_what_comes_next_is_bought_ahead_and_counts_when_it_is_asked_for() -> No
     for ledger in (labels, restored):
         found = [ledger.evaluate_next(lambda: cells(3)[0], most=2) for _ in range(4)]
         assert [[e.genotype for e in some] for some in found] == [cells(0), cells(1), cells(3), []]
-        assert [e.values for e in ledger.labels] == [(0.25,), (0.5,), (0.25,), (0.75,)]
+        assert [e.values for e in ledger.ledger] == [(0.25,), (0.5,), (0.25,), (0.75,)]
         assert ledger.finished
     assert evaluator.asked == [[2, 0, 1], [3]]
 
@@ -244,3 +244,11 @@ def test_a_source_that_is_spent_ends_the_search() -> None:
     found = [labels.evaluate_next(lambda: cells(1)[0], most=9) for _ in range(2)]
     assert [len(some) for some in found] == [1, 0]
     assert labels.finished
+
+
+def test_an_objective_that_is_maximised_costs_its_negative_and_fails_at_the_bottom() -> None:
+    accuracy = Objective("accuracy", "fraction", "maximise")
+    assert accuracy.cost(0.75) == -0.75
+    assert VALIDATION_ERROR.cost(0.25) == 0.25
+    broken = failed(cells(0)[0], "killed", 1.0, [VALIDATION_ERROR, accuracy])
+    assert broken.values == (math.inf, -math.inf)

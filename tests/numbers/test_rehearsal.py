@@ -7,17 +7,25 @@ import pytest
 import torch
 
 from nasrun.check import clock, memory
-from nasrun.check.clock import Clock, Memory, remembered_labels, remembered_scores
+from nasrun.check.clock import Clock, KnownAnswers, RememberedLabels, RememberedScores
 from nasrun.check.data import FewBatches, ShortDataset, faults
 from nasrun.check.forecast import Part, disk_bytes
 from nasrun.datasets.images import Resident
 from nasrun.datasets.synthetic import make_synthetic
 from nasrun.errors import RunError
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
-from nasrun.protocols.evaluation import Evaluation
+from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.scorer import Scores
 
 GENOTYPE = Genotype("test", (Cell("cell", ("in", "out"), (Edge("conv", 0, 1),)),))
+
+
+class One(Evaluator):
+    """One that is asked nothing."""
+
+
+class TwoAtOnce(Evaluator):
+    at_once = 2
 
 
 class Watch:
@@ -72,14 +80,14 @@ def test_a_short_pass_is_whole_and_a_subset_is_short_too(watch: Watch) -> None:
 
 def test_labels_are_real_until_enough_is_known(watch: Watch) -> None:
     counted = Clock()
-    known: Memory[Evaluation] = Memory(counted)
+    known = KnownAnswers[Evaluation](counted)
     costs = iter([9.0, 2.0, 2.0, 3.0])
 
     def evaluate(genotypes):
         watch.now += next(costs)
         return [Evaluation(genotypes[0], (0.25,), 1.0)]
 
-    label = remembered_labels(known, evaluate)
+    label = RememberedLabels(One(), known, evaluate).evaluate
     label([GENOTYPE])  # 9 s
     label([GENOTYPE])  # 11 s: all of the first step are real, unless they take 12 s
     label([GENOTYPE])  # 13 s
@@ -100,7 +108,7 @@ def test_labels_at_once_take_the_time_of_their_rounds(watch: Watch) -> None:
         watch.now += 7.0
         return [Evaluation(genotypes[0], (0.25,), 1.0)]
 
-    label = remembered_labels(Memory(counted), evaluate, at_once=2)
+    label = RememberedLabels(TwoAtOnce(), KnownAnswers(counted), evaluate).evaluate
     assert len(label([GENOTYPE] * 5)) == 5
     assert watch.now == 14.0  # 21 s were left out
     assert watch.now + counted.skipped_s == pytest.approx(3 * 7.0)
@@ -109,19 +117,19 @@ def test_labels_at_once_take_the_time_of_their_rounds(watch: Watch) -> None:
 def test_after_the_first_step_less_is_enough(watch: Watch) -> None:
     counted = Clock()
     answers = [Evaluation(GENOTYPE, (0.5,), 1.0)] * 2
-    known = Memory(counted, answers, [1.0, 1.0], spent_s=clock.ENOUGH_S, first_step=0)
+    known = KnownAnswers(counted, answers, [1.0, 1.0], spent_s=clock.ENOUGH_S, first_step=0)
     assert not known.suffices
     counted.num_steps = 1
     assert known.suffices
 
 
 def test_a_failure_is_remembered_as_one(watch: Watch) -> None:
-    known: Memory[Evaluation] = Memory(Clock(), spent_s=clock.LONGEST_S)
+    known = KnownAnswers[Evaluation](Clock(), spent_s=clock.LONGEST_S)
 
     def evaluate(genotypes):
         raise RunError("no")
 
-    label = remembered_labels(known, evaluate)
+    label = RememberedLabels(One(), known, evaluate).evaluate
     for _ in range(4):
         with pytest.raises(RunError, match="no"):
             label([GENOTYPE])
@@ -132,14 +140,14 @@ def test_scores_come_from_those_that_are_known(watch: Watch) -> None:
     class Scorer:
         num_scorings = 0
 
-        def score(self, candidates, batch):
+        def score(self, candidates, batch, statistics):
             watch.now += 8.0
             self.num_scorings += len(candidates)
             n = len(candidates)
             return Scores(np.full(n, 1.5), np.full(n, 0.5), np.full(n, 0.1) if n > 1 else None)
 
     counted, scorer = Clock(), Scorer()
-    score = remembered_scores(Memory(counted), scorer)
+    score = RememberedScores(scorer, counted).score
     for _ in range(3):
         scores = score(range(4), "images")
     assert watch.now == 16.0  # two real calls, 2 s a candidate

@@ -117,7 +117,7 @@ def test_a_resumed_run_equals_the_whole_one_without_training_again(
     second.streams.load_state_dict(state["streams"])
     monkeypatch.setattr(SupernetScorer, "train_epoch", None)
     assert go(second) == expected[2:]
-    bought = [[(a.genotype, a.values) for a in w.evaluator.labels] for w in (second, whole)]
+    bought = [[(a.genotype, a.values) for a in w.evaluator.ledger] for w in (second, whole)]
     assert bought[0] == bought[1]
 
 

@@ -48,7 +48,7 @@ class LocalSearch(DiscreteSearch):
             if num_before < self.num_initial:
                 self.labels.evaluate_next(self.sample, most=self.num_initial - num_before)
             elif not self.population:
-                self.move_to(min(self.labels.labels, key=validation_error))
+                self.move_to(min(self.labels.ledger, key=validation_error))
             elif self.untried:
                 self.try_neighbour(self.untried.pop())
             else:  # a local optimum

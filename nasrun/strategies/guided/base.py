@@ -75,7 +75,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     def infill(self) -> dict[str, float]:
         """Fit, propose, label the most promising ones. Returns how well they were ranked."""
         self.fit(len(self.labels))
-        ranked = sorted(self.labels.labels, key=validation_error)
+        ranked = sorted(self.labels.ledger, key=validation_error)
         worth = self.propose([label.genotype for label in ranked])
 
         wanted = min(self.num_infill, self.labels.remaining)
@@ -90,7 +90,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         """Fit the predictor to the first labels."""
         self.num_fitted = num_labels
         self._before_fit = self.generator.get_state()
-        labels = self.labels.labels[:num_labels]
+        labels = self.labels.ledger[:num_labels]
         accuracy_N = 1.0 - np.array([validation_error(label) for label in labels])
         self.model.fit([self.graph(label.genotype) for label in labels], accuracy_N)
 
