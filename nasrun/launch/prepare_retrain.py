@@ -13,6 +13,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.launch import hparams
 from nasrun.launch.job import Prepared
 from nasrun.runs.folder import RunFolder
+from nasrun.terminal import console
 from nasrun.terminal.progress import Display
 
 
@@ -57,7 +58,7 @@ def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
     if config.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
     text = str(config.genotype)
-    genotype = None if text == "random" else resolve(text)
+    genotype = None if text == "random" else resolve(text, console.complain)
     return genotype, with_space(config, genotype)
 
 

@@ -44,7 +44,8 @@ class Darts(IntegerCodedSpace):
         partial_channels: k of PC-DARTS (arXiv 1907.05737): 1/k of the channels go through the
             operations of the supernet, the others bypass them; 1 is off.
         stem: "cifar", or for large images "imagenet", where nothing else is asked for.
-        operations: names from `KNOWN_OPERATIONS`; `none` only takes part in the search.
+        operations: names from `KNOWN_OPERATIONS`; with `none` a search can weaken an edge, and
+            derives no genotype that has it.
 
     Raises:
         UsageError: an unknown operation, one named twice, or `none` alone.
@@ -81,7 +82,11 @@ class Darts(IntegerCodedSpace):
     # ------------------------------------------------------------------ genotypes
 
     def validate(self, genotype: Genotype) -> None:
-        """Two edges into each node, from different sources; any concat of nodes will do."""
+        """Two edges into each node, from different sources; any concat of nodes will do.
+
+        `none` on an edge is allowed, whatever the operations of the search are: published cells
+        have it, and it leaves the edge out of the network.
+        """
         self._validate_cells(genotype, CELLS)
         for cell in genotype.cells:
             if len(cell.nodes) != len(STATES):
@@ -98,7 +103,7 @@ class Darts(IntegerCodedSpace):
                         f"nodes below {node}; it has {found or 'none'}"
                     )
                 for edge in cell.edges_into(node):
-                    self._validate_operation(edge.operation, cell, self.choices)
+                    self._validate_operation(edge.operation, cell, (*self.choices, "none"))
             if cell.edges_into(1):
                 raise UsageError(f"cell '{cell.name}' has an edge 0 -> 1 between its two inputs")
             self._validate_concat(cell)
@@ -113,10 +118,15 @@ class Darts(IntegerCodedSpace):
             )
 
     def canonical(self, genotype: Genotype) -> str:
-        """The sorted edges of each cell: the order of the two inputs of a node does not matter."""
+        """The sorted edges of each cell that are not `none`: the order of the two inputs of a node
+        does not matter."""
         self.validate(genotype)
         return "/".join(
-            " ".join(f"{e.target}<{e.source}:{e.operation}" for e in _sorted_edges(cell))
+            " ".join(
+                f"{edge.target}<{edge.source}:{edge.operation}"
+                for edge in sorted(cell.edges, key=lambda edge: (edge.target, edge.source))
+                if edge.operation != "none"
+            )
             for cell in (genotype.cell(name) for name in CELLS)
         )
 
@@ -124,7 +134,8 @@ class Darts(IntegerCodedSpace):
         """(pair of inputs, operation on the first, operation on the second) per node.
 
         Raises:
-            UsageError: also for an output of other states than 2 to 5, which has no genes.
+            UsageError: also for an output of other states than 2 to 5 and for `none` on an edge,
+                which have no genes.
         """
         self.validate(genotype)
         genes = list[int]()
@@ -133,6 +144,11 @@ class Darts(IntegerCodedSpace):
                 raise UsageError(
                     f"cell '{cell.name}' leaves a node out of its output: it can be retrained, "
                     "and cannot take part in a search"
+                )
+            if any(edge.operation == "none" for edge in cell.edges):
+                raise UsageError(
+                    f"cell '{cell.name}' has 'none' on an edge: it can be retrained, and cannot "
+                    "take part in a search"
                 )
             for node in NODES:
                 first, second = sorted(cell.edges_into(node), key=lambda edge: edge.source)
@@ -239,10 +255,6 @@ class Darts(IntegerCodedSpace):
 
 def _computed_edges(cell: Cell) -> list[Edge]:
     return [edge for edge in cell.edges if edge.target in NODES]
-
-
-def _sorted_edges(cell: Cell) -> list[Edge]:
-    return sorted(cell.edges, key=lambda edge: (edge.target, edge.source))
 
 
 def _check_size(channels: int, partial_channels: int) -> None:
