@@ -45,7 +45,7 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
     Raises:
         UsageError: it is no DARTS cell.
     """
-    pairs, concat = {}, {}
+    pairs, concat = dict[str, Any](), dict[str, Any]()
     for name in CELLS:
         listed = fields.get(name, fields.get("reduction") if name == "reduce" else None)
         if listed is None:
@@ -54,8 +54,9 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
         if name == "reduce":
             states = fields.get("reduction_concat", states)
         pairs[name], without_edges = _eight_pairs(name, _flat(name, listed), notes)
-        _check_concat(name, states := NODES if states is None else states)
-        concat[name] = [state for state in states if state not in without_edges]
+        concat[name] = NODES if states is None else states
+        if without_edges and isinstance(concat[name], list | tuple):
+            concat[name] = [state for state in concat[name] if state not in without_edges]
     for name in ("connectN", "connects"):
         if fields.get(name) is not None:
             raise UsageError(f"{name}={brief(fields[name])} of a DARTS genotype must be None")
@@ -116,13 +117,6 @@ def _target(name: str, edge: object) -> int:
     raise UsageError(f"cell '{name}': {brief(edge)} is not an (operation, node, input) triple")
 
 
-def _check_concat(name: str, states: object) -> None:
-    if not isinstance(states, list | tuple) or not all(
-        isinstance(state, int) and state in NODES for state in states
-    ):
-        raise UsageError(f"the concat of cell '{name}' is a list of states 2 to 5")
-
-
 def darts_genotype(
     pairs: Mapping[str, Sequence[tuple[str, int]]],
     concat: Mapping[str, Sequence[int]] | None = None,
@@ -149,7 +143,10 @@ def darts_genotype(
                 raise UsageError(f"cell '{name}': {brief(pair)} is not an (operation, input) pair")
             edges.append(Edge(pair[0], pair[1], 2 + position // 2))
         states = NODES if concat is None else concat[name]
-        _check_concat(name, states)
+        if not isinstance(states, list | tuple) or not all(
+            isinstance(state, int) and state in NODES for state in states
+        ):
+            raise UsageError(f"the concat of cell '{name}' is a list of states 2 to 5")
         edges += [Edge("concat", state, OUTPUT) for state in sorted(set(states))]
         cells.append(Cell(name, STATES, tuple(edges)))
     return Genotype("darts", tuple(cells))

@@ -11,7 +11,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,13 @@ from nasrun.genotypes.literal import MAX_LENGTH, NotLiteral, arguments, literal
 Tell = Callable[[str], None]
 """Is handed a sentence about what was chosen, left out or filled in."""
 
-MAX_BYTES = 2**25  # of a file
+Read = Callable[[list[str]], Genotype]
+"""Reads one genotype, and appends to a list what the user is to know."""
+
+MAX_BYTES = 2**24  # of a file
 MAX_DOCUMENT = 10**6  # characters of a JSON document; a longer one is searched like a log
 MAX_FOUND = 10_000  # genotypes of a text, the last ones
+MAX_EDGES_TEXT = 2_000  # characters of a NAS-Bench-201 string, with any spaces
 MAX_BEFORE = 500  # characters before a genotype in which its name is looked for
 
 _EXPECTED = (
@@ -41,8 +45,8 @@ _START = re.compile(
 )
 _OPERATIONS = re.compile(r"\[\s*[\"']?input\b[^\[\]]*\]", re.IGNORECASE)
 _NAME = re.compile(
-    r"(\w+)[\"']?\s*(?::\s*[\w.]+\s*)?[=:]\s*(?:[\w.]*\(\s*)?(?:\w+\s*=\s*(?:[\w.]+\(\s*)?)?"
-    r"(?:\w+\.)*$"
+    r"\b(\w++)[\"']?\s*+(?::\s*+[\w.]++\s*+(?==))?[=:]\s*+"
+    r"(?:[\w.]*+\(\s*+)?(?:\w++\s*+=\s*+(?:[\w.]++\(\s*+)?)?(?:\w++\.)*$"
 )
 _PIECE = re.compile(r"\"(?:\\.|[^\"\\\n])*+\"|'(?:\\.|[^'\\\n])*+'|#[^\n]*|[()\[\]{}]")
 _COMMENT = re.compile(r"#[^\n]*")
@@ -51,11 +55,18 @@ _COMMENT_LINE = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Found:
-    """Something that looks like a genotype. `read` appends what the user is to know to a list."""
+    """Something that looks like a genotype."""
 
-    name: str
-    where: str
-    read: Callable[[list[str]], Genotype]
+    read: Read
+    name: str = ""
+    line: int | None = None  # of a text; a document is known by its names
+
+    @property
+    def place(self) -> str:
+        return "the document" if self.line is None else f"line {self.line}"
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.place}" if self.name else self.place
 
 
 def is_text(value: str) -> bool:
@@ -63,13 +74,16 @@ def is_text(value: str) -> bool:
     return bool(_START.search(value)) or value.lstrip()[:1] in tuple("{[(|")
 
 
-def parse(text: str, tell: Tell = lambda _: None, name: str | None = None) -> Genotype:
-    """Return the last genotype in a text, or the last of those called `name`.
+def parse(
+    text: str, tell: Tell = lambda _: None, name: str | None = None, file: Path | None = None
+) -> Genotype:
+    """Return the last genotype in a text, or the last of those called `name`; `file` is where the
+    text is from.
 
     Raises:
         UsageError: there is none, or it is wrong.
     """
-    text = text.removeprefix("\ufeff").strip()
+    text = text.removeprefix("\ufeff")
     found = list(_found(text))
     if name is not None:
         found = _of_name(found, name, text)
@@ -82,9 +96,10 @@ def parse(text: str, tell: Tell = lambda _: None, name: str | None = None) -> Ge
             unread.append(one)
             continue
         except UsageError as error:
-            raise UsageError(f"{one.where}: {error}" if len(found) > 1 else str(error)) from None
+            place = f"{one}: " if len(found) > 1 else ""
+            raise UsageError(f"{place}{error}{_others(one, found, file)}") from None
         if len(found) > 1 and name is None:
-            tell(_which(one, found, unread))
+            tell(_which(one, unread) + _others(one, found, file))
         for note in notes:
             tell(note)
         return genotype
@@ -106,30 +121,35 @@ def load(path: Path, tell: Tell = lambda _: None, name: str | None = None) -> Ge
     of_two_bytes = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if of_two_bytes else "utf-8", errors="replace")
     try:
-        return parse(text, lambda note: tell(f"{path}: {note}"), name)
+        return parse(text, lambda note: tell(f"{path}: {note}"), name, path)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _which(chosen: Found, found: list[Found], unread: list[Found]) -> str:
-    told = f"the last genotype is taken, {chosen.where}"
-    if unread:
-        told += f" (what follows in {unread[0].where} is not complete)"
-    names = list(dict.fromkeys(one.name for one in found if one.name and one.name != chosen.name))
-    return f"{told}; others by their names, such as FILE:{names[-1]}" if names else told
+def _which(chosen: Found, unread: list[Found]) -> str:
+    after = f" (what follows in {unread[-1].place} is cut off or computed)" if unread else ""
+    return f"the last genotype is taken, {chosen}{after}"
+
+
+def _others(chosen: Found, found: list[Found], file: Path | None) -> str:
+    """What to type for the one before it that has another name."""
+    before = found[: found.index(chosen)]
+    names = [one.name for one in before if one.name not in ("", chosen.name)]
+    return f"; for another type {file}:{names[-1]}" if file and names else ""
 
 
 def _nothing(text: str, unread: list[Found]) -> str:
     """Why there is no genotype in a text."""
     if unread:
-        place = f" ({unread[-1].where})" if "\n" in text else ""
+        place = f" ({unread[0].place})" if "\n" in text.strip() else ""
         return f"this genotype is not understood{place}: it is cut off or computed; {_EXPECTED}"
+    text = text.strip()
     if text.startswith(("{", "[")):
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
             return f"the genotype is not valid JSON: {error}"
-    return f"'{text[:60]}' is not a genotype: {_EXPECTED}"
+    return f"'{' '.join(text[:60].split())}' is not a genotype: {_EXPECTED}"
 
 
 def _of_name(found: list[Found], name: str, text: str) -> list[Found]:
@@ -145,52 +165,55 @@ def _of_name(found: list[Found], name: str, text: str) -> list[Found]:
     return [one for one in found if one.name == wanted]
 
 
-def _found(text: str) -> Iterator[Found]:
+def _found(text: str) -> list[Found]:
     """All that looks like a genotype, in its order."""
-    document = _document(text)
-    of_document = list(_within(document, ""))
-    if not of_document and isinstance(document, dict) and document.keys() & {"space", "cells"}:
+    try:
+        document = _json_or_literal(text) if len(text) <= MAX_DOCUMENT else None
+        found = list(_within(document, ""))
+    except (NotLiteral, RecursionError):
+        return list(_searched(text))
+    if not found and isinstance(document, dict) and document.keys() & {"space", "cells"}:
         Genotype.from_json(document)  # says what is missing
-    if of_document:
-        yield from of_document
-        return
+    return found or list(_searched(text))
+
+
+def _searched(text: str) -> Iterator[Found]:
+    """All that looks like a genotype somewhere in a text, but not in lines that are comments."""
     text = _COMMENT_LINE.sub("", text)
-    starts = deque(_START.finditer(text), maxlen=MAX_FOUND)
+    starts = list(deque(_START.finditer(text), maxlen=MAX_FOUND))
+    ends = [*(start.start() for start in starts[1:]), len(text)]
     line, counted = 1, 0
-    for number, start in enumerate(starts):
-        end = starts[number + 1].start() if number + 1 < len(starts) else len(text)
-        line, counted = line + text.count("\n", counted, start.start()), start.start()
-        before = text[max(0, start.start() - MAX_BEFORE) : start.start()]
-        one = _at(start, before, text[start.start() : min(end, start.start() + MAX_LENGTH)])
-        if one is not None:
-            match = _NAME.search(_COMMENT.sub("", before))
-            name = "" if match is None else match[1]
-            where = f"line {line}"
-            yield replace(one, name=name, where=f"{name} of {where}" if name else where)
+    for start, end in zip(starts, ends, strict=False):
+        place = start.start()
+        line, counted = line + text.count("\n", counted, place), place
+        before = text[max(0, place - MAX_BEFORE) : place]
+        read = _at(start, before, text[place : min(end, place + MAX_LENGTH)])
+        if read is not None:
+            named = _NAME.search(_COMMENT.sub("", before))
+            yield Found(read, "" if named is None else named[1], line)
 
 
-def _at(start: re.Match[str], before: str, text: str) -> Found | None:
-    """What begins at a place; `text` reaches to the next beginning."""
+def _at(start: re.Match[str], before: str, text: str) -> Read | None:
+    """What reads the genotype that begins at a place; `text` reaches to the next beginning."""
     if start["edges"]:
-        edges = start["edges"]
-        return Found("", "", lambda _: nasbench201.parse(edges))
+        edges = start["edges"][:MAX_EDGES_TEXT]
+        return lambda _: nasbench201.parse(edges)
     if start["digits"]:
         digits, _, names = start["digits"].partition(",")
         graph = digits.strip(), names.split()
-        return Found("", "", lambda _: nasbench101.parse(*graph).genotype)
+        return lambda _: nasbench101.parse(*graph).genotype
     inside = _balanced(text)
     if start["matrix"]:
         operations = _OPERATIONS.search(text, len(inside)) or next(
             iter([*_OPERATIONS.finditer(before)][-1:]), None
         )
-        return None if operations is None else _nasbench101(inside, operations[0])
+        if operations is None:
+            return None
+        names = operations[0]
+        return lambda _: nasbench101.from_matrix(literal(inside), literal(names))
     if start["call"]:
-        return Found("", "", lambda notes: _called(inside, notes))
-    return Found("", "", lambda notes: _of_mapping(_json_or_literal(inside), notes))
-
-
-def _nasbench101(matrix: str, names: str) -> Found:
-    return Found("", "", lambda _: nasbench101.from_matrix(literal(matrix), literal(names)))
+        return lambda notes: _called(inside, notes)
+    return lambda notes: _of_mapping(_json_or_literal(inside), notes)
 
 
 def _called(text: str, notes: list[str]) -> Genotype:
@@ -211,16 +234,6 @@ def _balanced(text: str) -> str:
     return ""
 
 
-def _document(text: str) -> Any:
-    """The value that a text is as a whole, `None` where it is none."""
-    if len(text) > MAX_DOCUMENT:
-        return None
-    try:
-        return _json_or_literal(text)
-    except NotLiteral:
-        return None
-
-
 def _json_or_literal(text: str) -> Any:
     try:
         return json.loads(text)
@@ -232,17 +245,17 @@ def _within(value: Any, name: str) -> Iterator[Found]:
     """The genotypes in a JSON document, by the keys under which they stand."""
     if isinstance(value, Mapping):
         if _is_genotype(value):
-            yield Found(name, f"'{name}'", lambda notes: _of_mapping(value, notes))
+            yield Found(lambda notes: _of_mapping(value, notes), name)
         else:
             for key, inner in value.items():
                 yield from _within(inner, str(key))
     elif _is_graph(value):
-        yield Found(name, f"'{name}'", lambda _: nasbench101.from_matrix(*value))
+        yield Found(lambda _: nasbench101.from_matrix(*value), name)
     elif isinstance(value, list):
         for inner in value:
             yield from _within(inner, name)
-    elif isinstance(value, str) and len(value) <= MAX_LENGTH and _START.search(value):
-        yield Found(name, f"'{name}'", lambda notes: parse(value, notes.append))
+    elif isinstance(value, str):
+        yield from (Found(one.read, name) for one in _searched(value))
 
 
 MATRICES = ("module_adjacency", "matrix", "adjacency")

@@ -49,6 +49,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
 
 def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
     """The genotype, `None` for a random one, and the configuration with its space."""
+    from nasrun.compute import torchrun
     from nasrun.genotypes.source import resolve
 
     if OmegaConf.is_missing(config, "genotype"):
@@ -58,7 +59,8 @@ def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
     if config.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
     text = str(config.genotype)
-    genotype = None if text == "random" else resolve(text, console.complain)
+    tell = console.complain if torchrun.rank() == 0 else lambda _: None
+    genotype = None if text == "random" else resolve(text, tell)
     return genotype, with_space(config, genotype)
 
 
