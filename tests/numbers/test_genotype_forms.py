@@ -12,6 +12,7 @@ import torch
 from nasrun.cli.main import main
 from nasrun.config.flags import quoted
 from nasrun.errors import UsageError
+from nasrun.genotypes.darts import KNOWN_OPERATIONS
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.literal import NotLiteral, literal
 from nasrun.genotypes.nasbench101 import nasbench101_text
@@ -133,6 +134,28 @@ def test_triples_of_fair_darts() -> None:
     assert told == ["cell 'normal' has 4 edges: 'none' stands for the others, and a node without "
                     "an edge is no part of the output"]  # fmt: skip
     SPACE.validate(genotype)
+
+
+def test_a_cell_of_fair_darts_has_the_published_size() -> None:
+    """Fair-DARTS b, 36 channels and 20 cells: 536 M multiply-adds, and 3.88 M parameters with an
+    auxiliary head."""
+    normal = [("sep_conv_3x3", 2, 0), ("sep_conv_3x3", 2, 1), ("sep_conv_3x3", 3, 1),
+              ("dil_conv_3x3", 4, 0), ("sep_conv_5x5", 4, 1), ("dil_conv_5x5", 5, 1)]  # fmt: skip
+    reduce = [("skip_connect", 2, 0), ("dil_conv_3x3", 2, 1), ("skip_connect", 3, 0),
+              ("dil_conv_3x3", 3, 1), ("max_pool_3x3", 4, 0), ("sep_conv_3x3", 4, 1),
+              ("skip_connect", 5, 2), ("max_pool_3x3", 5, 0)]  # fmt: skip
+    space = Darts(
+        channels=36, cells=20, partial_channels=1, stem="cifar", operations=list(KNOWN_OPERATIONS)
+    )
+    genotype, shape = (
+        parse(f"Genotype({normal}, range(2, 6), {reduce})"),
+        TaskShape(3, (32, 32), 10),
+    )
+    _, flops = space.params_and_flops(genotype, shape, NetworkSize())
+    with torch.device("meta"):
+        network = space.network(genotype, shape, NetworkSize(auxiliary=True))
+    assert round(flops / 1e6) in (536, 537)
+    assert round(sum(one.numel() for one in network.parameters()) / 1e6, 2) == 3.88
 
 
 def module(tmp_path: Path, text: str) -> str:
