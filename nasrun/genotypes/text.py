@@ -140,15 +140,15 @@ def _others(chosen: Found, found: list[Found], file: Path | None) -> str:
 
 def _nothing(text: str, unread: list[Found]) -> str:
     """Why there is no genotype in a text."""
-    if unread:
-        place = f" ({unread[0].place})" if "\n" in text.strip() else ""
-        return f"this genotype is not understood{place}: it is cut off or computed; {_EXPECTED}"
     text = text.strip()
     if text.startswith(("{", "[")):
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            return f"the genotype is not valid JSON: {error}"
+            return f"the genotype is not valid JSON: {error}; and it is no Python literal"
+    if unread:
+        place = f" ({unread[0].place})" if "\n" in text else ""
+        return f"this genotype is not understood{place}: it is cut off or computed; {_EXPECTED}"
     return f"'{' '.join(text[:60].split())}' is not a genotype: {_EXPECTED}"
 
 
