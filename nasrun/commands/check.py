@@ -16,12 +16,13 @@ from nasrun.config.hydra_errors import sentence
 from nasrun.errors import UsageError, raise_together
 from nasrun.launch.interruption import terminated_as_interrupted
 from nasrun.launch.launch import run_under_hydra
-from nasrun.launch.replay import replayed
+from nasrun.launch.replay import FLAG, replayed
+from nasrun.runs.folder import RUN_FILE, read_json
 
 
 def main(arguments: Sequence[str]) -> None:
     """Raises a `UsageError` that says all that is wrong."""
-    command = "retrain" if any(word.startswith("genotype=") for word in arguments) else "search"
+    command = _command(arguments)
     words, source = replayed(command, arguments)
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="nasrun-check-") as home:
@@ -48,3 +49,15 @@ def main(arguments: Sequence[str]) -> None:
                 words = composable
     raise_together([*problems, *checks.told()])
     checks.show()
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return "retrain" where a genotype is given or `--from` names a retraining, else "search"."""
+    keys = {word.partition("=")[0].lstrip("+") for word in arguments}
+    kinds = set[object]()
+    for word in arguments:
+        file = Path(word.removeprefix(FLAG)) / RUN_FILE
+        if word.startswith(FLAG) and file.is_file():
+            record = read_json(file)
+            kinds.add(record.get("kind") if isinstance(record, dict) else None)
+    return "retrain" if "genotype" in keys or "retrain" in kinds else "search"

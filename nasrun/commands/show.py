@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nasrun.config import catalogue, plugins
 from nasrun.config.commands import argument_parser
+from nasrun.errors import UsageError, closest
+from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.source import resolve
 from nasrun.pictures import cell_text
 from nasrun.runs.result_file import RESULT_FILE, read_result
@@ -16,13 +19,15 @@ from nasrun.terminal import console
 def main(arguments: list[str]) -> None:
     """Draw a genotype in the terminal and, with `--out`, to a file.
 
-    Raises `UsageError` for a genotype that cannot be read and a picture that cannot be written.
+    Raises `UsageError` for a genotype that cannot be read or that its space refuses, and for a
+    picture that cannot be written.
     """
     parser = argument_parser("show")
     parser.add_argument("genotype")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
-    genotype = resolve(parsed.genotype)
+    genotype = resolve(parsed.genotype, console.complain)
+    _require_valid(genotype)
     lines = [cell_text.text(genotype), "", f"space {genotype.space}, id {genotype.short_id}"]
     lines += _accuracies(Path(parsed.genotype))
     console.say("\n".join(lines))
@@ -31,6 +36,18 @@ def main(arguments: list[str]) -> None:
 
         cells.draw(genotype, parsed.out)
         console.say(f"picture: {parsed.out}")
+
+
+def _require_valid(genotype: Genotype) -> None:
+    """Raise `UsageError` for what could not be retrained."""
+    root = catalogue.conf_dir()
+    names = [option.name for option in catalogue.options("space", root)]
+    if genotype.space not in names:  # it may come from a stranger, and name a file elsewhere
+        raise UsageError(
+            f"the genotype is of the space '{genotype.space}', which does not exist; "
+            f"{closest(genotype.space, names)}"
+        )
+    plugins.build(catalogue.content("space", genotype.space, root)).validate(genotype)
 
 
 def _accuracies(folder: Path) -> Iterator[str]:

@@ -39,6 +39,11 @@ def _benchmark_files(root: Path) -> Iterator[str]:
             yield f"A CSV file of {option.name} has the columns {told['csv']}."
 
 
+GENOTYPE = (
+    "GENOTYPE is a run folder, a file (a log, a module, JSON: the last genotype in it), FILE:NAME, "
+    "a name (nasrun list genotypes), or (in quotes) a text: Genotype(normal=[...], reduce=[...]), "
+    "JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and operations"
+)
 COMMANDS = {
     "search": CommandHelp(
         "search for an architecture, then retrain it from scratch",
@@ -86,11 +91,10 @@ COMMANDS = {
             ("nasrun retrain genotype=outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
             ("nasrun retrain genotype=darts_v2 dataset=cifar10", "a published cell"),
+            ("nasrun retrain genotype=genotypes.py:DARTS", "of public code"),
             ("nasrun retrain genotype=random space=darts seed=0", "to compare with"),
         ),
-        "GENOTYPE is a run folder, a file, a name (nasrun list genotypes), or (in quotes) a text: "
-        "JSON, Genotype(normal=[...], reduce=[...]) or a NAS-Bench-201 string "
-        "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|.",
+        f"{GENOTYPE}.",
         "retrain",
         (
             "genotype",
@@ -160,9 +164,7 @@ COMMANDS = {
             ("nasrun show outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun show darts_v2 --out cells.svg", "a picture besides"),
         ),
-        "GENOTYPE is a run folder, a genotype file, a name (nasrun list genotypes), or a text: "
-        "JSON, Genotype(normal=[...], ...) or a NAS-Bench-201 string. --out also writes a picture "
-        "(needs no graphviz).",
+        f"{GENOTYPE}. --out also writes a picture (needs no graphviz).",
         flags=("--out",),
     ),
     "data": CommandHelp(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nasrun.errors import UsageError, closest
-from nasrun.genotypes.source import TEXT_STARTS
+from nasrun.genotypes.text import is_text
 
 DIR, RUN = "DIR", "RUN"  # placeholders of values that are folders
 
@@ -97,7 +97,8 @@ def quoted(override: str) -> str:
     key, _, value = override.partition("=")
     if not key:
         raise UsageError(f"'{override}' is not understood: overrides are key=value")
-    if key != "genotype" or not value.startswith(TEXT_STARTS):
+    in_quotes_already = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
+    if key != "genotype" or in_quotes_already or not is_text(value):
         return override
     return f"{key}={in_quotes(value)}"
 

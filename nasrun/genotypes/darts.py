@@ -1,8 +1,7 @@
-"""State the facts of a DARTS cell, and read and write the text that DARTS code prints."""
+"""State the facts of a DARTS cell, and read and write the fields of DARTS code."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,8 @@ NODES = (2, 3, 4, 5)  # the states that are computed; 0 and 1 are the cell's inp
 OUTPUT = 6
 EDGES = tuple((source, target) for target in NODES for source in range(target))  # of a supernet
 
-TEXT_START = "Genotype("  # of what DARTS code prints
+FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat", "connectN", "connects")
+"""Of the named tuple in public code, in its order; GDAS and SETN have the last two."""
 
 
 def reductions(num_cells: int) -> set[int]:
@@ -33,34 +33,88 @@ def reductions(num_cells: int) -> set[int]:
     return {num_cells // 3, 2 * num_cells // 3}
 
 
-def parse(text: str) -> Genotype:
-    """`Genotype(normal=[('op', input), ...], normal_concat=[2, 3, 4, 5], reduce=..., ...)`."""
-    problem = "expected Genotype(normal=[('operation', input), ...], reduce=[...])"
-    try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise UsageError(f"this DARTS genotype is not understood: {problem}")
-        fields = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError):
-        raise UsageError(f"this DARTS genotype is not understood: {problem}") from None
-    allowed = {*CELLS, *(f"{name}_concat" for name in CELLS)}
-    if not set(CELLS) <= set(fields) or not set(fields) <= allowed:
-        raise UsageError(f"a DARTS genotype has {', '.join(sorted(allowed))}: {problem}")
-    return darts_genotype(
-        {name: fields[name] for name in CELLS},
-        {name: fields.get(f"{name}_concat", NODES) for name in CELLS},
-    )
+def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
+    """Return the genotype of the fields of a named tuple or a dictionary of public code.
+
+    Args:
+        fields: both cells, as a list of (operation, input) pairs or of pairs of pairs; or of
+            (operation, node, input), as Fair-DARTS writes them, with any number of edges up to two
+            per node. A third number that is a fraction is a weight, and is left out.
+        notes: gets a sentence for all that was left out or filled in.
+
+    Raises:
+        UsageError: it is no DARTS cell.
+    """
+    pairs, concat = dict[str, Any](), dict[str, Any]()
+    for name in CELLS:
+        listed = fields.get(name, fields.get("reduction") if name == "reduce" else None)
+        if listed is None:
+            raise UsageError(f"a DARTS genotype has {' and '.join(CELLS)}, and '{name}' is missing")
+        states = fields.get(f"{name}_concat", fields.get("concat"))
+        if name == "reduce":
+            states = fields.get("reduction_concat", states)
+        pairs[name], without_edges = _eight_pairs(name, _flat(name, listed), notes)
+        concat[name] = NODES if states is None else states
+        if without_edges and isinstance(concat[name], list | tuple):
+            concat[name] = [state for state in concat[name] if state not in without_edges]
+    for name in ("connectN", "connects"):
+        if fields.get(name) is not None:
+            raise UsageError(f"{name}={brief(fields[name])} of a DARTS genotype must be None")
+    return darts_genotype(pairs, concat)
 
 
-def _literal(node: ast.expr) -> Any:
-    """Literals, and the `range(2, 6)` that DARTS prints; a call of anything else is refused."""
-    if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Name) and node.func.id == "range" and not node.keywords:
-            bounds = [ast.literal_eval(argument) for argument in node.args]
-            if all(isinstance(bound, int) and abs(bound) < 100 for bound in bounds):
-                return tuple(range(*bounds))
-        raise ValueError("only literals and range(...) are read")
-    return ast.literal_eval(node)
+def _flat(name: str, listed: object) -> list[Any]:
+    """The edges of a cell, those of a node in one list or not."""
+    if not isinstance(listed, list | tuple):
+        raise UsageError(f"cell '{name}' is a list of (operation, input) pairs")
+    flat = list[Any]()
+    for item in listed:
+        of_a_node = isinstance(item, list | tuple) and all(
+            isinstance(x, list | tuple) for x in item
+        )
+        if of_a_node and len(item) != 2:
+            raise UsageError(f"cell '{name}' has {len(item)} edges at a node, and DARTS has two")
+        flat += item if of_a_node else [item]
+    return flat
+
+
+def _eight_pairs(
+    name: str, edges: list[Any], notes: list[str]
+) -> tuple[list[tuple[str, int]], list[int]]:
+    """The (operation, input) pairs of a cell, two per node, and the nodes that have no edge."""
+    thirds = [edge[2] for edge in edges if isinstance(edge, list | tuple) and len(edge) == 3]
+    if not thirds:
+        return edges, []
+    if any(isinstance(third, float) for third in thirds):
+        notes.append(f"cell '{name}': the third number of each edge, its weight, is left out")
+        return [tuple(edge[:2]) if isinstance(edge, list | tuple) else edge for edge in edges], []
+    of_node: dict[int, list[tuple[str, int]]] = {node: [] for node in NODES}
+    for edge in edges:
+        target = _target(name, edge)
+        of_node[target].append((edge[0], edge[1] + edge[2] - target))
+    pairs = list[tuple[str, int]]()
+    for node, found in of_node.items():
+        if len(found) > 2:
+            raise UsageError(
+                f"node {node} of cell '{name}' has {len(found)} edges, and space=darts has two"
+            )
+        unused = sorted({*range(node)} - {source for _, source in found})
+        pairs += [*found, *(("none", source) for source in unused[: 2 - len(found)])]
+    if len(edges) < len(pairs):
+        notes.append(
+            f"cell '{name}' has {len(edges)} edges: 'none' stands for the others, and a node "
+            "without an edge is no part of the output"
+        )
+    return pairs, [node for node, found in of_node.items() if not found]
+
+
+def _target(name: str, edge: object) -> int:
+    """The node of an (operation, node, input) triple: the later of the two."""
+    if isinstance(edge, list | tuple) and len(edge) == 3 and isinstance(edge[0], str):
+        numbers = edge[1:]
+        if all(isinstance(number, int) for number in numbers) and max(numbers) in NODES:
+            return max(numbers)
+    raise UsageError(f"cell '{name}': {brief(edge)} is not an (operation, node, input) triple")
 
 
 def darts_genotype(
@@ -74,7 +128,10 @@ def darts_genotype(
     cells = []
     for name, cell_pairs in pairs.items():
         if not isinstance(cell_pairs, list | tuple) or len(cell_pairs) != 8:
-            raise UsageError(f"cell '{name}' needs eight (operation, input) pairs, two per node")
+            count = f"; it has {len(cell_pairs)}" if isinstance(cell_pairs, list | tuple) else ""
+            raise UsageError(
+                f"cell '{name}' needs eight (operation, input) pairs, two per node{count}"
+            )
         edges = []
         for position, pair in enumerate(cell_pairs):
             if (

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from nasrun.errors import UsageError, brief
 
-MAX_TEXT_LENGTH = 100_000  # no genotype is longer; a parser must not be fed gigabytes
 MAX_CELLS, MAX_NODES, MAX_EDGES, MAX_NAME = 100, 200, 2_000, 100  # of a genotype, cell, cell, name
 
 

@@ -72,6 +72,34 @@ def parse(adjacency: str, names: Sequence[str]) -> Graph:
     return graph
 
 
+def from_matrix(matrix: object, names: object) -> Genotype:
+    """Return the genotype of an adjacency matrix and the names of its vertices, as the official
+    code has them; vertices may be on no path from input to output.
+
+    Raises:
+        UsageError: the matrix is not square, not above the diagonal, or not as long as the names.
+    """
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError("the operations of a NAS-Bench-101 cell are a list of names")
+    size = len(names)
+    if (
+        not isinstance(matrix, list)
+        or len(matrix) != size
+        or not all(isinstance(row, list) and len(row) == size for row in matrix)
+        or not all(isinstance(one, int | float) and one in (0, 1) for row in matrix for one in row)
+    ):
+        raise UsageError(
+            f"the matrix of a NAS-Bench-101 cell with {size} operations has {size} rows of {size} "
+            "numbers, each 0 or 1"
+        )
+    edges = tuple(
+        Edge("", source, target)
+        for target, source in itertools.product(range(size), repeat=2)
+        if matrix[source][target]
+    )
+    return Genotype("nasbench101", (Cell("cell", tuple(names), edges),))
+
+
 def nasbench101_text(genotype: Genotype) -> str:
     """What `parse` reads: the matrix, a comma, the names of the vertices with spaces between."""
     cell = genotype.cell("cell")

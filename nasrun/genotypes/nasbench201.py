@@ -14,7 +14,6 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 KERNEL_SIZES = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 NUM_STAGES = 3
 
-TEXT_START = "|"  # of the official string
 _EDGE = re.compile(r"([A-Za-z0-9_]+)~(\d)")
 
 
@@ -26,18 +25,24 @@ def nasbench201_genotype(operations: Sequence[str]) -> Genotype:
 
 
 def parse(text: str) -> Genotype:
-    """A genotype from `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`; the operations may be any."""
+    """A genotype from `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`; the operations may be any, spaces do
+    not matter, and the edges of a node may stand in any order."""
     edges = []
-    for target, part in enumerate(text.split("+"), start=1):
+    for target, part in enumerate("".join(text.split()).split("+"), start=1):
         if not (part.startswith("|") and part.endswith("|")):
             raise UsageError(f"'{part[:60]}' is not a node of a NAS-Bench-201 string: |op~0|op~1|")
-        for source, token in enumerate(part.strip("|").split("|")):
+        for token in part.strip("|").split("|"):
             match = _EDGE.fullmatch(token)
-            if match is None or int(match[2]) != source:
-                raise UsageError(f"'{token[:60]}' should be an operation and '~{source}'")
-            edges.append(Edge(match[1], source, target))
+            if match is None or int(match[2]) >= target:
+                allowed = " or ".join(f"'~{source}'" for source in range(target))
+                raise UsageError(f"'{token[:60]}' should be an operation and {allowed}")
+            edges.append(Edge(match[1], int(match[2]), target))
+    edges.sort(key=lambda edge: (edge.target, edge.source))
     if tuple((edge.source, edge.target) for edge in edges) != EDGES:
-        raise UsageError("a NAS-Bench-201 string has three nodes with one, two and three edges")
+        raise UsageError(
+            "a NAS-Bench-201 string has three nodes with one, two and three edges, one from each "
+            "node before"
+        )
     return nasbench201_genotype([edge.operation for edge in edges])
 
 

@@ -11,29 +11,33 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import published_cells
 
 FILE_NAME = "genotype.json"
-TEXT_STARTS = tuple(genotypes.FORMS)
 
 
-def resolve(text: str) -> Genotype:
-    """The genotype that `text` is, that the file or run folder `text` holds, or that was published
-    under the name `text`.
+def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
+    """Return the genotype that the file or run folder `text` holds, that was published under the
+    name `text`, that the text itself is, or that a file holds under a name (`FILE:NAME`).
+
+    `tell` gets a sentence about what was chosen, left out or filled in.
 
     Raises:
         UsageError: there is none, or it cannot be read.
     """
     text = text.strip()
-    if text.startswith(TEXT_STARTS):
-        return genotypes.parse(text)
     path = Path(os.path.expanduser(text))
     if os.path.isdir(path):
         if not (path / FILE_NAME).is_file():
             raise UsageError(f"{path} holds no {FILE_NAME}: it is not a run that found a genotype")
-        return genotypes.load(path / FILE_NAME)
+        return genotypes.load(path / FILE_NAME, tell)
     if os.path.isfile(path):
-        return genotypes.load(path)
+        return genotypes.load(path, tell)
     cells = published_cells()
     if text in cells:
         return cells[text].genotype
+    file, _, name = str(path).rpartition(":")
+    if name and os.path.isfile(file):
+        return genotypes.load(Path(file), tell, name)
+    if genotypes.is_text(text):
+        return genotypes.parse(text, tell)
     raise UsageError(
         f"there is no run folder, file or published genotype '{text[:120]}'; "
         f"{closest(text[:120], cells)}"

@@ -269,6 +269,14 @@ def go_on(path: Path, prepare: Prepare) -> Result:
                 f"with{_changes(path, prepared.settings)}: put it back as it was, or start a new "
                 "run with nasrun search or retrain"
             )
+        if (
+            record.get("kind") == "retrain"
+            and record.get("genotype") != prepared.record["genotype"]
+        ):
+            raise UsageError(
+                f"{path}: genotype={prepared.settings['genotype']} is no longer the genotype that "
+                "the run began with: put it back as it was, or start a new run with nasrun retrain"
+            )
         _require_space(folder, prepared)
         Source(path, record).warn_of_other_data(prepared.record)
         if record.get("processes", 1) == prepared.group.size:

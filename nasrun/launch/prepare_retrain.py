@@ -13,6 +13,7 @@ from nasrun.launch import hparams
 from nasrun.launch.job import Prepared
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
+from nasrun.terminal import console
 from nasrun.terminal.progress import Display
 
 
@@ -54,6 +55,7 @@ def prepare(
 
 def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
     """The genotype, `None` for a random one, and the configuration with its space."""
+    from nasrun.compute import torchrun
     from nasrun.genotypes.source import resolve
 
     if OmegaConf.is_missing(config, "genotype"):
@@ -63,7 +65,8 @@ def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
     if config.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
     text = str(config.genotype)
-    genotype = None if text == "random" else resolve(text)
+    tell = console.complain if torchrun.rank() == 0 else lambda _: None
+    genotype = None if text == "random" else resolve(text, tell)
     return genotype, with_space(config, genotype)
 
 

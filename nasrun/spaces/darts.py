@@ -46,7 +46,8 @@ class Darts(IntegerCodedSpace):
         partial_channels: k of PC-DARTS (arXiv 1907.05737): 1/k of the channels go through the
             operations of the supernet, the others bypass them; 1 is off.
         stem: "cifar", or for large images "imagenet", where nothing else is asked for.
-        operations: names from `KNOWN_OPERATIONS`; `none` only takes part in the search.
+        operations: names from `KNOWN_OPERATIONS`; with `none` a search can weaken an edge, and
+            derives no genotype that has it.
 
     Raises:
         UsageError: an unknown operation, one named twice, or `none` alone.
@@ -86,7 +87,8 @@ class Darts(IntegerCodedSpace):
     def validate(self, genotype: Genotype) -> None:
         """Raise `UsageError` unless each node has two edges from different sources.
 
-        Any concat of nodes will do.
+        Any concat of nodes will do. `none` on an edge is allowed, whatever the operations of the
+        search are: published cells have it, and it leaves the edge out of the network.
         """
         self._validate_cells(genotype, CELLS)
         for cell in genotype.cells:
@@ -104,7 +106,7 @@ class Darts(IntegerCodedSpace):
                         f"nodes below {node}; it has {found or 'none'}"
                     )
                 for edge in cell.edges_into(node):
-                    self._validate_operation(edge.operation, cell, self.choices)
+                    self._validate_operation(edge.operation, cell, (*self.choices, "none"))
             if cell.edges_into(1):
                 raise UsageError(f"cell '{cell.name}' has an edge 0 -> 1 between its two inputs")
             self._validate_concat(cell)
@@ -119,13 +121,17 @@ class Darts(IntegerCodedSpace):
             )
 
     def canonical(self, genotype: Genotype) -> str:
-        """Return the sorted edges of each cell as text.
+        """Return the sorted edges of each cell, without `none`, as text.
 
         The order of the two inputs of a node does not matter.
         """
         self.validate(genotype)
         return "/".join(
-            " ".join(f"{e.target}<{e.source}:{e.operation}" for e in _sorted_edges(cell))
+            " ".join(
+                f"{edge.target}<{edge.source}:{edge.operation}"
+                for edge in sorted(cell.edges, key=lambda edge: (edge.target, edge.source))
+                if edge.operation != "none"
+            )
             for cell in (genotype.cell(name) for name in CELLS)
         )
 
@@ -133,7 +139,8 @@ class Darts(IntegerCodedSpace):
         """Return (pair of inputs, operation on the first, operation on the second) per node.
 
         Raises:
-            UsageError: also for an output of other states than 2 to 5, which has no genes.
+            UsageError: also for an output of other states than 2 to 5 and for `none` on an edge,
+                which have no genes.
         """
         self.validate(genotype)
         genes = list[int]()
@@ -142,6 +149,11 @@ class Darts(IntegerCodedSpace):
                 raise UsageError(
                     f"cell '{cell.name}' leaves a node out of its output: it can be retrained, "
                     "and cannot take part in a search"
+                )
+            if any(edge.operation == "none" for edge in cell.edges):
+                raise UsageError(
+                    f"cell '{cell.name}' has 'none' on an edge: it can be retrained, and cannot "
+                    "take part in a search"
                 )
             for node in NODES:
                 # Either order of the two inputs is the same cell; the genes have the lower source
@@ -254,10 +266,6 @@ class Darts(IntegerCodedSpace):
 
 def _computed_edges(cell: Cell) -> list[Edge]:
     return [edge for edge in cell.edges if edge.target in NODES]
-
-
-def _sorted_edges(cell: Cell) -> list[Edge]:
-    return sorted(cell.edges, key=lambda edge: (edge.target, edge.source))
 
 
 def _check_size(channels: int, partial_channels: int) -> None:

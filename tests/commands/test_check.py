@@ -233,3 +233,14 @@ def test_what_can_be_seen_at_the_door_is(words: list[str], sentence: str, capsys
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not Path("outputs").exists()
+
+
+def test_a_check_of_an_earlier_retraining(capsys) -> None:
+    """`--from` alone says that it is one."""
+    words = [*RETRAIN, "dataset=synthetic", "dataset.num_train=64"]
+    main(["retrain", *words, "hydra.run.dir=earlier"])
+    capsys.readouterr()
+    before = files()
+    main(["check", "--from=earlier"])
+    assert files() == before
+    assert "every phase was run" in capsys.readouterr().out

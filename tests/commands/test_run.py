@@ -183,6 +183,23 @@ def test_an_edited_configuration_is_not_resumed(finished: Path, tmp_path, capsys
     assert "no longer the configuration" in capsys.readouterr().err
 
 
+def test_a_retraining_is_not_resumed_with_another_genotype(finished: Path, capsys) -> None:
+    """A log that has grown holds another last genotype."""
+    genotype = read(finished / "genotype.json")
+    Path("log.txt").write_text(f"best {json.dumps(genotype)}\n")
+    main(["retrain", "genotype=log.txt", *QUICK[:3], "retrain=smoke", "hydra.run.dir=retrained"])
+    record = read("retrained/run.json")
+    Path("retrained/run.json").write_text(json.dumps({**record, "status": "interrupted"}))
+    edges = genotype["cells"]["cell"]["edges"]
+    edges[0][0] = "a" if edges[0][0] != "a" else "b"
+    with Path("log.txt").open("a") as log:
+        log.write(f"best {json.dumps(genotype)}\n")
+    with pytest.raises(SystemExit) as stopped:
+        main(["resume", "retrained"])
+    assert stopped.value.code == 2
+    assert "genotype=log.txt is no longer the genotype" in capsys.readouterr().err
+
+
 def test_retrain_none_ends_with_the_genotype() -> None:
     search("none", "retrain=none")
     assert read("none/result.json")["retrain"] is None

@@ -88,7 +88,7 @@ def test_show_needs_neither_torch_nor_matplotlib(run_folder: Path) -> None:
         (["."], "holds no genotype.json: it is not a run that found a genotype"),
         (["bad.json"], "bad.json: the genotype is not valid JSON"),
         (["|none~0|"], "a NAS-Bench-201 string has three nodes"),
-        (["Genotype(normal=__import__('os').abort())"], "this DARTS genotype is not understood"),
+        (["Genotype(normal=__import__('os').abort())"], "this genotype is not understood"),
         ([TEXT, "--out", "x.pdf"], "x.pdf cannot be drawn: the file name ends in .svg or .png"),
         ([TEXT, "--out", "nowhere/x.svg"], "nowhere/x.svg cannot be drawn: there is no folder"),
     ],

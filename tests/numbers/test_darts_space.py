@@ -124,7 +124,6 @@ def cell_with(*changes):
     ("genotype", "message"),
     [
         (cell_with((0, Edge("sep_conv_3x4", 1, 2))), "'sep_conv_3x4'.*did you mean sep_conv_3x3"),
-        (cell_with((0, Edge("none", 1, 2))), "has the operation 'none'"),
         (cell_with((0, Edge("skip_connect", 0, 2))), "node 2 .* two different nodes"),
         (cell_with((3, None)), "node 3 of cell 'normal' needs two edges"),
         (cell_with((0, Edge("skip_connect", 0, 1))), "node 2 "),

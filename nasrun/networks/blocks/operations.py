@@ -30,6 +30,8 @@ def make_operation(name: str, channels: int, stride: int) -> nn.Module:
 
     Pooling has no batch norm in a derived network.
     """
+    if name == "none":
+        return Zero(stride)
     if name == "max_pool_3x3":
         return nn.MaxPool2d(3, stride, padding=1)
     if name == "avg_pool_3x3":
@@ -43,6 +45,17 @@ def make_operation(name: str, channels: int, stride: int) -> nn.Module:
     return nn.Sequential(
         *separable(channels, kernel_size, stride), *separable(channels, kernel_size, 1)
     )
+
+
+class Zero(nn.Module):
+    """Nothing: an edge that is left out."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return torch.zeros_like(images_BCHW[:, :, :: self.stride, :: self.stride])
 
 
 def separable(channels: int, kernel_size: int, stride: int, dilation: int = 1) -> list[nn.Module]:

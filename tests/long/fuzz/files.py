@@ -23,6 +23,9 @@ GENOTYPES = (
     json.dumps(published_cells()["darts_v2"].genotype.to_json()),
     "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], reduce=[], normal_concat=[2])",
     "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|",
+    f"PM X = Genotype({[(('none', 0, 0.5), ('skip_connect', 1, 0.5))] * 4}, range(2, 6), "
+    f"reduce={[('skip_connect', 2 + i // 2, i % 2) for i in range(8)]}, connectN=None)",
+    "ModelSpec(matrix=np.array([[0, 1], [0, 0]]), ops=[INPUT, OUTPUT])\n0100,input output",
 )
 
 
