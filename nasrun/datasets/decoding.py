@@ -31,6 +31,7 @@ class Framing:
         size: height and width of the image.
         crop_area: the least share of a picture that a training image shows.
         colour_jitter: the largest changes of brightness, contrast, saturation and hue in training.
+        max_pixels: of a picture; a larger one is not decoded.
 
     Raises:
         UsageError: the hue changes by more than half of the circle.
@@ -39,6 +40,7 @@ class Framing:
     size: int
     crop_area: float
     colour_jitter: tuple[float, ...]
+    max_pixels: int
 
     def __post_init__(self) -> None:
         jitter = list(self.colour_jitter)
@@ -47,7 +49,9 @@ class Framing:
 
     def middle(self, file: str) -> Tensor:
         """pixels_CHW, uint8: as pictures are tested."""
-        return torch.from_numpy(centre(file, round(SCALED * self.size), self.size).copy())
+        scaled = round(SCALED * self.size)
+        pixels_CHW, _ = centre(file, scaled, self.size, self.max_pixels)
+        return torch.from_numpy(pixels_CHW.copy())
 
     def crop(self, file: str, seed: int) -> Tensor:
         """pixels_CHW, uint8: a random part of the picture (Szegedy et al., CVPR 2015) in random
@@ -63,7 +67,7 @@ class Framing:
         )
         with torch.random.fork_rng(devices=[]):  # torchvision draws globally and takes no generator
             torch.default_generator.manual_seed(seed)
-            pixels_CHW: Tensor = vary(load(file))
+            pixels_CHW: Tensor = vary(load(file, self.max_pixels)[0])
             return pixels_CHW
 
 

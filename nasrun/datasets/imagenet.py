@@ -18,14 +18,17 @@ from annotated_types import Interval, Len
 from nasrun.compute import torchrun
 from nasrun.datasets.arrays import balanced_rows
 from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.counts import class_counts
 from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
+from nasrun.datasets.folders import Pictures, find
 from nasrun.datasets.images import ChannelStatistics, ImageDataset
-from nasrun.datasets.pictures import Pictures, find
+from nasrun.datasets.pictures import MAX_PIXELS
 from nasrun.errors import require
 from nasrun.protocols.data import Dataset, TaskShape
 from nasrun.protocols.settings import (
     BatchSize,
     ImageSize,
+    MaxPixels,
     Meaning,
     NumImages,
     Pixels,
@@ -73,6 +76,7 @@ def load_imagenet(
     colour_jitter: Annotated[list[Probability], Meaning(JITTER), Len(4, 4)],
     flip: bool,
     cutout_length: Pixels | None,
+    max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
 ) -> Dataset:
     """`root`/train/<class>/* and `root`/val/<class>/*: uint8, RGB, 3 x `image_size` x `image_size`.
 
@@ -80,12 +84,13 @@ def load_imagenet(
         UsageError: names all that is wrong with the folders. A picture that cannot be read is
             found when it is its turn.
     """
-    framing = Framing(image_size, crop_area, tuple(colour_jitter))
+    framing = Framing(image_size, crop_area, tuple(colour_jitter), max_pixels)
     shares = (search_train, search_validation)
     rest = "a share above 0 of what dataset.search_train leaves"
     require(sum(shares) <= 1, "dataset.search_validation", search_validation, rest)
     folder = Path(root).expanduser().absolute()
-    classes, train, test = find(folder, ("val",))
+    found = find(folder, ("val",))
+    classes, train, test = found.classes, found.train, found.test
     if limit is not None:
         labels_N = np.array([label for _, label in train])
         train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
@@ -109,4 +114,8 @@ def load_imagenet(
         ),
         statistics=STATISTICS,
         dtype=torch.uint8,
+        notes=[
+            *class_counts(classes, *([label for _, label in part] for part in (train, test))),
+            *found.notes,
+        ],
     )
