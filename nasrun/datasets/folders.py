@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from nasrun.datasets.arrays import balanced_rows
 from nasrun.errors import raise_together
 
 Pictures = list[tuple[str, int]]  # (file, label)
@@ -53,11 +56,12 @@ class _Part:
             yield f"{total:,} files of {self.name} are left out ({'; '.join(reasons)})"
 
 
-def find(root: Path, test_names: Sequence[str]) -> Found:
+def find(root: Path, test_names: Sequence[str], limit: int | None) -> Found:
     """Return the pictures of `root`, with labels counted as the classes of `train` in order.
 
     Args:
         test_names: folders beside `train` that may hold the test pictures; the first there wins.
+        limit: of the training pictures, see `balanced_rows`.
 
     Raises:
         UsageError: names all that is wrong with the folders.
@@ -74,18 +78,18 @@ def find(root: Path, test_names: Sequence[str]) -> Found:
     train, test = (_scan(root / name) for name in names)
     raise_together(f"dataset.root={root}: {text}" for text in _problems(train, test))
     label_of = {name: label for label, name in enumerate(train.files)}
+    pictures, test_pictures = (
+        [(file, label_of[name]) for name, files in part.files.items() for file in files]
+        for part in (train, test)
+    )
+    if limit is not None:
+        labels_N = np.array([label for _, label in pictures])
+        pictures = [pictures[row] for row in balanced_rows(labels_N, limit, len(label_of))]
     notes = [*train.note(), *test.note()]
     notes += [
         f"the test pictures are those of {there[0]}; {name} is not used" for name in there[1:]
     ]
-    return Found(
-        list(train.files),
-        *(
-            [(file, label_of[name]) for name, files in part.files.items() for file in files]
-            for part in (train, test)
-        ),
-        notes,
-    )
+    return Found(list(label_of), pictures, test_pictures, notes)
 
 
 def _scan(root: Path) -> _Part:

@@ -14,9 +14,8 @@ from typing import Annotated
 import numpy as np
 
 from nasrun.compute.memory import require_memory
-from nasrun.datasets.arrays import ArrayDataset, Arrays, balanced_rows
+from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.datasets.counts import class_counts
 from nasrun.datasets.folders import Pictures, find
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre, unreadable
 from nasrun.errors import raise_together
@@ -47,15 +46,13 @@ def load_imagefolder(
         UsageError: names all that is wrong with the folder.
     """
     folder = Path(root).expanduser()
-    found = find(folder, ("test", "val"))
-    train, test = found.train, found.test
-    if limit is not None:
-        labels_N = np.array([label for _, label in train])
-        train = [train[row] for row in balanced_rows(labels_N, limit, len(found.classes))]
-    num_bytes = (len(train) + len(test)) * 3 * size**2
-    require_memory(num_bytes, f"dataset.size={size}: {len(train) + len(test):,} pictures of it")
+    found = find(folder, ("test", "val"), limit)
+    num_pictures = len(found.train) + len(found.test)
+    what = f"{num_pictures:,} pictures of dataset.size={size} (or set dataset.limit)"
+    require_memory(num_pictures * 3 * size**2, what)
     lost: Counter[str] = Counter()
-    arrays = [_decode(folder, pictures, size, max_pixels, lost) for pictures in (train, test)]
+    parts = found.train, found.test
+    arrays = [_decode(folder, pictures, size, max_pixels, lost) for pictures in parts]
     return ArrayDataset(
         name=name,
         train=arrays[0],
@@ -68,11 +65,8 @@ def load_imagefolder(
             flip,
             size // 2 if cutout_length is None else cutout_length,
         ),
-        notes=[
-            *class_counts(found.classes, arrays[0][1], arrays[1][1]),
-            *found.notes,
-            *_quality(arrays[0][0], lost),
-        ],
+        class_names=found.classes,
+        notes=[*found.notes, *_quality(arrays[0][0], lost)],
     )
 
 

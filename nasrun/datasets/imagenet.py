@@ -16,7 +16,6 @@ import torch
 from annotated_types import Interval, Len
 
 from nasrun.compute import torchrun
-from nasrun.datasets.arrays import balanced_rows
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.counts import class_counts
 from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
@@ -89,25 +88,22 @@ def load_imagenet(
     rest = "a share above 0 of what dataset.search_train leaves"
     require(sum(shares) <= 1, "dataset.search_validation", search_validation, rest)
     folder = Path(root).expanduser().absolute()
-    found = find(folder, ("val",))
-    classes, train, test = found.classes, found.train, found.test
-    if limit is not None:
-        labels_N = np.array([label for _, label in train])
-        train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
+    found = find(folder, ("val",), limit)
     if workers is None:
         workers = max(1, len(os.sched_getaffinity(0)) // torchrun.num_local_processes())
 
     def split(pictures: Pictures) -> PictureSplit:
         files_N = np.array([os.fsencode(file.removeprefix(f"{folder}/")) for file, _ in pictures])
         decoder = Decoder(folder, files_N, framing)
-        labels_N = torch.tensor([label for _, label in pictures])
-        return PictureSplit(decoder, labels_N, torch.arange(len(pictures)), shares, workers)
+        return PictureSplit(
+            decoder, torch.tensor(_labels(pictures)), torch.arange(len(pictures)), shares, workers
+        )
 
     return PictureDataset(
-        train=split(train),
-        test=split(test),
+        train=split(found.train),
+        test=split(found.test),
         name=name,
-        shape=TaskShape(3, (image_size, image_size), len(classes)),
+        shape=TaskShape(3, (image_size, image_size), len(found.classes)),
         batch_size=batch_size,
         augmentation=Augmentation(
             0, flip, image_size // 2 if cutout_length is None else cutout_length
@@ -115,7 +111,11 @@ def load_imagenet(
         statistics=STATISTICS,
         dtype=torch.uint8,
         notes=[
-            *class_counts(classes, *([label for _, label in part] for part in (train, test))),
+            *class_counts(found.classes, _labels(found.train), _labels(found.test)),
             *found.notes,
         ],
     )
+
+
+def _labels(pictures: Pictures) -> list[int]:
+    return [label for _, label in pictures]

@@ -69,7 +69,7 @@ class ImageDataset:
         self.name = name
         self.shape = shape
         self.batch_size = batch_size
-        self.notes = list(notes)
+        self.notes: Sequence[str] = list(notes)
         self._augmentation = augmentation
         means, deviations = statistics
         mean_C = torch.tensor(means)

@@ -128,7 +128,7 @@ def _lost(picture: Image.Image) -> Iterator[str]:
         alpha = picture.getchannel(len(picture.getbands()) - 1)
     elif "transparency" in picture.info and not picture.mode.startswith("I"):
         alpha = picture.convert("RGBA").getchannel("A")
-    if alpha is not None and alpha.getextrema()[0] < 255:
+    if alpha is not None and np.asarray(alpha).min() < 255:
         yield TRANSPARENT
     # of a photograph (MPO) the others are small copies
     if picture.format in ("PNG", "TIFF", "WEBP") and getattr(picture, "is_animated", False):

@@ -22,7 +22,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     settings = compose.to_typed(config, schema.RetrainCommandConfig)
     raise_together(checks.all_faults(settings))
     from nasrun.compute import process_group
-    from nasrun.engine import retrain
+    from nasrun.engine import batches, retrain
     from nasrun.engine.drive import open_session
     from nasrun.engine.search import bytes_written, run_known
     from nasrun.engine.wiring import Wiring
@@ -34,9 +34,12 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
         genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
     wiring.space.validate(genotype)
     retrain.require_possible(settings.retrain, wiring.dataset.train)
+    batches.require_possible(wiring)
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
         with open_session(wiring, folder, "retrain", display) as session:
+            for note in batches.notes(wiring):
+                session.log(note)
             result = run_known(wiring, settings, session, genotype)
             hparams.record(session.recorder, config, overrides, result)
         return result

@@ -21,7 +21,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     raise_together(checks.all_faults(settings))
     # torch is imported from here on, and not for --cfg or completion
     from nasrun.compute import process_group
-    from nasrun.engine import floor, retrain
+    from nasrun.engine import batches, floor, retrain
     from nasrun.engine.drive import open_session
     from nasrun.engine.search import bytes_written, run_search
     from nasrun.engine.wiring import Wiring
@@ -32,6 +32,7 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     strategy = wiring.strategy  # built now, so that its mistakes are found now
     if settings.retrain.epochs > 0:
         retrain.require_possible(settings.retrain, wiring.dataset.train)
+    batches.require_possible(wiring)
 
     def make(own: schema.SearchConfig) -> Wiring:
         return Wiring(own, display.progress)
@@ -39,8 +40,10 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     floors = floor.wirings(settings, strategy, make) if settings.floor else {}
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
-        accuracies = group.of_first(lambda: floor.run(floors, folder, display))
         with open_session(wiring, folder, "search", display) as session:
+            for note in batches.notes(wiring):
+                session.log(note)
+            accuracies = group.of_first(lambda: floor.run(floors, folder, display))
             result = run_search(wiring, settings, session, accuracies)
             hparams.record(session.recorder, config, overrides, result)
         return result
