@@ -24,7 +24,7 @@ def class_counts(
     )
     if len(names) <= MOST_NAMED:
         counts = zip(names, train_K, test_K, strict=True)
-        each = ", ".join(f"{name} {train} + {test}" for name, train, test in counts)
+        each = ", ".join(f"{name}: {train:,} + {test:,}" for name, train, test in counts)
     else:
         each = f"{_range(train_K)} + {_range(test_K)} each"
     yield (

@@ -45,7 +45,8 @@ class _Part:
         """One sentence on the files that are left out, if there are any."""
         reasons = [f"{count:,} {reason}" for reason, count in sorted(self.left_out.items())]
         if self.endings:
-            named = [f"{count:,} {ending}" for ending, count in self.endings.most_common()]
+            ordered = sorted(self.endings.items(), key=lambda item: (-item[1], item[0]))
+            named = [f"{count:,} {ending}" for ending, count in ordered]
             named[NUM_ENDINGS:] = ["..."] if len(named) > NUM_ENDINGS else []
             total = sum(self.endings.values())
             reasons.append(
@@ -114,7 +115,7 @@ def _scan(root: Path) -> _Part:
             elif not inside:
                 part.left_out[OUTSIDE] += 1
             elif not name.lower().endswith(ENDINGS):
-                part.endings[os.path.splitext(name)[1] or "without one"] += 1
+                part.endings[os.path.splitext(name)[1].lower() or "without one"] += 1
             else:
                 found.setdefault(folder, []).append(os.path.join(folder, name))
     for folder in sorted(found):

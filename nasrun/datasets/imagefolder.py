@@ -48,7 +48,7 @@ def load_imagefolder(
     folder = Path(root).expanduser()
     found = find(folder, ("test", "val"), limit)
     num_pictures = len(found.train) + len(found.test)
-    what = f"{num_pictures:,} pictures of dataset.size={size} (or set dataset.limit)"
+    what = f"{num_pictures:,} pictures of dataset.size={size} (lower it, or set dataset.limit)"
     require_memory(num_pictures * 3 * size**2, what)
     lost: Counter[str] = Counter()
     parts = found.train, found.test

@@ -11,6 +11,7 @@ import torch
 
 from nasrun.config import plugins
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
+from nasrun.engine.batches import notes
 from nasrun.engine.drive import Session, drive, validation_accuracy
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.summary import summary
@@ -35,7 +36,7 @@ def run_search(
     Every part that a checkpoint says is done is not done again. `floors` are the validation
     accuracies of simple methods, for comparison.
     """
-    saved = session.checkpoint.load(session.log)
+    saved = _begun(wiring, session)
     if saved is not None and saved.get("phase") == "retrain":
         with session.checkpoint.restoring():
             result = dict(saved["carried"])
@@ -49,6 +50,15 @@ def run_search(
     result |= run_retrain(wiring, config, session, genotype, result, saved)
     session.folder.write_json("result.json", result)
     return result
+
+
+def _begun(wiring: Wiring, session: Session) -> Mapping[str, Any] | None:
+    """The checkpoint, if there is one; else the log begins with what is to be known of the data."""
+    saved = session.checkpoint.load(session.log)
+    if saved is None:  # loading cuts the log back to where the checkpoint was made
+        for note in notes(wiring):
+            session.recorder.log(note)
+    return saved
 
 
 def _search(
@@ -112,7 +122,7 @@ def run_known(
 ) -> dict[str, Any]:
     """Retrain an architecture that is known already, within the budget, where there is one;
     returns what `result.json` holds."""
-    saved = session.checkpoint.load(session.log)
+    saved = _begun(wiring, session)
     write_genotype(session.folder, genotype)
     result: dict[str, Any] = {
         "strategy": None,

@@ -37,9 +37,9 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     batches.require_possible(wiring)
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
+        for note in batches.notes(wiring):
+            display.message(note)
         with open_session(wiring, folder, "retrain", display) as session:
-            for note in batches.notes(wiring):
-                session.log(note)
             result = run_known(wiring, settings, session, genotype)
             hparams.record(session.recorder, config, overrides, result)
         return result

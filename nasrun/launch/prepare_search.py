@@ -40,10 +40,10 @@ def prepare(config: DictConfig, overrides: Sequence[str], *, quiet: bool = False
     floors = floor.wirings(settings, strategy, make) if settings.floor else {}
 
     def run(folder: RunFolder) -> Mapping[str, Any]:
+        for note in batches.notes(wiring):
+            display.message(note)
+        accuracies = group.of_first(lambda: floor.run(floors, folder, display))
         with open_session(wiring, folder, "search", display) as session:
-            for note in batches.notes(wiring):
-                session.log(note)
-            accuracies = group.of_first(lambda: floor.run(floors, folder, display))
             result = run_search(wiring, settings, session, accuracies)
             hparams.record(session.recorder, config, overrides, result)
         return result
