@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nasrun.datasets.pictures import UNREADABLE, centre, load, unreadable
-from nasrun.errors import UsageError, require
+from nasrun.errors import RunError, UsageError, require
 from nasrun.protocols.data import Batch
 
 SCALED = 256 / 224  # the shorter side of a test picture, in sizes of what is cut from it
@@ -169,13 +169,22 @@ class PictureSplit:
         images = iter(loader)
         try:
             for labels_B, batch in zip(torch.split(labels_M, batch_size), batches, strict=True):
-                parts = [_readable(next(images)).to(device, non_blocking=True) for _ in batch]
+                parts = [_next(images).to(device, non_blocking=True) for _ in batch]
                 yield torch.cat(parts), labels_B.to(device)
         finally:
             del images  # ends the workers, which a traceback would keep alive
 
 
-def _readable(chunk: Tensor | str) -> Tensor:
+def _next(chunks: Iterator[Tensor | str]) -> Tensor:
+    try:
+        chunk = next(chunks)
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):  # it says so of one that has died
+            raise
+        raise RunError(
+            "a process that decodes pictures was killed (out of memory?): lower dataset.workers or "
+            "dataset.max_pixels"
+        ) from error
     if isinstance(chunk, str):
         raise UsageError(f"{chunk}; put a sound copy in its place, then nasrun resume goes on")
     return chunk

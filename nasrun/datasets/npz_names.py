@@ -76,7 +76,7 @@ def plain_labels(name: str, labels: np.ndarray) -> tuple[np.ndarray, list[str]]:
     [N, 1] is [N], and one-hot [N, K] is the place of the one; true and false are 1 and 0. What is
     none of these is returned as it is.
     """
-    if labels.ndim == 2 and labels.shape[1] == 1 and labels.dtype.kind in "biu":
+    if labels.ndim == 2 and labels.shape[1] == 1:
         return plain_labels(name, labels[:, 0])
     if labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "biuf" and len(labels):
         ones_NK = labels == 1

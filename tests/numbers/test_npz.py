@@ -200,6 +200,7 @@ BAD_ARRAYS: list[tuple[Change, dict[str, Any], list[str]]] = [
     (put(x_train=np.zeros((12, 6, 7, 3), int)), {}, ["x_train holds int64; images must be uint8"]),
     (put(x_train=np.zeros((12, 42), np.uint8)), {}, [r"x_train has the shape \(12, 42\)"]),
     (put(y_train=np.arange(12.0)), {}, ["y_train holds float64; labels must be whole numbers"]),
+    (put(y_train=np.arange(12.0)[:, None]), {}, ["y_train holds float64; labels must be whole"]),
     (put(y_train=np.zeros((12, 1, 1), int)), {}, [r"y_train has the shape \(12, 1, 1\)"]),
     (
         put(y_train=np.eye(3)[np.arange(12) % 3] / 2),
