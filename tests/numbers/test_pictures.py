@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from nasrun.check import memory
+from nasrun.config import plugins
 from nasrun.datasets import pictures
 from nasrun.datasets.imagefolder import load_imagefolder
 from nasrun.datasets.pictures import (
@@ -25,6 +26,7 @@ from nasrun.datasets.pictures import (
 )
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Dataset
+from tests.compose import node
 
 GREYS = np.arange(256, dtype=np.uint8).reshape(16, 16)
 DEEP = GREYS.astype(np.uint16) * 257  # 255 becomes 65535
@@ -150,6 +152,13 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
     file.write_bytes(content[:12] + claimed + content[12 + len(claimed) :])
     with pytest.raises(ValueError, match=r"268,435,456 x 10 pixels: type dataset.max_pixels=2684"):
         load(str(file), MAX_PIXELS)
+
+
+@pytest.mark.parametrize("option", ["imagefolder", "imagenet"])
+def test_runs_from_before_the_limit_was_a_key_go_on_with_the_same(option: str) -> None:
+    made = node("dataset", option, root="a")
+    assert made.pop("max_pixels") == MAX_PIXELS == 2 * (1024**3 // 4 // 3)
+    assert list(plugins.faults(made, "dataset")) == []
 
 
 # ---------------------------------------------------------------------------- a folder of them
