@@ -83,6 +83,7 @@ class Checks(Jobs):
         super().__init__(kind, PREPARE[kind], "", [*words, *own], source, None)
         self._home = home
         self._swept = False
+        self._said: dict[str, None] = {}  # notes, each once
         self._checked: dict[tuple[str, ...], Checked] = {}
         self._problems: dict[str, dict[int, None]] = {}  # problem -> numbers of the jobs, each once
 
@@ -130,6 +131,7 @@ class Checks(Jobs):
             else:
                 forecast = rehearsal.run()
         self._note(outcome, rehearsal.problems)
+        self._said |= dict.fromkeys(rehearsal.notes)
         return forecast
 
     @contextmanager
@@ -172,6 +174,8 @@ class Checks(Jobs):
 
     def show(self) -> None:
         """Show the forecasts; to be called where nothing is wrong."""
+        if self._said:
+            console.say("\n".join(self._said))
         num_jobs, seconds = 0, 0.0
         for first, forecast, number in self._forecasts():
             title = "\neverything works" + f": {' '.join(first.overrides)}" * bool(first.overrides)

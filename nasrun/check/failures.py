@@ -12,7 +12,9 @@ from nasrun.config.schema import RunConfig
 from nasrun.errors import OutOfMemory, RunError, UsageError
 
 SIZES = ("batch_size", "channels", "cells")
+SIZES_OF_DATA = (".size", ".image_size", ".limit", ".workers", ".max_pixels")
 GROUPS = {
+    "the data": ("dataset",),
     "the search": ("dataset", "space", "strategy", "evaluator", "predictor"),
     "the predictor": ("predictor",),
     "the retraining": ("retrain",),
@@ -31,7 +33,8 @@ def told(what: str, error: Exception, settings: RunConfig) -> list[str]:
     if isinstance(error, OutOfMemory):
         return [f"{what} fails: {text}"]
     if is_out_of_memory(error) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return [f"{what} needs more memory than there is: lower {keys(what, settings, SIZES)}"]
+        sizes = SIZES_OF_DATA if what == "the data" else SIZES
+        return [f"{what} needs more memory than there is: lower {keys(what, settings, sizes)}"]
     if isinstance(error, RunError):
         if "loss is" in text and "lower" not in text:
             text += f": lower {keys(what, settings, ('learning_rate',))}"

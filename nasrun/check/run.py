@@ -22,7 +22,7 @@ from nasrun.check.clock import Clock, KnownAnswers
 from nasrun.check.forecast import Forecast, Part, disk_bytes, size
 from nasrun.check.wiring import ShortWiring, Watch
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
-from nasrun.engine import floor
+from nasrun.engine import batches, floor
 from nasrun.engine.drive import Session, open_session
 from nasrun.engine.retrain import measure_network, network_size, require_possible
 from nasrun.engine.search import run_known, run_search
@@ -67,6 +67,7 @@ class Rehearsal:
         record: Record,
     ) -> None:
         self.problems: list[str] = []
+        self.notes: list[str] = []  # on the data and the batches, which are no problems
         self._settings = settings
         self._short = short
         self._genotype = genotype
@@ -92,6 +93,7 @@ class Rehearsal:
         if retrain.epochs > 0:
             train = wiring.dataset.train
             self._attempt("the retraining", lambda: require_possible(retrain, train))
+        self.notes = list(self._attempt("the data", lambda: list(batches.notes(wiring))) or ())
         self._rest_s += time.perf_counter() - started
         return wiring
 

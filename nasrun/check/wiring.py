@@ -13,7 +13,7 @@ from nasrun.check.data import ShortDataset
 from nasrun.check.forecast import Part
 from nasrun.config import plugins
 from nasrun.config.schema import RunConfig
-from nasrun.engine.wiring import Wiring
+from nasrun.engine.wiring import Wiring, load_dataset
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.evaluation import Evaluation, Evaluator
@@ -44,8 +44,7 @@ class ShortWiring(Wiring):
 
     @cached_property
     def dataset(self) -> Dataset:
-        whole: Dataset = plugins.build(self.settings.dataset)
-        return ShortDataset(whole, self._clock)
+        return ShortDataset(load_dataset(self.settings.dataset), self._clock)
 
     @cached_property
     def raw_evaluator(self) -> Evaluator:

@@ -6,7 +6,7 @@ Shapes: N images, M and B some of them, C channels, H height, W width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +14,8 @@ import torch
 from torch import Generator, Tensor
 
 from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.counts import class_counts
+from nasrun.datasets.faint import faint_channels
 from nasrun.datasets.images import ChannelStatistics, ImageDataset, Resident
 from nasrun.errors import require
 from nasrun.protocols.data import Batch, TaskShape
@@ -74,6 +76,8 @@ class ArrayDataset(ImageDataset):
         augmentation: crops, flips and cutout that suit the data.
         statistics: of the raw values, where there are official ones; otherwise they are computed
             from the training images.
+        class_names: where they are given, the images of each are counted in the notes.
+        notes: see `ImageDataset`; whether a channel is nearly constant is added to them.
 
     Raises:
         UsageError: `limit` leaves fewer than two images of a class.
@@ -90,18 +94,27 @@ class ArrayDataset(ImageDataset):
         limit: int | None,
         augmentation: Augmentation,
         statistics: ChannelStatistics | None = None,
+        class_names: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.train = _split(*_limited(train, limit, num_classes))
         self.test = _split(*test)
         images_NCHW = self.train.images.tensor
         channels, height, width = images_NCHW.shape[1:]
+        if class_names is not None:
+            labels = (split.labels_N.numpy() for split in (self.train, self.test))
+            notes = [*class_counts(class_names, *labels), *notes]
+        if statistics is None:
+            statistics = channel_statistics(images_NCHW)
+            notes = [*notes, *faint_channels(torch.split(images_NCHW, CHUNK), statistics[1])]
         super().__init__(
             name=name,
             shape=TaskShape(channels, (height, width), num_classes),
             batch_size=batch_size,
             augmentation=augmentation,
-            statistics=statistics or channel_statistics(images_NCHW),
+            statistics=statistics,
             dtype=images_NCHW.dtype,
+            notes=notes,
         )
 
     def fingerprint(self) -> str:

@@ -31,10 +31,10 @@ def image_problems(name: str, images: np.ndarray) -> Iterator[str]:
 
 def label_problems(name: str, labels: np.ndarray) -> Iterator[str]:
     """Faults of one array of labels by itself."""
-    if labels.dtype.kind not in "iu":
+    if labels.ndim != 1:
+        yield _two_dimensional(name, labels)
+    elif labels.dtype.kind not in "iu":
         yield f"{name} holds {labels.dtype}; labels must be whole numbers (an integer dtype)"
-    elif labels.ndim != 1:
-        yield f"{name} has the shape {labels.shape}; labels must be [N]: one number per image"
     elif len(labels) and labels.min() < 0:
         yield f"{name} has the label {labels.min()}; labels start at 0"
 
@@ -90,3 +90,22 @@ def _some(noun: str, values: Iterable[int], count: int) -> str:
     """`class 3`, `class 3, 4 and 5 more`: the first of a list that may be long."""
     text = f"{noun} " + ", ".join(str(value) for value in islice(values, NUM_SHOWN))
     return text if count <= NUM_SHOWN else f"{text} and {count - NUM_SHOWN:,} more"
+
+
+def _two_dimensional(name: str, labels: np.ndarray) -> str:
+    """Say what labels [N, K] look like that are not one-hot."""
+    text = f"{name} has the shape {labels.shape}; labels must be [N]: one number per image"
+    if labels.ndim != 2 or labels.dtype.kind not in "biuf":
+        return text
+    return f"{text} (one-hot? {next(_differences(labels))})"
+
+
+def _differences(labels_NK: np.ndarray) -> Iterator[str]:
+    """How labels differ from one-hot ones: the first thing that is to be seen."""
+    other = labels_NK[(labels_NK != 0) & (labels_NK != 1)]
+    if other.size:
+        yield f"then all values would be 0 or 1, and there is {other.flat[0]}: argmax(1) of them?"
+    counts_N = (labels_NK == 1).sum(1)
+    for row in np.flatnonzero(counts_N != 1):
+        yield f"then each row would have one 1, and row {row} has {counts_N[row]}"
+    yield "it is empty"

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nasrun.datasets.pictures import UNREADABLE, centre, load, unreadable
-from nasrun.errors import UsageError, require
+from nasrun.errors import RunError, UsageError, require
 from nasrun.protocols.data import Batch
 
 SCALED = 256 / 224  # the shorter side of a test picture, in sizes of what is cut from it
@@ -31,6 +31,7 @@ class Framing:
         size: height and width of the image.
         crop_area: the least share of a picture that a training image shows.
         colour_jitter: the largest changes of brightness, contrast, saturation and hue in training.
+        max_pixels: of a picture; a larger one is not decoded.
 
     Raises:
         UsageError: the hue changes by more than half of the circle.
@@ -39,6 +40,7 @@ class Framing:
     size: int
     crop_area: float
     colour_jitter: tuple[float, ...]
+    max_pixels: int
 
     def __post_init__(self) -> None:
         jitter = list(self.colour_jitter)
@@ -47,7 +49,9 @@ class Framing:
 
     def middle(self, file: str) -> Tensor:
         """pixels_CHW, uint8: as pictures are tested."""
-        return torch.from_numpy(centre(file, round(SCALED * self.size), self.size).copy())
+        scaled = round(SCALED * self.size)
+        pixels_CHW, _ = centre(file, scaled, self.size, self.max_pixels)
+        return torch.from_numpy(pixels_CHW.copy())
 
     def crop(self, file: str, seed: int) -> Tensor:
         """pixels_CHW, uint8: a random part of the picture (Szegedy et al., CVPR 2015) in random
@@ -63,7 +67,7 @@ class Framing:
         )
         with torch.random.fork_rng(devices=[]):  # torchvision draws globally and takes no generator
             torch.default_generator.manual_seed(seed)
-            pixels_CHW: Tensor = vary(load(file))
+            pixels_CHW: Tensor = vary(load(file, self.max_pixels)[0])
             return pixels_CHW
 
 
@@ -165,13 +169,22 @@ class PictureSplit:
         images = iter(loader)
         try:
             for labels_B, batch in zip(torch.split(labels_M, batch_size), batches, strict=True):
-                parts = [_readable(next(images)).to(device, non_blocking=True) for _ in batch]
+                parts = [_next(images).to(device, non_blocking=True) for _ in batch]
                 yield torch.cat(parts), labels_B.to(device)
         finally:
             del images  # ends the workers, which a traceback would keep alive
 
 
-def _readable(chunk: Tensor | str) -> Tensor:
+def _next(chunks: Iterator[Tensor | str]) -> Tensor:
+    try:
+        chunk = next(chunks)
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):  # it says so of one that has died
+            raise
+        raise RunError(
+            "a process that decodes pictures was killed (out of memory?): lower dataset.workers or "
+            "dataset.max_pixels"
+        ) from error
     if isinstance(chunk, str):
         raise UsageError(f"{chunk}; put a sound copy in its place, then nasrun resume goes on")
     return chunk

@@ -5,18 +5,25 @@ Shapes: N images, C channels, H height, W width.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from nasrun.datasets.arrays import ArrayDataset, Arrays, balanced_rows
+from nasrun.compute.memory import require_memory
+from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.datasets.pictures import UNREADABLE, Pictures, centre, find, unreadable
-from nasrun.errors import UsageError, raise_together
+from nasrun.datasets.folders import Pictures, find
+from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre, unreadable
+from nasrun.errors import raise_together
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.settings import BatchSize, ImageSize, Meaning, NumImages, Pixels
+from nasrun.protocols.settings import BatchSize, ImageSize, MaxPixels, Meaning, NumImages, Pixels
+
+NUM_SHOWN = 5  # of pictures that cannot be read
+DIM = 32  # no brighter value: pictures of 12 bits stored as if they had 16 have 15
 
 
 def load_imagefolder(
@@ -29,6 +36,7 @@ def load_imagefolder(
     crop_padding: Pixels | None,
     flip: bool,
     cutout_length: Pixels | None,
+    max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
 ) -> Dataset:
     """`root`/train/<class>/* and `root`/test/<class>/* (or `root`/val): images_NCHW, uint8, RGB.
 
@@ -38,15 +46,18 @@ def load_imagefolder(
         UsageError: names all that is wrong with the folder.
     """
     folder = Path(root).expanduser()
-    classes, train, test = find(folder, ("test", "val"))
-    if limit is not None:
-        labels_N = np.array([label for _, label in train])
-        train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
+    found = find(folder, ("test", "val"), limit)
+    num_pictures = len(found.train) + len(found.test)
+    what = f"{num_pictures:,} pictures of dataset.size={size} (lower it, or set dataset.limit)"
+    require_memory(num_pictures * 3 * size**2, what)
+    lost: Counter[str] = Counter()
+    parts = found.train, found.test
+    arrays = [_decode(folder, pictures, size, max_pixels, lost) for pictures in parts]
     return ArrayDataset(
         name=name,
-        train=_decode(folder, train, size),
-        test=_decode(folder, test, size),
-        num_classes=len(classes),
+        train=arrays[0],
+        test=arrays[1],
+        num_classes=len(found.classes),
         batch_size=batch_size,
         limit=None,
         augmentation=Augmentation(
@@ -54,26 +65,40 @@ def load_imagefolder(
             flip,
             size // 2 if cutout_length is None else cutout_length,
         ),
+        class_names=found.classes,
+        notes=[*found.notes, *_quality(arrays[0][0], lost)],
     )
 
 
-def _decode(root: Path, pictures: Pictures, size: int) -> Arrays:
-    try:
-        images_NCHW = np.empty((len(pictures), 3, size, size), dtype=np.uint8)
-    except MemoryError:
-        needed = len(pictures) * 3 * size**2 / 2**30
-        text = f"{len(pictures):,} pictures need {needed:.0f} GB, more than there is"
-        raise UsageError(f"dataset.size={size}: {text}; lower it, or set dataset.limit") from None
+def _decode(
+    root: Path, pictures: Pictures, size: int, max_pixels: int, lost: Counter[str]
+) -> Arrays:
+    """Counts in `lost` how many pictures lose what."""
+    images_NCHW = np.empty((len(pictures), 3, size, size), dtype=np.uint8)
 
-    def fill(row: int) -> str | None:
+    def fill(row: int) -> tuple[str, ...] | str:
         file, _ = pictures[row]
         try:
-            images_NCHW[row] = centre(file, size, size)
+            images_NCHW[row], losses = centre(file, size, size, max_pixels)
         except UNREADABLE as error:
             return unreadable(root, file, error)
-        return None
+        return losses
 
     with ThreadPoolExecutor() as pool:  # decoders release the interpreter lock
-        problems = list(pool.map(fill, range(len(pictures))))
-    raise_together(problem for problem in problems if problem is not None)
+        outcomes = list(pool.map(fill, range(len(pictures))))
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    more = len(problems) - NUM_SHOWN
+    problems[NUM_SHOWN:] = [f"dataset.root={root}: and {more:,} more like these"] * (more > 0)
+    raise_together(problems)
+    lost.update(loss for outcome in outcomes if not isinstance(outcome, str) for loss in outcome)
     return images_NCHW, np.array([label for _, label in pictures])
+
+
+def _quality(images_NCHW: np.ndarray, lost: Counter[str]) -> Iterator[str]:
+    for loss, count in lost.items():
+        yield f"warning: {count:,} pictures {loss}"
+    if (brightest := int(images_NCHW.max())) < DIM:
+        yield (
+            f"warning: no value of the training pictures is above {brightest} of 255: where they "
+            "have 12 bits in files of 16, scale them to 0 to 65535"
+        )

@@ -16,16 +16,18 @@ import torch
 from annotated_types import Interval, Len
 
 from nasrun.compute import torchrun
-from nasrun.datasets.arrays import balanced_rows
 from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.counts import class_counts
 from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
+from nasrun.datasets.folders import Pictures, find
 from nasrun.datasets.images import ChannelStatistics, ImageDataset
-from nasrun.datasets.pictures import Pictures, find
+from nasrun.datasets.pictures import MAX_PIXELS
 from nasrun.errors import require
 from nasrun.protocols.data import Dataset, TaskShape
 from nasrun.protocols.settings import (
     BatchSize,
     ImageSize,
+    MaxPixels,
     Meaning,
     NumImages,
     Pixels,
@@ -73,6 +75,7 @@ def load_imagenet(
     colour_jitter: Annotated[list[Probability], Meaning(JITTER), Len(4, 4)],
     flip: bool,
     cutout_length: Pixels | None,
+    max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
 ) -> Dataset:
     """`root`/train/<class>/* and `root`/val/<class>/*: uint8, RGB, 3 x `image_size` x `image_size`.
 
@@ -80,33 +83,39 @@ def load_imagenet(
         UsageError: names all that is wrong with the folders. A picture that cannot be read is
             found when it is its turn.
     """
-    framing = Framing(image_size, crop_area, tuple(colour_jitter))
+    framing = Framing(image_size, crop_area, tuple(colour_jitter), max_pixels)
     shares = (search_train, search_validation)
     rest = "a share above 0 of what dataset.search_train leaves"
     require(sum(shares) <= 1, "dataset.search_validation", search_validation, rest)
     folder = Path(root).expanduser().absolute()
-    classes, train, test = find(folder, ("val",))
-    if limit is not None:
-        labels_N = np.array([label for _, label in train])
-        train = [train[row] for row in balanced_rows(labels_N, limit, len(classes))]
+    found = find(folder, ("val",), limit)
     if workers is None:
         workers = max(1, len(os.sched_getaffinity(0)) // torchrun.num_local_processes())
 
     def split(pictures: Pictures) -> PictureSplit:
         files_N = np.array([os.fsencode(file.removeprefix(f"{folder}/")) for file, _ in pictures])
         decoder = Decoder(folder, files_N, framing)
-        labels_N = torch.tensor([label for _, label in pictures])
-        return PictureSplit(decoder, labels_N, torch.arange(len(pictures)), shares, workers)
+        return PictureSplit(
+            decoder, torch.tensor(_labels(pictures)), torch.arange(len(pictures)), shares, workers
+        )
 
     return PictureDataset(
-        train=split(train),
-        test=split(test),
+        train=split(found.train),
+        test=split(found.test),
         name=name,
-        shape=TaskShape(3, (image_size, image_size), len(classes)),
+        shape=TaskShape(3, (image_size, image_size), len(found.classes)),
         batch_size=batch_size,
         augmentation=Augmentation(
             0, flip, image_size // 2 if cutout_length is None else cutout_length
         ),
         statistics=STATISTICS,
         dtype=torch.uint8,
+        notes=[
+            *class_counts(found.classes, _labels(found.train), _labels(found.test)),
+            *found.notes,
+        ],
     )
+
+
+def _labels(pictures: Pictures) -> list[int]:
+    return [label for _, label in pictures]

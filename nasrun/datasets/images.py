@@ -6,11 +6,15 @@ Shapes: B batch, C channels, H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from nasrun.compute.device import is_out_of_memory
 from nasrun.compute.process_group import Share
 from nasrun.datasets.augmentation import Augmentation
+from nasrun.errors import OutOfMemory
 from nasrun.protocols.data import TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
@@ -26,7 +30,15 @@ class Resident:
 
     def on(self, device: torch.device) -> Tensor:
         if device not in self._copies:
-            self._copies[device] = self.tensor.to(device)
+            try:
+                self._copies[device] = self.tensor.to(device)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                size = f"{self.tensor.nbytes / 1e9:.1f} GB"
+                raise OutOfMemory(
+                    f"out of memory: the images take {size} on {device}; lower dataset.limit"
+                ) from error
         return self._copies[device]
 
 
@@ -40,6 +52,7 @@ class ImageDataset:
         augmentation: crops, flips and cutout that suit the data.
         statistics: by which images are normalised.
         dtype: of the raw images, uint8 or float32.
+        notes: what a person should know before the run, a sentence each.
     """
 
     def __init__(
@@ -51,10 +64,12 @@ class ImageDataset:
         augmentation: Augmentation,
         statistics: ChannelStatistics,
         dtype: torch.dtype,
+        notes: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.shape = shape
         self.batch_size = batch_size
+        self.notes: Sequence[str] = list(notes)
         self._augmentation = augmentation
         means, deviations = statistics
         mean_C = torch.tensor(means)

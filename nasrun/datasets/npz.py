@@ -5,9 +5,11 @@ Shapes: N images, C channels, H height, W width.
 
 from __future__ import annotations
 
+import re
 import textwrap
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,12 +20,12 @@ from nasrun.compute.memory import shortage
 from nasrun.datasets import checks
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
+from nasrun.datasets.npz_names import NAMES, plain_labels, recognise, told_names
 from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.settings import BatchSize, Meaning, NumClasses, NumImages, Pixels
 from nasrun.storage import npz_file
 
-NAMES = ("x_train", "y_train", "x_test", "y_test")
 Layout = Literal["auto", "channels_last", "channels_first"]
 MAX_CHANNELS = 4  # an axis so short is taken for the channels (grey, RGB, RGB and one more)
 
@@ -40,15 +42,18 @@ def load_npz(
     flip: bool,
     cutout_length: Pixels | None,
 ) -> Dataset:
-    """Images [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating; integer labels from 0.
+    """Images [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating; integer labels from 0, [N], [N,1]
+    or one-hot. The names of the arrays may be others that mean the same, see `npz_names`.
 
     Raises:
         UsageError: names all that is wrong with the file.
     """
     path = Path(file).expanduser()
-    arrays, problems = read_arrays(path)
-    problems += _array_problems(arrays, num_classes, layout)
-    raise_together(f"dataset.file={path}: {problem}" for problem in problems)
+    contents = read_contents(path)
+    arrays = contents.arrays
+    problems = [*contents.problems, *_array_problems(arrays, num_classes, layout)]
+    raise_together(f"dataset.file={path}: {contents.as_named(text)}" for text in problems)
+    num_classes = num_classes or int(arrays["y_train"].max()) + 1
     train_NCHW, test_NCHW = (
         _channels_first(arrays[name], layout) for name in ("x_train", "x_test")
     )
@@ -57,7 +62,7 @@ def load_npz(
         name=name,
         train=(train_NCHW, arrays["y_train"]),
         test=(test_NCHW, arrays["y_test"]),
-        num_classes=num_classes or int(arrays["y_train"].max()) + 1,
+        num_classes=num_classes,
         batch_size=batch_size,
         limit=limit,
         augmentation=Augmentation(
@@ -65,38 +70,61 @@ def load_npz(
             flip,
             shortest // 2 if cutout_length is None else cutout_length,
         ),
+        class_names=[str(label) for label in range(num_classes)],
+        notes=contents.notes,
     )
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of `NAMES` that can be read, and what is wrong with the others.
+@dataclass
+class Contents:
+    """The arrays of `NAMES` that can be read, the names that they have in the file, what is wrong
+    with the others, and what a person should know."""
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_named(self, sentence: str) -> str:
+        """A sentence on arrays of `NAMES`, with the names that they have in the file."""
+        return re.sub(
+            rf"\b({'|'.join(NAMES)})\b", lambda found: self.named.get(found[0], found[0]), sentence
+        )
+
+
+def read_contents(path: Path) -> Contents:
+    """Read the arrays of a data set.
 
     Raises:
         UsageError: the file cannot be read at all.
     """
-    arrays, problems = {}, []
+    contents = Contents()
     try:
         if not path.is_file():  # opening a pipe would wait for ever
             raise FileNotFoundError
         with zipfile.ZipFile(path) as archive:
             members = npz_file.members(archive)
-            missing = [name for name in NAMES if name not in members]
-            if missing:
-                has = textwrap.shorten(", ".join(members), 120, placeholder=" ...") or "nothing"
-                problems.append(f"there is no {' and no '.join(missing)} in it (it has {has})")
-            sizes = (members[name].file_size for name in NAMES if name in members)
+            contents.named, missing = recognise(members)
+            contents.problems += missing
+            sizes = (members[member].file_size for member in contents.named.values())
             if (lacking := shortage(sum(sizes))) is not None:
-                return {}, [f"its arrays would take {lacking}"]
-            for name in NAMES:
-                if name in members:
-                    try:
-                        arrays[name] = npz_file.read_member(archive, members[name])
-                    except npz_file.UNREADABLE as error:
-                        reason = textwrap.shorten(str(error) or type(error).__name__, 120)
-                        problems.append(f"{name} cannot be read ({reason})")
+                contents.problems = [f"its arrays would take {lacking}"]
+                return contents
+            contents.notes += told_names(members, contents.named)
+            for name, member in contents.named.items():
+                try:
+                    array = npz_file.read_member(archive, members[member])
+                except npz_file.UNREADABLE as error:
+                    reason = textwrap.shorten(str(error) or type(error).__name__, 120)
+                    contents.problems.append(f"{name} cannot be read ({reason})")
+                    continue
+                if name.startswith("y"):
+                    array, done = plain_labels(member, array)
+                    contents.notes += done
+                contents.arrays[name] = array
     except npz_file.UNREADABLE as error:
         raise UsageError(f"dataset.file={path}: {_explain(path, error)}") from None
-    return arrays, problems
+    return contents
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from nasrun.config import plugins
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
+from nasrun.engine.batches import notes
 from nasrun.engine.drive import Session, drive, validation_accuracy
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
@@ -37,7 +38,7 @@ def run_search(
     Every part that a checkpoint says is done is not done again. `floors` are the validation
     accuracies of simple methods, for comparison.
     """
-    saved = session.checkpoint.load(session.log)
+    saved = _begun(wiring, session)
     if saved is not None and saved.get("phase") == "retrain":
         with session.checkpoint.restoring():
             result = Result.from_json(saved["carried"])
@@ -47,6 +48,15 @@ def run_search(
         if floors and result.search_val_accuracy is not None:
             result = replace(result, floor=against_floors(result.search_val_accuracy, floors))
     return run_retrain(wiring, config, session, result, saved)
+
+
+def _begun(wiring: Wiring, session: Session) -> Mapping[str, Any] | None:
+    """Load the checkpoint; without one, begin the log with what is to be known of the data."""
+    saved = session.checkpoint.load(session.log)
+    if saved is None:  # loading cuts the log back to where the checkpoint was made
+        for note in notes(wiring):
+            session.recorder.log(note)
+    return saved
 
 
 def _search(
@@ -110,7 +120,7 @@ def run_known(
     budget: BudgetConfig | None = None,
 ) -> Result:
     """Retrain an architecture that is known already, within the budget, where there is one."""
-    saved = session.checkpoint.load(session.log)
+    saved = _begun(wiring, session)
     write_genotype(session.folder, genotype)
     result = Result(
         space=wiring.space.name,

@@ -7,19 +7,19 @@ they are first touched.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, cast
 
 import torch
 
-from nasrun.compute.device import Device, OnOom, Precision
+from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
 from nasrun.config import checks, identity, plugins, schema
 from nasrun.engine.insight import Insight
-from nasrun.errors import Problem, UsageError, raise_together
+from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.evaluation import Evaluation, Evaluator
@@ -29,6 +29,7 @@ from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.strategy import Strategy
 from nasrun.randomness import RandomStreams
 
+SIZES_OF_DATA = ("size", "image_size", "num_train", "limit", "max_pixels")
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
@@ -77,8 +78,7 @@ class Wiring:
 
     @cached_property
     def dataset(self) -> Dataset:
-        dataset: Dataset = plugins.build(self.settings.dataset)
-        return dataset
+        return load_dataset(self.settings.dataset)
 
     @property
     def dataset_name(self) -> str:
@@ -216,6 +216,26 @@ class Wiring:
                 f"evaluator={chosen} does not suit strategy={strategy}, which works on "
                 f"{works_on}: leave evaluator out"
             )
+
+
+def load_dataset(node: Mapping[str, Any]) -> Dataset:
+    """Build a dataset; what it takes has nothing to do with batches or networks.
+
+    Raises:
+        UsageError: from the dataset.
+        OutOfMemory: its images do not fit; the text says what to lower.
+    """
+    try:
+        dataset: Dataset = plugins.build(node)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        named = " or ".join(f"dataset.{name}" for name in SIZES_OF_DATA if name in node)
+        raise OutOfMemory(
+            f"out of memory while the images of dataset={plugins.option(node)} were loaded: lower "
+            f"{named or 'their number'}"
+        ) from error
+    return dataset
 
 
 LabelTask = tuple[Genotype, dict[str, int]]

@@ -29,7 +29,7 @@ def prepare(
     settings = compose.to_typed(config, schema.RetrainCommandConfig, choices)
     raise_together(checks.all_faults(settings))
     from nasrun.compute import process_group
-    from nasrun.engine import retrain
+    from nasrun.engine import batches, retrain
     from nasrun.engine.drive import open_session
     from nasrun.engine.search import bytes_written, run_known
     from nasrun.engine.wiring import Wiring
@@ -41,8 +41,11 @@ def prepare(
         genotype = wiring.space.sample(wiring.streams.numpy("genotype"))
     wiring.space.validate(genotype)
     retrain.require_possible(settings.retrain, wiring.dataset.train)
+    batches.require_possible(wiring)
 
     def run(folder: RunFolder) -> Result:
+        for note in batches.notes(wiring):
+            display.message(note)
         with open_session(wiring, folder, "retrain", display) as session:
             result = run_known(wiring, settings, session, genotype)
             hparams.record(session.recorder, config, overrides, result)

@@ -27,7 +27,7 @@ def prepare(
     raise_together(checks.all_faults(settings))
     # torch is imported from here on, and not for --cfg or completion
     from nasrun.compute import process_group
-    from nasrun.engine import floor, retrain
+    from nasrun.engine import batches, floor, retrain
     from nasrun.engine.drive import open_session
     from nasrun.engine.search import bytes_written, run_search
     from nasrun.engine.wiring import Wiring
@@ -38,6 +38,7 @@ def prepare(
     strategy = wiring.strategy  # built now, so that its mistakes are found now
     if settings.retrain.epochs > 0:
         retrain.require_possible(settings.retrain, wiring.dataset.train)
+    batches.require_possible(wiring)
 
     def make(own: schema.SearchConfig) -> Wiring:
         return Wiring(own, display.progress)
@@ -45,6 +46,8 @@ def prepare(
     floors = floor.wirings(settings, strategy, make) if settings.floor else {}
 
     def run(folder: RunFolder) -> Result:
+        for note in batches.notes(wiring):
+            display.message(note)
         accuracies = group.of_first(lambda: floor.run(floors, folder, display))
         with open_session(wiring, folder, "search", display) as session:
             result = run_search(wiring, settings, session, accuracies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -48,6 +48,7 @@ class Dataset(Protocol):
     name: str
     shape: TaskShape
     batch_size: int  # the default size of a training batch
+    notes: Sequence[str]  # what a person should know before a run: what was read, what left out
 
     @property
     def train(self) -> Split: ...

@@ -94,7 +94,10 @@ NumClasses = Annotated[int, Interval(ge=2, le=100_000), Unit("classes")]
 ImageSize = Annotated[int, Interval(ge=1, le=10_000), Unit("pixels")]
 Pixels = Annotated[int, Interval(ge=0, le=10_000), Unit("pixels")]
 """A length in pixels; 0 is off."""
-BatchSize = Annotated[int, Interval(ge=1, le=100_000), Unit("images")]
+BatchSize = Annotated[int, Interval(ge=2, le=100_000), Unit("images")]
+"""Images per update; batch norm needs two."""
+MaxPixels = Annotated[int, Interval(ge=1, le=10**10), Unit("pixels")]
+"""Of a picture that is decoded; a larger one is taken for a decompression bomb."""
 Channels = Annotated[int, Interval(ge=1, le=4_096)]
 Cells = Annotated[int, Interval(ge=1, le=100)]
 Width = Annotated[int, Interval(ge=1, le=10_000)]

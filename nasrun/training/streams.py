@@ -61,11 +61,6 @@ class BatchStream:
         order_N = self._shuffle()
         num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
         rows = self._device.group.share(size)
-        if size // self._device.group.size < LEAST_PART:
-            raise UsageError(
-                f"{self._device.group.size} processes cannot share a batch of {size} images: each "
-                f"needs {LEAST_PART}; start fewer with torchrun, or take larger batches"
-            )
         order_TB = order_N[: num_batches * size].view(num_batches, size)
         share_M = order_TB[:, rows.start : rows.stop].flatten()
         yield from self._load(share_M, len(rows), Share(rows, size))
@@ -100,6 +95,28 @@ class BatchStream:
         self._position = state["position"]
 
 
+def require_shares(size: int, num_processes: int, key: str) -> None:
+    """Raise a `UsageError` unless each process gets enough images of a batch for batch norm."""
+    if size // num_processes < LEAST_PART:
+        raise UsageError(
+            f"{num_processes} processes cannot share a batch of {size} images: each needs "
+            f"{LEAST_PART}; start fewer with torchrun, or take larger batches ({key})"
+        )
+
+
+def num_of_halves(split: Split) -> tuple[int, int]:
+    """Return how many images a search trains on, and validates on.
+
+    Of small sets it is one image of each class at least.
+    """
+    num_images = len(split)
+    num_classes = len(np.unique(split.labels_N.numpy()))
+    train_share, validation_share = split.search_shares
+    num_train = max(num_classes, math.floor(train_share * num_images))
+    num_validation = max(num_classes, math.ceil(validation_share * num_images))
+    return num_train, min(num_validation, num_images - num_train)
+
+
 def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     """Split training data into what a search trains and what it validates on.
 
@@ -109,11 +126,7 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     from sklearn.model_selection import train_test_split  # half a second to import
 
     labels_N = split.labels_N.numpy()
-    num_classes = len(np.unique(labels_N))  # even a small set gets one image of each
-    train_share, validation_share = split.search_shares
-    num_train = max(num_classes, math.floor(train_share * len(labels_N)))
-    num_validation = max(num_classes, math.ceil(validation_share * len(labels_N)))
-    num_validation = min(num_validation, len(labels_N) - num_train)
+    num_train, num_validation = num_of_halves(split)
     train, validation = train_test_split(
         np.arange(len(labels_N)),
         train_size=num_train,

@@ -41,7 +41,7 @@ from tests.compose import composed
             ["seed=-1", "space.channels=15", "space.partial_channels=4", "device=gpu",
              "dataset=synthetic", "dataset.batch_size=0", "strategy.xi=far"],
             ["seed=-1 must be at least 0", "device=gpu must be auto",
-             "dataset.batch_size=0 must be at least 1", "space.channels=15 cannot be divided",
+             "dataset.batch_size=0 must be at least 2", "space.channels=15 cannot be divided",
              "strategy.xi=far must be a number"],
         ),
         (

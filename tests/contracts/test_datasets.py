@@ -157,6 +157,10 @@ def test_normalised_values(dataset: Dataset) -> None:
     assert (normalised.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
 
 
+def test_what_a_person_should_know_is_said_in_lines(dataset: Dataset) -> None:
+    assert all(isinstance(note, str) and "\n" not in note for note in dataset.notes)
+
+
 def test_fingerprint(dataset: Dataset) -> None:
     assert len(dataset.fingerprint()) == 64
     assert dataset.fingerprint() == dataset.fingerprint()

@@ -189,7 +189,7 @@ main(["search", *{words!r}])
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "nasrun: 3 problems:",
-        "- dataset.batch_size=0 must be at least 1",
+        "- dataset.batch_size=0 must be at least 2",
         "- space.cells=0 must be in [1, 100]",
         "- strategy.sigma=-1 must be above 0",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from nasrun.compute.device import Device
+from nasrun.datasets.decoding import Decoder
 from nasrun.datasets.digits import load_digits
 from nasrun.datasets.imagenet import load_imagenet
-from nasrun.errors import UsageError
+from nasrun.errors import RunError, UsageError
 from nasrun.protocols.data import Split
 from nasrun.training.streams import BatchStream, halves
 from tests import made_images
@@ -195,6 +198,25 @@ def test_a_broken_picture_is_named(kind: str, workers: int, tmp_path: Path) -> N
     assert text.startswith(f"dataset.root={tmp_path}: {bad} is not a readable picture (")
     assert text.endswith("; put a sound copy in its place, then nasrun resume goes on")
     assert "\n" not in text
+
+
+def test_a_decoder_that_is_killed_is_told(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoder, "pixels", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(RunError, match=r"was killed \(out of memory\?\): lower dataset.workers"):
+        images_of(imagenet(made, workers=1).train, seed=0, batch_size=3)
+
+
+def test_a_deep_picture_is_scaled_and_a_floating_one_named(tmp_path: Path) -> None:
+    made_images.imagenet(tmp_path, train=2, val=1)
+    for number in range(4):
+        deep = np.full((40, 40), 120 * 257 + number, np.uint16)
+        Image.fromarray(deep).save(tmp_path / "train" / "n00000000" / f"deep_{number}.png")
+    images = images_of(imagenet(tmp_path).train, seed=None, batch_size=4)
+    assert (images[:4] == 120).all()
+    file = tmp_path / "val" / "n00000000" / "float.tif"
+    Image.fromarray(np.zeros((40, 40), np.float32)).save(file)
+    with pytest.raises(UsageError, match=f"{file} holds floating numbers, .*nasrun resume goes on"):
+        images_of(imagenet(tmp_path).test, seed=None, batch_size=4)
 
 
 def test_folders_that_are_not_there(tmp_path: Path) -> None:

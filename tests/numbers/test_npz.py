@@ -80,6 +80,106 @@ def test_grey_big_endian_doubles(tmp_path: Path) -> None:
     assert np.array_equal(raw.numpy()[:, 0], arrays["x_test"].astype(np.float32))
 
 
+# ---------------------------------------------------------------------------- names and labels
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("X_train", "Y_train", "X_test", "Y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),  # of MedMNIST
+        ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy"),
+        ("train_x", "train_y", "test_x", "test_y"),
+        ("xtrain", "ytrain", "xtest", "ytest"),
+        ("data/x_train", "data/y_train", "data/x_test", "data/y_test"),
+        ("train_data", "train_targets", "test_data", "test_targets"),
+    ],
+)
+def test_names_that_people_give(names: tuple[str, ...], tmp_path: Path) -> None:
+    arrays = made_arrays()
+    np.savez(tmp_path / "plain.npz", **arrays)
+    named = dict(zip(names, arrays.values(), strict=True))
+    np.savez(tmp_path / "named.npz", **named, val_images=np.zeros(3), mean=np.zeros(3))
+    plain, dataset = npz(tmp_path / "plain.npz"), npz(tmp_path / "named.npz")
+    assert dataset.fingerprint() == plain.fingerprint()
+    counts = "12 training + 6 test images of 3 classes: 0: 4 + 2, 1: 4 + 2, 2: 4 + 2"
+    assert plain.notes == [counts]
+    told = ", ".join(f"{name} is {known}" for name, known in zip(names, arrays, strict=True))
+    assert dataset.notes == [counts, f"of the arrays {told}", "not used: val_images, mean"]
+
+
+def test_a_name_that_could_be_two_is_refused(tmp_path: Path) -> None:
+    arrays = made_arrays()
+    images = arrays.pop("x_train")
+    np.savez(tmp_path / "made.npz", **arrays, X_train=images, train_images=images)
+    with pytest.raises(UsageError, match="X_train and train_images could all be x_train: keep one"):
+        npz(tmp_path / "made.npz")
+    np.savez(tmp_path / "made.npz", **made_arrays(), train_images=images)  # the very name wins
+    assert npz(tmp_path / "made.npz").notes[1:] == ["not used: train_images"]
+
+
+def test_faults_have_the_names_of_the_file(tmp_path: Path) -> None:
+    arrays = made_arrays()
+    arrays["train_labels"] = arrays.pop("y_train")[:11]
+    np.savez(tmp_path / "made.npz", **arrays)
+    with pytest.raises(UsageError, match="x_train has 12 images, but train_labels has 11 labels"):
+        npz(tmp_path / "made.npz")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32, np.float64, bool])
+def test_one_hot_labels(kind: type, tmp_path: Path) -> None:
+    arrays = made_arrays()
+    np.savez(tmp_path / "plain.npz", **arrays)
+    for name in ("y_train", "y_test"):
+        arrays[name] = np.eye(3)[arrays[name]].astype(kind)
+    np.savez(tmp_path / "made.npz", **arrays)
+    dataset = npz(tmp_path / "made.npz")
+    assert dataset.fingerprint() == npz(tmp_path / "plain.npz").fingerprint()
+    assert dataset.notes[1:] == [
+        "y_train is one-hot; its labels are 0 to 2", "y_test is one-hot; its labels are 0 to 2"
+    ]  # fmt: skip
+
+
+def test_labels_in_a_column_and_truth_values(tmp_path: Path) -> None:
+    arrays = made_arrays()
+    for name in ("y_train", "y_test"):
+        arrays[name] = arrays[name][:, None]
+    np.savez(tmp_path / "made.npz", **arrays)
+    assert npz(tmp_path / "made.npz").train.labels_N.tolist() == [0, 1, 2] * 4
+    for name in ("y_train", "y_test"):
+        arrays[name] = arrays[name] > 0
+    np.savez(tmp_path / "made.npz", **arrays)
+    assert npz(tmp_path / "made.npz").train.labels_N.tolist() == [0, 1, 1] * 4
+
+
+def test_faint_channels_are_told(tmp_path: Path) -> None:
+    arrays = made_arrays()
+    arrays["x_train"][..., 1] = 255
+    arrays["x_train"][0, 0, 0, 1] = 3  # of 504
+    np.savez(tmp_path / "made.npz", **arrays)
+    _, note = npz(tmp_path / "made.npz").notes
+    assert note.startswith(
+        "warning: 1 of 3 channels of the training images are nearly constant (of channel 1 99.8% "
+        "of the values are 255, and the standard deviation is 11.2): "
+    )
+    assert round(252 * (503 / 504 / 504) ** 0.5, 1) == 11.2
+
+
+@pytest.mark.parametrize(
+    ("offset", "noise", "told"),
+    [(127, 0.5, False), (1e6, 1000.0, False), (1000, 0.01, True), (0, 1e-9, False), (5, 0.0, True)],
+)
+def test_faint_floats(offset: float, noise: float, told: bool, tmp_path: Path) -> None:
+    """Next to nothing is a ten-thousandth of the largest value, or a single value."""
+    arrays = made_arrays()
+    spread = np.random.default_rng(0).normal(offset, noise, (12, 6, 7, 3))
+    arrays |= {"x_train": spread, "x_test": arrays["x_test"].astype(float)}
+    np.savez(tmp_path / "made.npz", **arrays)
+    assert len(npz(tmp_path / "made.npz").notes) == 1 + told
+
+
+# ---------------------------------------------------------------------------- faults
+
 Change = Callable[[dict[str, np.ndarray]], None]
 
 
@@ -100,7 +200,18 @@ BAD_ARRAYS: list[tuple[Change, dict[str, Any], list[str]]] = [
     (put(x_train=np.zeros((12, 6, 7, 3), int)), {}, ["x_train holds int64; images must be uint8"]),
     (put(x_train=np.zeros((12, 42), np.uint8)), {}, [r"x_train has the shape \(12, 42\)"]),
     (put(y_train=np.arange(12.0)), {}, ["y_train holds float64; labels must be whole numbers"]),
-    (put(y_train=np.zeros((12, 1), int)), {}, [r"y_train has the shape \(12, 1\)"]),
+    (put(y_train=np.arange(12.0)[:, None]), {}, ["y_train holds float64; labels must be whole"]),
+    (put(y_train=np.zeros((12, 1, 1), int)), {}, [r"y_train has the shape \(12, 1, 1\)"]),
+    (
+        put(y_train=np.eye(3)[np.arange(12) % 3] / 2),
+        {},
+        [r"y_train has the shape \(12, 3\).*\(one-hot\? then all values .* there is 0.5: argmax"],
+    ),
+    (
+        put(y_train=np.ones((12, 3), int)),
+        {},
+        [r"y_train has the shape \(12, 3\).*\(one-hot\? .* one 1, and row 0 has 3\)"],
+    ),
     (put(y_train=np.arange(11) % 3), {}, ["x_train has 12 images, but y_train has 11 labels"]),
     (put(y_train=np.arange(12) % 3 - 1), {}, ["y_train has the label -1; labels start at 0"]),
     (put(y_train=np.arange(12) % 3 + 1), {}, ["y_train has no image of class 0"]),

@@ -1,0 +1,145 @@
+"""What is said, before a run begins, of its data and of batches that do not suit them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nasrun.cli.main import main
+from nasrun.config import plugins
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.datasets.images import Resident
+from nasrun.engine import batches
+from nasrun.engine.wiring import Wiring, load_dataset
+from nasrun.errors import OutOfMemory, UsageError
+from nasrun.training.streams import halves, num_of_halves
+from tests.compose import composed
+
+QUICK = ["space=nasbench201", "dataset.limit=41", "budget.evaluations=1", "strategy=random",
+         "evaluator.epochs=1", "evaluator.channels=2", "evaluator.cells=1"]  # fmt: skip
+
+
+def wiring(*words: str) -> Wiring:
+    return Wiring(to_typed(composed([*QUICK, *words]), SearchConfig))
+
+
+@pytest.mark.parametrize(
+    ("words", "sizes"),
+    [
+        (["retrain=none"], [("dataset.batch_size", 64, 20)]),
+        (["retrain=none", "evaluator.batch_size=21"], [("evaluator.batch_size", 21, 20)]),
+        (["retrain=none", "dataset.batch_size=20"], []),
+        (
+            ["retrain=short", "retrain.batch_size=40", "retrain.validation=0.5",
+             "dataset.batch_size=16"],
+            [("retrain.batch_size", 40, 20)],
+        ),
+        (["retrain=short", "retrain.batch_size=41", "dataset.batch_size=16"], []),
+        (
+            ["strategy=egnas", "evaluator=shared_weights", "strategy.batch_size=30",
+             "retrain=none"],
+            [("strategy.batch_size", 30, 20)],
+        ),
+    ],
+)  # fmt: skip
+def test_batches_larger_than_the_set(words: list[str], sizes: list[tuple[str, int, int]]) -> None:
+    """Of 41 images a search trains on 20."""
+    if "strategy=egnas" in words:
+        words = [*words, "budget.epochs=2", "population.size=4"]
+        base = ["space=nasbench201", "dataset.limit=41"]
+        own = Wiring(to_typed(composed([*base, *words]), SearchConfig))
+    else:
+        own = wiring(*words)
+    found = [note for note in batches.notes(own) if "batch_size" in note]
+    assert len(found) == len(sizes)
+    for note, (key, size, images) in zip(found, sizes, strict=True):
+        assert note.startswith(f"warning: {key}={size} is more than the {images} images that the ")
+
+
+def test_the_number_of_a_half_is_that_of_halves() -> None:
+    train = wiring("retrain=none").dataset.train
+    parts = halves(train, np.random.default_rng(0))
+    assert tuple(map(len, parts)) == num_of_halves(train) == (20, 21)
+
+
+def test_a_batch_that_processes_cannot_share() -> None:
+    words = ["space=nasbench201", "dataset.limit=41", "retrain=short", "retrain.batch_size=4"]
+    own: Any = Wiring(to_typed(composed(words), SearchConfig))
+    batches.require_possible(own)
+    own.device.group = SimpleNamespace(size=2)
+    batches.require_possible(own)
+    own.device.group = SimpleNamespace(size=3)
+    with pytest.raises(UsageError, match=r"^3 processes cannot share a batch of 4 .*\(retrain.ba"):
+        batches.require_possible(own)
+    trained: Any = wiring("retrain=none", "evaluator=train", "evaluator.batch_size=4")
+    trained.device.group = SimpleNamespace(size=9)
+    batches.require_possible(trained)  # they share candidates, and no batches
+
+
+@pytest.mark.parametrize("key", ["dataset.batch_size", "evaluator.batch_size"])
+def test_a_batch_of_one_is_refused_before_the_run(
+    key: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main(["search", *QUICK, f"{key}=1"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"nasrun: {key}=1 must be at least 2\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_read_is_logged_at_the_start_of_a_run(
+    tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)
+    labels = np.arange(12) % 2
+    np.savez("made.npz", x_train=images, y_train=labels, x_test=images[::2], y_test=labels[::2])
+    words = ["dataset=npz", "dataset.file=made.npz", "retrain=none", "hydra.run.dir=run"]
+    main(["search", *QUICK[:1], *QUICK[2:], *words])
+    notes = [
+        "dataset npz: 12 training + 6 test images of 2 classes: 0: 6 + 6, 1: 6 + 0",
+        "dataset npz: warning: no test images of 1: the test accuracy says nothing of them",
+        "warning: dataset.batch_size=64 is more than the 6 images that the search trains on: each "
+        "batch has all of them, and each epoch is one update",
+    ]
+    assert capsys.readouterr().out.splitlines()[:3] == notes
+    lines = (tmp_path / "run" / "search.log").read_text().splitlines()
+    assert [line.partition(" ")[2] for line in lines[:3]] == notes
+
+
+# ---------------------------------------------------------------------------- want of memory
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: 3 bytes")])
+def test_want_of_memory_while_images_are_loaded(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(plugins, "build", fail)
+    node = {"_target_": "nasrun.datasets.imagefolder.load_imagefolder", "size": 8, "limit": None}
+    with pytest.raises(OutOfMemory) as caught:
+        load_dataset(node)
+    assert str(caught.value) == (
+        "out of memory while the images of dataset=imagefolder were loaded: lower dataset.size or "
+        "dataset.limit"
+    )
+
+
+def test_want_of_memory_on_the_device_names_the_images() -> None:
+    class Large:
+        device, nbytes = torch.device("cpu"), 3_500_000_000
+
+        def to(self, _: torch.device) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    images: Any = Resident(Large())  # type: ignore[arg-type]
+    with pytest.raises(OutOfMemory, match=r"the images take 3.5 GB on cuda; lower dataset.limit"):
+        images.on(torch.device("cuda"))
