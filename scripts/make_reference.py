@@ -126,15 +126,17 @@ def group_keys(group: str) -> str:
         own = catalogue.own(group, option.name, CONF)
         keys_of_it = table(*described(group, option.name, own))
         word = f"`{group}={option.name}`"
-        also = [f"`{name}={choice}`" for name, choice in own.choices.items()]
-        bases = [f"`{group}={base}`" for base in extended(group, option.name)]
-        remarks = [f"Chooses {', '.join(also)}."] * bool(also)
-        remarks += [f"Extends {', '.join(bases)}{': what differs' if keys_of_it else ''}."] * bool(
-            bases
-        )
-        if keys_of_it and group != "benchmark":
+        remarks = []
+        if own.choices:
+            chosen = (f"`{name}={choice}`" for name, choice in own.choices.items())
+            remarks.append(f"Chooses {', '.join(chosen)}.")
+        if bases := [f"`{group}={base}`" for base in extended(group, option.name)]:
+            remarks.append(
+                f"Extends {', '.join(bases)}" + ("; keys that differ:" if keys_of_it else ".")
+            )
+        if (keys_of_it or remarks) and group != "benchmark":
             text = " ".join([escaped(f"{option.gloss}."), *remarks])
-            sections.append(f"### {word}\n\n{text}\n\n{keys_of_it}\n")
+            sections.append(f"### {word}\n\n{text}\n\n{keys_of_it}".rstrip())
             word = f"[{word}](#{anchor(group, option.name)})"
         rows.append((word + " (default)" * (option.name == default), option.gloss))
     return "\n\n".join([table(("option", "what it is"), rows), *sections])
@@ -295,7 +297,7 @@ def rooms() -> str:
     rows = []
     for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
         rows.append((f"`{folder.name}/`", first_paragraph(folder / "__init__.py")))
-    return table(("room", "what it holds"), rows) + "\n"
+    return table(("room", "what it does"), rows) + "\n"
 
 
 def modules() -> str:

@@ -74,7 +74,9 @@ def own(group: str, option: str, root: Path) -> Composition:
     """The keys that the file of an option gives itself, without those of the files that it extends;
     its choices are the options that it takes in other groups."""
     path = root / group / f"{option}.yaml"
-    composition = Composition(choices=dict(_overrides(path)))
+    composition = Composition()
+    for name, choice in _overrides(path):
+        composition.choices.setdefault(name, choice)  # before that of a file that it extends
     text = path.read_text(encoding="utf-8")
     _add_keys(composition, _read(path), text, group.replace("/", "."))
     return composition

@@ -67,6 +67,15 @@ def test_keys_of_one_name_keep_their_own_comments(tmp_path: Path) -> None:
     assert own.glosses == {"group.one.size": "of one", "group.size": "of neither"}
 
 
+def test_a_variant_chooses_before_what_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    for name, extends, choice in (("base", "", "x"), ("variant", "  - base\n", "y")):
+        text = f"defaults:\n{extends}  - override /two@_global_.two: {choice}\n"
+        (tmp_path / "one" / f"{name}.yaml").write_text(text)
+    assert catalogue.own("one", "base", tmp_path).choices == {"two": "x"}
+    assert catalogue.own("one", "variant", tmp_path).choices == {"two": "y"}
+
+
 def test_deviations_are_the_points_of_the_docstring() -> None:
     text = "A.\n\nDeviations, as printed:\n- one\n  line\n- `two`\n\nShapes: N."
     assert list(make_reference.deviations_of(text)) == ["One line", "`two`"]
