@@ -92,6 +92,18 @@ def content(group: str, option: str, root: Path) -> dict[str, Any]:
     return _read(root / group / f"{option}.yaml")
 
 
+def own(group: str, option: str, root: Path) -> Composition:
+    """The keys that the file of an option gives itself, without those of the files that it extends;
+    its choices are the options that it takes in other groups."""
+    path = root / group / f"{option}.yaml"
+    composition = Composition()
+    for name, choice in _overrides(path):
+        composition.choices.setdefault(name, choice)  # before that of a file that it extends
+    text = path.read_text(encoding="utf-8")
+    _add_keys(composition, _read(path), text, group.replace("/", "."))
+    return composition
+
+
 def _first_comment(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
@@ -207,14 +219,27 @@ def _package(place: str, parent: str) -> str:
 def _add_keys(
     composition: Composition, content: Mapping[str, Any], text: str, package: str
 ) -> None:
-    comments = dict(re.findall(r"^ *(\w+):[^#\n]* # *(.+?) *$", text, re.MULTILINE))
+    comments = _comments(text)
     prefix = f"{package}." if package else ""
     composition.keys.pop(package, None)  # the null that stood for the group
     for key, value in _leaves(content):
         composition.keys[prefix + key] = value
-        name = key.rpartition(".")[2]
-        if name in comments:
-            composition.glosses[prefix + key] = comments[name]
+        if key in comments:
+            composition.glosses[prefix + key] = comments[key]
+
+
+def _comments(text: str) -> dict[str, str]:
+    """Dotted key -> the comment behind it, nested by the indentation of the lines."""
+    found: dict[str, str] = {}
+    above: dict[int, str] = {}
+    for indent, name, comment in re.findall(
+        r"^( *)(\w+):[^#\n]*?(?: # *(.+?))? *$", text, re.MULTILINE
+    ):
+        above = {depth: key for depth, key in above.items() if depth < len(indent)}
+        above[len(indent)] = name
+        if comment:
+            found[".".join(above.values())] = comment
+    return found
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,12 +9,13 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Literal
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
 from nasrun.errors import brief
-from nasrun.protocols.settings import AtMost, Below, Divides, Matches, Meaning, OneOf
+from nasrun.protocols.settings import AtMost, Below, Divides, Matches, Meaning, OneOf, Unit
 
 LARGEST = 10**6  # of a whole number whose range has no upper end; still fits into some machine
 FAR = 1_000  # an upper end from here on is no help to one who has typed 0
@@ -161,6 +162,46 @@ def describe(hint: Any) -> str:
     if Callable in (hint, origin):
         return "an option of the group of that name"
     return NAMES.get(hint) or ("a list" if origin else str(hint))
+
+
+def declaration(hint: Any) -> str:
+    """Type, range and unit of a setting in a few words, for a table: `number > 0 (s) or null`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(declaration, arguments))
+    if inspect.isclass(hint) and issubclass(hint, Enum):
+        return " or ".join(hint.__members__)
+    kind = arguments[0] if origin is typing.Annotated else hint
+    if typing.get_origin(kind) in (list, tuple, Sequence):
+        return f"list{_length(hint)}: {declaration(typing.get_args(kind)[0])}"
+    text = describe(hint).removeprefix("a ") + _bounds(Range.of(hint))
+    for meta in _metadata(hint):
+        if isinstance(meta, AtMost | Below | Divides):
+            word = {AtMost: "at most", Below: "below", Divides: "divides"}[type(meta)]
+            text += f", {word} {meta.other}"
+    units = [meta.name for meta in _metadata(hint) if isinstance(meta, Unit)]
+    return text + "".join(f" ({unit})" for unit in units)
+
+
+def _length(hint: Any) -> str:
+    """How long a list can be, in words; empty where any length will do."""
+    least = [meta.min_length for meta in _metadata(hint) if isinstance(meta, MinLen)]
+    most = [meta.max_length for meta in _metadata(hint) if isinstance(meta, MaxLen)]
+    if least and least == most:
+        return f" of {least[0]}"
+    return "".join([*(f" of ≥ {one}" for one in least), *(f" of ≤ {one}" for one in most)])
+
+
+def _bounds(bounds: Range) -> str:
+    """The bounds of a number as signs; empty where there are none."""
+    if bounds.low is not None and bounds.high is not None:
+        is_closed = not (bounds.strict_low or bounds.strict_high)
+        return f" {bounds.low:,} to {bounds.high:,}" if is_closed else f" {bounds}"
+    if bounds.low is not None:
+        return f" {'>' if bounds.strict_low else '≥'} {bounds.low:,}"
+    if bounds.high is not None:
+        return f" {'<' if bounds.strict_high else '≤'} {bounds.high:,}"
+    return ""
 
 
 def _metadata(hint: Any) -> Iterator[Any]:

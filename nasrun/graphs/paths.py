@@ -1,4 +1,8 @@
-"""Encode an architecture by its paths from input to output (the hard code of DCL-ENAS)."""
+"""Encode an architecture by its paths from input to output (the hard code of DCL-ENAS).
+
+Deviation: operations that do nothing (skip connections, `none`) are left out of the paths, of which
+the paper does not speak: so cells that compute the same have one code.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,11 @@ A network is a stack of two kinds of cells, `normal` and `reduce` (stride 2). A 
 (the outputs of the two cells before it) and four nodes; each node adds up two operations on two
 different earlier states, and the nodes together are the cell's output. During the search all 14
 edges mix all operations. No torch at import time. Shapes: E = 14 edges, O operations.
+
+Deviations:
+- The default operations are the seven of EG-NAS's public code, by which its cells were found;
+  `space.operations` takes all eight of DARTS, `none` included.
+- Pools and factorised reductions round up, so that images of any size work; DARTS has even maps.
 """
 
 from __future__ import annotations

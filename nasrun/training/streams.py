@@ -1,4 +1,8 @@
-"""Draw endless random batches of a split, and halve the training data for a search."""
+"""Draw endless random batches of a split, and halve the training data for a search.
+
+Deviation: an incomplete last batch is left out, where papers use it; batch norm needs batches of
+like size. Which images are left out differs from pass to pass.
+"""
 
 from __future__ import annotations
 

@@ -1,20 +1,26 @@
-"""The documents hold what they promise: their links lead somewhere, their commands compose."""
+"""The documents hold what they promise: their links lead somewhere, their commands are accepted."""
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from nasrun.cli import help
+from nasrun.commands import resume
+from nasrun.config.catalogue import conf_dir
+from nasrun.config.commands import COMMANDS
 from nasrun.config.compose import to_typed
+from nasrun.config.flags import flags_first
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
+from nasrun.errors import UsageError
 from tests.compose import composed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +29,6 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md
          ROOT / "SECURITY.md"]  # fmt: skip
 INSTALL_AND_SEARCH = "python -m pip install -e . && nasrun search strategy=egnas"
 INSTALL_AND_CHECK = 'python -m pip install -e ".[test]" && scripts/check'
-SCHEMAS = {"search": SearchConfig, "retrain": RetrainCommandConfig, "check": SearchConfig}
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -57,25 +62,28 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
-    """The verb and the overrides of all commands in a block that compose a configuration.
+    """The verb and the words of every nasrun command in a text.
 
-    A line with `...` is left out, since words of it are missing. `<date>` and `<run>` become plain
-    words, because composing reads no run folder. Flags are left out, and so is the folder of
-    `--from`, which is read before anything is composed.
+    A word `...` is left out, and a line that has one inside of a word, since something is missing.
+    `<date>` and `<run>` become plain words.
     """
     for line in text.splitlines():
-        if "..." in line.split("  #")[0]:
-            continue
-        plain = re.sub(r"<(\w+)>", r"\1", line)
+        plain = re.sub(r"<(\w+)>", r"\1", re.split(r"\s# ", line)[0])
         for command in re.split(r" && |; ", plain):
-            words = shlex.split(command, comments=True)
-            if "nasrun" not in words:
+            if not re.search(r"(^|\s)nasrun\s", command):
                 continue
-            verb, *rest = words[words.index("nasrun") + 1 :] or [""]
-            if verb in SCHEMAS:
-                if "--from" in rest:
-                    del rest[rest.index("--from") : rest.index("--from") + 2]
-                yield verb, [word for word in rest if not word.startswith("-")]
+            words = [word for word in shlex.split(command) if word != "..."]
+            verb, *rest = words[words.index("nasrun") + 1 :]
+            if not any("..." in word for word in rest):
+                yield verb, rest
+
+
+def inline(page: Path) -> Iterator[str]:
+    """The commands in the prose of a page; without forms such as `nasrun list [KIND]`, and without
+    those that are only named."""
+    for code in re.findall(r"`(nasrun \w+ [^`|\[]+)`", FENCE.sub("", page.read_text())):
+        if code != "nasrun data import" and not re.search(r"<[^>]* ", code):
+            yield " ".join(code.split())
 
 
 def ends_of_sweep(overrides: list[str]) -> Iterator[list[str]]:
@@ -94,18 +102,51 @@ def ends_of_sweep(overrides: list[str]) -> Iterator[list[str]]:
 
 def compose_all(verb: str, overrides: list[str]) -> None:
     """Composes and types each of these jobs; a retraining has the space of its genotype."""
-    command = "retrain" if verb == "retrain" else "search"
-    if command == "retrain" and not any(word.startswith("space=") for word in overrides):
+    given = {word.partition("=")[0] for word in overrides}
+    is_retraining = verb == "retrain" or "genotype" in given
+    if is_retraining and "space" not in given:
         overrides = [*overrides, "space=darts"]
     for job in ends_of_sweep(overrides):
-        to_typed(composed(job, command), SCHEMAS[verb])
+        typed = RetrainCommandConfig if is_retraining else SearchConfig
+        to_typed(composed(job, "retrain" if is_retraining else "search"), typed)
 
 
-COMMANDS = [
-    pytest.param(verb, overrides, id=f"{name(page)}: {verb} {' '.join(overrides)}")
+class Parsed(Exception):
+    """Raised in place of what a command does with its arguments."""
+
+
+def accept(verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose, list or parse what a command is given; nothing is run or read."""
+    if "--help" in words:
+        help.page(verb, conf_dir())
+    elif COMMANDS[verb].config:
+        compose_all(verb, [word for word in flags_first(words) if not word.startswith("-")])
+    elif verb == "resume":  # it has one argument, and looks for the folder
+        with pytest.raises(UsageError, match=r"neither a run nor a sweep|is for a sweep"):
+            resume.main(words)
+    elif verb == "list":
+        import_module("nasrun.commands.list").main(words)
+    else:
+        parse = argparse.ArgumentParser.parse_args
+
+        def stop(*arguments: object) -> NoReturn:
+            parse(*arguments)
+            raise Parsed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+            with pytest.raises(Parsed):
+                import_module(f"nasrun.commands.{verb}").main(words)
+
+
+# What `test_add_a_strategy.py` runs.
+RUN_ELSEWHERE = "one_plus_one"
+TOLD = [
+    (page, verb, words)
     for page in PAGES
-    for block in blocks(page, "sh", "text")
-    for verb, overrides in commands(block)
+    for text in (*blocks(page, "sh", "text"), *inline(page))
+    for verb, words in commands(text)
+    if not any(RUN_ELSEWHERE in word for word in words)
 ]
 
 
@@ -132,38 +173,44 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 
 # `conf/hydra/launcher/` names its files like the launchers' own schemas, which is what is wanted.
 @pytest.mark.filterwarnings("ignore:\\s+'hydra/launcher:UserWarning")
-@pytest.mark.parametrize(("verb", "overrides"), COMMANDS)
-def test_commands_compose(verb: str, overrides: list[str]) -> None:
-    compose_all(verb, overrides)
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [pytest.param(*rest, id=f"{name(page)}: {shlex.join(rest[1])}") for page, *rest in TOLD],
+)
+def test_commands_are_accepted(
+    verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(verb, words, monkeypatch)
 
 
-def test_commands_are_found_and_wrong_ones_fail() -> None:
+def test_commands_are_found_and_wrong_ones_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (
         "nasrun search -m seed=0,1 'fitness.zeta=range(0,3)'  # six ...\n"
         "nasrun search --from outputs/<date> seed=1; nasrun list spaces\n"
         "torchrun --nproc-per-node=2 -m nasrun retrain genotype=darts_v2\n"
         "nasrun search ... seed=1\n"
+        "next  nasrun retrain retrain=...\n"
+        "nasrun: it's no command\n"
     )
     assert list(commands(text)) == [
-        ("search", ["seed=0,1", "fitness.zeta=range(0,3)"]),
-        ("search", ["seed=1"]),
+        ("search", ["-m", "seed=0,1", "fitness.zeta=range(0,3)"]),
+        ("search", ["--from", "outputs/date", "seed=1"]),
+        ("list", ["spaces"]),
         ("retrain", ["genotype=darts_v2"]),
+        ("search", ["seed=1"]),
     ]
+    page = tmp_path / "page.md"
+    page.write_text("`nasrun show x --out\ny`, `nasrun list [KIND]`, `nasrun resume <a folder>`\n")
+    assert list(inline(page)) == ["nasrun show x --out y"]
     assert list(ends_of_sweep(["seed=0,1", "fitness.zeta=range(0,3)", "space=toy"])) == [
         ["seed=0", "fitness.zeta=0", "space=toy"],
         ["seed=1", "fitness.zeta=2", "space=toy"],
     ]
-    for wrong in ("strategy=none_such", "no_key=1", "seed=word"):
+    for wrong in ("strategy=none_such", "no_key=1", "seed=word", "--multi", "--cfg"):
         with pytest.raises(Exception, match=wrong.split("=")[0]):
-            compose_all("search", [wrong])
-
-
-@pytest.mark.skipif(
-    find_spec("mkdocs") is None or find_spec("material") is None,
-    reason='mkdocs-material is not installed: python -m pip install -e ".[docs]"',
-)
-def test_the_pages_can_be_built(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert built.returncode == 0, built.stderr
-    assert (tmp_path / "results" / "dclenas" / "index.html").exists()
+            accept("search", wrong.split(), monkeypatch)
+    for verb, words in (("show", "a b"), ("data", "import x"), ("list", "x"), ("resume", "a b")):
+        with pytest.raises((UsageError, AssertionError)):  # of the message expected of resume
+            accept(verb, words.split(), monkeypatch)

@@ -2,7 +2,7 @@
 
 github.com/caicaicheng/EG-NAS, commit d5d7e1e, CIFAR-10 script. As published it stops with an error
 (a function of seven arguments is called with six), and the fix of that is all that is mended here.
-It is not CMA-ES, and not the paper's method (strategies/egnas.py):
+It is not CMA-ES, and not the paper's method (`strategy=egnas`):
 
 - All starts of an epoch share one mean and one noise, so that N has no effect; and the noise is
   that of every other epoch and run too, since each evolution strategy gets the seed 1.
@@ -14,7 +14,8 @@ It is not CMA-ES, and not the paper's method (strategies/egnas.py):
   reads a constant).
 - One batch, under running statistics, is all that an epoch looks at.
 
-Not rebuilt: training augmentation of that batch, and gradients of alpha in the clipped norm.
+Deviations: not rebuilt are the training augmentation of that batch, and the gradients of alpha in
+the clipped norm.
 
 Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 """

@@ -14,8 +14,9 @@ which of two is the better (Algorithm 1):
         label the N_infill most promising architectures
     return the best labelled architecture
 
-Deviations: no code is public, and of the paper only digests were to be had; N, t_gap, N_infill and
-the population are measured guesses, as is the predictor (predictors/dcl.py). Besides:
+Deviations:
+- No code is public, and of the paper only digests were to be had; N, t_gap, N_infill and the
+  population are measured guesses, as is the predictor (`predictor=dcl`).
 - At most one infill of a round per hard code (`one_per_code`): without it the round is spent on
   cells that the predictor cannot tell apart.
 - `proposals=evolution_and_neighbours` takes a pool in place of the population: all neighbours of
