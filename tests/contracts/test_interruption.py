@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from nasrun.config.catalogue import conf_dir
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.drive import open_session
@@ -23,7 +22,7 @@ from nasrun.storage import tensor_cache
 from nasrun.terminal.progress import Display
 from nasrun.training.update import WeightUpdate
 from tests.commands.pictures import without_pictures
-from tests.compose import composed, options
+from tests.compose import composed, methods
 
 SMALL = ["space=toy", "dataset=synthetic", "budget=smoke", "retrain=smoke", "dataset.num_train=64"]
 SMALL += ["evaluator.epochs=1", "budget.evaluations=6"]
@@ -100,15 +99,7 @@ def without_times(value: Any) -> Any:
     return value
 
 
-def own_code() -> list[str]:
-    """The strategies that are not only another setting of one above them."""
-    folder = conf_dir() / "strategy"
-    return [
-        one for one in options("strategy") if "_target_" in (folder / f"{one}.yaml").read_text()
-    ]
-
-
-@pytest.mark.parametrize("strategy", own_code())
+@pytest.mark.parametrize("strategy", methods("strategy"))
 def test_what_is_broken_off_and_resumed_ends_as_if_left_alone(
     strategy: str, events: Events, tmp_path: Path
 ) -> None:
