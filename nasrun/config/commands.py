@@ -167,6 +167,45 @@ COMMANDS = {
         f"{GENOTYPE}. --out also writes a picture (needs no graphviz).",
         flags=("--out",),
     ),
+    "predict": CommandHelp(
+        "ask a retrained network what pictures or arrays are",
+        "nasrun predict RUN INPUT... [--top K] [--format csv|jsonl] [--out FILE]",
+        (
+            ("nasrun predict outputs/2026-01-31/12-00-00-darts-egnas-s0 photo.jpg", ""),
+            ("nasrun predict RUN holiday/ --top 1", "every picture below a folder"),
+            ("nasrun predict RUN new.npz --format jsonl --out said.jsonl", "its array x_test"),
+        ),
+        "RUN is the folder of a run with a retrained network. Pictures are read as those of its "
+        "training were: scaled, cut and normalised. A line has the input and its K (3) most "
+        "probable classes by name.",
+        flags=("--top", "--format", "--out"),
+    ),
+    "evaluate": CommandHelp(
+        "measure a retrained network again, class by class",
+        "nasrun evaluate RUN [DATA] [--json]",
+        (
+            ("nasrun evaluate outputs/2026-01-31/12-00-00-darts-egnas-s0", "on its test data"),
+            ("nasrun evaluate RUN new/", "pictures in folders named after the classes"),
+            ("nasrun evaluate RUN new.npz --json", "its arrays x_test and y_test"),
+        ),
+        "Accuracy, macro F1, precision and recall of each class, and which classes are taken for "
+        "which. Numbers depend on nothing but the network and the data.",
+        flags=("--json",),
+    ),
+    "export": CommandHelp(
+        "write a retrained network as a file that runs without nasrun",
+        "nasrun export RUN [--format NAMES] [--out DIR]",
+        (
+            ("nasrun export outputs/2026-01-31/12-00-00-darts-egnas-s0", "as ONNX"),
+            ("nasrun export RUN --format onnx,torch,python,int8", "all, and a table of them"),
+        ),
+        "NAMES are some of nasrun list exporters, with commas between. Each file takes raw values "
+        "(pictures: 0 to 255), batches of any size, and returns logits. It is loaded in a fresh "
+        "process without nasrun and compared with the original on test images; accuracy, size and "
+        "latency are shown. What it needs besides: pip install 'nasrun[export]'.",
+        group="exporter",
+        flags=("--format", "--out"),
+    ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",
         "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",

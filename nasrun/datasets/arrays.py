@@ -76,7 +76,9 @@ class ArrayDataset(ImageDataset):
         augmentation: crops, flips and cutout that suit the data.
         statistics: of the raw values, where there are official ones; otherwise they are computed
             from the training images.
-        class_names: where they are given, the images of each are counted in the notes.
+        class_names: in the order of the labels; their numbers where there are no names.
+        white: see `ImageDataset`; 255 for uint8 unless it is given.
+        counted: whether the images of each class are counted in the notes.
         notes: see `ImageDataset`; whether a channel is nearly constant is added to them.
 
     Raises:
@@ -95,13 +97,15 @@ class ArrayDataset(ImageDataset):
         augmentation: Augmentation,
         statistics: ChannelStatistics | None = None,
         class_names: Sequence[str] | None = None,
+        white: float | None = None,
+        counted: bool = False,
         notes: Sequence[str] = (),
     ) -> None:
         self.train = _split(*_limited(train, limit, num_classes))
         self.test = _split(*test)
         images_NCHW = self.train.images.tensor
         channels, height, width = images_NCHW.shape[1:]
-        if class_names is not None:
+        if counted and class_names is not None:
             labels = (split.labels_N.numpy() for split in (self.train, self.test))
             notes = [*class_counts(class_names, *labels), *notes]
         if statistics is None:
@@ -114,6 +118,8 @@ class ArrayDataset(ImageDataset):
             augmentation=augmentation,
             statistics=statistics,
             dtype=images_NCHW.dtype,
+            class_names=class_names,
+            white=255.0 if white is None and images_NCHW.dtype == torch.uint8 else white,
             notes=notes,
         )
 

@@ -48,23 +48,29 @@ def load_cifar(
 
     source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[num_classes]
     folder = Path(root).expanduser()
+    train = _read(source, folder, train=True, download=download)
+    test = _read(source, folder, train=False, download=False)
     return ArrayDataset(
         name=name,
-        train=_read(source, folder, train=True, download=download),
-        test=_read(source, folder, train=False, download=False),
+        train=_arrays(train),
+        test=_arrays(test),
         num_classes=num_classes,
         batch_size=batch_size,
         limit=limit,
         augmentation=Augmentation(crop_padding, flip, cutout_length),
         statistics=STATISTICS[num_classes],
+        class_names=train.classes,
     )
 
 
-def _read(source: type[CIFAR10], root: Path, *, train: bool, download: bool) -> Arrays:
+def _read(source: type[CIFAR10], root: Path, *, train: bool, download: bool) -> CIFAR10:
     try:
-        split = source(root, train=train, download=download)
+        return source(root, train=train, download=download)
     except (OSError, RuntimeError, EOFError) as error:
         raise UsageError(_explain(source, root, download, error)) from None
+
+
+def _arrays(split: CIFAR10) -> Arrays:
     return split.data.transpose(0, 3, 1, 2), np.asarray(split.targets)
 
 

@@ -42,4 +42,5 @@ def load_digits(
         batch_size=batch_size,
         limit=limit,
         augmentation=Augmentation(crop_padding, flip=False, cutout_length=cutout_length),
+        white=16.0,
     )

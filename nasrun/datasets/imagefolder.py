@@ -66,6 +66,7 @@ def load_imagefolder(
             size // 2 if cutout_length is None else cutout_length,
         ),
         class_names=found.classes,
+        counted=True,
         notes=[*found.notes, *_quality(arrays[0][0], lost)],
     )
 

@@ -18,7 +18,7 @@ from annotated_types import Interval, Len
 from nasrun.compute import torchrun
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.counts import class_counts
-from nasrun.datasets.decoding import Decoder, Framing, PictureSplit
+from nasrun.datasets.decoding import SCALED, Decoder, Framing, PictureSplit
 from nasrun.datasets.folders import Pictures, find
 from nasrun.datasets.images import ChannelStatistics, ImageDataset
 from nasrun.datasets.pictures import MAX_PIXELS
@@ -110,6 +110,9 @@ def load_imagenet(
         ),
         statistics=STATISTICS,
         dtype=torch.uint8,
+        class_names=found.classes,
+        white=255.0,
+        scaled=round(SCALED * image_size),
         notes=[
             *class_counts(found.classes, _labels(found.train), _labels(found.test)),
             *found.notes,

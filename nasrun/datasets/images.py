@@ -15,7 +15,7 @@ from nasrun.compute.device import is_out_of_memory
 from nasrun.compute.process_group import Share
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import OutOfMemory
-from nasrun.protocols.data import TaskShape
+from nasrun.protocols.data import Reading, TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
 """(mean_C, deviation_C) of the raw values over the training set."""
@@ -52,6 +52,9 @@ class ImageDataset:
         augmentation: crops, flips and cutout that suit the data.
         statistics: by which images are normalised.
         dtype: of the raw images, uint8 or float32.
+        class_names: in the order of the labels; their numbers where there are no names.
+        white: the raw value of white in pictures; `None` where raw values are any numbers.
+        scaled: pixels to which the shorter side of a picture is scaled; `None`: the size itself.
         notes: what a person should know before the run, a sentence each.
     """
 
@@ -64,6 +67,9 @@ class ImageDataset:
         augmentation: Augmentation,
         statistics: ChannelStatistics,
         dtype: torch.dtype,
+        class_names: Sequence[str] | None = None,
+        white: float | None = None,
+        scaled: int | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         self.name = name
@@ -72,6 +78,14 @@ class ImageDataset:
         self.notes: Sequence[str] = list(notes)
         self._augmentation = augmentation
         means, deviations = statistics
+        self.reading = Reading(
+            classes=tuple(class_names or map(str, range(shape.num_classes))),
+            mean=tuple(means),
+            deviation=tuple(deviations),
+            white=white,
+            scaled=scaled or min(shape.size),
+            whole=dtype == torch.uint8,
+        )
         mean_C = torch.tensor(means)
         self._mean = Resident(mean_C[:, None, None])
         self._deviation = Resident(torch.tensor(deviations)[:, None, None])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,9 +54,7 @@ def load_npz(
     problems = [*contents.problems, *_array_problems(arrays, num_classes, layout)]
     raise_together(f"dataset.file={path}: {contents.as_named(text)}" for text in problems)
     num_classes = num_classes or int(arrays["y_train"].max()) + 1
-    train_NCHW, test_NCHW = (
-        _channels_first(arrays[name], layout) for name in ("x_train", "x_test")
-    )
+    train_NCHW, test_NCHW = (channels_first(arrays[name], layout) for name in ("x_train", "x_test"))
     shortest = min(train_NCHW.shape[2:])
     return ArrayDataset(
         name=name,
@@ -71,6 +69,7 @@ def load_npz(
             shortest // 2 if cutout_length is None else cutout_length,
         ),
         class_names=[str(label) for label in range(num_classes)],
+        counted=True,
         notes=contents.notes,
     )
 
@@ -92,8 +91,12 @@ class Contents:
         )
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path, wanted: Sequence[str] = NAMES, where: str | None = None) -> Contents:
     """Read the arrays of a data set.
+
+    Args:
+        wanted: which of `NAMES` are read.
+        where: what sentences call the file; `dataset.file=...` if that is not said.
 
     Raises:
         UsageError: the file cannot be read at all.
@@ -104,7 +107,7 @@ def read_contents(path: Path) -> Contents:
             raise FileNotFoundError
         with zipfile.ZipFile(path) as archive:
             members = npz_file.members(archive)
-            contents.named, missing = recognise(members)
+            contents.named, missing = recognise(members, wanted)
             contents.problems += missing
             sizes = (members[member].file_size for member in contents.named.values())
             if (lacking := shortage(sum(sizes))) is not None:
@@ -123,7 +126,7 @@ def read_contents(path: Path) -> Contents:
                     contents.notes += done
                 contents.arrays[name] = array
     except npz_file.UNREADABLE as error:
-        raise UsageError(f"dataset.file={path}: {_explain(path, error)}") from None
+        raise UsageError(f"{where or f'dataset.file={path}'}: {_explain(path, error)}") from None
     return contents
 
 
@@ -175,7 +178,7 @@ def _layout_problems(name: str, shape: tuple[int, ...], layout: str) -> Iterator
             )
 
 
-def _channels_first(images: np.ndarray, layout: str) -> np.ndarray:
+def channels_first(images: np.ndarray, layout: str) -> np.ndarray:
     """images_NCHW, a view."""
     if images.ndim == 3:
         return images[:, None]

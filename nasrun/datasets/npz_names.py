@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -22,7 +22,9 @@ WORDS = {  # what a word in a name can mean
 MEANING = {word: meaning for meaning, words in WORDS.items() for word in words}
 
 
-def recognise(members: Collection[str]) -> tuple[dict[str, str], list[str]]:
+def recognise(
+    members: Collection[str], wanted: Sequence[str] = NAMES
+) -> tuple[dict[str, str], list[str]]:
     """Return which member is which of `NAMES`; and what is missing or ambiguous, in sentences.
 
     A member of the very name is always taken. Otherwise case, order and the ending of a file do
@@ -32,7 +34,7 @@ def recognise(members: Collection[str]) -> tuple[dict[str, str], list[str]]:
     {'x_train': 'train_images', 'y_train': 'Y_train.npy'}
     """
     found, problems, missing = {}, [], []
-    for name in NAMES:
+    for name in wanted:
         candidates = [name] if name in members else [m for m in members if _meaning(m) == name]
         if len(candidates) == 1:
             found[name] = candidates[0]

@@ -24,6 +24,7 @@ from nasrun.protocols.data import Batch, Split
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.result import Retrained
 from nasrun.protocols.space import Network, NetworkSize, as_module
+from nasrun.runs.model_file import ModelRecord
 from nasrun.training.costs import measure, require_room
 from nasrun.training.loop import LogitsAndLabels, LossAndLogits, predict, train_epoch
 from nasrun.training.schedule import Shape
@@ -150,6 +151,21 @@ class Retraining:
             params=self.params,
             flops=self.flops,
             test_top5_accuracy=top_accuracy(logits_NK, labels_N, TOP) if many else None,
+        )
+
+    def record(self, genotype: Genotype) -> ModelRecord:
+        """Describe the network, so that it can be built and fed without the data."""
+        size, shape = network_size(self.config), self._wiring.dataset.shape
+        return ModelRecord(
+            genotype=genotype,
+            space=dict(self._wiring.settings.space),
+            channels=size.channels,
+            cells=size.cells,
+            stem=size.stem,
+            auxiliary=size.auxiliary,
+            input_channels=shape.channels,
+            input_size=shape.size,
+            reading=self._wiring.dataset.reading,
         )
 
     def model_state(self) -> dict[str, Tensor]:

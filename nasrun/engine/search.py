@@ -151,6 +151,7 @@ def run_retrain(
         if session.group.is_first:
             with session.folder.replacing("model.pt") as path:
                 write_tensors(path, training.model_state())
+            training.record(result.genotype).write(session.folder)
         warnings = (*result.warnings, *spent.guard.said.values())
         result = replace(result, retrain=training.result(spent.seconds), warnings=warnings)
     session.folder.write_json(RESULT_FILE, result.to_json())

@@ -6,17 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nasrun.config import compose, identity
+from nasrun.config import compose, identity, plugins
 from nasrun.config.flags import in_quotes
 from nasrun.config.renamed import with_present_targets
 from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, raise_together
+from nasrun.protocols.data import Dataset
 from nasrun.runs.folder import RUN_FILE, read_json, read_text
 from nasrun.runs.sweep import SWEEP_FILE
 from nasrun.terminal import console
@@ -175,6 +176,18 @@ def load_config(folder: Path) -> DictConfig:
     plain = OmegaConf.to_container(load_recorded(folder))
     assert isinstance(plain, dict)
     return OmegaConf.create(with_present_targets({str(key): plain[key] for key in plain}))
+
+
+def recorded_dataset(folder: Path) -> Dataset:
+    """Build the dataset that a run was made with.
+
+    Raises:
+        UsageError: its configuration or its data cannot be read.
+    """
+    node = OmegaConf.to_container(load_config(folder)).get("dataset")  # type: ignore[union-attr]
+    raise_together(plugins.faults(node, "dataset"))
+    dataset: Dataset = plugins.build(cast(Mapping[str, Any], node))
+    return dataset
 
 
 def load_recorded(folder: Path) -> DictConfig:

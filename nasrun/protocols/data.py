@@ -25,6 +25,21 @@ class TaskShape:
     num_classes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a picture or an array of a person becomes an input of a network of this dataset.
+
+    Raw values are normalised as (raw - mean) / deviation, channel by channel.
+    """
+
+    classes: tuple[str, ...]  # names, in the order of the labels
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    white: float | None  # the raw value of white; `None`: the inputs are numbers, and no pictures
+    scaled: int | None = None  # pixels of the shorter side, before the middle is cut out
+    whole: bool = False  # whether raw values are whole numbers (uint8)
+
+
 class Split(Protocol):
     """Labelled raw inputs (uint8 or float32), before augmentation and normalisation."""
 
@@ -48,6 +63,7 @@ class Dataset(Protocol):
     name: str
     shape: TaskShape
     batch_size: int  # the default size of a training batch
+    reading: Reading  # how other inputs are read, once a network is trained
     notes: Sequence[str]  # what a person should know before a run: what was read, what left out
 
     @property

@@ -5,13 +5,12 @@ Accuracies are fractions in [0, 1], times are seconds; `None` is what was not me
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.plain import from_plain, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +124,7 @@ class Result(Final):
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values; keys whose value is `None` are there as well."""
-        plain: dict[str, Any] = _plain(self)
+        plain: dict[str, Any] = to_plain(self)
         return plain
 
     @classmethod
@@ -136,40 +135,7 @@ class Result(Final):
             ValueError: it is not the result of a run.
         """
         try:
-            result: Self = _made(cls, content)
+            result: Self = from_plain(cls, content)
         except (TypeError, LookupError, AttributeError) as error:
             raise ValueError(str(error)) from None
         return result
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Genotype):
-        return value.to_json()
-    if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
-
-
-def _made(hint: Any, value: Any) -> Any:
-    """Turn a plain value into one of the declared type. Raises `TypeError` where it is none."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # one kind or None
-        return None if value is None else _made(arguments[0], value)
-    if hint is Genotype:
-        return Genotype.from_json(value)
-    if is_dataclass(hint) and isinstance(value, Mapping):
-        assert isinstance(hint, type)
-        hints = typing.get_type_hints(hint)
-        known = {name: one for name, one in value.items() if name in hints}
-        return hint(**{name: _made(hints[name], one) for name, one in known.items()})
-    if origin is tuple and isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(_made(arguments[0], one) for one in value)
-    if origin is Mapping and isinstance(value, Mapping):
-        return {str(key): _made(arguments[1], one) for key, one in value.items()}
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if hint in (bool, int, str) and type(value) is hint:
-        return value
-    raise TypeError(f"{value!r:.80} is not of the type {hint}")
