@@ -1,7 +1,8 @@
-"""ImageNet (Russakovsky et al., IJCV 2015) in its folder layout, or any pictures in the same one.
+"""Load ImageNet in its folder layout, or any pictures in the same one.
 
-The official validation pictures are the test set. A search sees none of them: it trains and
-validates on small shares of the training pictures, as in PC-DARTS (arXiv 1907.05737).
+Source: Russakovsky et al., IJCV 2015. The official validation pictures are the test set. A search
+sees none of them: it trains and validates on small shares of the training pictures, as in PC-DARTS
+(arXiv 1907.05737).
 """
 
 from __future__ import annotations
@@ -43,8 +44,11 @@ JITTER = "[brightness, contrast, saturation, hue], each 0 to 1"
 
 
 class PictureDataset(ImageDataset):
-    """A `Dataset` whose pictures are decoded on the fly; flips and cutout are made on the device,
-    crops and colours by the workers, who have the whole picture."""
+    """A `Dataset` whose pictures are decoded when they are needed.
+
+    Flips and cutout are made on the device, crops and colours by the workers, who have the whole
+    picture.
+    """
 
     def __init__(self, *, train: PictureSplit, test: PictureSplit, **about: Any) -> None:
         super().__init__(**about)
@@ -52,7 +56,7 @@ class PictureDataset(ImageDataset):
         self.test = test
 
     def fingerprint(self) -> str:
-        """The SHA-256 of size, names and labels; to read all pictures would take an hour."""
+        """Return the SHA-256 of size, names and labels; to read all pictures would take an hour."""
         digest = hashlib.sha256(str(self.shape).encode())
         for split in (self.train, self.test):
             rows_N = split.rows_N.numpy()
@@ -77,11 +81,13 @@ def load_imagenet(
     cutout_length: Pixels | None,
     max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
 ) -> Dataset:
-    """`root`/train/<class>/* and `root`/val/<class>/*: uint8, RGB, 3 x `image_size` x `image_size`.
+    """Load `root`/train/<class>/* and `root`/val/<class>/*.
+
+    The images are uint8, RGB, 3 x `image_size` x `image_size`.
 
     Raises:
-        UsageError: names all that is wrong with the folders. A picture that cannot be read is
-            found when it is its turn.
+        UsageError: names all that is wrong with the folders. A picture that cannot be read is found
+            when it is decoded.
     """
     framing = Framing(image_size, crop_area, tuple(colour_jitter), max_pixels)
     shares = (search_train, search_validation)
