@@ -29,7 +29,7 @@ class CommandHelp:
 
 
 def _benchmark_files(root: Path) -> Iterator[str]:
-    """What files there are of each benchmark."""
+    """Yield sentences on the files of each benchmark."""
     for option in catalogue.options("benchmark", root):
         told = catalogue.content("benchmark", option.name, root)
         yield f"{option.name}: {option.gloss}."
@@ -207,5 +207,5 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def argument_parser(command: str) -> argparse.ArgumentParser:
-    """An empty parser for a command without Hydra; it raises `UsageError` in place of exiting."""
+    """Make a parser for a command without Hydra; it raises `UsageError` in place of exiting."""
     return _Arguments(usage=COMMANDS[command].usage, add_help=False, allow_abbrev=False)
