@@ -1,1 +1,1 @@
-"""EG-NAS: CMA-ES over the alphas of a supernet, and the parts it is made of."""
+"""Implement EG-NAS, CMA-ES over the alphas of a supernet, and the parts it is made of."""
