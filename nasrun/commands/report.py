@@ -48,7 +48,7 @@ def _keys(by: str | None) -> list[str] | None:
     return keys
 
 
-def _show(report: Report, shown: Sequence[tables.Table]) -> None:
+def _show(report: Report, shown: Sequence[tables.ReportTable]) -> None:
     console.say(headline(report))
     for table in shown:
         is_ours = table.name in ("groups", "pairs", "predictors", "left_out")
