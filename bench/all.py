@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes the table of docs/explanation/performance.md, as Markdown.
+"""Run every benchmark and write the table of docs/explanation/performance.md, as Markdown.
 
 `--quick` takes small sizes, to see that all of them run. Their figures go to the terminal as they
 come; the table is printed at the end and, with `--out`, written to a file.
@@ -33,7 +33,7 @@ POPULATION: list[Row] = [
 
 
 def bench(name: str, *arguments: str) -> dict[str, Any]:
-    """Runs a script, shows what it prints, and returns its last line."""
+    """Run a script, show what it prints, and return its last line."""
     print(f"\n{name} {' '.join(arguments)}", flush=True)
     command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
     lines = []
@@ -50,7 +50,7 @@ def bench(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def networks(arguments: argparse.Namespace, threads: int) -> list[str]:
-    """Lines of the table, of everything that is compared with the textbook layout."""
+    """Return lines of the table, for everything that is compared with the textbook layout."""
     common = ["--threads", str(threads), "--device", arguments.device, "--repeats", "3"]
     small = SMALL if arguments.quick else []
     population = ["--population", "2" if arguments.quick else "10"]

@@ -1,4 +1,4 @@
-"""Pairs of supernets for the benchmarks: the textbook layout and ours, with equal weights."""
+"""Build pairs of supernets for the benchmarks: the textbook layout and ours, with equal weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NUM_CLASSES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The defaults are PC-DARTS's search network at a quarter of its batch size."""
+    """Add the sizes; the defaults are PC-DARTS's search network at a quarter of its batch size."""
     parser.add_argument("--space", choices=("darts", "nasbench201"), default="darts")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--channels", type=int, default=16)
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make(arguments: argparse.Namespace, which: str) -> Any:
-    """The supernet `edge_major` or `state_major`, on the device."""
+    """Build the supernet `edge_major` or `state_major`, on the device."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     shape = TaskShape(3, (arguments.size, arguments.size), NUM_CLASSES)
@@ -75,7 +75,7 @@ def draw_weights(arguments: argparse.Namespace, seed: int = 0) -> Mixture:
 
 
 def draw_batch(arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """images_BCHW and labels_B"""
+    """Draw images_BCHW and labels_B."""
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(arguments.batch, 3, arguments.size, arguments.size, generator=generator)
     labels_B = torch.randint(NUM_CLASSES, (arguments.batch,), generator=generator)
@@ -98,7 +98,10 @@ def train_step(arguments: argparse.Namespace, which: str) -> Callable[[], None]:
 
 
 def difference(arguments: argparse.Namespace, slow: nn.Module, fast: nn.Module) -> float:
-    """Of the logits of both, relative to the largest; too large a one ends the program."""
+    """Compare the logits of both; return their difference, relative to the largest.
+
+    Too large a one ends the program.
+    """
     (images_BCHW, _), weights = draw_batch(arguments), draw_weights(arguments)
     with torch.no_grad():
         expected, found = (net(images_BCHW, weights, statistics="batch") for net in (slow, fast))

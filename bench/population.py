@@ -1,4 +1,4 @@
-"""How much faster a population is scored than by the textbook layout, one candidate at a time.
+"""Measure how much faster a population is scored than by the textbook layout, one by one.
 
 Each candidate is scored by both in turn on the same batch; what the population shares counts for
 its first candidate. Ratios are of the sums. The last line is one JSON object.
@@ -17,7 +17,7 @@ from nasrun.protocols.space import Mixture
 
 @torch.no_grad()
 def score(arguments: argparse.Namespace, statistics: str) -> tuple[float, float, float]:
-    """Seconds of the loop and of the population, and the largest difference of their logits."""
+    """Return seconds of the loop and of the population, and the largest difference of logits."""
     slow, fast = (networks.make(arguments, name) for name in ("edge_major", "state_major"))
     device = torch.device(arguments.device)
     images_BCHW, _ = networks.draw_batch(arguments)

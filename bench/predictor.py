@@ -1,4 +1,4 @@
-"""How long predictor-guided search takes on a benchmark table, and reading the tables.
+"""Measure how long predictor-guided search takes on a table, and how long reading tables takes.
 
 Each run is a process of its own, start-up included, with an empty cache, so that the encoder is
 pre-trained. Needs the tables (see `nasrun data`). The last line is one JSON object.
@@ -53,7 +53,7 @@ def read_table(space: str, threads: int) -> dict[str, float]:
 
 
 def run_search(strategy: str, labels: int, threads: int) -> dict[str, float]:
-    """Seconds of the whole process, and of the search in it."""
+    """Return the seconds of the whole process, and of the search in it."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["search", f"strategy={strategy}", "space=nasbench201", "evaluator=table"]
         words += ["dataset=cifar10", f"budget.evaluations={labels}", f"hydra.run.dir={folder}/run"]

@@ -1,4 +1,4 @@
-"""How much faster retraining is than a plain DARTS-style loop with the same network and recipe.
+"""Measure how much faster retraining is than a plain DARTS-style loop with the same recipe.
 
 The plain loop augments image by image with PIL in a DataLoader with 2 workers, keeps images
 channels-first and calls dilated convolutions as they are. Both train on the same made images, one

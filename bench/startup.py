@@ -1,4 +1,4 @@
-"""How long people wait before anything happens.
+"""Measure how long people wait before anything happens.
 
 Commands that must answer at once, and the time from Enter to the end of the first training step of
 `nasrun search` on digits, beside a bare `import torch`; in turn, medians. The last line is one

@@ -1,4 +1,4 @@
-"""How much faster a supernet is than the textbook layout with the same weights.
+"""Measure how much faster a supernet is than the textbook layout with the same weights.
 
 Train steps and forward passes are timed in turn; calls are those of operators that do work, in a
 train step. `--memory` measures what a train step adds to a fresh process, `--growth` how it grows
@@ -28,7 +28,10 @@ def forward(arguments: argparse.Namespace, network: nn.Module) -> Callable[[], N
 
 
 def growth(arguments: argparse.Namespace) -> dict[str, float]:
-    """Seconds of a train step at twice a size, over twice (channels: four times) the seconds."""
+    """Return how a train step grows with a size that is doubled, relative to linear growth.
+
+    For channels it is relative to square growth: four times the seconds.
+    """
     device = torch.device(arguments.device)
     found = {}
     base = networks.train_step(arguments, "state_major")

@@ -1,4 +1,4 @@
-"""What the benchmarks share: paired timings, operator calls, peak memory, the closing JSON line.
+"""Share what the benchmarks need: paired timings, operator calls, peak memory, the last line.
 
 Two ways to do the same thing are timed in turn, so that a drifting machine slows both, and a ratio
 is the median of the pairs.
@@ -53,15 +53,17 @@ class Pairs:
 
 
 def paired(slow: Action, fast: Action, repeats: int, device: torch.device) -> Pairs:
-    """After one of each to warm up."""
+    """Time both ways in turn, after one run of each to warm up."""
     slow(), fast()
     times = [(seconds(slow, device), seconds(fast, device)) for _ in range(repeats)]
     return Pairs([one[0] for one in times], [one[1] for one in times])
 
 
 class CountCalls(TorchDispatchMode):
-    """Counts operator calls that do work, those of the backward pass included: what would launch a
-    kernel on a GPU. Views and allocations do not count."""
+    """Counts operator calls that do work, those of the backward pass included.
+
+    These are what would launch a kernel on a GPU. Views and allocations do not count.
+    """
 
     calls = 0
 
@@ -79,8 +81,10 @@ def count_calls(action: Action) -> int:
 
 
 def peak_memory_mb(measure: Callable[..., Action], *arguments: object) -> float:
-    """How far the resident memory of a fresh process rises while it does `measure(...)()`, which
-    must be importable."""
+    """Measure how far the resident memory of a fresh process rises during `measure(...)()`.
+
+    `measure` must be importable.
+    """
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_peak_of, (measure, arguments))
@@ -99,7 +103,7 @@ def _resident_mb() -> float:
 
 
 def machine(device: torch.device, threads: int) -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """Return what the figures depend on besides the code."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "device": f"{device.type} {name}".strip(),
@@ -112,7 +116,7 @@ def machine(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The model's name, as Linux knows it."""
+    """Return the model's name, as Linux knows it."""
     with suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:
             if line.startswith("model name"):
@@ -121,7 +125,7 @@ def _processor() -> str:
 
 
 def close(result: dict[str, Any]) -> None:
-    """The last line: one JSON object."""
+    """Print the last line: one JSON object."""
     rounded = {
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in result.items()

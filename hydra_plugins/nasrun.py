@@ -1,4 +1,4 @@
-"""Hydra takes sweepers from the namespace package `hydra_plugins` only; ours is in nasrun."""
+"""Offer our sweeper to Hydra, which looks for sweepers in the package `hydra_plugins` only."""
 
 from nasrun.launch import sweeper
 

@@ -1,3 +1,3 @@
-"""nasrun: a command-line runner for neural architecture search."""
+"""Run neural architecture search from the command line."""
 
 __version__ = "0.1.0"

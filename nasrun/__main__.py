@@ -1,4 +1,4 @@
-"""`python -m nasrun` is the same program as `nasrun`."""
+"""Run `python -m nasrun`, which is the same program as `nasrun`."""
 
 from nasrun.cli.main import main
 

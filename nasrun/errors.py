@@ -1,4 +1,4 @@
-"""The two ways in which a run can end badly.
+"""Define the two ways in which a run can end badly.
 
 `UsageError` is the user's mistake: one clear sentence, exit code 2, no traceback.
 `RunError` is a run that cannot go on (a loss that is not finite, a full disk): exit code 1.
@@ -23,7 +23,7 @@ class Problem(str):
         return problem
 
     def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
-        """What pickle makes it from."""
+        """Return what pickle makes it from."""
         return self.key, str(self)
 
 
@@ -43,11 +43,11 @@ class RunError(Exception):
 
 
 class OutOfMemory(RunError):
-    """There is not enough of it; the text says what to lower."""
+    """There is not enough memory; the text says what to lower."""
 
 
 def closest(word: str, choices: Iterable[str]) -> str:
-    """A hint for an unknown `word`: the closest matches, or all choices when nothing is close."""
+    """Hint at what an unknown `word` could be: the closest matches, or else all choices."""
     known = sorted(choices)
     matches = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     if matches:
@@ -73,7 +73,7 @@ def raise_together(problems: Iterable[str]) -> None:
 
 
 def together(problems: Iterable[str]) -> str:
-    """All problems, each once, as one message."""
+    """Join all problems, each once, into one message."""
     texts = list(dict.fromkeys(problems))
     if len(texts) <= 1:
         return "".join(texts)
@@ -81,7 +81,7 @@ def together(problems: Iterable[str]) -> str:
 
 
 def brief(value: object, most: int = 120) -> str:
-    """A value as part of a sentence: of a long one the beginning."""
+    """Write a value as part of a sentence; a long one is cut off."""
     try:
         text = value if isinstance(value, str) else repr(value)
     except ValueError:  # a whole number of more digits than Python writes
@@ -90,8 +90,10 @@ def brief(value: object, most: int = 120) -> str:
 
 
 def is_of_hydra(error: Exception) -> bool:
-    """Whether Hydra raised it, or one of its libraries: most of what they raise is the user's
-    mistake, and some of it are plain `ValueError`s."""
+    """Return whether Hydra raised an error, or one of its libraries.
+
+    Most of what they raise is the user's mistake, and some of it are plain `ValueError`s.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Named, independent random streams from one seed.
+"""Make named, independent random streams from one seed.
 
 Every consumer of randomness gets its own stream by name, so that adding one never shifts another,
 and all states are in every checkpoint, so that a resumed run equals an uninterrupted one.
@@ -35,7 +35,7 @@ class RandomStreams:
         return self._numpy[name]
 
     def torch(self, name: str) -> torch.Generator:
-        """A generator on the CPU: the same draws whatever device the data is on."""
+        """Return a generator on the CPU: the same draws whatever device the data is on."""
         if name not in self._torch:
             generator = torch.Generator()
             generator.manual_seed(int(self._sequence(name).generate_state(1, np.uint64)[0] >> 1))
@@ -43,21 +43,23 @@ class RandomStreams:
         return self._torch[name]
 
     def derived(self, name: str) -> RandomStreams:
-        """Streams of their own, from the seed and `name` alone: fresh at each call, and in no
-        checkpoint. For work that may be repeated, in any order, with the same outcome."""
+        """Make streams from the seed and `name` alone: fresh at each call, and in no checkpoint.
+
+        They are for work that may be repeated, in any order, with the same outcome.
+        """
         return RandomStreams(int(self._sequence(name).generate_state(1, np.uint64)[0]))
 
     def fresh(self, name: str) -> np.random.Generator:
-        """The generator of `name` as `numpy` first gives it, at each call, and in no checkpoint."""
+        """Make the generator that `numpy` first gives for `name`, at each call and never saved."""
         return np.random.Generator(np.random.PCG64(self._sequence(name)))
 
     @contextmanager
     def global_torch(self, name: str, rank: int = 0) -> Iterator[None]:
         """Seed torch's global generator from the stream `name`, and restore it afterwards.
-        Processes of different rank get other draws, and their streams stay alike.
 
-        Weight initialisation and dropout inside modules draw globally and take no generator; this
-        is the one place where they are given theirs.
+        Processes of different rank get other draws, and their streams stay alike. Weight
+        initialisation and dropout inside modules draw globally and take no generator; this is the
+        one place where they are given theirs.
         """
         seed = int(torch.randint(2**62, (1,), generator=self.torch(name)))
         gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]

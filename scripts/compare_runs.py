@@ -64,7 +64,7 @@ class Run:
 
 
 def read(folder: Path) -> Run | None:
-    """`None` for a run that is not finished."""
+    """Read a run; return `None` for one that is not finished."""
     record = json.loads((folder / "run.json").read_text())
     if record["status"] != "done":
         return None
@@ -87,7 +87,7 @@ def read(folder: Path) -> Run | None:
 
 
 def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """By the settings in which runs differ; data and seed pair the runs instead."""
+    """Group runs by the settings in which they differ; data and seed pair the runs instead."""
     keys = [key for run in runs for key in run.settings if key not in ("seed", "dataset")]
     different = [
         key for key in dict.fromkeys(keys) if len({run.settings.get(key) for run in runs}) > 1
@@ -100,7 +100,7 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def report(runs: Sequence[Run], at: Sequence[int], baseline: str, cluster: str | None) -> list[str]:
-    """A table for each dataset and label count, of the runs that bought as many."""
+    """Write a table for each dataset and label count, of the runs that bought as many."""
     lines = []
     for dataset in sorted({run.dataset for run in runs}):
         of_dataset = [run for run in runs if run.dataset == dataset]
@@ -158,7 +158,7 @@ def row(
 
 
 def report_results(runs: Sequence[Run]) -> list[str]:
-    """Of searches without labels: how good the architecture is that each came to."""
+    """Say of searches without labels how good the architectures are that they came to."""
     lines = []
     for dataset in sorted({run.dataset for run in runs}):
         lines += [
@@ -181,8 +181,11 @@ def report_results(runs: Sequence[Run]) -> list[str]:
 
 
 def interval(values: np.ndarray, clusters: Sequence[object] | None) -> tuple[float, float]:
-    """Of the mean: runs are drawn with replacement; where there are clusters, these first, and
-    then runs within each."""
+    """Return the bootstrap interval of the mean.
+
+    Runs are drawn with replacement; where there are clusters, these first, and then runs within
+    each.
+    """
     rng = np.random.default_rng(0)
     if clusters is None:
         means = values[rng.integers(len(values), size=(NUM_BOOTSTRAPS, len(values)))].mean(axis=1)

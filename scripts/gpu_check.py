@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What nasrun does on this GPU, in about ten minutes: figures that nobody has to take on trust.
+"""Show what nasrun does on this GPU, in about ten minutes.
 
     scripts/gpu_check.py --out gpu_check.md
 
@@ -44,7 +44,7 @@ Row = tuple[str, str]
 
 
 class Check:
-    """Everything is done on one device; `rows` collects what goes into the report."""
+    """All checks, done on one device; `rows` collects what goes into the report."""
 
     def __init__(self, device: str, num_images: int) -> None:
         self.device = Device(device, "auto", compile_networks=False).torch
@@ -56,8 +56,10 @@ class Check:
         return self.device.type == "cuda"
 
     def wiring(self, *overrides: str, num_images: int | None = None) -> Wiring:
-        """EG-NAS as in the paper, on made images of CIFAR-10's size; no warm-up epochs. Small on a
-        CPU."""
+        """Wire EG-NAS as in the paper, on made images of CIFAR-10's size; no warm-up epochs.
+
+        On a CPU it is small.
+        """
         size = num_images or self.num_images
         chosen = ["experiment=egnas_cifar10"] if self.on_gpu else ["strategy=egnas", "space=darts"]
         chosen += ["dataset=synthetic", "dataset.size=32"]
@@ -66,7 +68,7 @@ class Check:
         return Wiring(to_typed(compose("search", chosen), SearchConfig))
 
     def timed(self, action: Callable[[], Any]) -> float:
-        """Seconds, with the work on the device finished."""
+        """Return the seconds of an action, with the work on the device finished."""
         if self.on_gpu:
             torch.cuda.synchronize()
         started = time.perf_counter()
@@ -141,7 +143,7 @@ class Check:
         self.add("forecast of 600 epochs on 50,000 images", f"{hours:.1f} h")
 
     def equality(self) -> None:
-        """Loss and gradients of one batch with the same weights, against float32 on the CPU."""
+        """Compare loss and gradients of one batch, same weights, with float32 on the CPU."""
         reference = self.loss_and_gradient("device=cpu", "precision=float32")
         for precision in ("float32", "bfloat16"):
             loss, gradient_P = self.loss_and_gradient(f"precision={precision}")

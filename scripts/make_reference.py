@@ -31,7 +31,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; empty where there are no rows."""
+    """Write a Markdown table; empty where there are no rows."""
     columns = list(columns)
     lines = [columns, ["---"] * len(columns), *map(list, rows)]
     shown = [[escaped(cell) for cell in line] for line in lines]
@@ -39,7 +39,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text in which Markdown sees no tags and no emphasis; code and bold words stay."""
+    """Write a text in which Markdown sees no tags and no emphasis; code and bold words stay."""
     parts = re.split(r"(`[^`]*`)", text.replace("|", "\\|"))
     plain = [part.replace("*", "\\*").replace("<", "&lt;") for part in parts[::2]]
     return "".join(a + b for a, b in zip(plain, [*parts[1::2], ""], strict=True))
@@ -50,13 +50,13 @@ def docstring(path: Path) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first paragraph up to a full stop that ends a sentence, on one line."""
+    """Return the first paragraph up to a full stop that ends a sentence, on one line."""
     paragraph = " ".join(text.split("\n\n")[0].split())
     return re.split(r"(?<=[a-z)`0-9]\.) (?=[A-Z`])", paragraph)[0]
 
 
 def targets() -> Iterator[tuple[str, str, str]]:
-    """Group, option and target of each option that names a target itself, so no variants."""
+    """Yield group, option and target of each option that names a target itself, so no variants."""
     for group in catalogue.groups(CONF):
         for option in catalogue.options(group, CONF):
             target = catalogue.content(group, option.name, CONF).get("_target_")
@@ -65,13 +65,13 @@ def targets() -> Iterator[tuple[str, str, str]]:
 
 
 def extended(group: str, option: str) -> list[str]:
-    """The options that an option extends."""
+    """Return the options that an option extends."""
     defaults = catalogue.content(group, option, CONF).get("defaults", [])
     return [name for name in defaults if isinstance(name, str) and name != "_self_"]
 
 
 def target_of(group: str, option: str) -> str | None:
-    """The target of an option, or of what it extends."""
+    """Return the target of an option, or of what it extends."""
     own = catalogue.content(group, option, CONF).get("_target_")
     return own or next((target_of(group, base) for base in extended(group, option)), None)
 
@@ -80,7 +80,7 @@ def target_of(group: str, option: str) -> str | None:
 
 
 def keys() -> str:
-    """Every group, option and key: default, what is declared, comment."""
+    """Write every group, option and key: default, what is declared, comment."""
     chosen = {group: None for name in ("search", "retrain") for group in composed(name).choices}
     sections = ["## Without a group\n", table(COLUMNS, root_keys())]
     for group in [*chosen, *(name for name in catalogue.groups(CONF) if name not in chosen)]:
@@ -98,7 +98,7 @@ def composed(primary: str) -> catalogue.Composition:
 
 
 def root_keys() -> Iterator[tuple[str, ...]]:
-    """The keys of the two primary configurations themselves, those of a search first."""
+    """Yield the keys of the two primary configurations themselves, those of a search first."""
     hints = {f"sweep.{name}": hint for name, hint in fields(schema.SweepConfig).items()}
     shown = set(composed("search").choices)
     for primary, skeleton in (
@@ -117,7 +117,7 @@ def fields(skeleton: type) -> Mapping[str, Any]:
 
 
 def group_keys(group: str) -> str:
-    """The options of a group, and a table of keys for each that has some."""
+    """Write the options of a group, and a table of keys for each that has some."""
     options = catalogue.options(group, CONF)
     default = composed("search").choices.get(group)
     sections = []
@@ -147,7 +147,7 @@ def anchor(group: str, option: str) -> str:
 
 
 def described(group: str, option: str, own: catalogue.Composition) -> tuple[tuple[str, ...], Any]:
-    """The columns and rows of the keys of one option."""
+    """Return the columns and rows of the keys of one option."""
     if group == LAUNCHERS:
         rows = [(f"`{key}`", *value_and_gloss(own, key)) for key in own.keys]
         return ("key", "default", "what it is"), rows
@@ -181,7 +181,7 @@ def value_and_gloss(own: catalogue.Composition, key: str) -> tuple[str, str]:
 
 
 def strategies() -> str:
-    """One entry per strategy: its first sentence, its paper, its command, its variants."""
+    """Write one entry per strategy: its first sentence, its paper, its command, its variants."""
     sections = []
     found = {target: option for group, option, target in targets() if group == "strategy"}
     family = None
@@ -212,7 +212,7 @@ def entry(option: str, target: str, text: str) -> str:
 
 
 def linked(text: str) -> str:
-    """The text with the addresses of the papers that it names."""
+    """Add the addresses of the papers that a text names."""
     text = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
     return re.sub(r"doi (10\.\S+[^\s.,])", r"[doi \1](https://doi.org/\1)", text)
 
@@ -225,7 +225,7 @@ def module_path(target: str) -> Path:
 
 
 def deviations() -> str:
-    """What the docstrings list under `Deviations`, with the option or the module that has it."""
+    """Write what the docstrings list under `Deviations`, with the option or module that has it."""
     words = {module_path(target): f"`{group}={option}`" for group, option, target in targets()}
     first = ("strategies", "predictors")
     rows = []
@@ -240,7 +240,7 @@ def room(path: Path) -> str:
 
 
 def deviations_of(text: str) -> Iterator[str]:
-    """The points of the paragraph that begins with `Deviation`, each on one line."""
+    """Yield the points of the paragraph that begins with `Deviation`, each on one line."""
     found = re.search(r"^Deviations?[^:]*:(.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
     for point in re.split(r"^- ", found[1] if found else "", flags=re.MULTILINE):
         if line := " ".join(point.split()):
@@ -251,7 +251,7 @@ def deviations_of(text: str) -> Iterator[str]:
 
 
 def protocols() -> str:
-    """The public classes of `nasrun/protocols/`, as they stand there, without bodies."""
+    """Write the public classes of `nasrun/protocols/`, as they stand there, without bodies."""
     sections = []
     for path in sorted((PACKAGE / "protocols").glob("[!_]*.py")):
         source = path.read_text(encoding="utf-8")
@@ -267,7 +267,7 @@ def protocols() -> str:
 
 
 def stub(node: ast.ClassDef, lines: list[str]) -> str:
-    """The source of a class in which public functions keep their signature and docstring."""
+    """Return the source of a class in which public functions keep signature and docstring."""
     first = min([node.lineno, *(part.lineno for part in node.decorator_list)])
     kept = set(range(first, (node.end_lineno or 0) + 1))
     more = {}
@@ -293,7 +293,7 @@ def stub(node: ast.ClassDef, lines: list[str]) -> str:
 
 
 def rooms() -> str:
-    """One row per folder of the package."""
+    """Write one row per folder of the package."""
     rows = []
     for folder in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
         rows.append((f"`{folder.name}/`", first_paragraph(folder / "__init__.py")))
@@ -301,7 +301,7 @@ def rooms() -> str:
 
 
 def modules() -> str:
-    """The whole tree, one line per module."""
+    """Write the whole tree, one line per module."""
     lines = []
     for path in sorted(MODULES, key=lambda path: [part.lower() for part in path.parts]):
         depth = len(path.relative_to(PACKAGE).parts) - 1
@@ -324,7 +324,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
 
 
 def pages() -> dict[Path, str]:
-    """Each page that has a generated part, as it should be."""
+    """Return each page that has a generated part, as it should be."""
     found = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How well a predictor ranks the rest of a space: Kendall's tau after so many random labels.
+"""Measure how a predictor ranks the rest of a space: Kendall's tau after so many random labels.
 
     scripts/predictor_tau.py predictor=dcl space=nasbench201 dataset=cifar10 --at 30 50 100
 
@@ -36,7 +36,7 @@ FIRST_SEED = 100
 
 
 def taus(settings: SearchConfig, seed: int, at: list[int]) -> list[float]:
-    """One draw of labels: tau after each count."""
+    """Return tau after each count, with one draw of labels."""
     node = dict(settings.predictor)
     if "encoder_seed" in node:
         node["encoder_seed"] = ENCODER_SEEDS[seed % len(ENCODER_SEEDS)]

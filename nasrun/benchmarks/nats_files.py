@@ -28,7 +28,7 @@ DATASETS = {
 }
 
 
-Table = tuple[list[Genotype], dict[str, np.ndarray]]
+CellsAndColumns = tuple[list[Genotype], dict[str, np.ndarray]]
 """The cells, and the columns by their names."""
 
 
@@ -50,7 +50,7 @@ class NatsBench(Protocol):
     def get_cost_info(self, index: int, dataset: str, hp: str) -> Mapping[str, Any]: ...
 
 
-def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> Table:
+def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> CellsAndColumns:
     """Read all cells after 200 epochs.
 
     Args:
@@ -74,7 +74,7 @@ def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> Table:
         raise UsageError(f"nats_bench cannot read {path}: {error!r}") from None
 
 
-def table(benchmark: NatsBench, seconds: Mapping[str, str], progress: Progress) -> Table:
+def table(benchmark: NatsBench, seconds: Mapping[str, str], progress: Progress) -> CellsAndColumns:
     """Collect all cells after 200 epochs.
 
     The parameters are those of the shorter training, as they do not depend on it and the library

@@ -1,1 +1,1 @@
-"""Open the door: start a command, help, completion. Nothing here imports torch or Hydra."""
+"""Start the program: find a command, print help, complete words. No torch, no Hydra here."""

@@ -1,4 +1,4 @@
-"""TAB completion, from `conf/` alone: Hydra's own takes longer than a person waits.
+"""Complete words with TAB from `conf/` alone; Hydra's own way takes longer than a person waits.
 
 The shell calls `nasrun -sc query=bash` with the line in COMP_LINE and the cursor in COMP_POINT,
 as Hydra's completion does; candidates are whole words, one a line.
@@ -37,7 +37,7 @@ EXAMPLE = 'eval "$(nasrun -sc install=bash)"'
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`nasrun -sc install=bash` prints the shell function, `query=bash` answers it."""
+    """Print the shell function for `nasrun -sc install=bash`, the candidates for `query=bash`."""
     action, _, shell = (arguments[0] if arguments else "").partition("=")
     if action not in ("install", "uninstall", "query") or shell not in SCRIPTS:
         raise UsageError(f"completion is there for {', '.join(SCRIPTS)}: {EXAMPLE}")
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def candidates(line: str, root: Path) -> list[str]:
-    """Whole words that may stand at the end of `line`; a finished word ends with a space."""
+    """List whole words that may stand at the end of `line`; a finished word ends with a space."""
     words = line.split()
     current = "" if line.endswith(" ") or not words else words.pop()
     before = words[1:]  # without the program's name
@@ -98,7 +98,7 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
 
 
 def _folders(current: str) -> Iterator[str]:
-    """The folders that a path may go on with; one that holds a run ends the word."""
+    """Yield the folders that a path may go on with; one that holds a run ends the word."""
     parent, slash, begun = current.rpartition("/")
     with contextlib.suppress(OSError):
         for path in sorted(Path(f"{parent}{slash}" or ".").iterdir()):
@@ -108,7 +108,7 @@ def _folders(current: str) -> Iterator[str]:
 
 
 def _keys(current: str, known: catalogue.Composition) -> Iterator[str]:
-    """Groups and keys, one level at a time: `fitness.` before `fitness.zeta=`."""
+    """Yield groups and keys, one level at a time: `fitness.` before `fitness.zeta=`."""
     yield from (f"{group}=" for group in known.choices)
     depth = current.count(".")
     levels: Mapping[str, None] = dict.fromkeys(
@@ -122,7 +122,7 @@ def _keys(current: str, known: catalogue.Composition) -> Iterator[str]:
 def _values(
     key: str, value: str, known: catalogue.Composition, root: Path, sweeps: bool
 ) -> Iterator[str]:
-    """Options of a group, or true and false; in a sweep the next of a comma-separated list."""
+    """Yield options of a group, or true and false; in a sweep those that may follow a comma."""
     choices = [option.name for option in catalogue.options(key, root, known.choices)]
     if isinstance(known.keys.get(key), bool):
         choices = ["true", "false"]

@@ -14,7 +14,7 @@ WIDTH = 80
 
 
 def overview() -> str:
-    """What `nasrun` alone prints."""
+    """Return what `nasrun` alone prints."""
     commands = [(name, command.purpose) for name, command in COMMANDS.items()]
     examples = [
         ("nasrun search strategy=egnas", "on real digits"),
@@ -40,7 +40,10 @@ def overview() -> str:
 
 
 def page(command: str, root: Path) -> str:
-    """What `nasrun COMMAND --help` prints, at most 80 columns wide; `root` is the conf folder."""
+    """Return what `nasrun COMMAND --help` prints, at most 80 columns wide.
+
+    `root` is the conf folder.
+    """
     about = COMMANDS[command]
     lines = [f"nasrun {command}: {about.purpose}", "", f"Usage: {about.usage}", "", "Examples:"]
     lines += _examples(about.examples)
@@ -65,7 +68,7 @@ def _flag_name(flag: Flag) -> str:
 
 
 def _choices(about: CommandHelp, root: Path) -> list[str]:
-    """Groups with their options, then the most used keys with their defaults."""
+    """List groups with their options, then the most used keys with their defaults."""
     composition = catalogue.compose(about.config, root)
     lines: list[str] = []
     for group, default in composition.choices.items():
@@ -85,20 +88,20 @@ def _choices(about: CommandHelp, root: Path) -> list[str]:
 
 
 def _value(value: object) -> str:
-    """As it is typed on the command line."""
+    """Write a value as it is typed on the command line."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _examples(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """What can be pasted; the glosses are shell comments in one column."""
+    """List commands that can be pasted; the glosses are shell comments in one column."""
     width = max((len(command) for command, gloss in rows if gloss), default=0)
     return [f"  {command:<{width}}" + f"  # {gloss}" * bool(gloss) for command, gloss in rows]
 
 
 def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Names, and beside them their glosses, wrapped."""
+    """List names, and beside them their glosses, wrapped."""
     indent = 4 + max((len(name) for name, _ in rows), default=0)
     lines = []
     for name, gloss in rows:

@@ -1,4 +1,4 @@
-"""The entry point: finds the command, calls it, and turns failures into messages and exit codes.
+"""Find the command, call it, and turn failures into messages and exit codes.
 
 Neither torch nor Hydra is imported here, so that help, listing and completion answer at once.
 Exit codes: 0 done, 1 a failure, 2 the user's mistake, 130 interrupted.
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _in_words(arguments: Sequence[str]) -> None:
-    """Run the command; every failure that is not ours becomes a message and an exit code."""
+    """Run the command; turn every failure that is not ours into a message and an exit code."""
     try:
         with _only_the_first_speaks():
             _dispatch(arguments)
@@ -73,7 +73,10 @@ def _in_words(arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _only_the_first_speaks() -> Iterator[None]:
-    """Of the processes that torchrun has started; how one ends, each says itself."""
+    """Silence all but the first of the processes that torchrun has started.
+
+    How one ends, each says itself.
+    """
     with contextlib.ExitStack() as stack:
         if torchrun.rank() > 0:
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
@@ -121,7 +124,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _full_errors() -> Iterator[None]:
-    """Without this variable Hydra prints exceptions and exits by itself."""
+    """Have Hydra raise its exceptions; without this variable it prints them and exits by itself."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -1,7 +1,7 @@
-"""`nasrun check`: what `nasrun search` or `retrain` would do with the same words, in miniature.
+"""Try in miniature what `nasrun search` or `retrain` would do with the same words.
 
-All that is wrong is told in one message. Of a sweep every job is built; of jobs that differ only in
-the seed and the weights of the fitness, the first is rehearsed.
+All that is wrong is told in one message. Every job of a sweep is built; where jobs differ only in
+the seed and the weights of the fitness, the first of them is rehearsed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nasrun.runs.folder import RUN_FILE, read_json
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Raises a `UsageError` that says all that is wrong."""
+    """Rehearse the jobs; raise a `UsageError` that says all that is wrong."""
     command = _command(arguments)
     words, source = replayed(command, arguments)
     problems: list[str] = []

@@ -1,6 +1,4 @@
-"""`nasrun data import | describe | verify`: benchmark tables, into the cache and looked at, and
-images into the cache.
-"""
+"""Import, describe and verify benchmark tables; import images."""
 
 from __future__ import annotations
 
@@ -18,7 +16,12 @@ from nasrun.terminal import console, progress
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Raises `UsageError` for what cannot be read, `RunError` where a check has failed."""
+    """Do what the first argument says: import, describe or verify.
+
+    Raises:
+        UsageError: something cannot be read.
+        RunError: a check has failed.
+    """
     verbs = {"import": _import, "describe": _describe, "verify": _verify}
     verb, *others = arguments or [""]
     if verb not in verbs:
@@ -75,7 +78,7 @@ def _one_argument(arguments: Sequence[str]) -> str | None:
 
 
 def _whereabouts(name: str) -> Iterator[tuple[str, str]]:
-    """Each place where a table may be, and whether there is one."""
+    """Yield each place where a table may be, and whether there is one."""
     used = False
     for path in store.places(name):
         there = path.is_file()
@@ -84,7 +87,7 @@ def _whereabouts(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _open(what: str) -> tuple[Benchmark, Table, Arrays]:
-    """The table of a benchmark, or the one in a file."""
+    """Open the table of a benchmark, or the one in a file."""
     known = store.benchmarks()
     path = store.locate(what) if what in known else Path(what).expanduser()
     if not path.is_file():
@@ -111,7 +114,7 @@ def _description(benchmark: Benchmark, table: Table, arrays: Arrays) -> Iterator
 
 
 def _best(table: Table, columns: Columns) -> Iterator[str]:
-    """The optima and their cells."""
+    """Yield a line on each optimum and its cell."""
     if columns.validation_R is not None:
         row = int(columns.validation_R.argmax())
         validation, test = columns.validation_R[row], columns.test_R[row]

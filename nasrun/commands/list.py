@@ -1,4 +1,4 @@
-"""`nasrun list [KIND]`: what can be chosen. Every folder of `conf/` is a kind, and `genotypes`."""
+"""List what can be chosen: every folder of `conf/` is a kind, and `genotypes`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from nasrun.errors import UsageError, closest
 from nasrun.genotypes.published import published_cells
 from nasrun.terminal import console
 
-GENOTYPE = "genotype"  # of `nasrun retrain` and `nasrun show`
-LAUNCHER = "hydra/launcher"  # of sweeps
-NO_CHOICES = {"benchmark": "benchmark (evaluator=table, nasrun data)"}  # of a run; their headings
+GENOTYPE = "genotype"  # the kind that `nasrun retrain` and `nasrun show` take
+LAUNCHER = "hydra/launcher"  # the kind that sweeps take
+# Kinds that are no choice of a run, and the headings under which they are listed.
+NO_CHOICES = {"benchmark": "benchmark (evaluator=table, nasrun data)"}
 
 
 def main(arguments: list[str]) -> None:
-    """Print the options of one kind, or of all. Raises `UsageError` for an unknown kind."""
+    """Print the options of one kind, or of all; raise `UsageError` for an unknown kind."""
     parser = argument_parser("list")
     parser.add_argument("kind", nargs="?")
     root = catalogue.conf_dir()
@@ -45,7 +46,7 @@ def _rows(kind: str, root: Path) -> list[tuple[str, str]]:
 
 
 def plural(kind: str) -> str:
-    """`strategy` -> `strategies`, `space` -> `spaces`, `fitness` -> `fitnesses`."""
+    """Return the plural of a kind: `strategy` -> `strategies`, `space` -> `spaces`."""
     if kind.endswith("y"):
         return f"{kind[:-1]}ies"
     return f"{kind}es" if kind.endswith("s") else f"{kind}s"

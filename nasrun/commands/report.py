@@ -1,4 +1,4 @@
-"""`nasrun report <folders...>`: from many runs to tables, statistics, plots and one HTML page."""
+"""Compare many runs: tables, statistics, plots and one HTML page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ MAX_SHOWN = 20  # rows of the comparisons in the terminal
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Raises `UsageError` for a folder without runs, an unknown key or an unknown metric."""
+    """Write a report on all runs in the folders, and show its main tables.
+
+    Raises:
+        UsageError: a folder has no runs, or a key or a metric is unknown.
+    """
     parser = argument_parser("report")
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--by")
@@ -44,7 +48,7 @@ def _keys(by: str | None) -> list[str] | None:
     return keys
 
 
-def _show(report: Report, shown: Sequence[tables.Table]) -> None:
+def _show(report: Report, shown: Sequence[tables.ReportTable]) -> None:
     console.say(headline(report))
     for table in shown:
         is_ours = table.name in ("groups", "pairs", "predictors", "left_out")

@@ -1,4 +1,4 @@
-"""`nasrun resume <run or sweep folder>`: go on where it stopped.
+"""Go on with a run or a sweep where it stopped.
 
 What a sweep's record says of Hydra is not trusted, so its launcher is typed again.
 """
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _resume_run(path: Path) -> None:
-    """Go on with one run. A finished run is left as it is."""
+    """Go on with one run; leave a finished one as it is."""
     record = read_json(path / RUN_FILE)
     if not isinstance(record, dict) or str(record.get("kind")) not in PREPARE:
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")

@@ -1,4 +1,4 @@
-"""`nasrun retrain`: train a known architecture from scratch."""
+"""Train a known architecture from scratch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nasrun search`: the adapter between Hydra and `nasrun.engine.search`."""
+"""Search for an architecture, then retrain it from scratch."""
 
 from __future__ import annotations
 

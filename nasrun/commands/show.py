@@ -1,4 +1,4 @@
-"""`nasrun show GENOTYPE [--out FILE]`: the cells of a run, a file or a text, drawn."""
+"""Draw the cells of a run, a file or a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `conf/` offers, read with PyYAML alone: groups, options, keys and their one-line glosses.
+"""Read with PyYAML alone what `conf/` offers: groups, options, keys and their one-line glosses.
 
 Help, listing, completion and hints must answer at once, so they read the files themselves; a run
 is composed by Hydra. `compose` follows Hydra's rules for the defaults lists that `conf/` uses
@@ -39,7 +39,7 @@ class Option:
 
     @property
     def label(self) -> str:
-        """The name as a list shows it: a variant indented, below its root."""
+        """Return the name as a list shows it: a variant indented, below its root."""
         return f"  {self.name}" if self.is_variant else self.name
 
 
@@ -53,7 +53,7 @@ class Composition:
 
 
 def conf_dir() -> Path:
-    """`conf/` beside the package (a checkout), else the copy inside the package (a wheel)."""
+    """Find `conf/` beside the package (a checkout), else the copy inside the package (a wheel)."""
     package = Path(__file__).resolve().parents[1]
     beside = package.parent / "conf"
     # An editable install may hold a stale copy as well, so the checkout comes first.
@@ -61,7 +61,7 @@ def conf_dir() -> Path:
 
 
 def groups(root: Path) -> tuple[str, ...]:
-    """The config groups: every folder of `root` with a YAML file."""
+    """Return the config groups: every folder of `root` with a YAML file."""
     names = {path.parent.name for path in root.glob("*/*.yaml")}
     return tuple(sorted(names.difference(HIDDEN_GROUPS)))
 
@@ -88,13 +88,15 @@ def _root(path: Path) -> str:
 
 
 def content(group: str, option: str, root: Path) -> dict[str, Any]:
-    """What the file of an option says, as it stands there; empty where there is no such file."""
+    """Return what the file of an option says, as it stands there; empty without such a file."""
     return _read(root / group / f"{option}.yaml")
 
 
 def own(group: str, option: str, root: Path) -> Composition:
-    """The keys that the file of an option gives itself, without those of the files that it extends;
-    its choices are the options that it takes in other groups."""
+    """Return the keys that the file of an option gives itself, without those that it extends.
+
+    The choices are the options that the file takes in other groups.
+    """
     path = root / group / f"{option}.yaml"
     composition = Composition()
     for name, choice in _overrides(path):
@@ -115,7 +117,7 @@ def _first_comment(path: Path) -> str:
 
 
 def compose(primary: str, root: Path, chosen: Mapping[str, str] | None = None) -> Composition:
-    """The keys of `conf/<primary>.yaml` with the default options, or those `chosen` per group.
+    """Compose `conf/<primary>.yaml` with the default options, or those `chosen` per group.
 
     Options that do not exist contribute nothing. Raises `UsageError` for a file that is not YAML.
     """
@@ -138,7 +140,7 @@ def compose(primary: str, root: Path, chosen: Mapping[str, str] | None = None) -
 
 
 def chosen_options(words: Sequence[str], root: Path) -> dict[str, str]:
-    """The group options on a command line; of a comma-separated list the last."""
+    """Read the group options on a command line; of a comma-separated list the last."""
     pairs = (word.partition("=") for word in words)
     known = groups(root)
     return {key: value.rpartition(",")[2] for key, _, value in pairs if key in known and value}
@@ -155,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(key, option) of each entry of a defaults list; a bare name is ("", name)."""
+    """Yield (key, option) of each entry of a defaults list; a bare name is ("", name)."""
     defaults = content.get("defaults") or []
     if "_self_" not in defaults:
         defaults = [*defaults, "_self_"]  # where Hydra puts it
@@ -167,7 +169,7 @@ def _entries(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _overrides(path: Path) -> Iterator[tuple[str, str | None]]:
-    """(group, option) that a file chooses for other groups; what it extends comes last."""
+    """Yield (group, option) that a file chooses for other groups; what it extends comes last."""
     entries = list(_entries(_read(path)))
     for key, option in entries:
         if key.startswith("override "):
@@ -208,7 +210,7 @@ def _merge(composition: Composition, root: Path, path: Path, package: str) -> No
 
 
 def _package(place: str, parent: str) -> str:
-    """Where an entry goes: relative to the file that names it, or from `_global_`."""
+    """Return where an entry goes: relative to the file that names it, or from `_global_`."""
     if place == "_here_":
         return parent
     if place == "_global_" or place.startswith("_global_."):
@@ -229,7 +231,7 @@ def _add_keys(
 
 
 def _comments(text: str) -> dict[str, str]:
-    """Dotted key -> the comment behind it, nested by the indentation of the lines."""
+    """Map each dotted key to the comment behind it; indentation nests the keys."""
     found: dict[str, str] = {}
     above: dict[int, str] = {}
     for indent, name, comment in re.findall(
@@ -243,7 +245,7 @@ def _comments(text: str) -> dict[str, str]:
 
 
 def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value; without defaults lists, Hydra's node and keys like `_target_`."""
+    """Yield dotted keys and values; no defaults lists, Hydra's node or keys like `_target_`."""
     for name, value in content.items():
         if str(name).startswith("_") or (not prefix and name in ("defaults", "hydra")):
             continue

@@ -14,11 +14,11 @@ from nasrun.config.identity import leaves
 from nasrun.config.schema import PLUGINS, RunConfig
 from nasrun.errors import Problem
 
-READERS = ("strategy", "evaluator")  # of keys in other groups
+READERS = ("strategy", "evaluator")  # what reads keys of other groups
 
 
 def faults(config: RunConfig) -> Iterator[Problem]:
-    """One sentence for each value of the fixed parts that no run can have."""
+    """Yield a sentence for each value of the fixed parts that no run can have."""
     yield from _wrong_parts(config, "")
     if config.retrain.nesterov and config.retrain.momentum == 0:
         key = "retrain.nesterov"
@@ -37,7 +37,7 @@ def _wrong_parts(part: Any, prefix: str) -> Iterator[Problem]:
 
 
 def all_faults(config: RunConfig) -> Iterator[Problem]:
-    """Those of the fixed parts and of all plug-ins; torch is not imported for it."""
+    """Yield the faults of the fixed parts and of all plug-ins; torch is not imported for it."""
     yield from faults(config)
     for item in fields(config):
         node = getattr(config, item.name)
@@ -47,7 +47,7 @@ def all_faults(config: RunConfig) -> Iterator[Problem]:
 
 
 def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
-    """One sentence for each override of a key that neither strategy nor evaluator ever reads.
+    """Yield a sentence for each override of a key that neither strategy nor evaluator reads.
 
     Both read a key of another group by naming it in their YAML (`${fitness.zeta}`), so what they
     read is there to be looked up. `config` is unresolved.

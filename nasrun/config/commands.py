@@ -29,7 +29,7 @@ class CommandHelp:
 
 
 def _benchmark_files(root: Path) -> Iterator[str]:
-    """What files there are of each benchmark."""
+    """Yield sentences on the files of each benchmark."""
     for option in catalogue.options("benchmark", root):
         told = catalogue.content("benchmark", option.name, root)
         yield f"{option.name}: {option.gloss}."
@@ -172,8 +172,8 @@ COMMANDS = {
         "nasrun predict RUN INPUT... [--top K] [--format csv|jsonl] [--out FILE]",
         (
             ("nasrun predict outputs/2026-01-31/12-00-00-darts-egnas-s0 photo.jpg", ""),
-            ("nasrun predict RUN holiday/ --top 1", "every picture below a folder"),
-            ("nasrun predict RUN new.npz --format jsonl --out said.jsonl", "its array x_test"),
+            ("nasrun predict RUN holiday/ --top 1", "a folder"),
+            ("nasrun predict RUN new.npz --format jsonl", "its x_test"),
         ),
         "RUN is the folder of a run with a retrained network. Pictures are read as those of its "
         "training were: scaled, cut and normalised. A line has the input and its K (3) most "
@@ -185,8 +185,8 @@ COMMANDS = {
         "nasrun evaluate RUN [DATA] [--json]",
         (
             ("nasrun evaluate outputs/2026-01-31/12-00-00-darts-egnas-s0", "on its test data"),
-            ("nasrun evaluate RUN new/", "pictures in folders named after the classes"),
-            ("nasrun evaluate RUN new.npz --json", "its arrays x_test and y_test"),
+            ("nasrun evaluate RUN new/", "a folder for each class"),
+            ("nasrun evaluate RUN new.npz --json", "x_test, y_test"),
         ),
         "Accuracy, macro F1, precision and recall of each class, and which classes are taken for "
         "which. Numbers depend on nothing but the network and the data.",
@@ -197,7 +197,7 @@ COMMANDS = {
         "nasrun export RUN [--format NAMES] [--out DIR]",
         (
             ("nasrun export outputs/2026-01-31/12-00-00-darts-egnas-s0", "as ONNX"),
-            ("nasrun export RUN --format onnx,torch,python,int8", "all, and a table of them"),
+            ("nasrun export RUN --format onnx,torch,python,int8", "all of them"),
         ),
         "NAMES are some of nasrun list exporters, with commas between. Each file takes raw values "
         "(pictures: 0 to 255), batches of any size, and returns logits. It is loaded in a fresh "
@@ -246,5 +246,5 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def argument_parser(command: str) -> argparse.ArgumentParser:
-    """An empty parser for a command without Hydra; it raises `UsageError` in place of exiting."""
+    """Make a parser for a command without Hydra; it raises `UsageError` in place of exiting."""
     return _Arguments(usage=COMMANDS[command].usage, add_help=False, allow_abbrev=False)

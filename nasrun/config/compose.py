@@ -46,7 +46,7 @@ def register_resolvers() -> None:
 
 
 def compose(command: str, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a command, inside a job of Hydra's or outside."""
+    """Compose the configuration of a command, inside a job of Hydra's or outside."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
@@ -88,8 +88,10 @@ def to_typed(
 
 
 def _typed_as(node: Any) -> Iterator[tuple[str, str]]:
-    """Setting, and the key of another group that it repeats: `${budget.epochs}`, or the first key
-    in `${first:${population.size},8}`."""
+    """Yield each setting that repeats a key of another group, and that key.
+
+    The key is that of `${budget.epochs}`, or the first one in `${first:${population.size},8}`.
+    """
     for name, value in node.items() if isinstance(node, Mapping) else ():
         found = REPEATED.search(value) if isinstance(value, str) else None
         if found is not None:
@@ -97,7 +99,7 @@ def _typed_as(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def _build(schema: type, values: Any) -> Any:
-    """A dataclass from nested mappings; plug-in nodes stay mappings."""
+    """Make a dataclass from nested mappings; plug-in nodes stay mappings."""
     if not isinstance(values, Mapping):
         return values
     arguments = {

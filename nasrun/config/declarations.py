@@ -47,12 +47,12 @@ class Declared:
     settings: Mapping[str, Setting]
     is_part: bool
     records: Mapping[str, type] = field(default_factory=dict)
-    """Keyword -> the record that takes its values from the keys beside it."""
+    """Keyword -> the record that is its value, made from keys that stand beside it."""
 
 
 @functools.cache
 def declared(target: str) -> Declared | None:
-    """The settings of a class or function of this package; `None` where there is none."""
+    """Return the settings of a class or function of this package; `None` where there is none."""
     module, _, name = target.rpartition(".")
     tree = _tree(module)
     found = None if tree is None else _definition(tree, name)
@@ -64,7 +64,7 @@ def declared(target: str) -> Declared | None:
 
 
 def _of_class(node: ast.ClassDef, module: str) -> Declared:
-    """Settings in the order of a reader: those of the bases first."""
+    """Return the settings in the order in which people read them: those of the bases first."""
     abstract = any("abstractmethod" in ast.unparse(part) for part in _decorators(node))
     own = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
     if "__init__" in own:
@@ -107,7 +107,7 @@ def _decorators(node: ast.ClassDef) -> Iterator[ast.expr]:
 
 
 def _runtime_only(function: ast.FunctionDef) -> bool:
-    """Whether all that is given by place are objects of the run."""
+    """Return whether all that is given by place are objects of the run."""
     places = [*function.args.posonlyargs, *function.args.args]
     needed = places[: len(places) - len(function.args.defaults)]
     return {argument.arg for argument in needed} <= RUNTIME
@@ -120,7 +120,7 @@ def _arguments(function: ast.FunctionDef, module: str) -> Iterator[tuple[str, Se
 
 
 def _fields(node: ast.ClassDef, module: str) -> Iterator[tuple[str, Setting]]:
-    """The attributes of a `plugin` that its constructor takes by name."""
+    """Yield the attributes of a `plugin` that its constructor takes by name."""
     for part in node.body:
         if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
             continue
@@ -135,7 +135,7 @@ def _setting(annotation: ast.expr | None, required: bool, module: str) -> Settin
 
 
 def _evaluated(node: ast.expr, module: str) -> Any:
-    """An annotation as an object of `typing`; `Any` for what is not in the vocabulary."""
+    """Return an annotation as an object of `typing`; `Any` for what is not in the vocabulary."""
     if isinstance(node, ast.Constant):
         return type(None) if node.value is None else node.value
     if isinstance(node, ast.Name):
@@ -162,7 +162,7 @@ def _evaluated(node: ast.expr, module: str) -> Any:
 
 
 def _named(name: str, module: str) -> Any:
-    """What a name in a module stands for."""
+    """Return what a name in a module stands for."""
     if name in NAMES:
         return NAMES[name]
     where, original = _origin(name, module)
@@ -178,7 +178,7 @@ def _named(name: str, module: str) -> Any:
 
 
 def _origin(name: str, module: str) -> tuple[str, str]:
-    """The module that defines a name, and what it is called there."""
+    """Return the module that defines a name, and what it is called there."""
     tree = _tree(module)
     for node in ast.walk(tree) if tree is not None else ():
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -204,7 +204,7 @@ def _definition(
 
 @functools.cache
 def _tree(module: str) -> ast.Module | None:
-    """The parsed source of a module of this package; `None` where there is none."""
+    """Return the parsed source of a module of this package; `None` where there is none."""
     first, *parts = module.split(".")
     path = PACKAGE.joinpath(*parts).with_suffix(".py")
     if first != "nasrun" or not parts or not path.is_file():

@@ -1,4 +1,4 @@
-"""The command-line flags of the Hydra commands: checked, and moved before the overrides.
+"""Check the command-line flags of the Hydra commands, and move them before the overrides.
 
 Hydra 1.3.8 hands its arguments to argparse, which refuses a flag between two overrides
 (facebookresearch/hydra#3053). Only documented flags pass: `--experimental-rerun`, for one, would
@@ -19,14 +19,14 @@ DIR, RUN = "DIR", "RUN"  # placeholders of values that are folders
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """`value` is its placeholder in help texts, empty for a flag without one."""
+    """A flag; `value` is its placeholder in help texts, empty for a flag without a value."""
 
     long: str
     short: str
     gloss: str
     value: str = ""
     allowed: tuple[str, ...] = ()
-    mode: bool = False  # of those, a command line has at most one
+    mode: bool = False  # a command line has at most one flag that is a mode
 
 
 FLAGS = (
@@ -60,7 +60,7 @@ _BY_NAME = {name: flag for flag in FLAGS for name in (flag.long, flag.short) if 
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """The same arguments, flags (in their long form, with their values) before overrides.
+    """Return the same arguments, flags (in their long form, with values) before overrides.
 
     Raises `UsageError` for an unknown flag, a missing or impossible value, and for flags that
     exclude each other.
@@ -90,7 +90,7 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
 
 
 def quoted(override: str) -> str:
-    """`genotype=<text>` as Hydra's grammar wants it; every other override stays as it is.
+    """Quote `genotype=<text>` as Hydra's grammar wants it; leave every other override as it is.
 
     A genotype is full of brackets, commas and quotes, and nobody should have to quote it twice.
     """
@@ -104,7 +104,7 @@ def quoted(override: str) -> str:
 
 
 def in_quotes(text: str) -> str:
-    """A text as Hydra's grammar reads it back, whatever is in it."""
+    """Quote a text so that Hydra's grammar reads it back, whatever is in it."""
     # backslashes count only before a quote
     escaped = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), text)
     return f"'{escaped}'"

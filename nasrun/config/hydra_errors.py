@@ -1,7 +1,8 @@
-"""One sentence in place of Hydra's and OmegaConf's composition errors. Imported when one happens.
+"""Say in one sentence what Hydra and OmegaConf mean when they cannot compose a configuration.
 
 Their messages name paths and internals; what a user needs is the word that was wrong and what to
-type instead. Messages are those of hydra-core 1.3.8 and omegaconf 2.3.
+type instead. Messages are those of hydra-core 1.3.8 and omegaconf 2.3. This module is imported when
+an error has happened.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ TYPES = {
 
 
 def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
-    """What the user should read, or None where the error is a fault of ours.
+    """Return what the user should read, or `None` where the error is a fault of ours.
 
     `arguments` are the words of the command line, the command first.
     """
@@ -104,7 +105,7 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
 
 
 def not_installed(launcher: str) -> str:
-    """What to type for a launcher of `EXTRAS`."""
+    """Say what to type for a launcher of `EXTRAS`."""
     install, extra = "python -m pip install", EXTRAS[launcher]
     return (
         f"hydra/launcher={launcher} is not installed: type {install} 'nasrun[{extra}]', or "
@@ -123,7 +124,7 @@ def _missing_config(error: MissingConfigException) -> str:
 
 
 def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
-    """An override whose key or group is not in the composed config."""
+    """Say what is wrong with an override whose key or group the composed configuration lacks."""
     root = catalogue.conf_dir()
     primary = COMMANDS[arguments[0]].config
     known = catalogue.compose(primary, root, catalogue.chosen_options(arguments, root))
@@ -138,7 +139,7 @@ def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _similar_keys(name: str, node: str, known: catalogue.Composition) -> str:
-    """A hint from the keys beside it, else from all keys, else from the first level."""
+    """Hint at the keys beside a wrong one, else at all keys, else at the first level."""
     siblings = [key for key in known.keys if node and key.startswith(f"{node}.")]
     first_level = {*known.choices, *(key for key in known.keys if "." not in key)}
     hint = closest(name, siblings or (known.keys if node else first_level))
@@ -191,6 +192,6 @@ def _wrong_types(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _first_lines(text: str) -> str:
-    """A message up to its first empty line, on one line, without OmegaConf's coordinates."""
+    """Return a message up to its first empty line, on one line, without OmegaConf's coordinates."""
     head = text.strip().partition("\n\n")[0].partition("\n    full_key:")[0]
     return " ".join(head.split())

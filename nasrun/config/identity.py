@@ -14,7 +14,7 @@ MOST_NAMED = 8  # differences that a message names
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of everything in nested mappings and dataclasses; lists are values."""
+    """Yield dotted key and value of all in nested mappings and dataclasses; lists are values."""
     if is_dataclass(value) and not isinstance(value, type):
         value = {item.name: getattr(value, item.name) for item in fields(value)}
     if isinstance(value, Mapping):
@@ -25,23 +25,23 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def decisive(config: RunConfig) -> dict[str, Any]:
-    """Dotted key and plain value of all that decides the result."""
+    """Return dotted key and plain value of all that decides the result."""
     irrelevant = ("name", "sweep.on_error", "on_oom", "evaluator.workers")
     return {key: value for key, value in leaves(config) if key not in irrelevant}
 
 
 def signature(config: RunConfig) -> str:
-    """A checksum of all that decides the result; equal signatures mean the same run."""
+    """Return a checksum of all that decides the result; equal signatures mean the same run."""
     return signature_of(decisive(config))
 
 
 def signature_of(settings: Mapping[str, Any]) -> str:
-    """The signature of `decisive` settings, in their order."""
+    """Return the signature of `decisive` settings, in their order."""
     return hashlib.sha256(json.dumps(settings, default=str).encode()).hexdigest()[:16]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """In words, which of the `decisive` settings differ.
+    """Say which of the `decisive` settings differ, and how.
 
     >>> differences({"seed": 0, "a": 1}, {"seed": 2, "a": 1, "b": None})
     'seed was 0 and is 2, b was not there and is None'

@@ -1,10 +1,9 @@
-"""Objects from plug-in nodes: the only place where a configuration names code.
+"""Make objects from plug-in nodes; only here does a configuration name code.
 
 A node is a mapping with a `_target_`. A configuration may come from a stranger's run folder and
 must not be able to name `os.system`, so a target is a class or function that a plug-in module of
 this package defines itself; `nasrun.runs.folder.os.system`, which that module only imports, is
-none.
-Hydra's `instantiate` is not used: it follows interpolations and calls whatever they lead to.
+none. Hydra's `instantiate` is not used: it follows interpolations and calls whatever they lead to.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import importlib.util
 import inspect
 import re
 import sys
@@ -38,8 +38,9 @@ OWN_KEYS = ("_target_", "_partial_")  # of a node; all others are keywords of it
 
 
 def build(node: Mapping[str, Any], *runtime: Any, **keywords: Any) -> Any:
-    """Call the target of `node` with the objects that only exist at run time; a node inside it
-    becomes what makes its object.
+    """Call the target of `node` with the objects that only exist at run time.
+
+    A node inside it becomes a function that makes its object.
 
     Raises:
         UsageError: a target that is no plug-in of this package, or a node inside that its target
@@ -52,7 +53,7 @@ def build(node: Mapping[str, Any], *runtime: Any, **keywords: Any) -> Any:
 
 
 def _partial(node: Mapping[str, Any]) -> Any:
-    """The target of `node` with its keywords, not called."""
+    """Return the target of `node` with its keywords, not called."""
     keywords = {key: value for key, value in node.items() if key not in OWN_KEYS}
     for key, value in keywords.items():
         if is_node(value):
@@ -71,7 +72,7 @@ def is_node(value: object) -> bool:
 
 
 def is_plugin(name: object, group: str | None = None) -> bool:
-    """Whether a target can be a plug-in: of one group, or of any."""
+    """Return whether a target can be a plug-in: of one group, or of any."""
     rooms = ROOMS[group] if group in ROOMS else "|".join(ROOMS.values())
     return isinstance(name, str) and bool(
         re.fullmatch(rf"nasrun\.({rooms})(\.[a-z]\w*)+\.[A-Za-z]\w*", name, re.ASCII)
@@ -84,7 +85,7 @@ def _allowed(groups: Iterator[str] | Mapping[str, str] | Sequence[str]) -> str:
 
 
 def faults(node: object, where: str) -> Iterator[Problem]:
-    """One sentence for each key or value of a node that its target does not take.
+    """Yield a sentence for each key or value of a node that its target does not take.
 
     Nothing is imported for it: the declarations are read from the source.
     """
@@ -146,15 +147,20 @@ def option(node: Mapping[str, Any]) -> str:
 
 
 def target(node: Mapping[str, Any]) -> Any:
-    """The class or function that a node names, not called."""
+    """Return the class or function that a node names, not called."""
     found = _load(node["_target_"])
     if found is None:
         raise UsageError(f"_target_={brief(node['_target_'])} does not exist")
     return found
 
 
+def not_installed(packages: Iterable[str]) -> list[str]:
+    """List those of some packages that cannot be imported; nothing is."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]
+
+
 def _targets(node: object) -> Iterator[object]:
-    """All targets inside; they should be texts."""
+    """Yield all targets inside; they should be texts."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == "_target_":
@@ -166,7 +172,10 @@ def _targets(node: object) -> Iterator[object]:
 
 
 def _load(name: str) -> Any:
-    """The class or function of this name in the plug-in module that defines it, if there is one."""
+    """Return the class or function of this name from the plug-in module that defines it.
+
+    It is `None` where there is none.
+    """
     module_name, _, attribute = present(name).rpartition(".")
     try:
         found = vars(importlib.import_module(module_name)).get(attribute)
@@ -182,7 +191,7 @@ def import_all(names: Iterable[str]) -> None:
     """Import modules that a fork of this process has imported; it only saves time."""
     for name in names:
         if name not in sys.modules:
-            # aliases of all kinds stand among them
+            # some names are aliases that cannot be imported, or warn
             with contextlib.suppress(Exception), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 importlib.import_module(name)

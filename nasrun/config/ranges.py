@@ -17,7 +17,7 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 from nasrun.errors import brief
 from nasrun.protocols.settings import AtMost, Below, Divides, Matches, Meaning, OneOf, Unit
 
-LARGEST = 10**6  # of a whole number whose range has no upper end; still fits into some machine
+LARGEST = 10**6  # a whole number at most, where no upper end is declared; fits into some machine
 FAR = 1_000  # an upper end from here on is no help to one who has typed 0
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
@@ -33,7 +33,7 @@ class Range:
 
     @classmethod
     def of(cls, hint: Any) -> Range:
-        """The range in the metadata of an annotated type, or of the members of a union."""
+        """Read the range from the metadata of an annotated type, or of the members of a union."""
         low = high = None
         strict = [False, False]
         for meta in _metadata(hint):
@@ -58,7 +58,7 @@ class Range:
 
 
 def problem(key: str, value: Any, hint: Any) -> str | None:
-    """One sentence about a value that its setting cannot have; `None` for one that it can."""
+    """Say why a setting cannot have a value; `None` where it can."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if fits(value, member)]
         found = [problem(key, value, member) for member in members]
@@ -93,7 +93,7 @@ def problem(key: str, value: Any, hint: Any) -> str | None:
 def relations(
     values: Mapping[str, Any], hints: Mapping[str, Any], key_of: Callable[[str], str]
 ) -> Iterator[tuple[str, str]]:
-    """Key and sentence of each setting that does not stand to another one as declared."""
+    """Yield key and sentence of each setting that does not stand to another one as declared."""
     for name, hint in hints.items():
         for meta in _metadata(hint):
             if not isinstance(meta, AtMost | Below | Divides):
@@ -113,7 +113,7 @@ def relations(
 
 
 def fits(value: object, hint: Any) -> bool:
-    """Whether a plain value from YAML is of the declared type, whatever its range."""
+    """Return whether a plain value from YAML is of the declared type, whatever its range."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return True
@@ -137,14 +137,14 @@ def fits(value: object, hint: Any) -> bool:
 
 
 def _allows(meta: object, value: Any) -> bool:
-    """Whether what is declared beside a type of text allows a value."""
+    """Return whether what is declared beside a type of text allows a value."""
     if isinstance(meta, Matches):
         return re.fullmatch(meta.pattern, value) is not None
     return value in meta.choices if isinstance(meta, OneOf) else True
 
 
 def describe(hint: Any) -> str:
-    """What a value should be, in words."""
+    """Say in words what a value should be."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         for meta in arguments[1:]:
@@ -165,7 +165,7 @@ def describe(hint: Any) -> str:
 
 
 def declaration(hint: Any) -> str:
-    """Type, range and unit of a setting in a few words, for a table: `number > 0 (s) or null`."""
+    """Write type, range and unit of a setting for a table: `number > 0 (s) or null`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(map(declaration, arguments))
@@ -184,7 +184,7 @@ def declaration(hint: Any) -> str:
 
 
 def _length(hint: Any) -> str:
-    """How long a list can be, in words; empty where any length will do."""
+    """Say how long a list can be; nothing where any length will do."""
     least = [meta.min_length for meta in _metadata(hint) if isinstance(meta, MinLen)]
     most = [meta.max_length for meta in _metadata(hint) if isinstance(meta, MaxLen)]
     if least and least == most:
@@ -193,7 +193,7 @@ def _length(hint: Any) -> str:
 
 
 def _bounds(bounds: Range) -> str:
-    """The bounds of a number as signs; empty where there are none."""
+    """Write the bounds of a number as signs; nothing where there are none."""
     if bounds.low is not None and bounds.high is not None:
         is_closed = not (bounds.strict_low or bounds.strict_high)
         return f" {bounds.low:,} to {bounds.high:,}" if is_closed else f" {bounds}"
@@ -205,7 +205,7 @@ def _bounds(bounds: Range) -> str:
 
 
 def _metadata(hint: Any) -> Iterator[Any]:
-    """What is declared beside the type, of all members of a union."""
+    """Yield what is declared beside the type, for all members of a union."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         for meta in arguments[1:]:  # an interval and a length are groups of two
@@ -217,7 +217,7 @@ def _metadata(hint: Any) -> Iterator[Any]:
 
 
 def _element(hint: Any) -> Any:
-    """The declared type of the values of a list."""
+    """Return the declared type of the values of a list."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return _element(arguments[0])

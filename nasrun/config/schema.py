@@ -1,4 +1,4 @@
-"""The typed skeleton of the configuration, and what makes a composed one valid.
+"""Type the fixed parts of the configuration: their keys, ranges and units.
 
 Fixed parts (budget, fitness, ...) are dataclasses; plug-in nodes (dataset, space, strategy, ...)
 are plain mappings that `plugins.py` checks against the signature of their target. Values live in
@@ -96,7 +96,7 @@ class RetrainConfig:
 
     @property
     def training(self) -> WeightTraining:
-        """The settings of SGD among them."""
+        """Return the settings of SGD among them."""
         return WeightTraining(
             **{item.name: getattr(self, item.name) for item in fields(WeightTraining)}
         )

@@ -1,4 +1,4 @@
-"""Configurations of strangers, such as `.hydra/*.yaml` of a run folder, read within bounds.
+"""Read configurations of strangers, such as `.hydra/*.yaml` of a run folder, within bounds.
 
 PyYAML's safe loaders make plain values only. Aliases can make a small file endless, and are
 counted before anybody copies what they stand for.
@@ -28,7 +28,10 @@ class Endless(UsageError):
 
 
 class Loader(FASTEST):  # type: ignore[misc]
-    """Without merge keys (`<<`), which copy what they name, each time and before it is counted."""
+    """A loader without merge keys (`<<`).
+
+    They copy what they name, each time, and before anybody has counted it.
+    """
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         if any(key.tag == MERGE for key, _ in node.value):
@@ -36,7 +39,7 @@ class Loader(FASTEST):  # type: ignore[misc]
 
 
 def parse(text: str, path: Path) -> Mapping[str, Any]:
-    """Raises `UsageError`, which names `path`, for what is no mapping in YAML."""
+    """Read a mapping; raise `UsageError`, which names `path`, for what is no mapping in YAML."""
     try:
         content = yaml.load(text, Loader)
     except Endless as error:
@@ -50,7 +53,7 @@ def parse(text: str, path: Path) -> Mapping[str, Any]:
 
 
 def leaves(config: Mapping[str, Any], name: str = "config.yaml") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value. A list of plain values is one value: its JSON text.
+    """Yield dotted key and value; a list of plain values is one value: its JSON text.
 
     Raises:
         UsageError: the file of this name is endless, or as good as that.

@@ -1,4 +1,4 @@
-"""Labelled images that fit in memory: what the datasets of this folder share.
+"""Hold labelled images that fit in memory: the base of most datasets of this folder.
 
 Shapes: N images, M and B some of them, C channels, H height, W width.
 """
@@ -52,8 +52,10 @@ class TensorSplit:
     def batches(
         self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
     ) -> Iterator[Batch]:
-        """(images_BCHW raw, labels_B int64) on the device; the last batch may be smaller. `crops`
-        is not needed: whole images are here, for `augment` to crop."""
+        """Yield (images_BCHW raw, labels_B int64) on the device; the last batch may be smaller.
+
+        `crops` is not needed: whole images are here, for `augment` to crop.
+        """
         fits = self.images.tensor.nbytes <= MAX_DEVICE_BYTES
         images_NCHW = self.images.on(device) if fits else self.images.tensor
         rows_M = self._rows_N[order_M].to(images_NCHW.device)
@@ -124,7 +126,7 @@ class ArrayDataset(ImageDataset):
         )
 
     def fingerprint(self) -> str:
-        """The SHA-256 of shapes, dtypes and values of the images and labels that are used."""
+        """Return the SHA-256 of shapes, dtypes and values of all images and labels in use."""
         digest = hashlib.sha256()
         for split in (self.train, self.test):
             for tensor in (split.images.tensor, split.labels_N):
@@ -134,8 +136,10 @@ class ArrayDataset(ImageDataset):
 
 
 def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndarray:
-    """Which images a limit keeps, ascending: the first of each class, in numbers as equal as the
-    classes allow. A smaller limit keeps a subset of what a larger one keeps.
+    """Return the places of the images that a limit keeps, ascending.
+
+    They are the first of each class, in numbers as equal as the classes allow. A smaller limit
+    keeps a subset of what a larger one keeps.
 
     Raises:
         UsageError: `limit` is less than two per class (a search halves the training images).
@@ -143,6 +147,7 @@ def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndar
     least = 2 * num_classes
     allowed = f"null or a whole number of at least {least} (two per class)"
     require(limit >= least, "dataset.limit", limit, allowed)
+    # the place of each image in its class: its place by class, less that of the first
     by_class_N = np.argsort(labels_N, kind="stable")
     first_of_class_N = np.searchsorted(labels_N[by_class_N], labels_N[by_class_N])
     place_in_class_N = np.empty(len(labels_N), dtype=np.int64)
@@ -151,15 +156,17 @@ def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndar
 
 
 def channel_statistics(images_NCHW: Tensor) -> ChannelStatistics:
-    """(mean_C, deviation_C) over images and pixels, in float64, a chunk of images at a time.
+    """Return (mean_C, deviation_C) over images and pixels, in float64.
 
     The deviation of a constant channel is given as 1, so that one can divide by it.
     """
     chunks = torch.split(images_NCHW, CHUNK)
     num_pixels = images_NCHW[:, 0].numel()
+    # a chunk of images at a time: all of them would take up to eight times their memory
     mean_C = torch.stack([chunk.double().sum((0, 2, 3)) for chunk in chunks]).sum(0) / num_pixels
     centred = (chunk.double() - mean_C[:, None, None] for chunk in chunks)
     squares_C = torch.stack([chunk.square().sum((0, 2, 3)) for chunk in centred]).sum(0)
+    # in a second pass: the mean square less the squared mean would lose digits
     deviation_C = (squares_C / num_pixels).sqrt()
     return mean_C.tolist(), torch.where(deviation_C > 0, deviation_C, 1.0).tolist()
 

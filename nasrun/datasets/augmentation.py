@@ -1,4 +1,4 @@
-"""Random crop, flip and cutout of a whole batch at once, on the device that holds the images.
+"""Crop, flip and cut out at random, a whole batch at once, on the device that holds the images.
 
 Ours, because torchvision draws one crop and one flip for a whole batch, from a global stream.
 
@@ -33,15 +33,18 @@ class Augmentation:
     def draw(
         self, num_images: int, size: tuple[int, int], generator: torch.Generator, cutout: bool
     ) -> Tensor:
-        """draws_5B, int64: top and left of the crop, mirrored or not, row and column of the centre
-        of the cutout. Drawn on the CPU, so that a seed means the same on every device."""
+        """Draw draws_5B, int64: top and left of the crop, mirrored or not, centre of the cutout.
+
+        The centre is a row and a column. All is drawn on the CPU, so that a seed means the same on
+        every device.
+        """
         limits = [2 * self.crop_padding + 1] * 2 + [2 if self.flip else 1]
         limits += [*size] if cutout else []
         draws = [torch.randint(limit, (num_images,), generator=generator) for limit in limits]
         return torch.stack(draws)
 
     def apply(self, images_BCHW: Tensor, draws_5B: Tensor, fill_C: Tensor | None) -> Tensor:
-        """The augmented images, same shape, dtype and device.
+        """Return the augmented images: same shape, dtype and device.
 
         Args:
             images_BCHW: raw images of any dtype.
@@ -59,7 +62,7 @@ class Augmentation:
     def _crop(
         self, images_BCHW: Tensor, top_B: Tensor, left_B: Tensor, mirrored_B: Tensor
     ) -> Tensor:
-        """Crop and flip in one gather over flattened pixels: a flip reads the columns backwards."""
+        """Crop and flip in one gather over flattened pixels; a flip reads the columns backwards."""
         num_images, channels, height, width = images_BCHW.shape
         device = images_BCHW.device
         padded_BCP = pad(images_BCHW, [self.crop_padding] * 4).flatten(2)
@@ -83,7 +86,10 @@ class Augmentation:
         return torch.where(inside_B1HW, fill_C11, images_BCHW)
 
     def _covers(self, centre_B: Tensor, size: int) -> Tensor:
-        """Which of `size` positions lie in the square: [centre - length // 2, ... + length)."""
+        """Return which of `size` positions the square covers.
+
+        These are [centre - length // 2, centre - length // 2 + length).
+        """
         first_B1 = centre_B[:, None] - self.cutout_length // 2
         positions_S = torch.arange(size, device=centre_B.device)
         return (positions_S >= first_B1) & (positions_S < first_B1 + self.cutout_length)

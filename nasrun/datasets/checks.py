@@ -1,4 +1,4 @@
-"""What is wrong with a user's arrays, all of it, in words. Nothing here raises.
+"""Say in words all that is wrong with a user's arrays; nothing here raises.
 
 Shapes: N images, C channels, H height, W width, K classes.
 """
@@ -14,7 +14,7 @@ NUM_SHOWN = 5  # of a long list of faults of one kind
 
 
 def image_problems(name: str, images: np.ndarray) -> Iterator[str]:
-    """Faults of one array of images, [N,H,W] or four dimensions, uint8 or floating."""
+    """Yield faults of one array of images, [N,H,W] or four dimensions, uint8 or floating."""
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         yield f"{name} holds {images.dtype}; images must be uint8 or floating"
     elif images.ndim not in (3, 4):
@@ -30,7 +30,7 @@ def image_problems(name: str, images: np.ndarray) -> Iterator[str]:
 
 
 def label_problems(name: str, labels: np.ndarray) -> Iterator[str]:
-    """Faults of one array of labels by itself."""
+    """Yield faults of one array of labels by itself."""
     if labels.ndim != 1:
         yield _two_dimensional(name, labels)
     elif labels.dtype.kind not in "iu":
@@ -42,7 +42,7 @@ def label_problems(name: str, labels: np.ndarray) -> Iterator[str]:
 def class_problems(
     y_train: np.ndarray, y_test: np.ndarray, num_classes: int | None
 ) -> Iterator[str]:
-    """Faults of the classes, given labels that are sound by themselves and not empty.
+    """Yield faults of the classes, given labels that are sound by themselves and not empty.
 
     Each class needs two training images, since a search trains on one half and validates on the
     other, and the test labels must be among the classes.
@@ -72,7 +72,10 @@ def class_problems(
 
 
 def pair_problems(arrays: dict[str, np.ndarray]) -> Iterator[str]:
-    """Arrays that do not fit together, among those of x_train, y_train, x_test, y_test given."""
+    """Yield faults of arrays that do not fit together.
+
+    `arrays` has those of x_train, y_train, x_test and y_test that there are.
+    """
     for part in ("train", "test"):
         images, labels = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
         if images is not None and labels is not None and len(images) != len(labels):
@@ -87,13 +90,13 @@ def pair_problems(arrays: dict[str, np.ndarray]) -> Iterator[str]:
 
 
 def _some(noun: str, values: Iterable[int], count: int) -> str:
-    """`class 3`, `class 3, 4 and 5 more`: the first of a list that may be long."""
+    """Write the first of a list that may be long: `class 3`, `class 3, 4 and 5 more`."""
     text = f"{noun} " + ", ".join(str(value) for value in islice(values, NUM_SHOWN))
     return text if count <= NUM_SHOWN else f"{text} and {count - NUM_SHOWN:,} more"
 
 
 def _two_dimensional(name: str, labels: np.ndarray) -> str:
-    """Say what labels [N, K] look like that are not one-hot."""
+    """Say what is wrong with labels of the shape [N, K] that are not one-hot."""
     text = f"{name} has the shape {labels.shape}; labels must be [N]: one number per image"
     if labels.ndim != 2 or labels.dtype.kind not in "biuf":
         return text
@@ -101,7 +104,7 @@ def _two_dimensional(name: str, labels: np.ndarray) -> str:
 
 
 def _differences(labels_NK: np.ndarray) -> Iterator[str]:
-    """How labels differ from one-hot ones: the first thing that is to be seen."""
+    """Yield how labels differ from one-hot ones; the first is enough to tell a person."""
     other = labels_NK[(labels_NK != 0) & (labels_NK != 1)]
     if other.size:
         yield f"then all values would be 0 or 1, and there is {other.flat[0]}: argmax(1) of them?"

@@ -1,5 +1,6 @@
-"""CIFAR-10 and CIFAR-100 (A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images,
-2009) as torchvision downloads and reads them.
+"""Load CIFAR-10 and CIFAR-100, as torchvision downloads and reads them.
+
+Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nasrun.protocols.settings import BatchSize, NumImages, Pixels
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-# Of the 50,000 training images, in raw values.
+# Mean and deviation per channel of the 50,000 training images, in raw values.
 STATISTICS = {
     10: ([125.3069, 122.9504, 113.8654], [62.9932, 62.0887, 66.7049]),
     100: ([129.3042, 124.0700, 112.4340], [68.1702, 65.3918, 70.4184]),
@@ -37,7 +38,7 @@ def load_cifar(
     flip: bool,
     cutout_length: Pixels,
 ) -> Dataset:
-    """CIFAR-10 (`num_classes=10`) or CIFAR-100 (100): images_NCHW, uint8, 3 x 32 x 32.
+    """Load CIFAR-10 (`num_classes=10`) or CIFAR-100 (100): images_NCHW, uint8, 3 x 32 x 32.
 
     The files hold pickles; torchvision opens only files whose MD5 is that of the official ones.
 

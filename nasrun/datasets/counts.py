@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-MOST_NAMED = 12  # classes; of more, the smallest and the largest
+MOST_NAMED = 12  # classes; where there are more, only the range of their sizes is told
 
 
 def class_counts(

@@ -1,4 +1,4 @@
-"""Picture files that do not fit in memory: worker processes decode them when they are needed.
+"""Decode pictures that do not fit in memory in worker processes, when they are needed.
 
 Shapes: N pictures, M and B some of them, C channels (3), H height, W width.
 """
@@ -19,7 +19,7 @@ from nasrun.datasets.pictures import UNREADABLE, centre, load, unreadable
 from nasrun.errors import RunError, UsageError, require
 from nasrun.protocols.data import Batch
 
-SCALED = 256 / 224  # the shorter side of a test picture, in sizes of what is cut from it
+SCALED = 256 / 224  # the shorter side of a scaled test picture over that of the square cut from it
 CHUNK = 32  # pictures that a worker decodes at a time; the workers share every batch
 
 
@@ -48,14 +48,16 @@ class Framing:
         require(jitter[3] <= 0.5, "dataset.colour_jitter", jitter, allowed)
 
     def middle(self, file: str) -> Tensor:
-        """pixels_CHW, uint8: as pictures are tested."""
+        """Return pixels_CHW, uint8: the middle of a picture, as it is tested."""
         scaled = round(SCALED * self.size)
         pixels_CHW, _ = centre(file, scaled, self.size, self.max_pixels)
         return torch.from_numpy(pixels_CHW.copy())
 
     def crop(self, file: str, seed: int) -> Tensor:
-        """pixels_CHW, uint8: a random part of the picture (Szegedy et al., CVPR 2015) in random
-        colours. The seed decides, and not the process that decodes."""
+        """Return pixels_CHW, uint8: a random part of a picture, in random colours.
+
+        Source: Szegedy et al., CVPR 2015. The seed decides, and not the process that decodes.
+        """
         from torchvision import transforms
 
         vary = transforms.Compose(
@@ -73,11 +75,12 @@ class Framing:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Rows of a list of files to images. It travels to the worker processes.
+    """Turns rows of a list of files into images; it travels to the worker processes.
 
     Args:
-        root: of the files.
-        files_N: their paths from there, as bytes: of a list of texts every worker would get a copy.
+        root: the folder that the paths are relative to.
+        files_N: paths, as bytes in an array; every worker would get its own copy of a list of
+            texts.
     """
 
     root: Path
@@ -88,14 +91,18 @@ class Decoder:
         return str(self.root / os.fsdecode(self.files_N[row]))
 
     def pixels(self, row: int, seed: int | None) -> Tensor:
-        """pixels_CHW, uint8: the middle of the picture, or with a seed a crop of it."""
+        """Return pixels_CHW, uint8: the middle of the picture, or with a seed a crop of it."""
         if seed is None:
             return self.framing.middle(self.file(row))
+        # a seed for each picture, so that its crop does not depend on how chunks are made
         return self.framing.crop(self.file(row), (seed + row) % 2**63)
 
 
 class Chunks(Dataset[Tensor | str]):
-    """images_BCHW of up to `CHUNK` pictures each; of a chunk with a bad file, what is wrong."""
+    """A dataset of chunks: images_BCHW of up to `CHUNK` pictures each.
+
+    Where a file of a chunk cannot be read, the chunk is a sentence that says so.
+    """
 
     def __init__(self, decoder: Decoder, rows: list[Tensor], seed: int | None) -> None:
         self.decoder = decoder
@@ -111,12 +118,13 @@ class Chunks(Dataset[Tensor | str]):
             try:
                 images.append(self.decoder.pixels(row, self.seed))
             except UNREADABLE as error:
+                # an exception of a worker would arrive with the worker's traceback as its text
                 return unreadable(self.decoder.root, self.decoder.file(row), error)
         return torch.stack(images)
 
 
 class PictureSplit:
-    """A `Split`: some of the files of a decoder. Subsets share it.
+    """A `Split`: some of the files of a decoder, which all subsets share.
 
     Args:
         labels_M: int64, one per picture.
@@ -149,8 +157,10 @@ class PictureSplit:
     def batches(
         self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
     ) -> Iterator[Batch]:
-        """(images_BCHW uint8, labels_B) on the device; the last batch may be smaller. With
-        `crops`, from which one seed is drawn, they are random crops, and else the middles.
+        """Yield (images_BCHW uint8, labels_B) on the device; the last batch may be smaller.
+
+        With `crops`, from which one seed is drawn, the images are random crops, and else the
+        middles.
 
         Raises:
             UsageError: a file is not a readable picture; the sentence names it.

@@ -1,5 +1,6 @@
-"""Handwritten digits: 1,797 real 8x8 images that come with scikit-learn (E. Alpaydin and C. Kaynak,
-Optical Recognition of Handwritten Digits, UCI, 1998).
+"""Load handwritten digits: 1,797 real images, 8x8, that come with scikit-learn.
+
+Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def load_digits(
     crop_padding: Pixels,
     cutout_length: Pixels,
 ) -> Dataset:
-    """images_NCHW, uint8 with the original values 0 to 16, 1 x 8 x 8; never mirrored.
+    """Load images_NCHW, uint8 with the original values 0 to 16, 1 x 8 x 8; never mirrored.
 
     Raises:
         UsageError: `limit` leaves fewer than two images of a class.

@@ -1,4 +1,4 @@
-"""Notice images in which next to nothing is to be seen: most often a conversion has gone wrong.
+"""Notice images that show next to nothing: most often a conversion has gone wrong.
 
 Shapes: B some of the images, C channels, H height, W width.
 """

@@ -33,7 +33,7 @@ class Found:
 
 @dataclass
 class _Part:
-    """The files of `train` or of the test set by their classes, in order."""
+    """The files of `train`, or of the test set, by their classes in order."""
 
     name: str
     files: dict[str, list[str]] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class _Part:
     problems: list[str] = field(default_factory=list)
 
     def note(self) -> Iterator[str]:
-        """One sentence on the files that are left out, if there are any."""
+        """Yield one sentence on the files that are left out, if there are any."""
         reasons = [f"{count:,} {reason}" for reason, count in sorted(self.left_out.items())]
         if self.endings:
             ordered = sorted(self.endings.items(), key=lambda item: (-item[1], item[0]))
@@ -58,7 +58,7 @@ class _Part:
 
 
 def find(root: Path, test_names: Sequence[str], limit: int | None) -> Found:
-    """Return the pictures of `root`, with labels counted as the classes of `train` in order.
+    """Find the pictures of `root`; labels count the classes of `train` in order.
 
     Args:
         test_names: folders beside `train` that may hold the test pictures; the first there wins.
@@ -124,7 +124,7 @@ def _scan(root: Path) -> _Part:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a tool has left it for itself: Jupyter, git and macOS do."""
+    """Return whether a tool has made it for itself: Jupyter, git and macOS do."""
     return name.startswith(".") or name == "__MACOSX"
 
 

@@ -1,4 +1,4 @@
-"""A user's own pictures in folders named after their classes, decoded once and held as uint8.
+"""Load a user's pictures from folders named after their classes; keep them decoded, as uint8.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -23,7 +23,7 @@ from nasrun.protocols.data import Dataset
 from nasrun.protocols.settings import BatchSize, ImageSize, MaxPixels, Meaning, NumImages, Pixels
 
 NUM_SHOWN = 5  # of pictures that cannot be read
-DIM = 32  # no brighter value: pictures of 12 bits stored as if they had 16 have 15
+DIM = 32  # the largest value is below this in pictures of 12 bits stored as if they had 16
 
 
 def load_imagefolder(
@@ -38,9 +38,10 @@ def load_imagefolder(
     cutout_length: Pixels | None,
     max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
 ) -> Dataset:
-    """`root`/train/<class>/* and `root`/test/<class>/* (or `root`/val): images_NCHW, uint8, RGB.
+    """Load `root`/train/<class>/* and `root`/test/<class>/* (or `root`/val).
 
-    Pictures are scaled so that the shorter side is `size`, and their centre is cut out.
+    The images are images_NCHW, uint8, RGB. Pictures are scaled so that the shorter side is `size`,
+    and their centre is cut out.
 
     Raises:
         UsageError: names all that is wrong with the folder.
@@ -74,7 +75,7 @@ def load_imagefolder(
 def _decode(
     root: Path, pictures: Pictures, size: int, max_pixels: int, lost: Counter[str]
 ) -> Arrays:
-    """Counts in `lost` how many pictures lose what."""
+    """Decode pictures; count in `lost` how many of them lose what."""
     images_NCHW = np.empty((len(pictures), 3, size, size), dtype=np.uint8)
 
     def fill(row: int) -> tuple[str, ...] | str:

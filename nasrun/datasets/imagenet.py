@@ -1,13 +1,15 @@
-"""ImageNet (Russakovsky et al., IJCV 2015) in its folder layout, or any pictures in the same one.
+"""Load ImageNet in its folder layout, or any pictures in the same one.
 
-The official validation pictures are the test set. A search sees none of them: it trains and
-validates on small shares of the training pictures, as in PC-DARTS (arXiv 1907.05737).
+Source: Russakovsky et al., IJCV 2015. The official validation pictures are the test set. A search
+sees none of them: it trains and validates on small shares of the training pictures, as in PC-DARTS
+(arXiv 1907.05737).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,7 @@ from nasrun.compute import torchrun
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.counts import class_counts
 from nasrun.datasets.decoding import SCALED, Decoder, Framing, PictureSplit
-from nasrun.datasets.folders import Pictures, find
+from nasrun.datasets.folders import Found, Pictures, find
 from nasrun.datasets.images import ChannelStatistics, ImageDataset
 from nasrun.datasets.pictures import MAX_PIXELS
 from nasrun.errors import require
@@ -43,8 +45,11 @@ JITTER = "[brightness, contrast, saturation, hue], each 0 to 1"
 
 
 class PictureDataset(ImageDataset):
-    """A `Dataset` whose pictures are decoded on the fly; flips and cutout are made on the device,
-    crops and colours by the workers, who have the whole picture."""
+    """A `Dataset` whose pictures are decoded when they are needed.
+
+    Flips and cutout are made on the device, crops and colours by the workers, who have the whole
+    picture.
+    """
 
     def __init__(self, *, train: PictureSplit, test: PictureSplit, **about: Any) -> None:
         super().__init__(**about)
@@ -52,7 +57,7 @@ class PictureDataset(ImageDataset):
         self.test = test
 
     def fingerprint(self) -> str:
-        """The SHA-256 of size, names and labels; to read all pictures would take an hour."""
+        """Return the SHA-256 of size, names and labels; to read all pictures would take an hour."""
         digest = hashlib.sha256(str(self.shape).encode())
         for split in (self.train, self.test):
             rows_N = split.rows_N.numpy()
@@ -77,11 +82,13 @@ def load_imagenet(
     cutout_length: Pixels | None,
     max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
 ) -> Dataset:
-    """`root`/train/<class>/* and `root`/val/<class>/*: uint8, RGB, 3 x `image_size` x `image_size`.
+    """Load `root`/train/<class>/* and `root`/val/<class>/*.
+
+    The images are uint8, RGB, 3 x `image_size` x `image_size`.
 
     Raises:
-        UsageError: names all that is wrong with the folders. A picture that cannot be read is
-            found when it is its turn.
+        UsageError: names all that is wrong with the folders. A picture that cannot be read is found
+            when it is decoded.
     """
     framing = Framing(image_size, crop_area, tuple(colour_jitter), max_pixels)
     shares = (search_train, search_validation)
@@ -89,8 +96,7 @@ def load_imagenet(
     require(sum(shares) <= 1, "dataset.search_validation", search_validation, rest)
     folder = Path(root).expanduser().absolute()
     found = find(folder, ("val",), limit)
-    if workers is None:
-        workers = max(1, len(os.sched_getaffinity(0)) // torchrun.num_local_processes())
+    workers = _num_workers() if workers is None else workers
 
     def split(pictures: Pictures) -> PictureSplit:
         files_N = np.array([os.fsencode(file.removeprefix(f"{folder}/")) for file, _ in pictures])
@@ -113,11 +119,17 @@ def load_imagenet(
         class_names=found.classes,
         white=255.0,
         scaled=round(SCALED * image_size),
-        notes=[
-            *class_counts(found.classes, _labels(found.train), _labels(found.test)),
-            *found.notes,
-        ],
+        notes=[*_counts(found), *found.notes],
     )
+
+
+def _counts(found: Found) -> Iterator[str]:
+    return class_counts(found.classes, _labels(found.train), _labels(found.test))
+
+
+def _num_workers() -> int:
+    """Return this process's share of the cores."""
+    return max(1, len(os.sched_getaffinity(0)) // torchrun.num_local_processes())
 
 
 def _labels(pictures: Pictures) -> list[int]:

@@ -1,6 +1,7 @@
-"""ImageNet16-120, on which NAS-Bench-201 trains: downsampled ImageNet, 16x16 pixels, 120 classes.
+"""Load ImageNet16-120, on which NAS-Bench-201 trains: 16x16 pixels, 120 classes.
 
-The training pictures are those of `train_data_batch_*`; the 6,000 of `val_data` are the test set.
+It is downsampled ImageNet. The training pictures are those of `train_data_batch_*`; the 6,000 of
+`val_data` are the test set.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def load_imagenet16(
     flip: bool,
     cutout_length: Pixels,
 ) -> Dataset:
-    """images_NCHW, uint8, 3 x 16 x 16.
+    """Load images_NCHW, uint8, 3 x 16 x 16.
 
     Args:
         file: the folder of the official files, an .npz file, or `None` for the imported one.

@@ -1,4 +1,4 @@
-"""ImageNet16-120 out of the files of downsampled ImageNet: the first 120 classes, 16x16 pixels.
+"""Read ImageNet16-120 from the files of downsampled ImageNet: the first 120 classes.
 
 Chrabaszcz, Loshchilov, Hutter, A Downsampled Variant of ImageNet, 2017 (arXiv 1707.08819); the 120
 classes: NAS-Bench-201 (Dong, Yang, ICLR 2020). The files are pickles; see `array_pickle`.
@@ -44,14 +44,16 @@ CHECKSUMS: Mapping[str, Mapping[str, str]] = {
 
 
 def imported() -> Path:
-    """Where `nasrun data import imagenet16` puts the images, as an .npz file."""
+    """Return where `nasrun data import imagenet16` puts the images, as an .npz file."""
     return cache_folder("datasets") / f"{NAME}.npz"
 
 
 def read(
     folder: Path, progress: Progress | None = None, *, official: bool = True
 ) -> dict[str, np.ndarray]:
-    """x_train, x_test (images_NCHW, uint8), y_train, y_test (labels_N from 0) of the 120 classes.
+    """Read x_train, y_train, x_test and y_test of the 120 classes.
+
+    x is images_NCHW, uint8; y is labels_N, counted from 0.
 
     Args:
         official: insist on the checksums and the numbers of images of the official files.
@@ -98,7 +100,7 @@ def _check_sum(path: Path, expected: str) -> None:
 
 
 def _read_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """images_NCHW and labels_N of the classes that count."""
+    """Read images_NCHW and labels_N of the 120 classes from one file."""
     try:
         content = array_pickle.read(path)
     except (OSError, *array_pickle.UNREADABLE) as error:

@@ -1,5 +1,4 @@
-"""What all datasets of images share: augmentation of whole batches and normalisation, both on the
-device that holds the batch.
+"""Augment whole batches of images and normalise them, on the device that holds the batch.
 
 Shapes: B batch, C channels, H height, W width.
 """
@@ -98,7 +97,7 @@ class ImageDataset:
         cutout: bool,
         share: Share | None = None,
     ) -> Tensor:
-        """Crops, flips and cutout; same shape, dtype and device. `generator` is on the CPU.
+        """Crop, flip and cut out; same shape, dtype and device. `generator` is on the CPU.
 
         Cutout writes the channel means: zero after normalisation, as in DARTS, where it follows
         the normalisation (in uint8 only to the nearest raw value).
@@ -106,11 +105,12 @@ class ImageDataset:
         share = share or Share(range(len(raw_BCHW)), len(raw_BCHW))
         size = (raw_BCHW.shape[2], raw_BCHW.shape[3])
         draws_5B = self._augmentation.draw(share.batch_size, size, generator, cutout)
+        # drawn for the whole batch, so that several processes augment as a single one does
         draws_5B = draws_5B[:, share.rows.start : share.rows.stop]
         fill_C = self._fill.on(raw_BCHW.device) if cutout else None
         return self._augmentation.apply(raw_BCHW, draws_5B, fill_C)
 
     def normalise(self, raw_BCHW: Tensor) -> Tensor:
-        """float32, zero mean and unit deviation per channel over the training set."""
+        """Return float32 with zero mean and unit deviation per channel over the training set."""
         device = raw_BCHW.device
         return (raw_BCHW - self._mean.on(device)) / self._deviation.on(device)

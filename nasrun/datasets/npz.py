@@ -1,4 +1,4 @@
-"""A user's own arrays in one `.npz` file, checked from the headers on before anything is loaded.
+"""Load a user's arrays from one `.npz` file, and name all that is wrong with them.
 
 Shapes: N images, C channels, H height, W width.
 """
@@ -42,8 +42,10 @@ def load_npz(
     flip: bool,
     cutout_length: Pixels | None,
 ) -> Dataset:
-    """Images [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating; integer labels from 0, [N], [N,1]
-    or one-hot. The names of the arrays may be others that mean the same, see `npz_names`.
+    """Load images and labels from arrays that may have several forms.
+
+    Images are [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating. Labels are integers from 0, [N]
+    or [N,1], or one-hot. The names of the arrays may be others that mean the same, see `npz_names`.
 
     Raises:
         UsageError: names all that is wrong with the file.
@@ -76,8 +78,14 @@ def load_npz(
 
 @dataclass
 class Contents:
-    """The arrays of `NAMES` that can be read, the names that they have in the file, what is wrong
-    with the others, and what a person should know."""
+    """What a file holds of the arrays of `NAMES`.
+
+    Args:
+        arrays: those that can be read.
+        named: the names that they have in the file.
+        problems: what is wrong with the others.
+        notes: what a person should know.
+    """
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
@@ -85,7 +93,7 @@ class Contents:
     notes: list[str] = field(default_factory=list)
 
     def as_named(self, sentence: str) -> str:
-        """A sentence on arrays of `NAMES`, with the names that they have in the file."""
+        """Put the names that arrays have in the file into a sentence that has those of `NAMES`."""
         return re.sub(
             rf"\b({'|'.join(NAMES)})\b", lambda found: self.named.get(found[0], found[0]), sentence
         )
@@ -131,7 +139,7 @@ def read_contents(path: Path, wanted: Sequence[str] = NAMES, where: str | None =
 
 
 def _explain(path: Path, error: Exception) -> str:
-    """Why a file is no zip archive that can be opened."""
+    """Say why a file is no zip archive that can be opened."""
     if path.is_dir():
         return "this is a folder, not an .npz file (for pictures in folders: dataset=imagefolder)"
     if not path.exists():
@@ -179,7 +187,7 @@ def _layout_problems(name: str, shape: tuple[int, ...], layout: str) -> Iterator
 
 
 def channels_first(images: np.ndarray, layout: str) -> np.ndarray:
-    """images_NCHW, a view."""
+    """Return images_NCHW, a view."""
     if images.ndim == 3:
         return images[:, None]
     last = images.shape[3] <= MAX_CHANNELS if layout == "auto" else layout == "channels_last"

@@ -59,7 +59,7 @@ def told_names(members: Iterable[str], named: Mapping[str, str]) -> Iterator[str
 
 
 def _meaning(member: str) -> str | None:
-    """The one of `NAMES` that a member means, if it means one.
+    """Return the one of `NAMES` that a member means, if it means one.
 
     >>> _meaning("train_labels"), _meaning("xtrain"), _meaning("train_mean")
     ('y_train', 'x_train', None)

@@ -1,4 +1,4 @@
-"""Read one picture of a stranger: within bounds, to 8 bits a channel, and saying what is lost.
+"""Read one picture of a stranger within bounds, to 8 bits a channel, and say what is lost.
 
 Shapes: C channels, H height, W width.
 """
@@ -31,7 +31,7 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, a global one; `load` has da
 
 
 class UnknownRange(ValueError):
-    """The pixels of a picture are numbers of which nobody says what is black and what is white."""
+    """The pixels of a picture are numbers, and nothing says which is black and which is white."""
 
 
 def centre(
@@ -90,8 +90,11 @@ def unreadable(root: Path, file: str, error: Exception) -> str:
 
 
 def _not_too_long(picture: Image.Image, scaled: int) -> Image.Image:
-    """The middle of a picture so thin that it would become huge with a short side of `scaled`
-    pixels; any other as it is, to the last bit."""
+    """Cut out the middle of a picture that would become huge when it is scaled.
+
+    A picture is so thin that a short side of `scaled` pixels gives a very long one; any other is
+    returned as it is, to the last bit.
+    """
     width, height = picture.size
     longest = min(width, height) * max(LEAST_RATIO, MAX_SCALED // scaled**2)
     left, top = (max(0, side - longest) // 2 for side in picture.size)
@@ -101,8 +104,10 @@ def _not_too_long(picture: Image.Image, scaled: int) -> Image.Image:
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """A grey picture of more bits, scaled from its range to 0 to 255 and rounded. (Pillow's own
-    conversion cuts off what is above 255.)"""
+    """Scale a grey picture of more bits from its range to 0 to 255, and round.
+
+    Pillow's own conversion cuts off what is above 255.
+    """
     tags: Any = getattr(picture, "tag_v2", {})
     most = 65535  # Pillow brings what PNG and PPM hold to this range
     if picture.mode == "F" or (picture.mode == "I" and picture.format not in ("PNG", "PPM")):
@@ -122,7 +127,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _lost(picture: Image.Image) -> Iterator[str]:
-    """What the conversion of a picture to one of RGB leaves out."""
+    """Yield what the conversion of a picture to RGB leaves out."""
     alpha = None
     if picture.getbands()[-1] in ("A", "a"):
         alpha = picture.getchannel(len(picture.getbands()) - 1)
@@ -130,6 +135,6 @@ def _lost(picture: Image.Image) -> Iterator[str]:
         alpha = picture.convert("RGBA").getchannel("A")
     if alpha is not None and np.asarray(alpha).min() < 255:
         yield TRANSPARENT
-    # of a photograph (MPO) the others are small copies
+    # the other frames of a photograph (MPO) are small copies, and no loss
     if picture.format in ("PNG", "TIFF", "WEBP") and getattr(picture, "is_animated", False):
         yield MORE_FRAMES

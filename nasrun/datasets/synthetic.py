@@ -1,4 +1,4 @@
-"""Made images that a small network learns in seconds: for tests and for trying things out."""
+"""Make images that a small network learns in seconds, for tests and for trying things out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_synthetic(
     flip: bool,
     cutout_length: Pixels,
 ) -> Dataset:
-    """One random pattern per class plus Gaussian noise: images_NCHW, uint8.
+    """Draw one random pattern per class, and add Gaussian noise: images_NCHW, uint8.
 
     Args:
         noise: standard deviation in raw values (0 to 255).

@@ -16,9 +16,9 @@ class Training:
     """Something that is trained in batches.
 
     Args:
-        what: a person calls it.
+        what: how a sentence names it.
         key, batch_size: the setting of its batches, in images.
-        num_images: to train on.
+        num_images: how many images it trains on.
         shared: whether the processes of a group share each batch.
     """
 
@@ -41,7 +41,7 @@ def require_possible(wiring: Wiring) -> None:
 def notes(wiring: Wiring) -> Iterator[str]:
     """Yield what a person should know before a run: of the data, and of batches larger than them.
 
-    Only of data that something trains on.
+    Data on which nothing trains are left out.
     """
     if not wiring.needs_images:
         return

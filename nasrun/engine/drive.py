@@ -1,4 +1,4 @@
-"""The one loop that drives every long work, step by step: searches and retrainings alike.
+"""Drive every long work, step by step, in one loop: searches and retrainings alike.
 
 It knows no algorithm: it counts steps, evaluations and seconds, records what a step returned, and
 saves checkpoints.
@@ -64,7 +64,10 @@ class Spent:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Spent:
-        """Raises what a state of another kind does: TypeError, ValueError, LookupError."""
+        """Restore what was used from a checkpoint.
+
+        A state of another kind raises TypeError, ValueError or LookupError.
+        """
         best, last, guard = state["best_accuracy"], state["last"], state["guard"]
         return cls(
             steps=int(state["steps"]),
@@ -105,7 +108,7 @@ class Session:
 def open_session(
     wiring: Wiring, folder: RunFolder, command: str, display: Display
 ) -> Iterator[Session]:
-    """The recorder, checkpoint and display of a run folder, closed in any case."""
+    """Open the recorder, checkpoint and display of a run folder; close them in any case."""
     device = wiring.device
     checkpoint = Checkpoint(folder, decisive(wiring.settings), wiring.streams, device.group)
     try:
@@ -154,14 +157,17 @@ def drive(
             report = work.step()
         seconds = _agreed(report, time.perf_counter() - started, session.group)
         _count(spent, report, seconds)
+        # known before anything is recorded: the last step is drawn and saved in any case
         last = ended()
         if insight is not None:
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
+        # in the checkpoint: a run that is resumed after its last step still has its result
         spent.last = dict(report.metrics)
         warnings = spent.guard.note_parts(parts, session.parts)
         for warning in [*warnings, *spent.guard.look_at(report, operations, remedies)]:
             session.log(f"warning: {warning}")
         _record(session, phase, spent, report, seconds, work, operations, last)
+        # after the records, whose lengths a checkpoint notes: a resumed run cuts them back
         state = {"phase": phase, "work": work.state_dict(), "spent": asdict(spent)}
         state |= {"carried": dict(carried or {}), "parts": dict(session.parts)}
         session.checkpoint.save(state, always=last)
@@ -181,7 +187,7 @@ def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
 
 
 def _agreed(report: StepReport, seconds: float, group: ProcessGroup) -> float:
-    """The seconds of the first process, which end a search in all of them at the same step.
+    """Return the seconds of the first process, so that all end a search at the same step.
 
     Raises:
         RunError: the processes have not come to the same result.
@@ -193,6 +199,7 @@ def _agreed(report: StepReport, seconds: float, group: ProcessGroup) -> float:
     reports = group.collect((seconds, found, weights))
     first_s, *first = reports[0]
     for rank, (_, *own) in enumerate(reports):
+        # what was chosen must be equal, and weights up to rounding
         same = own[0] == first[0] and np.allclose(own[1], first[1], atol=1e-3)
         if not same:
             raise RunError(f"process {rank} and process 0 have come to different results")
@@ -217,7 +224,10 @@ def _count(spent: Spent, report: StepReport, seconds: float) -> None:
 
 
 def validation_accuracy(metrics: Mapping[str, float]) -> float | None:
-    """Of the best label so far; of a method without labels, what the last step measured."""
+    """Return the accuracy of the best label so far.
+
+    Of a method without labels it is what the last step measured.
+    """
     names = ("best_val_accuracy", "final_val_accuracy", "val_accuracy")
     return next((metrics[name] for name in names if name in metrics), None)
 
@@ -247,7 +257,8 @@ def _record(
 
 
 def describe_weights(weights: MixingWeights) -> dict[str, float]:
-    """`alpha_entropy`: entropy in nats of the operations of an edge, mean over all edges."""
+    """Return `alpha_entropy`: entropy in nats of the operations of an edge, mean over all edges."""
     rows_EO = torch.cat([tensor.double() for tensor in weights.values()])
+    # the bound makes 0 log 0 a 0, and no NaN
     entropy_E = -(rows_EO * rows_EO.clamp_min(1e-12).log()).sum(dim=1)
     return {"alpha_entropy": float(entropy_E.mean())}

@@ -5,7 +5,6 @@ Shapes: B batch, C channels, H height, W width, N images, K classes.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -75,7 +74,7 @@ def exporters(names: Iterable[str]) -> dict[str, Exporter]:
         if name not in known:
             raise UsageError(f"--format {name} does not exist; {closest(name, known)}")
         exporter: Exporter = plugins.build(catalogue.content("exporter", name, root))
-        missing = [one for one in exporter.needs if importlib.util.find_spec(one) is None]
+        missing = plugins.not_installed(exporter.needs)
         if missing:
             raise UsageError(
                 f"--format {name} needs {', '.join(missing)}: type python -m pip install "
@@ -148,7 +147,7 @@ def _proved(
         if done.returncode != 0:
             reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise RunError(f"{path} cannot be loaded in a process without nasrun: {reason[0]}")
-        found_NK, latency = np.load(answer), json.loads(done.stdout.splitlines()[-1])
+        found_NK, latency = np.load(answer, allow_pickle=False), json.loads(done.stdout.splitlines()[-1])
     difference = float(np.abs(found_NK - expected_NK).max())
     if exporter.tolerance is not None:
         allowed = exporter.tolerance * max(1.0, float(np.abs(expected_NK).max()))

@@ -1,4 +1,4 @@
-"""The floor that a search which buys labels must beat: simple methods with the same labels.
+"""Run the floor that a search which buys labels must beat: simple methods with the same labels.
 
 A floor is a search of its own, in `floor/<strategy>/` of the run folder: same space, data,
 evaluator, budget and seed, and nothing is retrained.
@@ -27,7 +27,7 @@ FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
 def wirings(
     settings: SearchConfig, strategy: Strategy, make: Callable[[SearchConfig], Wiring]
 ) -> dict[str, Wiring]:
-    """The floors of a search, built and checked: all but the search's own strategy.
+    """Build and check the floors of a search: all but the search's own strategy.
 
     Args:
         make: from the configuration of a floor to its wiring.
@@ -66,7 +66,7 @@ def wirings(
 
 
 def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> dict[str, float]:
-    """The validation accuracy that each floor reaches; a floor that was run already is read."""
+    """Return the validation accuracy that each floor reaches; one that was run already is read."""
     accuracies = {}
     for name, wiring in floors.items():
         path = folder.path / "floor" / name

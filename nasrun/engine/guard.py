@@ -1,4 +1,4 @@
-"""Signs that a search over alphas goes wrong, in words.
+"""Notice signs that a search over alphas goes wrong, and say them in words.
 
 What the numbers of a step mean is said where the step makes them; a search that does not report one
 is not judged by it. Shapes: E edges, O operations.
@@ -29,7 +29,7 @@ class Guard:
     recent: dict[str, list[float]] = field(default_factory=dict)  # of each metric, the last values
 
     def note_parts(self, before: Mapping[str, int], parts: Mapping[str, int]) -> list[str]:
-        """What was divided into more parts, because memory ran out: load -> number of parts."""
+        """Say what is divided into more parts, because memory ran out: load -> number of parts."""
         changed = {load: count for load, count in parts.items() if before.get(load, 1) != count}
         new = {
             f"parts of {load}": f"memory ran out: the {load} goes on in {count} parts of a batch; "
@@ -107,7 +107,7 @@ def _judgements(means: Mapping[str, float]) -> Iterator[Sign]:
 
 
 def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[Sign]:
-    """Where more than half of the edges of a cell are skip connections, or none at all."""
+    """Yield where more than half of a cell's edges are skip connections, or are none."""
     incumbent = report.incumbent
     for cell_type, weights_EO in (report.weights or {}).items():
         strongest = [operations[i] for i in weights_EO.argmax(dim=1).tolist()]
@@ -128,7 +128,7 @@ def _collapse(cell: str, where: str, names: Sequence[str]) -> Iterator[Sign]:
 
 
 def count_operations(genotype: Genotype) -> Mapping[str, float]:
-    """Signs of collapse: how many edges are skip connections, and how many are none."""
+    """Count signs of collapse: how many edges are skip connections, and how many are none."""
     operations = [edge.operation for cell in genotype.cells for edge in cell.edges]
     return {
         "num_skip_edges": float(sum(name.startswith("skip") for name in operations)),

@@ -1,4 +1,4 @@
-"""What can be said of a search from outside, because its evaluator knows the whole space.
+"""Measure a search against the whole space, where its evaluator knows it.
 
 The search sees none of this: `drive` adds it to the metrics of a step, and the result gets it when
 the search is over. Shapes: N held-out architectures, L labels.
@@ -20,13 +20,13 @@ from nasrun.protocols.strategy import Strategy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUM_EACH_STEP = 500  # held-out architectures behind a step's tau
-NUM_AT_THE_END = 20_000  # and behind the last one's: all the rest of nasbench201
-NUM_DRAWN = 1_000  # and points in the plot
+NUM_EACH_STEP = 500  # held-out architectures by which the tau of a step is measured
+NUM_AT_THE_END = 20_000  # by which that of the last one is: all the rest of nasbench201
+NUM_DRAWN = 1_000  # points in the plot
 
 
 class Insight:
-    """See the module's docstring.
+    """What is known of a search and the search itself may not see.
 
     Args:
         evaluator: behind the labels of the strategy, if it buys any.
@@ -42,18 +42,22 @@ class Insight:
 
     @property
     def has_an_answer(self) -> bool:
-        """Whether a search that ended now would have a result."""
+        """Return whether a search that ended now would have a result."""
         return self._strategy.labels is None or len(self._labels) > 0
 
     @property
     def label_seconds(self) -> float:
-        """What the labels cost; on a table, what they cost its makers."""
+        """Return what the labels cost; on a table, what they cost its makers."""
         return float(sum(label.cost_s for label in self._labels))
 
     def metrics(self, report: StepReport, last: bool) -> dict[str, float]:
-        """`regret`: how far the best label is below the optimum. `held_out_tau`: of the predictor's
-        scores with the truth, on architectures without a label. `infill_tau`: of the scores for
-        which labels were bought with these labels."""
+        """Compare the search with the whole space.
+
+        - `regret`: how far the best label is below the optimum.
+        - `held_out_tau`: Kendall's tau of the predictor's scores and the truth, on architectures
+          without a label.
+        - `infill_tau`: that of the scores for which labels were bought, and these labels.
+        """
         figures: dict[str, float] = {}
         best = report.metrics.get("best_val_accuracy")
         if best is not None and self._evaluator.optimum is not None:
@@ -65,7 +69,7 @@ class Insight:
         return figures
 
     def held_out(self, limit: int) -> Ranking | None:
-        """On architectures without a label; `None` without a predictor or such an evaluator."""
+        """Rank architectures without a label; `None` without a predictor or such an evaluator."""
         if self._evaluator.optimum is None or not self._strategy.predicts:
             return None
         graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
@@ -73,8 +77,10 @@ class Insight:
         return None if prediction is None else Ranking(prediction.score_N, accuracy_N)
 
     def infills(self) -> Ranking | None:
-        """On the labels that were bought because of a prediction; `None` where none were. The
-        scores are those at the time of buying, of one fit after the other."""
+        """Rank the labels that were bought because of a prediction; `None` where none were.
+
+        The scores are those at the time of buying, of one fit after the other.
+        """
         bought = [label for label in self._labels if "predicted" in label.details]
         usable = [label for label in bought if label.error is None]
         if not usable:
@@ -88,7 +94,7 @@ class Insight:
         return Ranked(**taus) if taus else None
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
-        """What there is to see at the end, each with the name of its file."""
+        """Yield the plots at the end of a search, each with the name of its file."""
         from nasrun.pictures import plots  # imports matplotlib
 
         if len(self._labels) > 1:
@@ -102,8 +108,11 @@ class Insight:
             yield "predictor", plots.predicted_against_true(ranking, what)
 
     def best_so_far(self) -> np.ndarray:
-        """After each label, in their order: the regret where the optimum is known, else the best
-        validation error; both in [0, 1], float64, NaN before the first that succeeded."""
+        """Return how good the best is after each label, in their order; float64, in [0, 1].
+
+        It is the regret where the optimum is known, else the validation error, and NaN before the
+        first label that succeeded.
+        """
         errors_L = np.array([validation_error(label) for label in self._labels], dtype=float)
         best_L = np.minimum.accumulate(errors_L)
         optimum = self._evaluator.optimum

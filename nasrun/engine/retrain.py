@@ -1,4 +1,4 @@
-"""Training a derived network from scratch: `Retraining` is driven epoch by epoch, like a search.
+"""Train a derived network from scratch: `Retraining` is driven epoch by epoch, like a search.
 
 The reported test accuracy is that of the last epoch, and the test set is looked at only then.
 Shapes: B batch, C channels, H height, W width, K classes, N images.
@@ -48,9 +48,11 @@ class Retraining:
         size = network_size(config)
         shape = wiring.dataset.shape
         self.params, self.flops = measure_network(wiring, genotype, size)
+        # a stream of its own: the same seed gives the same weights, whatever a search has drawn
         with wiring.streams.global_torch("retrain_network"):
             self.network = wiring.space.network(genotype, shape, size)
         self._device.place(as_module(self.network))
+        # what runs in several processes; `network` itself is tested and saved
         self._parallel = self._device.parallel(_WithAuxiliary(self.network))
         self.update = WeightUpdate(
             as_module(self.network).parameters(),
@@ -94,10 +96,11 @@ class Retraining:
         return self.epoch >= self.config.epochs
 
     def step(self) -> StepReport:
-        """One epoch; the drop-path probability rises linearly to its final value."""
+        """Train for one epoch; the drop-path probability rises linearly to its final value."""
         self.network.drop_path = self.config.drop_path * self.epoch / self.config.epochs
         as_module(self.network).train()
         num_batches = self.stream.num_batches(self._batch_size)
+        # each process has other images of a batch, and drops other paths of them
         with self._wiring.streams.global_torch("dropout", self._device.group.rank):
             metrics = train_epoch(
                 self.stream.one_pass(self._batch_size),
@@ -108,6 +111,7 @@ class Retraining:
                 LOAD,
                 self.stream.size_of_batch(self._batch_size),
             )
+        # running statistics differ, unless batch norm is synchronised: the first process's hold
         self._device.group.copy_of_first(list(as_module(self.network).buffers()))
         self.epoch += 1
         if self._validation is not None:
@@ -118,13 +122,17 @@ class Retraining:
         images_BCHW, labels_B = batch
         logits_BK, auxiliary_BK = self._parallel(images_BCHW)
         loss = self._loss(logits_BK, labels_B)
+        # the auxiliary head only helps the gradient to reach the first cells
         if auxiliary_BK is not None:
             loss = loss + self.config.auxiliary_weight * self._loss(auxiliary_BK, labels_B)
         return loss, logits_BK
 
     def _loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         return functional.cross_entropy(
-            logits_BK.float(), labels_B, label_smoothing=self.config.label_smoothing
+            # in bfloat16 the logarithm of a softmax would have two or three digits
+            logits_BK.float(),
+            labels_B,
+            label_smoothing=self.config.label_smoothing,
         )
 
     def _predict(self, split: Split) -> LogitsAndLabels:
@@ -195,20 +203,21 @@ class _WithAuxiliary(nn.Module):
         self._compute = network.with_auxiliary
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        """logits_BK, and those of the auxiliary head, if there is one."""
+        """Return logits_BK, and those of the auxiliary head, if there is one."""
         return self._compute(images_BCHW)
 
 
 def top_accuracy(logits_NK: Tensor, labels_N: Tensor, count: int) -> float:
-    """The share of images whose class is among the `count` with the largest logits."""
+    """Return the share of images whose class is among the `count` with the largest logits."""
     top_NC = logits_NK.topk(count).indices if count > 1 else logits_NK.argmax(1, keepdim=True)
     return float((top_NC == labels_N[:, None]).any(1).double().mean())
 
 
 def require_possible(config: RetrainConfig, train: Split) -> None:
-    """Raise a `UsageError` unless as much as is held out can be held out."""
+    """Raise a `UsageError` unless as many images can be held out as are to be."""
     counts_K = np.unique(train.labels_N.numpy(), return_counts=True)[1]
     num_classes, num_images = len(counts_K), len(train)
+    # as scikit-learn rounds
     num_held_out = math.ceil(config.validation * num_images)
     enough = num_classes <= num_held_out <= num_images - num_classes and min(counts_K) >= 2
     allowed = (
@@ -228,8 +237,9 @@ def network_size(config: RetrainConfig) -> NetworkSize:
 
 
 def measure_network(wiring: Wiring, genotype: Genotype, size: NetworkSize) -> tuple[int, int]:
-    """Trainable parameters and multiply-adds, without the auxiliary head."""
+    """Count trainable parameters and multiply-adds, without the auxiliary head."""
     plain = NetworkSize(channels=size.channels, cells=size.cells, stem=size.stem)
+    # only shapes are needed: nothing is allocated before it is known to fit
     with torch.device("meta"):
         network = wiring.space.network(genotype, wiring.dataset.shape, plain)
     require_room(as_module(network), "retrain.channels, retrain.cells")

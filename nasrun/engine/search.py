@@ -1,4 +1,4 @@
-"""A whole run: search, derive, retrain, write the result."""
+"""Do a whole run: search, derive, retrain, write the result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def run_search(
             result = Result.from_json(saved["carried"])
     else:
         result = _search(wiring, config, session, saved)
-        saved = None
+        saved = None  # that was of the search; the retraining begins
         if floors and result.search_val_accuracy is not None:
             result = replace(result, floor=against_floors(result.search_val_accuracy, floors))
     return run_retrain(wiring, config, session, result, saved)
@@ -79,6 +79,7 @@ def _search(
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
     front = tuple(wiring.space.pruned(genotype) for genotype in strategy.best())
+    # at once: the retraining may take days, and others can use the cell meanwhile
     write_genotype(session.folder, front[0])
     metrics, final = spent.last or {}, wiring.final(front[0])
     return Result(
@@ -161,8 +162,9 @@ def run_retrain(
 def bytes_written(
     wiring: Wiring, genotype: Genotype | None = None, state: Mapping[str, Any] | None = None
 ) -> int:
-    """About how much a run will write: three checkpoints (the newest is there before the oldest
-    goes), the retrained weights, and its records.
+    """Estimate how much a run will write: checkpoints, the retrained weights, and its records.
+
+    There are three checkpoints at a time: the newest is there before the oldest goes.
 
     Args:
         genotype: what is retrained; `None` takes any one of the space.

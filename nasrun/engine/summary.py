@@ -1,4 +1,4 @@
-"""What a person is told at the end of a run: what was found, how good it is, where, what next."""
+"""Tell a person at the end of a run what was found, how good it is, where it is, what next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration to objects: what a run is made of, checked before anything is written.
+"""Make objects from a configuration: what a run is made of, checked before anything is written.
 
 `Wiring` is also the `SearchContext` that a strategy is given; its collaborators are built when
 they are first touched.
@@ -34,7 +34,9 @@ PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
 class Wiring:
-    """Builds dataset and space at once, so that a mistake in either is told before the run; the
+    """The parts of a run.
+
+    Dataset and space are built at once, so that a mistake in either is told before the run; the
     dataset only where something trains on it.
 
     Args:
@@ -55,6 +57,7 @@ class Wiring:
         self.settings = settings
         self._show_progress = show_progress
         self._workers: Workers | None = None
+        # one message has all mistakes: those of the settings, and those of what they build
         with _Collector(checks.all_faults(settings)) as collect:
             self._device: Any = collect(
                 "device",
@@ -68,6 +71,7 @@ class Wiring:
                 ),
             )
             self.space: Any = collect("space", lambda: plugins.build(settings.space))
+            # on a table and without retraining nothing trains, and no images need be there
             if collect("evaluator", lambda: self.needs_images):
                 collect("dataset", lambda: self.dataset)
         self.streams = RandomStreams(settings.seed)
@@ -86,7 +90,7 @@ class Wiring:
 
     @cached_property
     def needs_images(self) -> bool:
-        """Whether anything is trained: not with a benchmark table and without retraining."""
+        """Return whether anything is trained: not with a benchmark table and without retraining."""
         node = vars(self.settings).get("evaluator")
         searches = node is None or plugins.target(node).needs_images
         return bool(searches or self.settings.retrain.epochs > 0)
@@ -100,7 +104,8 @@ class Wiring:
         return identity.signature(self.settings)
 
     def record(self) -> dict[str, Any]:
-        """What `run.json` says of the run besides the environment."""
+        """Return what `run.json` says of the run besides the environment."""
+        # checksums of all that the result depends on besides settings: a replay compares them
         images = self.dataset.fingerprint() if self.needs_images else None
         searches = "evaluator" in vars(self.settings)
         table = self.raw_evaluator.fingerprint() if searches else None
@@ -110,7 +115,7 @@ class Wiring:
             "signature": self.signature,
             "device": self.device.describe(),
             "precision": self.device.precision,
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads(),  # their number decides how sums are rounded
             "processes": self.device.group.size,
             **self._workers_record(),
             **self._objectives_record(),
@@ -130,13 +135,14 @@ class Wiring:
 
     @cached_property
     def strategy(self) -> Strategy:
-        """Built after the one capability check: does the space offer what the strategy needs?"""
+        """Build the strategy, after one check: does the space offer what the strategy needs?"""
         node = self.search_settings.strategy
         if plugins.target(node).needs_alphas and not self.space.differentiable:
             raise UsageError(
                 f"strategy={plugins.option(node)} needs a space that is a "
                 f"DifferentiableSpace, and {self.space.name} is none: choose another space"
             )
+        # it gets this object as its context, and builds what it touches
         strategy: Strategy = plugins.build(node, self)
         return strategy
 
@@ -147,7 +153,7 @@ class Wiring:
 
     @cached_property
     def raw_evaluator(self) -> Evaluator:
-        """What `evaluator=` names: it offers true evaluations, scorers, or both."""
+        """Build what `evaluator=` names: it offers true evaluations, scorers, or both."""
         evaluator: Evaluator = plugins.build(self.search_settings.evaluator, self)
         return evaluator
 
@@ -159,6 +165,7 @@ class Wiring:
         gpus = self._gpus()
         if count is None:
             on_cpu = self.device.torch.type == "cpu"
+            # two trainings on one GPU would share its time and its memory
             count = len(os.sched_getaffinity(0)) if on_cpu else max(1, len(gpus))
         self._workers = Workers(partial(labeller, self.search_settings, gpus), count)
         return self._workers
@@ -169,9 +176,11 @@ class Wiring:
             self._workers.close()
 
     def _gpus(self) -> list[str]:
-        """What the workers take in turn, as CUDA_VISIBLE_DEVICES names them; empty where the run is
-        on the CPU, or on the one GPU that the user has chosen."""
-        if str(self.device.torch) != "cuda":
+        """Return the GPUs that workers take in turn, as CUDA_VISIBLE_DEVICES names them.
+
+        There are none where the run is on the CPU, or on the one GPU that the user has chosen.
+        """
+        if str(self.device.torch) != "cuda":  # cuda:1 is one that the user has chosen
             return []
         named = os.environ.get("CUDA_VISIBLE_DEVICES")
         count = torch.cuda.device_count()
@@ -181,7 +190,7 @@ class Wiring:
 
     @property
     def num_workers(self) -> int:
-        """Processes besides this one; 0 where it trains candidates itself, or none are trained."""
+        """Count the processes that train candidates besides this one; 0 where it does so itself."""
         return 0 if self._workers is None or self._workers.count == 1 else self._workers.count
 
     def _workers_record(self) -> dict[str, int]:
@@ -199,7 +208,7 @@ class Wiring:
 
     @property
     def labels_are_scores(self) -> bool:
-        """Whether a label is a score on shared weights, and no true evaluation."""
+        """Return whether a label is a score on shared weights, and no true evaluation."""
         return self.raw_evaluator.labels_are_scores
 
     @property
@@ -208,7 +217,7 @@ class Wiring:
         return kind
 
     def _require(self, offered: bool, works_on: str) -> None:
-        """The other capability check: does the evaluator offer what the strategy asks for?"""
+        """Raise a `UsageError` unless the evaluator offers what the strategy asks for."""
         if not offered:
             nodes = (self.search_settings.evaluator, self.search_settings.strategy)
             chosen, strategy = map(plugins.option, nodes)
@@ -245,15 +254,20 @@ LabelAnswer = tuple[Evaluation, dict[str, int]]
 def labeller(
     settings: schema.SearchConfig, gpus: list[str], number: int, num_threads: int
 ) -> Callable[[LabelTask], LabelAnswer]:
-    """What a worker process answers with, see `SearchContext.workers`: the evaluator of the run,
-    which trains in the process itself. Seeds are the run's, so labels are too."""
+    """Make what a worker process answers with, see `SearchContext.workers`.
+
+    It is the evaluator of the run, which trains in the process itself. Seeds are the run's, so
+    labels are too.
+    """
     torch.set_num_threads(num_threads)
     if gpus:  # it sees no other, so that nothing is placed on one by default
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    # one worker, itself: a worker has no workers of its own
     wiring = Wiring(replace(settings, evaluator={**settings.evaluator, "workers": 1}))
 
     def answer(task: LabelTask) -> LabelAnswer:
         genotype, parts = task
+        # what has run out of memory elsewhere is divided here from the start
         wiring.device.parts.update(parts)
         (evaluation,) = wiring.raw_evaluator.evaluate([genotype])
         return evaluation, wiring.device.parts
@@ -262,8 +276,11 @@ def labeller(
 
 
 class _Collector:
-    """Call several constructors and raise their `UsageError`s together, with `problems` that were
-    found before. What has problems already is not constructed."""
+    """Call several constructors and raise their `UsageError`s together.
+
+    `problems` that were found before are raised with them. What has problems already is not
+    constructed.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         known = list(problems)

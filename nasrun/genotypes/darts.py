@@ -1,4 +1,4 @@
-"""State the facts of a DARTS cell, and read and write the fields of DARTS code."""
+"""State the facts of a DARTS cell; read and write the fields of DARTS code."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ OUTPUT = 6
 EDGES = tuple((source, target) for target in NODES for source in range(target))  # of a supernet
 
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat", "connectN", "connects")
-"""Of the named tuple in public code, in its order; GDAS and SETN have the last two."""
+"""The fields of the named tuple in public code, in its order; GDAS and SETN have the last two."""
 
 
 def reductions(num_cells: int) -> set[int]:
-    """The positions of the `reduce` cells in a stack of cells; all others are `normal`."""
+    """Return the positions of the `reduce` cells in a stack of cells; all others are `normal`."""
     return {num_cells // 3, 2 * num_cells // 3}
 
 
@@ -64,7 +64,7 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
 
 
 def _flat(name: str, listed: object) -> list[Any]:
-    """The edges of a cell, those of a node in one list or not."""
+    """List the edges of a cell, whether those of a node stand in a list of their own or not."""
     if not isinstance(listed, list | tuple):
         raise UsageError(f"cell '{name}' is a list of (operation, input) pairs")
     flat = list[Any]()
@@ -81,7 +81,7 @@ def _flat(name: str, listed: object) -> list[Any]:
 def _eight_pairs(
     name: str, edges: list[Any], notes: list[str]
 ) -> tuple[list[tuple[str, int]], list[int]]:
-    """The (operation, input) pairs of a cell, two per node, and the nodes that have no edge."""
+    """Return the (operation, input) pairs of a cell, two per node, and the nodes without edges."""
     thirds = [edge[2] for edge in edges if isinstance(edge, list | tuple) and len(edge) == 3]
     if not thirds:
         return edges, []
@@ -109,7 +109,7 @@ def _eight_pairs(
 
 
 def _target(name: str, edge: object) -> int:
-    """The node of an (operation, node, input) triple: the later of the two."""
+    """Return the node of an (operation, node, input) triple: the later of the two."""
     if isinstance(edge, list | tuple) and len(edge) == 3 and isinstance(edge[0], str):
         numbers = edge[1:]
         if all(isinstance(number, int) for number in numbers) and max(numbers) in NODES:
@@ -121,7 +121,7 @@ def darts_genotype(
     pairs: Mapping[str, Sequence[tuple[str, int]]],
     concat: Mapping[str, Sequence[int]] | None = None,
 ) -> Genotype:
-    """A DARTS genotype from the usual lists of (operation, input state), two per node.
+    """Make a DARTS genotype from the usual lists of (operation, input state), two per node.
 
     `concat` names the states that form the cell's output (default: 2 to 5).
     """
@@ -153,7 +153,7 @@ def darts_genotype(
 
 
 def darts_text(genotype: Genotype) -> str:
-    """The DARTS style `Genotype(normal=[...], normal_concat=[...], ...)` of a genotype."""
+    """Write a genotype as DARTS does: `Genotype(normal=[...], normal_concat=[...], ...)`."""
     parts = []
     for cell in genotype.cells:
         pairs = [(edge.operation, edge.source) for edge in cell.edges if edge.target < OUTPUT]

@@ -1,4 +1,4 @@
-"""`Genotype`: one architecture, as a value. Frozen, hashable, JSON in and out, never evaluated.
+"""Define `Genotype`: one architecture as a value, frozen and hashable, never evaluated.
 
 A genotype is a tuple of cells; a cell is a directed acyclic graph with named nodes and labelled
 edges. Spaces whose operations sit on edges (DARTS, NAS-Bench-201) label the edges; spaces whose
@@ -66,7 +66,7 @@ class Genotype:
 
     @property
     def short_id(self) -> str:
-        """Eight hexadecimal digits of the content, to tell genotypes apart in tables."""
+        """Return eight hexadecimal digits of the content, to tell genotypes apart in tables."""
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()[:8]
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Genotype:
 
     @classmethod
     def from_json(cls, value: object) -> Genotype:
-        """The inverse of `to_json`; raises `UsageError` for anything else."""
+        """Read what `to_json` returns; raise `UsageError` for anything else."""
         if not isinstance(value, Mapping) or not isinstance(value.get("space"), str):
             raise UsageError('a genotype is an object with the keys "space" and "cells"')
         cells = value.get("cells")

@@ -86,7 +86,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _called(name: str, nodes: Sequence[ast.expr]) -> Any:
-    """What a call that only writes a value stands for; a `dtype` does not matter."""
+    """Return what a call such as `np.array([1])` stands for; a `dtype` does not matter."""
     values = [_value(node) for node in nodes]
     if name == "range" and all(isinstance(bound, int) and abs(bound) < 100 for bound in values):
         return list(range(*values))

@@ -1,5 +1,6 @@
-"""State the facts of a NAS-Bench-101 cell: its graph and the text of it, the edges that count, the
-widths of its vertices, its cost, and all the graphs there are. No torch at import time.
+"""State the facts of a NAS-Bench-101 cell: its graph, its text, its widths and its cost.
+
+The edges that count and a list of all graphs are here as well. No torch at import time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ class Graph(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether each vertex is on a path from input to output, and the edges are few enough."""
+        """Return whether the space has this graph.
+
+        All vertices must lie on paths from input to output, and the edges be few enough.
+        """
         last = len(self.operations) + 1
         all_vertices = (1 << last + 1) - 1
         return used_vertices(self.pairs, last) == all_vertices and len(self.pairs) <= MAX_EDGES
@@ -44,7 +48,7 @@ class Graph(NamedTuple):
 
 
 def parse(adjacency: str, names: Sequence[str]) -> Graph:
-    """A cell from its matrix, 0 and 1 row by row, and the names of its vertices.
+    """Read a cell from its matrix, 0 and 1 row by row, and the names of its vertices.
 
     Raises:
         UsageError: it is not of the space, or has vertices on no path from input to output.
@@ -73,8 +77,9 @@ def parse(adjacency: str, names: Sequence[str]) -> Graph:
 
 
 def from_matrix(matrix: object, names: object) -> Genotype:
-    """Return the genotype of an adjacency matrix and the names of its vertices, as the official
-    code has them; vertices may be on no path from input to output.
+    """Read a genotype from an adjacency matrix and the names of its vertices.
+
+    They are as the official code has them; vertices may be on no path from input to output.
 
     Raises:
         UsageError: the matrix is not square, not above the diagonal, or not as long as the names.
@@ -101,7 +106,7 @@ def from_matrix(matrix: object, names: object) -> Genotype:
 
 
 def nasbench101_text(genotype: Genotype) -> str:
-    """What `parse` reads: the matrix, a comma, the names of the vertices with spaces between."""
+    """Write what `parse` reads: the matrix, a comma, the vertices' names with spaces between."""
     cell = genotype.cell("cell")
     size, found = len(cell.nodes), {edge[1:] for edge in cell.edges}
     digits = "".join(str(int(divmod(i, size) in found)) for i in range(size**2))
@@ -109,13 +114,13 @@ def nasbench101_text(genotype: Genotype) -> str:
 
 
 def used_edges(cell: Cell) -> list[Edge]:
-    """The edges that lie on a path from the first to the last vertex."""
+    """List the edges that lie on a path from the first to the last vertex."""
     used = used_vertices([edge[1:] for edge in cell.edges], len(cell.nodes) - 1)
     return [edge for edge in cell.edges if used >> edge.source & used >> edge.target & 1]
 
 
 def unlabelled_cells() -> Iterator[Pairs]:
-    """Every cell without its operations, at least once.
+    """Yield every cell without its operations, at least once.
 
     Interior vertices are ordered by their depth and come first among the 7.
     """
@@ -137,14 +142,14 @@ def unlabelled_cells() -> Iterator[Pairs]:
 
 
 def subsets(vertices: Iterable[int], smallest: int) -> Iterator[tuple[int, ...]]:
-    """All subsets with at least `smallest` members, the small ones first."""
+    """Yield all subsets with at least `smallest` members, the small ones first."""
     members = tuple(vertices)
     sizes = range(smallest, len(members) + 1)
     return itertools.chain.from_iterable(itertools.combinations(members, n) for n in sizes)
 
 
 def vertex_widths(cell: Cell, channels_in: int, channels: int) -> list[int]:
-    """Output channels of each vertex of a pruned cell.
+    """Return the number of output channels of each vertex of a pruned cell.
 
     The vertices that feed the output share its channels as evenly as possible, the first ones
     getting the remainder; any other has as many as the widest vertex that it feeds.
@@ -161,7 +166,7 @@ def vertex_widths(cell: Cell, channels_in: int, channels: int) -> list[int]:
 
 
 def cell_costs(cell: Cell, channels_in: int, channels: int) -> tuple[int, int]:
-    """Weights of a cell's convolutions, and channels of its batch norms."""
+    """Count the weights of a cell's convolutions, and the channels of its batch norms."""
     widths = vertex_widths(cell, channels_in, channels)
     projected = sum(widths[edge.target] for edge in cell.edges if edge.source == 0)
     kernels, norms = channels_in * projected, projected

@@ -1,8 +1,9 @@
-"""The graph hash of NAS-Bench-101 (Ying et al., ICML 2019, arXiv 1902.09635, section 2.3).
+"""Compute the graph hash of NAS-Bench-101, which is equal for isomorphic graphs.
 
-Equal for graphs that are isomorphic with their labels: vertices start from their degrees and label
-and take in the hashes of their neighbours, once per vertex (Weisfeiler and Lehman). The table's
-rows ascend by it, so it must be theirs to the last byte.
+Source: Ying et al., ICML 2019, arXiv 1902.09635, section 2.3. Labels count: vertices start from
+their degrees and label and take in the hashes of their neighbours, once per vertex (Weisfeiler and
+Lehman). The rows of the benchmark's table are ordered by this hash, so it must be the same to the
+last byte.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def used_vertices(pairs: Iterable[tuple[int, int]], output: int) -> int:
-    """The vertices on paths from vertex 0 to `output` as a bit mask, vertex 0 the lowest bit.
-    None of them, where no path joins the two."""
+    """Return the vertices on paths from vertex 0 to `output`, as a bit mask.
+
+    Vertex 0 is the lowest bit; the mask is 0 where no path joins the two.
+    """
     sources = [0] * (output + 1)
     for source, target in pairs:
         sources[target] |= 1 << source
+    # forwards, what the input reaches; backwards, what the output needs
     reached, needed = 1, 1 << output
     for vertex in range(1, output + 1):
         if sources[vertex] & reached:
@@ -34,8 +38,10 @@ def used_vertices(pairs: Iterable[tuple[int, int]], output: int) -> int:
 
 
 def cell_hash(operations: Sequence[int], pairs: Pairs) -> str:
-    """The hash of a cell whose vertices between input and output have these operations; those
-    that are on no path from input to output are left out."""
+    """Hash a cell whose vertices between input and output have these operations.
+
+    Vertices that are on no path from input to output are left out.
+    """
     used = used_vertices(pairs, len(operations) + 1)
     labels = (INPUT, *operations, OUTPUT)
     vertices = [vertex for vertex in range(len(labels)) if used >> vertex & 1]
@@ -46,7 +52,10 @@ def cell_hash(operations: Sequence[int], pairs: Pairs) -> str:
 
 @lru_cache(maxsize=2**16)  # searches ask for the same cells again and again
 def graph_hash(labels: tuple[int, ...], pairs: Pairs) -> str:
-    """32 hexadecimal digits. `labels` has one whole number per vertex; nothing is left out."""
+    """Hash a graph; return 32 hexadecimal digits.
+
+    `labels` has one whole number per vertex; nothing is left out.
+    """
     sources: list[list[int]] = [[] for _ in labels]
     targets: list[list[int]] = [[] for _ in labels]
     for source, target in pairs:

@@ -1,4 +1,4 @@
-"""State the facts of a NAS-Bench-201 cell, and read and write its official string."""
+"""State the facts of a NAS-Bench-201 cell; read and write its official string."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ _EDGE = re.compile(r"([A-Za-z0-9_]+)~(\d)")
 
 
 def nasbench201_genotype(operations: Sequence[str]) -> Genotype:
-    """A genotype from the operations of its edges, in the order of `EDGES`."""
+    """Make a genotype from the operations of its edges, in the order of `EDGES`."""
     pairs = zip(operations, EDGES, strict=True)
     edges = tuple(Edge(operation, *edge) for operation, edge in pairs)
     return Genotype("nasbench201", (Cell("cell", NODES, edges),))
 
 
 def parse(text: str) -> Genotype:
-    """A genotype from `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`; the operations may be any, spaces do
-    not matter, and the edges of a node may stand in any order."""
+    """Read a genotype from `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
+
+    The operations may be any, spaces do not matter, and the edges of a node may stand in any order.
+    """
     edges = []
     for target, part in enumerate("".join(text.split()).split("+"), start=1):
         if not (part.startswith("|") and part.endswith("|")):
@@ -47,7 +49,7 @@ def parse(text: str) -> Genotype:
 
 
 def nasbench201_text(genotype: Genotype) -> str:
-    """The official NAS-Bench-201 string of a genotype of that space."""
+    """Write the official NAS-Bench-201 string of a genotype of that space."""
     cell = genotype.cell("cell")
     parts = []
     for target in range(1, len(cell.nodes)):

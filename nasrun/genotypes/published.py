@@ -1,4 +1,4 @@
-"""Cells that were published for the DARTS space, by name: `nasrun list genotypes`.
+"""Hold the cells that were published for the DARTS space, by name: `nasrun list genotypes`.
 
 `published_cells.json` holds the facts: eight (operation, input state) pairs per cell, where they
 are from, and the trainable parameters of the CIFAR-10 network of 36 channels and 20 cells, without
@@ -28,7 +28,7 @@ class PublishedCell:
 
 @cache
 def published_cells() -> dict[str, PublishedCell]:
-    """All of them, by name."""
+    """Return all published cells, by name."""
     text = Path(__file__).with_name("published_cells.json").read_text(encoding="utf-8")
     return {
         name: PublishedCell(

@@ -1,4 +1,4 @@
-"""Where a genotype can come from: a run folder, a file, the text itself, or a published name."""
+"""Find a genotype where a user says it is: a run folder, a file, the text itself, or a name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ FILE_NAME = "genotype.json"
 
 
 def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
-    """Return the genotype that the file or run folder `text` holds, that was published under the
-    name `text`, that the text itself is, or that a file holds under a name (`FILE:NAME`).
+    """Return the genotype that `text` stands for.
 
-    `tell` gets a sentence about what was chosen, left out or filled in.
+    It is what the file or run folder `text` holds, what was published under the name `text`, what
+    the text itself says, or what a file holds under a name (`FILE:NAME`). `tell` gets a sentence
+    about what was chosen, left out or filled in.
 
     Raises:
         UsageError: there is none, or it cannot be read.

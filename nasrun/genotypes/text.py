@@ -21,7 +21,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.literal import MAX_LENGTH, NotLiteral, arguments, literal
 
 Tell = Callable[[str], None]
-"""Is handed a sentence about what was chosen, left out or filled in."""
+"""Takes a sentence about what was chosen, left out or filled in."""
 
 Read = Callable[[list[str]], Genotype]
 """Reads one genotype, and appends to a list what the user is to know."""
@@ -70,15 +70,16 @@ class Found:
 
 
 def is_text(value: str) -> bool:
-    """Whether a value is a genotype itself, right or wrong, and not the name of one."""
+    """Return whether a value is a genotype itself, right or wrong, and not the name of one."""
     return bool(_START.search(value)) or value.lstrip()[:1] in tuple("{[(|")
 
 
 def parse(
     text: str, tell: Tell = lambda _: None, name: str | None = None, file: Path | None = None
 ) -> Genotype:
-    """Return the last genotype in a text, or the last of those called `name`; `file` is where the
-    text is from.
+    """Return the last genotype in a text, or the last of those called `name`.
+
+    `file` is where the text is from; the messages name it.
 
     Raises:
         UsageError: there is none, or it is wrong.
@@ -132,14 +133,14 @@ def _which(chosen: Found, unread: list[Found]) -> str:
 
 
 def _others(chosen: Found, found: list[Found], file: Path | None) -> str:
-    """What to type for the one before it that has another name."""
+    """Say what to type for the genotype before the chosen one that has another name."""
     before = found[: found.index(chosen)]
     names = [one.name for one in before if one.name not in ("", chosen.name)]
     return f"; for another type {file}:{names[-1]}" if file and names else ""
 
 
 def _nothing(text: str, unread: list[Found]) -> str:
-    """Why there is no genotype in a text."""
+    """Say why there is no genotype in a text."""
     text = text.strip()
     if text.startswith(("{", "[")):
         try:
@@ -153,7 +154,7 @@ def _nothing(text: str, unread: list[Found]) -> str:
 
 
 def _of_name(found: list[Found], name: str, text: str) -> list[Found]:
-    """Those called `name`, which may be another name of one (`DARTS = DARTS_V2`)."""
+    """Return those called `name`, which may be another name of one (`DARTS = DARTS_V2`)."""
     names, tried = {one.name for one in found} - {""}, set[str]()
     wanted = name
     while wanted not in names and wanted not in tried:
@@ -166,7 +167,7 @@ def _of_name(found: list[Found], name: str, text: str) -> list[Found]:
 
 
 def _found(text: str) -> list[Found]:
-    """All that looks like a genotype, in its order."""
+    """List all that looks like a genotype, in its order."""
     try:
         document = _json_or_literal(text) if len(text) <= MAX_DOCUMENT else None
         found = list(_within(document, ""))
@@ -178,7 +179,7 @@ def _found(text: str) -> list[Found]:
 
 
 def _searched(text: str) -> Iterator[Found]:
-    """All that looks like a genotype somewhere in a text, but not in lines that are comments."""
+    """Yield all that looks like a genotype anywhere in a text, lines that are comments left out."""
     text = _COMMENT_LINE.sub("", text)
     starts = list(deque(_START.finditer(text), maxlen=MAX_FOUND))
     ends = [*(start.start() for start in starts[1:]), len(text)]
@@ -194,7 +195,10 @@ def _searched(text: str) -> Iterator[Found]:
 
 
 def _at(start: re.Match[str], before: str, text: str) -> Read | None:
-    """What reads the genotype that begins at a place; `text` reaches to the next beginning."""
+    """Return what reads the genotype that begins at a place, or `None` where there is none.
+
+    `text` reaches to the next beginning.
+    """
     if start["edges"]:
         edges = start["edges"][:MAX_EDGES_TEXT]
         return lambda _: nasbench201.parse(edges)
@@ -225,7 +229,7 @@ def _called(text: str, notes: list[str]) -> Genotype:
 
 
 def _balanced(text: str) -> str:
-    """The text up to the bracket that closes its first one; nothing where it is cut off."""
+    """Return the text up to the bracket that closes its first one; nothing where it is cut off."""
     depth = 0
     for piece in _PIECE.finditer(text):
         depth += (piece[0] in "([{") - (piece[0] in ")]}")
@@ -242,7 +246,7 @@ def _json_or_literal(text: str) -> Any:
 
 
 def _within(value: Any, name: str) -> Iterator[Found]:
-    """The genotypes in a JSON document, by the keys under which they stand."""
+    """Yield the genotypes in a JSON document, named by the keys under which they stand."""
     if isinstance(value, Mapping):
         if _is_genotype(value):
             yield Found(lambda notes: _of_mapping(value, notes), name)
@@ -272,7 +276,7 @@ def _is_genotype(value: Mapping[Any, Any]) -> bool:
 
 
 def _is_graph(value: Any) -> bool:
-    """Whether it is a matrix and a list of names."""
+    """Return whether a value is a matrix and a list of names."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -283,7 +287,7 @@ def _is_graph(value: Any) -> bool:
 
 
 def _of_mapping(value: Any, notes: list[str]) -> Genotype:
-    """The genotype of a dictionary."""
+    """Read the genotype of a dictionary."""
     if not isinstance(value, Mapping):
         raise NotLiteral
     for matrix in MATRICES:

@@ -1,4 +1,4 @@
-"""The configurations of a sweep's jobs, of which Hydra composes few.
+"""Compose the configurations of a sweep's jobs: few of them with Hydra, the rest as changed copies.
 
 Hydra takes a fifth of a second to compose a job, and does it twice for each. Most jobs of a sweep
 differ from another one in numbers only, and their configurations too: a copy takes a hundredth.
@@ -25,21 +25,21 @@ KINDS = (
 
 
 class Composer:
-    """A `ConfigLoader`, as far as a launcher uses one."""
+    """What a launcher uses of a `ConfigLoader`."""
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._composed: dict[tuple[str, ...], tuple[list[str], DictConfig]] = {}
 
     def check(self, master_config: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
-        """Compose all jobs that can differ in whether they compose; raises what Hydra raises."""
+        """Compose all jobs that can differ in whether they compose; raise what Hydra raises."""
         for job in jobs:
             self._like(master_config, job)
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """What Hydra's loader returns for the overrides of a job."""
+        """Return what Hydra's loader returns for the overrides of a job."""
         register_resolvers()  # a worker process knows none
         overrides, config = self._like(master_config, sweep_overrides)
         config = copy.deepcopy(config)
@@ -61,7 +61,7 @@ class Composer:
     def _like(
         self, master_config: DictConfig, overrides: Sequence[str]
     ) -> tuple[list[str], DictConfig]:
-        """The composed job that differs in numbers and truth values at most."""
+        """Return the composed job that differs in numbers and truth values at most."""
         kinds = tuple(map(kind, overrides))
         if kinds not in self._composed:
             config = self._compose(master_config, list(overrides))
@@ -70,7 +70,7 @@ class Composer:
 
 
 def kind(override: str) -> str:
-    """An override with the type of its value in the place of a number or a truth value.
+    """Put the type of its value in the place of a number or a truth value of an override.
 
     >>> kind("seed=3"), kind("fitness.zeta=.5"), kind("budget=smoke"), kind("+x=3")
     ('seed=<integer>', 'fitness.zeta=<number>', 'budget=smoke', '+x=3')

@@ -1,4 +1,4 @@
-"""What the HParams tab of TensorBoard says of a run: its settings, and how good its result is."""
+"""Tell the HParams tab of TensorBoard the settings of a run, and how good its result is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nasrun.runs.recorder import Recorder
 def record(
     recorder: Recorder, config: DictConfig, overrides: Sequence[str], result: Result
 ) -> None:
-    """One row, with the same columns in every job of a sweep."""
+    """Record one row, with the same columns in every job of a sweep."""
     retrain, table = result.retrain, result.table
     chosen = {name: getattr(result, name) for name in ("strategy", "space", "dataset", "seed")}
     settings = {name: value for name, value in chosen.items() if value is not None}
@@ -28,7 +28,7 @@ def record(
 
 
 def _settings(config: DictConfig, overrides: Sequence[str]) -> dict[str, str | float]:
-    """Overridden key -> value; of a group, a list or null the text that was typed."""
+    """Map each overridden key to its value; of a group, a list or null to the typed text."""
     settings: dict[str, str | float] = {}
     for override in overrides:
         key, _, text = override.lstrip("+~").partition("=")

@@ -1,4 +1,4 @@
-"""Settings of Hydra itself in files that are not ours.
+"""Refuse settings of Hydra itself in files that are not ours.
 
 Hydra makes callbacks, log handlers, launchers and sweepers of what it finds under `hydra`, before
 any job begins. A folder given with `--config-dir` may come from a stranger, so its files may say
@@ -63,8 +63,11 @@ def guarded() -> Iterator[None]:
 
 
 def require_bounded(words: Sequence[str]) -> None:
-    """Raise a `UsageError` where a file in the folder of a `--config-` flag is so large, or by its
-    aliases so endless, that Hydra would not come to an end with it."""
+    """Raise a `UsageError` where a file in the folder of a `--config-` flag is too large for Hydra.
+
+    It may be large itself, or by its aliases so endless that Hydra would not come to an end with
+    it.
+    """
     for word in words:
         flag, _, folder = word.partition("=")
         if flag in ("--config-dir", "--config-path"):
@@ -106,8 +109,10 @@ def require_modest(loaded: ConfigResult) -> None:
 
 
 def _require_inside(path: str) -> None:
-    """Raise a `UsageError` for an option that leads out of the folders of configurations: a record
-    could name a file of a stranger so, which would count as ours."""
+    """Raise a `UsageError` for an option that leads out of the folders of configurations.
+
+    A record could name a file of a stranger so, which would count as ours.
+    """
     if ".." in path.split("/") or path.startswith("/"):
         raise UsageError(
             f"{brief(path)} leads out of the folders of configurations: name an option of a group, "
@@ -116,7 +121,7 @@ def _require_inside(path: str) -> None:
 
 
 def _is_trusted(source: str) -> bool:
-    """Our own folder, the packages that Hydra comes in, and the types that we register."""
+    """Return whether a source is ours: our folder, Hydra's packages, the types that we register."""
     ours = f"file://{conf_dir()}"
     return source == ours or source.startswith(("pkg://hydra.", "structured://"))
 

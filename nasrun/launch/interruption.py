@@ -1,4 +1,4 @@
-"""What can end a run from outside: signals, a full disk, want of memory."""
+"""Turn what ends a run from outside into exceptions: signals, a full disk, want of memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ PATIENCE_S = 2.0
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, with which a scheduler ends a job, and SIGHUP, with which a terminal is closed, are
-    handled like Ctrl-C. An impatient second one leaves in peace what the first one does. One that
-    is ignored already (nohup) stays so, and so does one that submitit handles: SIGTERM comes before
-    the signal by which it puts a job back into the queue."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C within the context.
+
+    A scheduler ends a job with SIGTERM, and a terminal that is closed sends SIGHUP. A second signal
+    soon after does not disturb what the first one does. A signal that is ignored already (nohup)
+    stays so, and so does one that submitit handles: SIGTERM comes before the signal by which it
+    puts a job back into the queue.
+    """
     last = float("-inf")
 
     def interrupt(*_: object) -> None:
@@ -47,7 +50,7 @@ def _is_taken(handler: object) -> bool:
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Within the context, what the system denies becomes a `RunError`."""
+    """Turn what the system denies within the context into a `RunError`."""
     try:
         yield
     except BrokenPipeError:

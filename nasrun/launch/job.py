@@ -1,4 +1,4 @@
-"""What the Hydra commands share: one job, from its configuration to its marked folder.
+"""Do one job of a Hydra command, from its configuration to its marked folder.
 
 Hydra stores a job's exception and shows the first of a sweep at the end, so a job that fails is
 marked, told and logged here.
@@ -76,8 +76,7 @@ class Prepare(Protocol):
 
 
 class Jobs:
-    """What Hydra calls for each job of a command. Every exception but an interruption becomes part
-    of the job's outcome.
+    """What Hydra calls for each job; every exception but an interruption becomes an outcome.
 
     Args:
         kind: the command: `search` or `retrain`.
@@ -154,8 +153,10 @@ class Jobs:
         return result
 
     def _begun(self, outcome: Outcome) -> Job | None:
-        """The job of our sweep that has begun in this folder: it was interrupted, or a cluster has
-        killed it and put it back into the queue. The run of another sweep is never taken over."""
+        """Return the job of our sweep that has begun in this folder, never that of another one.
+
+        It was interrupted, or a cluster has killed it and put it back into the queue.
+        """
         for job in self.sweep.jobs if self.sweep is not None else ():
             if job.number == outcome.number:
                 record = job.record()
@@ -171,16 +172,17 @@ class Jobs:
         return go_on(job.folder, partial(self.prepare, quiet=self.at_once))
 
     def _unread(self, config: DictConfig, outcome: Outcome) -> Iterator[str]:
-        """What was typed and has no effect. What an earlier run has set for another strategy need
-        not be read by this one."""
+        """Yield a sentence for each override that was typed and that nothing reads."""
         if "strategy" in config:
+            # what an earlier run has set for another strategy need not be read by this one
             kept = self._source.kept if self._source else ()
             typed = [override for override in outcome.overrides if override not in kept]
             yield from checks.unread_overrides(config, typed)
 
     def _require_its_folder(self, outcome: Outcome) -> None:
-        """A sweep may be resumed from a stranger's record, which could send Hydra elsewhere."""
+        """Raise a `UsageError` where Hydra has another folder for the job than the sweep's."""
         for job in self.sweep.jobs if self.sweep is not None else ():
+            # the record may be a stranger's, and could send Hydra elsewhere
             if job.number == outcome.number and job.folder.resolve() != outcome.folder.resolve():
                 outcome.folder = job.folder
                 raise UsageError(f"hydra.sweep.subdir leads job {job.number} out of {job.folder}")
@@ -238,11 +240,12 @@ def _require_alike(prepared: Prepared) -> None:
 
 
 def mark_failed(folder: RunFolder, error: BaseException) -> None:
-    """Write into `run.json` and `error.log` why a job failed, unless they say so already, or can no
-    longer be written."""
+    """Write into `run.json` and `error.log` why a job failed, if that can be written."""
     text = str(error) or repr(error)
+    # the error is on its way already: a second one would hide it
     with suppress(OSError, UsageError, RunError):
         record = folder.read_json(RUN_FILE)
+        # the same failure passes here twice: in the run, and in its sweep
         if (record.get("status"), record.get("error")) == ("failed", text):
             return
         mistake = isinstance(error, UsageError)
@@ -252,7 +255,7 @@ def mark_failed(folder: RunFolder, error: BaseException) -> None:
 
 
 def go_on(path: Path, prepare: Prepare) -> Result:
-    """Go on with a run that has begun, from its last checkpoint; returns its result.
+    """Go on with a run that has begun, from its last checkpoint; return its result.
 
     Raises:
         UsageError: what is recorded is not what it began with, or cannot be read.
@@ -279,6 +282,7 @@ def go_on(path: Path, prepare: Prepare) -> Result:
             )
         _require_space(folder, prepared)
         Source(path, record).warn_of_other_data(prepared.record)
+        # with another number of processes the sums differ anyway
         if record.get("processes", 1) == prepared.group.size:
             _as_many_threads(record.get("threads"))
         kept = {key: prepared.record[key] for key in ("processes", "device")}
@@ -287,11 +291,11 @@ def go_on(path: Path, prepare: Prepare) -> Result:
 
 
 def _signature_then(path: Path, prepared: Prepared) -> str:
-    """The signature that the run has if its configuration is unchanged: with the targets of its
-    plug-ins as they were called when it began."""
+    """Return the signature that the run has if its configuration is unchanged."""
     recorded = dict(identity.leaves(OmegaConf.to_container(load_recorded(path))))
     return identity.signature_of(
         {
+            # plug-ins that have moved count by the names that they had when the run began
             key: recorded[key] if key.endswith("._target_") and key in recorded else value
             for key, value in prepared.settings.items()
         }
@@ -300,12 +304,12 @@ def _signature_then(path: Path, prepared: Prepared) -> str:
 
 @contextmanager
 def _workplace(path: Path) -> Iterator[RunFolder]:
-    """The folder of a run that has begun. Only the first process of several works in it; another
-    one has a copy of the record, in a place that does not last."""
+    """Open the folder of a run that has begun; only the first process of several works in it."""
     if torchrun.rank() == 0:
         with RunFolder(path) as folder:
             yield folder
     else:
+        # another one has a copy of the record, in a place that does not last
         with torchrun.place_of_follower() as place, RunFolder(place) as folder:
             shutil.copy(path / RUN_FILE, place)
             yield folder
@@ -318,7 +322,7 @@ def _num_threads() -> int:
 
 
 def _as_many_threads(num_threads: object) -> None:
-    """As many as the run began with, or its sums would be rounded in another order."""
+    """Use as many threads as the run began with, or its sums would be rounded in another order."""
     import torch
 
     if type(num_threads) is int and 1 <= num_threads <= 4096:
@@ -326,7 +330,7 @@ def _as_many_threads(num_threads: object) -> None:
 
 
 def _changes(path: Path, settings: Mapping[str, Any]) -> str:
-    """In brackets, what differs from the settings that the checkpoint has, if there is one."""
+    """Say in brackets what differs from the settings that the checkpoint has, if there is one."""
     from nasrun.runs.checkpoint import settings_of  # torch
 
     recorded = settings_of(path)
@@ -336,8 +340,10 @@ def _changes(path: Path, settings: Mapping[str, Any]) -> str:
 def _write_hydra_folder(
     run: RunFolder, config: DictConfig, settings: Any, overrides: Sequence[str]
 ) -> None:
-    """`.hydra/` as Hydra writes it, with all interpolations resolved. Hydra itself would write it
-    before anything was checked, over the record of an earlier run in the same folder."""
+    """Write `.hydra/` as Hydra does, with all interpolations resolved.
+
+    Hydra itself would do so before anything was checked, over the record of an earlier run.
+    """
     contents = {
         "config": OmegaConf.create(OmegaConf.to_container(config, resolve=True)),
         "hydra": OmegaConf.create({"hydra": settings}),
@@ -367,7 +373,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _short(folder: Path) -> Path:
-    """The folder as a person would type it."""
+    """Return the folder as a person would type it."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 

@@ -29,8 +29,11 @@ LAUNCHER = ("hydra/launcher=", "hydra.launcher.")  # words that may be typed to 
 
 
 def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
-    """Raises what a single job raised; a sweep prints its table and exits with 1 when a job failed,
-    2 when all failures are the user's mistakes."""
+    """Run a command: one job, or a sweep.
+
+    A single job raises what it raises. A sweep prints its table and exits with 1 when a job failed,
+    and with 2 when all failures are the user's mistakes.
+    """
     sweeps_over = any(word in ("-m", "--multirun") or "hydra.mode=" in word for word in arguments)
     if torchrun.num_processes() > 1 and sweeps_over:
         raise UsageError(NO_SWEEP)
@@ -40,8 +43,10 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
 
 
 def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = ()) -> None:
-    """Run the jobs of a recorded sweep that are not done, and end as `launch` does. `launcher` are
-    the words that choose one."""
+    """Run the jobs of a recorded sweep that are not done, and end as `launch` does.
+
+    `launcher` are the words that choose one.
+    """
     if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
     if torchrun.num_processes() > 1:
@@ -68,8 +73,11 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = (
 
 
 def _is_replayed(word: str) -> bool:
-    """A record may come from a stranger: of Hydra's own settings only those of folders count, and
-    what `--from` stands for is recorded itself."""
+    """Return whether a word of a sweep's record counts when the sweep is resumed.
+
+    A record may come from a stranger: of Hydra's own settings only those of folders count, and what
+    `--from` stands for is recorded itself.
+    """
     if word.startswith("-"):
         return not word.startswith("--from=")
     return is_setting(word) or word.startswith("hydra.sweep.")

@@ -1,4 +1,4 @@
-"""What the sweeper adds to Hydra's launchers: can they be used, who gets what, and an end.
+"""Check Hydra's launchers, share the machine among their jobs, and stop what they have started.
 
 A launcher of Hydra starts jobs and waits for them. It has no word for stopping them, and where one
 has died it does not wait for the others; so what it starts is noted here.
@@ -87,8 +87,10 @@ class Engine:
         )
 
     def launch(self, jobs: Sequence[Job]) -> Sequence[JobReturn]:
-        """Run the jobs, and return when all have ended, however they did. Raises what the launcher
-        raises: one of them has died."""
+        """Run the jobs, and return when all have ended, however they did.
+
+        It raises what the launcher raises: one of them has died.
+        """
         overrides = [list(job.overrides) for job in jobs]
         self._started.clear()
         with self._noted():
@@ -100,7 +102,7 @@ class Engine:
                 raise
 
     def stop(self) -> None:
-        """End what is running and what is still in a queue. joblib has done so already."""
+        """End what is running and what is still in a queue; joblib has done so already."""
         if self._name.startswith("submitit"):
             for job in self._started:
                 job.cancel(check=False)
@@ -138,8 +140,11 @@ class Engine:
 
 
 class Numbers(int):
-    """The number of the first job. A launcher numbers its jobs in a row, by adding to it their
-    positions; those of a sweep that is gone on with have gaps."""
+    """The number of the first job, and behind it those of all others.
+
+    A launcher numbers its jobs in a row, by adding their positions to the first number; those of a
+    sweep that is gone on with have gaps, so here the sum looks the number up.
+    """
 
     _numbers: Sequence[int]
 
@@ -156,8 +161,10 @@ class Numbers(int):
 def _heard(
     owner: Any, name: str, note: Callable[[Any], None], *, hushed: bool = False
 ) -> Iterator[None]:
-    """Within the context `note` hears what the function returns, which its caller keeps to
-    itself. The processes that a `hushed` one starts do not show their tracebacks."""
+    """Within the context, call `note` with what a function returns and its caller keeps to itself.
+
+    The processes that a `hushed` one starts do not show their tracebacks.
+    """
     original = getattr(owner, name)
 
     def call(*arguments: Any, **keywords: Any) -> Any:
@@ -175,7 +182,10 @@ def _heard(
 
 @contextmanager
 def _no_errors_shown() -> Iterator[None]:
-    """For those that submitit starts to watch over a job: Ctrl-C reaches them, too."""
+    """Hide the standard error of processes that start within the context.
+
+    submitit starts some to watch over a job, and Ctrl-C reaches them, too.
+    """
     shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

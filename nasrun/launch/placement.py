@@ -1,4 +1,4 @@
-"""A job in a process of its own, on a GPU of its own, that ends with the one who started it.
+"""Run a job in a process and on a GPU of its own, and end it with the one who started it.
 
 The processes of a pool live on from job to job, and when one of them is killed the pool ends with
 all jobs in it. So each job runs in a fork of such a process, which has imported what jobs need and
@@ -80,7 +80,7 @@ class OneProcessEach:
 
     @contextmanager
     def _gpu(self, config: DictConfig, number: int) -> Iterator[str | None]:
-        """A GPU that as few others as possible use, for as long as the context lasts."""
+        """Choose a GPU that as few others as possible use, for as long as the context lasts."""
         if config.device != "auto" or not self.gpus:
             yield None
             return
@@ -89,7 +89,7 @@ class OneProcessEach:
 
 
 def _import_what_jobs_need() -> None:
-    """Seconds that not every fork shall spend."""
+    """Spend the seconds of these imports once, and not in every fork."""
     import sklearn.model_selection  # noqa: F401
     import torch.utils.tensorboard.summary  # noqa: F401
 
@@ -101,7 +101,7 @@ def _import_what_jobs_need() -> None:
 
 @contextmanager
 def _slot(folder: Path, count: int) -> Iterator[int | None]:
-    """The lowest number that no other process has; `None` where all are taken."""
+    """Hold the lowest number that no other process has; `None` where all are taken."""
     for number in range(count):
         place = folder / str(number)
         place.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,10 @@ def _slot(folder: Path, count: int) -> Iterator[int | None]:
 
 
 def _forked(work: Callable[[], None]) -> int:
-    """Do the work in a fork of this process; its exit code, or minus the signal that killed it."""
+    """Do the work in a fork of this process; return its exit code.
+
+    It is minus the number of the signal, where one has killed the fork.
+    """
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()

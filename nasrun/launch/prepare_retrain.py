@@ -57,7 +57,7 @@ def prepare(
 
 
 def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
-    """The genotype, `None` for a random one, and the configuration with its space."""
+    """Return the genotype, `None` for a random one, and the configuration with its space."""
     from nasrun.compute import torchrun
     from nasrun.genotypes.source import resolve
 
@@ -74,7 +74,10 @@ def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
 
 
 def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:
-    """`space=null` means the space of the genotype, with the settings of `conf/space/<name>`."""
+    """Put the space of the genotype in the place of `space=null`.
+
+    Its settings are those of `conf/space/<name>`.
+    """
     if config.get("space") is not None:
         return config
     if genotype is None:

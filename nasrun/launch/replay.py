@@ -1,4 +1,4 @@
-"""`--from RUN`: start with the settings that an earlier run recorded."""
+"""Start with the settings that an earlier run recorded: `--from RUN`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Source:
     replaced: frozenset[str] = frozenset()
 
     def warn_of_other_data(self, present: Mapping[str, Any]) -> None:
-        """Say it where the data are no longer those of the run, unless others were asked for."""
+        """Warn where the data are no longer those of the run, unless others were asked for."""
         was, now = (_mapping(record.get("data")) for record in (self.record, present))
         if any(key.partition(".")[0] in ("dataset", "space", "evaluator") for key in self.replaced):
             return
@@ -54,7 +54,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source | None]:
-    """The arguments with what `--from` stands for, and the run that it names, if any.
+    """Return the arguments with what `--from` stands for, and the run that it names, if any.
 
     Recorded overrides come first; those that are given anew are left out, and with a group that
     is chosen anew all settings of the old choice.
@@ -104,8 +104,10 @@ def _record(folder: Path, command: str) -> Mapping[str, Any]:
 
 
 def is_setting(override: object) -> bool:
-    """Flags, and settings of Hydra itself, are never recorded; a stranger's file may have them.
-    There are several ways to name one: `+hydra/callbacks=x`, `dataset@hydra.callbacks=x`.
+    """Return whether an override is a setting of nasrun, which a record may have.
+
+    Flags, and settings of Hydra itself, are never recorded; a stranger's file may have them. There
+    are several ways to name one: `+hydra/callbacks=x`, `dataset@hydra.callbacks=x`.
     """
     if not isinstance(override, str) or override.startswith("-"):
         return False
@@ -114,7 +116,7 @@ def is_setting(override: object) -> bool:
 
 
 def asks_a_resolver(override: str) -> bool:
-    """Whether a value would be computed when it is composed, such as `name=${oc.env:HOME}`.
+    """Return whether a value would be computed when it is composed, as `name=${oc.env:HOME}` is.
 
     In a stranger's record that would copy a variable of this environment into the new record.
     """
@@ -138,7 +140,7 @@ def _without_resolvers(overrides: Sequence[str], folder: Path) -> list[str]:
 
 
 def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> list[str]:
-    """Overrides that put back what `conf/` said when the run was recorded."""
+    """Return overrides that put back what `conf/` said when the run was recorded."""
     recorded = identity.leaves(OmegaConf.to_container(load_config(folder), resolve=True))
     config = compose.compose(command, overrides)
     # what refers to another key follows that one, as it did then
@@ -162,7 +164,7 @@ def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> l
 
 
 def _literal(value: Any) -> str:
-    """A value as Hydra's grammar reads it."""
+    """Write a value as Hydra's grammar reads it."""
     if isinstance(value, list):
         return f"[{','.join(map(_literal, value))}]"
     if isinstance(value, str):
@@ -171,8 +173,10 @@ def _literal(value: Any) -> str:
 
 
 def load_config(folder: Path) -> DictConfig:
-    """The configuration recorded with a run, with the present targets of its plug-ins; raises what
-    `load_recorded` raises."""
+    """Load the configuration recorded with a run, with the present targets of its plug-ins.
+
+    It raises what `load_recorded` raises.
+    """
     plain = OmegaConf.to_container(load_recorded(folder))
     assert isinstance(plain, dict)
     return OmegaConf.create(with_present_targets({str(key): plain[key] for key in plain}))
@@ -191,8 +195,10 @@ def recorded_dataset(folder: Path) -> Dataset:
 
 
 def load_recorded(folder: Path) -> DictConfig:
-    """The configuration recorded with a run. It was resolved when it was written, so that nothing
-    in it refers to another key, to the environment or to a resolver.
+    """Load the configuration recorded with a run, as it was written.
+
+    It was resolved then, so that nothing in it refers to another key, to the environment or to a
+    resolver.
 
     Raises:
         UsageError: it cannot be read, or is none that was recorded.

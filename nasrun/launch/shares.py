@@ -1,4 +1,4 @@
-"""What jobs that run at once have of a machine: cores, and GPUs."""
+"""Share the cores and GPUs of a machine among jobs that run at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNT_GPUS = "import torch; print(torch.cuda.device_count() if torch.cuda.is_ava
 
 
 def at_once(wanted: int | None, places: int) -> int:
-    """How many jobs run at once. As in joblib, -1 takes all places, and -2 all but one."""
+    """Return how many jobs run at once; as in joblib, -1 takes all places, and -2 all but one."""
     if not wanted:
         raise UsageError(
             f"hydra.launcher.n_jobs={wanted}: type how many jobs run at once, or leave it out"
@@ -23,20 +23,25 @@ def at_once(wanted: int | None, places: int) -> int:
 
 
 def num_cores() -> int:
-    """Those that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def share_cores(num_workers: int) -> None:
-    """Threads for the processes that are started from now on; a number that the user has set in
-    OMP_NUM_THREADS stays. -1 is a worker for each core."""
+    """Give the processes that are started from now on their share of the cores as threads.
+
+    A number that the user has set in OMP_NUM_THREADS stays. With `num_workers` -1 there is a worker
+    for each core.
+    """
     workers = num_cores() if num_workers < 1 else num_workers
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, num_cores() // workers)))
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them. Only torch can tell, and is
-    asked in a process of its own, where there is a driver at all."""
+    """Return the GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them.
+
+    Only torch can tell, and is asked in a process of its own, where there is a driver at all.
+    """
     if not any(next(Path("/dev").glob(pattern), None) for pattern in DRIVERS):
         return ()
     command = [sys.executable, "-c", COUNT_GPUS]

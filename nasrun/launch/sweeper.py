@@ -1,4 +1,4 @@
-"""The sweeper: the combinations of Hydra's basic one, in a sweep that survives.
+"""Sweep over the combinations of Hydra's basic sweeper, with a record from which it can go on.
 
 Jobs run one after the other in this process, or at once, with other launchers. The sweeper writes
 `sweep.json` before the first job, goes on after a job that failed, skips what is done when it is
@@ -41,7 +41,7 @@ PATIENCE_S = 5.0  # for jobs that were told to stop
 
 
 class Sweeper(Plugin):
-    """See the module's docstring. Hydra finds it by `hydra_plugins/nasrun.py`.
+    """A sweeper with a record. Hydra finds it by `hydra_plugins/nasrun.py`.
 
     Args:
         params: of a recipe: swept keys and their values; those of the command line win.
@@ -81,7 +81,7 @@ class Sweeper(Plugin):
             self._work(home, sweep.jobs)
 
     def _new(self, home: Path, arguments: Sequence[str]) -> Sweep:
-        """The sweep that the command line and `hydra.sweeper.params` stand for, checked."""
+        """Make the sweep of the command line and `hydra.sweeper.params`, and check it."""
         # Hydra executes the modules of its plug-ins again when it looks for them, so not above
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -109,8 +109,10 @@ class Sweeper(Plugin):
         return sweep
 
     def _subdir(self, number: int, overrides: Sequence[str]) -> str:
-        """The job's folder inside the sweep; where it says more than the number, the job has to be
-        composed to know it."""
+        """Return the job's folder inside the sweep.
+
+        Where it says more than the number, the job has to be composed to know it.
+        """
         raw = OmegaConf.to_container(self._master.hydra.sweep, resolve=False)
         assert isinstance(raw, dict)
         if raw["subdir"] == NUMBERED:
@@ -162,7 +164,7 @@ class Sweeper(Plugin):
                 return
 
     def _run_at_once(self, engine: Engine, jobs: Sequence[Job]) -> None:
-        """Run the jobs in other processes. What became of them is read from their folders."""
+        """Run the jobs in other processes; read from their folders what became of them."""
         outcomes = list(self._jobs.outcomes)
         try:
             returns = engine.launch(jobs)
@@ -175,8 +177,11 @@ class Sweeper(Plugin):
             self._note(job, returned._return_value if failed else None)
 
     def _after_a_crash(self, engine: Engine, jobs: Sequence[Job], error: Exception) -> None:
-        """A process was killed (by the system, for want of memory?), or the launcher has failed.
-        What had begun and is not done is for `nasrun resume`; what had not gets new processes."""
+        """Go on after a process was killed, or the launcher has failed.
+
+        The system may have killed it for want of memory. What had begun and is not done is for
+        `nasrun resume`; what had not gets new processes.
+        """
         rest = [job for job in jobs if not job.record()]
         hopeless = len(rest) == len(jobs)
         console.complain(f"a worker process has died: {type(error).__name__}")
@@ -189,7 +194,7 @@ class Sweeper(Plugin):
             self._run_at_once(engine, rest)
 
     def _note(self, job: Job, error: Exception | None) -> None:
-        """The outcome of a job that ran in another process; `error` is what is known there."""
+        """Note the outcome of a job that ran in another process; `error` is what is known there."""
         outcome = Outcome(job.number, job.folder, job.overrides)
         record = job.record()
         if record.get("status") == "done":
@@ -206,8 +211,10 @@ class Sweeper(Plugin):
 
 
 def _mark_interrupted(jobs: Sequence[Job]) -> None:
-    """Jobs that were stopped have no time to say so. One that is still alive after a while, on
-    another machine, is left to itself."""
+    """Mark jobs that were stopped, which have no time to do so themselves.
+
+    One that is still alive after a while, on another machine, is left to itself.
+    """
     until = time.monotonic() + PATIENCE_S
     running = [job for job in jobs if job.record().get("status") == "running"]
     while running and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""One view of the jobs that run at once, read from their folders, wherever they run."""
+"""Show the jobs that run at once in one view, read from their folders, wherever they run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ ENDED = ("done", "failed")
 
 
 class Watch:
-    """Looks at the jobs from time to time, in a thread, within a context. On a terminal it draws
-    the running ones; elsewhere a line says from time to time how far they are. Beginnings and ends
-    are told in both."""
+    """A thread that looks at the jobs from time to time, within a context.
+
+    On a terminal it draws the running ones; elsewhere a line says from time to time how far they
+    are. Beginnings and ends are told in both.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._settings = dict(zip((job.number for job in jobs), differing(jobs), strict=True))
@@ -82,7 +84,7 @@ class Watch:
         return name, gloss, str(progress), progress.share, self._eta(job, progress)
 
     def _eta(self, job: Job, progress: Progress) -> str:
-        """From the pace of this phase since it was first seen."""
+        """Estimate when a job ends, from the pace of this phase since it was first seen."""
         now = time.monotonic()
         since, first = self._first.setdefault((job.number, progress.phase), (now, progress.done))
         if progress.total is None or progress.done <= first:
@@ -91,8 +93,10 @@ class Watch:
         return f"ETA {progress_module.duration(pace * (progress.total - progress.done))}"
 
     def _foot(self, progress: dict[int, Progress | None]) -> str:
-        """All jobs in a line. How long they take is known from those that are done, and from how
-        far others are."""
+        """Sum up all jobs in a line.
+
+        How long they take is known from those that are done, and from how far others are.
+        """
         number = len(self._states)
         shares = [one.share or 0.0 for one in progress.values() if one is not None]
         worked = sum(self._ended.values()) + sum(shares)

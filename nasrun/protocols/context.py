@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SearchContext(Protocol):
-    """What a strategy may use. Collaborators are built when first touched."""
+    """What a strategy may use; each collaborator is built when it is first touched."""
 
     streams: Streams
 
@@ -31,22 +31,26 @@ class SearchContext(Protocol):
 
     @property
     def dataset_name(self) -> str:
-        """For those that need no images, so that none are loaded."""
+        """Return the name alone, for those that need no images; nothing is loaded."""
 
     @property
     def space(self) -> Any:
-        """The search space; a `DifferentiableSpace` for a strategy that `needs_alphas`."""
+        """Return the search space; a `DifferentiableSpace` for a strategy that `needs_alphas`."""
 
     @property
     def evaluator(self) -> Labels:
-        """True evaluations, counted, cached and within `budget.evaluations`."""
+        """Return the source of true evaluations: counted, cached, within `budget.evaluations`."""
 
     def workers(self, count: int | None) -> Workers:
-        """Processes with an evaluator of their own each, to train candidates in: `None` takes one
-        per GPU, or else per CPU core. They start with the first task, and end with the search. A
-        task is a genotype and `device.parts`; the answer is its evaluation and what these became.
+        """Make `count` processes to train candidates in, each with an evaluator of its own.
+
+        `None` makes one per GPU, or else one per CPU core. They start with the first task, and end
+        with the search. A task is a genotype and `device.parts`; the answer is its evaluation and
+        what these parts became.
         """
 
     def scorer(self, **settings: Any) -> Scorer:
-        """A fresh one from `evaluator=`; the settings are those of `SupernetScorer`. All of a run
-        train and validate on the same halves of the data."""
+        """Make a fresh scorer from `evaluator=`; the settings are those of `SupernetScorer`.
+
+        All scorers of a run train and validate on the same halves of the data.
+        """

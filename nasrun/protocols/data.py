@@ -53,8 +53,11 @@ class Split(Protocol):
     def batches(
         self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
     ) -> Iterator[Batch]:
-        """The raw inputs in the given order; the last batch may be smaller. For training, `crops`
-        (on the CPU) draws the crops of a split that decodes on the fly; `augment` follows."""
+        """Yield the raw inputs in the given order; the last batch may be smaller.
+
+        For training, `crops` (on the CPU) draws the crops of a split that decodes on the fly;
+        `augment` follows.
+        """
 
 
 class Dataset(Protocol):
@@ -71,7 +74,7 @@ class Dataset(Protocol):
 
     @property
     def test(self) -> Split:
-        """Looked at once, at the very end."""
+        """Return the test set, which is looked at once, at the very end."""
 
     def augment(
         self,
@@ -80,12 +83,15 @@ class Dataset(Protocol):
         cutout: bool,
         share: Share | None = None,
     ) -> Tensor:
-        """Random crops, flips and cutout that suit this data; same shape and dtype. `generator`
-        lives on the CPU; `cutout` is the recipe's choice, its length the dataset's. Of a share,
-        the draws are those that these images have in the whole batch."""
+        """Crop, flip and cut out at random, as suits this data; same shape and dtype.
+
+        `generator` lives on the CPU; `cutout` is the recipe's choice, its length the dataset's.
+        Where the images are a `share` of a batch, they get the draws that they have in the whole
+        batch.
+        """
 
     def normalise(self, raw_BCHW: Tensor) -> Tensor:
-        """float32, zero mean and unit deviation per channel over the training set."""
+        """Return float32 with zero mean and unit deviation per channel over the training set."""
 
     def fingerprint(self) -> str:
-        """A checksum of the data, for the record of the run."""
+        """Return a checksum of the data, for the record of the run."""

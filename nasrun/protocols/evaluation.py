@@ -34,7 +34,7 @@ class Objective:
 
     @property
     def worst(self) -> float:
-        """Return the value of a failure."""
+        """Return the value that a failed evaluation has."""
         return self.cost(float("inf"))
 
 
@@ -74,37 +74,43 @@ class Evaluator(Stateful, Protocol):
 
     @property
     def num_scorings(self) -> int:
-        """How many labels have been measured that are scores."""
+        """Count the labels measured so far that are scores."""
         return 0
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """In the order of the genotypes, whatever was finished first."""
+        """Evaluate genotypes; return the outcomes in their order, whatever was finished first."""
         raise NotImplementedError
 
     def scorer(self, **settings: Any) -> Scorer:
-        """A fresh one; the settings are those of `SupernetScorer`."""
+        """Make a fresh scorer; the settings are those of `SupernetScorer`."""
         raise NotImplementedError
 
     def final(self, genotype: Genotype) -> Final:
-        """Say what the search may not see of its result; asked once, when the search is over."""
+        """Return what the evaluator knows of the result and the search may not see.
+
+        It is asked once, when the search is over.
+        """
         return Final()
 
     def fingerprint(self) -> str | None:
-        """A checksum of the table behind the labels, where there is one."""
+        """Return a checksum of the table behind the labels, where there is one."""
         return None
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
     ) -> tuple[Sequence[ArchGraph], np.ndarray]:
-        """Up to `limit` architectures without a label, and their accuracy_N, float64, where the
-        `optimum` is known: for every run the same ones, but for the labelled."""
+        """Return up to `limit` architectures without a label, and their accuracy_N, float64.
+
+        There are some where the `optimum` is known. They are the same for every run, but for the
+        labelled ones.
+        """
         return [], np.zeros(0)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore, unless labels are scores."""
+        """Restore nothing, unless labels are scores."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`Labels`: how a strategy sees true evaluations. It keeps the ledger, the cache and the budget.
+"""Keep the labels of a run: their record, their cache and their budget.
 
 A label is one true evaluation. Genotypes that compute the same function (`space.canonical`) share
 one label; a training that fails is a label too, with an error and values of infinity.
@@ -27,8 +27,10 @@ FAILURES = (RunError, RuntimeError, ArithmeticError, MemoryError)
 
 
 class Labels:
-    """The labels of one run, bought from an evaluator: all that is new in one request at once from
-    one that works `at_once`, and else one after the other.
+    """The labels of one run, bought from an evaluator.
+
+    All that is new goes in one request to an evaluator that works `at_once`, and in one request
+    each to any other.
 
     Args:
         budget: how many labels can be bought, at most.
@@ -44,7 +46,7 @@ class Labels:
         self._exhausted = False
 
     def limited(self, num_labels: int) -> Labels:
-        """The same labels, of which at most `num_labels` can be bought."""
+        """Lower the budget to `num_labels`, unless it is lower already; return the same labels."""
         require(num_labels >= 1, "budget.evaluations", num_labels, "at least 1")
         self.budget = min(self.budget, num_labels)
         return self
@@ -53,7 +55,7 @@ class Labels:
         return len(self._known)
 
     def __contains__(self, genotype: Genotype) -> bool:
-        """Whether asking for it costs nothing."""
+        """Return whether asking for the label of a genotype costs nothing."""
         return self._canonical(genotype) in self._known
 
     @property
@@ -67,13 +69,13 @@ class Labels:
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or `evaluate_new` found too little that is new."""
+        """Return whether the budget is spent, or `evaluate_new` found too little that is new."""
         return self.remaining == 0 or self._exhausted
 
     def evaluate(
         self, genotypes: Sequence[Genotype], predicted: Sequence[float] | None = None
     ) -> list[Evaluation]:
-        """The labels of the genotypes, in their order; without those that the budget denies.
+        """Return the labels of the genotypes, in their order, without those that the budget denies.
 
         A failure costs one label. `predicted` are scores, higher is better, that a predictor gave
         them: they are kept beside the labels, under `predicted`.
@@ -96,17 +98,22 @@ class Labels:
         ]
 
     def evaluate_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Evaluation]:
-        """Buy labels for up to `count` genotypes that `draw_new` draws from the sources. When it
-        finds fewer, the labels are `finished`."""
+        """Buy labels for up to `count` genotypes that `draw_new` draws from the sources.
+
+        When it finds fewer, the labels are `finished`.
+        """
         wanted = min(count, self.remaining)
         found = self.draw_new(wanted, *sources)
         self._exhausted = len(found) < wanted
         return self.evaluate(found)
 
     def evaluate_next(self, source: Callable[[], Genotype], most: int) -> list[Evaluation]:
-        """As `evaluate_new(1, source)`, where the next `most` draws of the source depend on no
-        label: as many of them as the evaluator works on at once are drawn and bought together, and
-        wait for the next calls, outside of the ledger."""
+        """Buy the label of the next new genotype of a source, and others ahead of it.
+
+        It is the same as `evaluate_new(1, source)` where the next `most` draws of the source depend
+        on no label. So as many of them as the evaluator works on at once are drawn and bought
+        together; those that were not asked for yet wait for the next calls, outside of the ledger.
+        """
         if self.remaining == 0:
             return []
         if not self._ahead:
@@ -118,7 +125,7 @@ class Labels:
         return asked
 
     def draw_new(self, count: int, *sources: Callable[[], Genotype]) -> list[Genotype]:
-        """Up to `count` genotypes that have no label and are not isomorphic; none is labelled.
+        """Draw up to `count` genotypes without a label, no two of them isomorphic; label none.
 
         They are drawn from the first source, and from the next one where a source yields nothing
         new `MAX_MISSES` times in a row.
@@ -145,7 +152,7 @@ class Labels:
         ]
 
     def best(self) -> Evaluation:
-        """The lowest validation error, the first among equals.
+        """Return the label of the lowest validation error, the first among equals.
 
         Raises:
             RunError: there is no label that has not failed.
@@ -157,13 +164,13 @@ class Labels:
         return min(usable, key=validation_error)
 
     def new(self) -> tuple[Evaluation, ...]:
-        """The labels bought since the last call."""
+        """Return the labels bought since the last call."""
         new = self.ledger[self._num_reported :]
         self._num_reported = len(self)
         return new
 
     def report(self, metrics: Mapping[str, float] | None = None) -> StepReport:
-        """What a step reports: its new labels, the best so far, and the strategy's own metrics."""
+        """Report a step: its new labels, the best so far, and the strategy's own metrics."""
         new = self.new()
         num_failed = sum(evaluation.error is not None for evaluation in self.ledger)
         figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
@@ -178,8 +185,10 @@ class Labels:
         return StepReport(figures | dict(metrics or {}), new, incumbent)
 
     def state_dict(self) -> dict[str, Any]:
-        """Restored, it is the cache that saves a resumed run paying twice. Plain values only, and
-        what the evaluator has itself."""
+        """Return the labels and the state of the evaluator, as plain values.
+
+        A resumed run finds in them what was paid for already.
+        """
         evaluator = self._evaluator
         return {
             "labels": [_plain(key, label) for key, label in self._known.items()],
@@ -203,9 +212,9 @@ def attempted(
     genotype: Genotype,
     objectives: Sequence[Objective],
 ) -> Evaluation:
-    """Return what `evaluate` returns.
+    """Evaluate a genotype, and turn a failure into an evaluation with an error.
 
-    It is a failed one where that dies of one of `FAILURES`, or has values that are not finite.
+    A failure is one of `FAILURES`, or values that are not finite.
     """
     started = time.perf_counter()
     try:
@@ -224,7 +233,7 @@ def attempted(
 def failed(
     genotype: Genotype, error: str, cost_s: float, objectives: Sequence[Objective]
 ) -> Evaluation:
-    """Make the record of a failure, whose values are the worst there are."""
+    """Make the record of a failed evaluation, whose values are the worst there are."""
     values = tuple(objective.worst for objective in objectives)
     return Evaluation(genotype, values, cost_s, error=error)
 
@@ -251,5 +260,5 @@ def _evaluation(plain: Mapping[str, Any]) -> Evaluation:
 
 
 def validation_error(evaluation: Evaluation) -> float:
-    """The first objective, in [0, 1]; infinite where the evaluation failed."""
+    """Return the first objective, in [0, 1]; infinite where the evaluation failed."""
     return evaluation.values[0]

@@ -71,7 +71,7 @@ class OneShot:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """How well a predictor ranks: Kendall's tau, without a label, and on those that it chose."""
+    """How well a predictor ranks: Kendall's tau on cells without a label, and on those it chose."""
 
     held_out_tau: float | None = None
     infill_tau: float | None = None
@@ -118,7 +118,7 @@ class Result(Final):
 
     @property
     def test_accuracy(self) -> float | None:
-        """Return that of the retrained network, or else what the table says of the cell."""
+        """Return the accuracy of the retrained network, or else what the table says of the cell."""
         tested = self.retrain or self.table
         return None if tested is None else tested.test_accuracy
 

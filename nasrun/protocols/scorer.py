@@ -46,9 +46,11 @@ class Gradient:
 
 
 class Scorer(Stateful, Protocol):
-    """Shared weights that can be trained, and that score mixtures without training: a supernet, or
-    the landscape of a benchmark table. A batch handle is opaque to the caller: all candidates that
-    are compared are scored on the same one."""
+    """Shared weights that are trained once and then score mixtures without training.
+
+    They are a supernet, or the landscape of a benchmark table. A batch handle is opaque to the
+    caller: all candidates that are compared are scored on the same one.
+    """
 
     num_scorings: int  # how many candidates have been scored so far, gradients included
 
@@ -73,7 +75,7 @@ class Scorer(Stateful, Protocol):
         """Score each mixture on the same batch."""
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Any) -> Scores:
-        """Score single architectures, of which nothing else is computed, under batch statistics."""
+        """Score single architectures under batch statistics; no other operation is computed."""
 
     def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
         """Differentiate the loss on a batch by the mixture; the shared weights stay as they are."""

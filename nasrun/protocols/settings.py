@@ -76,20 +76,20 @@ class Unit:
 Count = Annotated[int, Ge(1)]
 CountOrNone = Annotated[int, Ge(0)]
 Pair = Annotated[int, Ge(2)]
-"""A number of things of which two are needed at least."""
+"""A number of things, at least two."""
 Seed = Annotated[int, Interval(ge=0, le=2**32 - 1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Probability = Annotated[float, Interval(ge=0, le=1)]
 PositiveShare = Annotated[float, Interval(gt=0, le=1)]
 Fraction = Annotated[float, Interval(ge=0, lt=1)]
-"""A share that leaves something."""
+"""A share below the whole."""
 
 NumEpochs = Annotated[int, Interval(ge=1, le=10**6), Unit("epochs")]
 NumLabels = Annotated[int, Interval(ge=1, le=10**6), Unit("labels")]
 NumImages = Annotated[int, Interval(ge=1, le=10**9), Unit("images")]
 BatchImages = Annotated[int, Interval(ge=2, le=10**6), Unit("images")]
-"""Images that are normalised together, so that one alone has no statistics."""
+"""Images that are normalised together; one alone would have no statistics."""
 NumClasses = Annotated[int, Interval(ge=2, le=100_000), Unit("classes")]
 ImageSize = Annotated[int, Interval(ge=1, le=10_000), Unit("pixels")]
 Pixels = Annotated[int, Interval(ge=0, le=10_000), Unit("pixels")]
@@ -97,7 +97,7 @@ Pixels = Annotated[int, Interval(ge=0, le=10_000), Unit("pixels")]
 BatchSize = Annotated[int, Interval(ge=2, le=100_000), Unit("images")]
 """Images per update; batch norm needs two."""
 MaxPixels = Annotated[int, Interval(ge=1, le=10**10), Unit("pixels")]
-"""Of a picture that is decoded; a larger one is taken for a decompression bomb."""
+"""The size of a picture that is decoded; a larger one is taken for a decompression bomb."""
 Channels = Annotated[int, Interval(ge=1, le=4_096)]
 Cells = Annotated[int, Interval(ge=1, le=100)]
 Width = Annotated[int, Interval(ge=1, le=10_000)]
@@ -108,7 +108,7 @@ WorkerCount = Annotated[int, Interval(ge=1, le=1_000)]
 
 @dataclass(frozen=True, kw_only=True)
 class WeightTraining:
-    """SGD with momentum on the weights of a network, along a cosine from one rate to the other.
+    """SGD with momentum on the weights of a network, with a cosine schedule between two rates.
 
     Its keys stand beside those of the plug-in that has it: `strategy.learning_rate`.
     """

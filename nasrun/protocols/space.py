@@ -38,12 +38,12 @@ class Mixture(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether every operation is computed and no edge is scaled."""
+        """Return whether every operation is computed and no edge is scaled."""
         return self.gates is None and self.active is None
 
     @classmethod
     def single(cls, space: DifferentiableSpace, genotype: Genotype) -> Mixture:
-        """The mixture with which a supernet computes one architecture and nothing besides."""
+        """Make the mixture with which a supernet computes one architecture and nothing besides."""
         weights = space.one_hot(genotype)
         active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
         return cls(weights, space.one_hot_gates(genotype), active)
@@ -94,40 +94,40 @@ class SearchSpace(Protocol):
         """Raise `UsageError` unless the genotype belongs to this space."""
 
     def canonical(self, genotype: Genotype) -> str:
-        """A key that is equal for genotypes that compute the same function."""
+        """Return a key that is equal for genotypes that compute the same function."""
 
     def pruned(self, genotype: Genotype) -> Genotype:
-        """The same network without the parts of the genotype that are none of it."""
+        """Drop the parts of a genotype that do not change its network."""
 
     def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
-        """One gene changed: valid, and different from the parent."""
+        """Change one gene: the result is valid, and differs from the parent."""
 
     def crossover(
         self, first: Genotype, second: Genotype, rng: np.random.Generator
     ) -> Genotype: ...
 
     def neighbours(self, genotype: Genotype) -> list[Genotype]:
-        """All genotypes that differ in one gene."""
+        """List all genotypes that differ in one gene."""
 
     def edge_moves(self, genotype: Genotype) -> list[Genotype]:
         """List all genotypes with one edge in another place, where edges are genes."""
         return []
 
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
-        """The integer genes, each in [0, cardinality)."""
+        """Return the integer genes, each in [0, cardinality)."""
 
     def decode(self, genes: Sequence[int]) -> Genotype: ...
 
     def from_vector(self, vector_D: np.ndarray) -> Genotype:
-        """The genotype at a point of the unit cube, one coordinate per gene."""
+        """Return the genotype at a point of the unit cube, one coordinate per gene."""
 
     def to_vector(self, genotype: Genotype) -> np.ndarray: ...
 
     def size(self) -> int:
-        """How many genotypes there are, isomorphic ones counted apart."""
+        """Count the genotypes, isomorphic ones apart."""
 
     def enumerate(self) -> Iterator[Genotype]:
-        """All genotypes; raises `UsageError` where there are too many."""
+        """Yield all genotypes; raise `UsageError` where there are too many."""
 
     def graph(self, genotype: Genotype) -> ArchGraph: ...
 
@@ -142,7 +142,7 @@ class Network(Protocol):
     def __call__(self, images_BCHW: Tensor) -> Tensor: ...
 
     def with_auxiliary(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor | None]:
-        """logits_BK, and the auxiliary head's logits_BK where there is one."""
+        """Return logits_BK, and the auxiliary head's logits_BK where there is one."""
 
 
 class Supernet(Protocol):
@@ -156,8 +156,10 @@ class Supernet(Protocol):
     def each(
         self, images_BCHW: Tensor, mixtures: Iterable[Mixture], statistics: Statistics
     ) -> Iterator[Tensor]:
-        """Yield what a call with each plain mixture returns (not with "update"); what they have in
-        common need be computed only once."""
+        """Yield what a call with each plain mixture returns (not with "update").
+
+        What they have in common need be computed only once.
+        """
 
 
 class DifferentiableSpace(SearchSpace, Protocol):
@@ -176,23 +178,30 @@ class DifferentiableSpace(SearchSpace, Protocol):
         active: Mapping[str, Tensor] | None = None,
         skip_dropout: float = 0.0,
     ) -> Supernet:
-        """A fresh supernet; `None` takes the space's own setting. Operations that are not `active`
-        are not built, so that a space can shrink during the search."""
+        """Build a fresh supernet; `None` takes the space's own setting.
+
+        Operations that are not `active` are not built, so that a space can shrink during the
+        search.
+        """
 
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
     ) -> Genotype:
-        """The architecture that the paper of the space derives from mixing weights; `gates` (cell
-        type -> gates_E) weigh the edges against each other, as in PC-DARTS."""
+        """Derive an architecture from mixing weights, as the paper of the space does.
+
+        `gates` (cell type -> gates_E) weigh the edges against each other, as in PC-DARTS.
+        """
 
     def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
-        """Mixing weights at which the supernet computes just this genotype. An edge that the
-        genotype leaves out has a row of zeros; `discretise` is the inverse."""
+        """Return the mixing weights at which the supernet computes just this genotype.
+
+        An edge that the genotype leaves out has a row of zeros; `discretise` is the inverse.
+        """
 
     def one_hot_gates(self, genotype: Genotype) -> dict[str, Tensor]:
-        """Cell type -> gates_E: 0 for the edges that the genotype leaves out, else 1."""
+        """Map each cell type to gates_E: 0 for the edges that the genotype leaves out, else 1."""
 
 
 def as_module(network: Network | Supernet) -> nn.Module:
-    """The same object, typed as the `nn.Module` that every network and supernet is."""
+    """Return the same object, typed as the `nn.Module` that every network and supernet is."""
     return network  # type: ignore[return-value]

@@ -33,12 +33,14 @@ class Streams(Protocol):
     def torch(self, name: str) -> torch.Generator: ...
 
     def fresh(self, name: str) -> np.random.Generator:
-        """A generator of its own, from the seed and `name` alone: fresh each time, never saved."""
+        """Make a generator from the seed and `name` alone: fresh each time, never saved."""
 
     def derived(self, name: str) -> Streams:
-        """Streams of their own, from the seed and `name` alone: fresh each time, never saved."""
+        """Make streams from the seed and `name` alone: fresh each time, never saved."""
 
     def global_torch(self, name: str, rank: int = 0) -> AbstractContextManager[None]:
-        """Within the context, torch's global generator is seeded from the stream (weights are
-        initialised and dropout draws from it), for each rank otherwise; afterwards it is as it
-        was."""
+        """Seed torch's global generator from a stream within the context.
+
+        Weights are initialised and dropout draws from it. Each rank gets other draws. Afterwards
+        the generator is as it was.
+        """

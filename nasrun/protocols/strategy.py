@@ -27,23 +27,25 @@ class Strategy(Stateful, Protocol):
     predicts: ClassVar[bool] = False  # whether it has a predictor, see `rank`
     labels: Labels | None = None  # of one that asks for true evaluations
     remedies: ClassVar[Mapping[str, str]] = {}
-    """What to type against what the guard sees: `rest` (alpha hardly moves), `worse` (what is
-    picked is worse than alpha), `noise` (differences are chance), `tau` (the loss hardly decides),
-    `collapse` (into skip or none)."""
+    """What to type against each thing that the guard can see: `rest` (alpha hardly moves), `worse`
+    (what is picked is worse than alpha), `noise` (differences are chance), `tau` (the loss hardly
+    decides), `collapse` (into skip or none)."""
 
     @property
     def finished(self) -> bool: ...
 
     @property
     def total_steps(self) -> int | None:
-        """How many steps the whole search has, where that is known."""
+        """Return how many steps the whole search has, where that is known."""
 
     def step(self) -> StepReport: ...
 
     def best(self) -> tuple[Genotype, ...]:
-        """The result: one genotype, or the Pareto front with the chosen one first."""
+        """Return the result: one genotype, or the Pareto front with the chosen one first."""
 
     def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
-        """Predict with the last fit, without any change of state; `None` before the first fit, and
-        for a strategy without a predictor."""
+        """Predict with the last fit, without any change of state.
+
+        It is `None` before the first fit, and for a strategy without a predictor.
+        """
         return None

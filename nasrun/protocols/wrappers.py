@@ -1,4 +1,4 @@
-"""Pass everything on to a collaborator: bases of what changes one thing about it."""
+"""Pass every call on to a collaborator, so that a subclass can change one thing about it."""
 
 from __future__ import annotations
 

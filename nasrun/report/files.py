@@ -12,7 +12,9 @@ from nasrun.report.analysis import Report
 from nasrun.storage.durable import replacing
 
 
-def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: str) -> list[Path]:
+def write(
+    report: Report, shown: Sequence[tables.ReportTable], folder: Path, command: str
+) -> list[Path]:
     """Write all files, each as a whole or not at all; return them.
 
     Args:
@@ -47,7 +49,7 @@ def write(report: Report, shown: Sequence[tables.Table], folder: Path, command: 
     return [folder / name for name in contents]
 
 
-def _comma_separated(report: Report, shown: Sequence[tables.Table]) -> dict[str, str]:
+def _comma_separated(report: Report, shown: Sequence[tables.ReportTable]) -> dict[str, str]:
     """Return the CSV files by their names.
 
     `report.csv` has the groups, `report_pairs.csv` and `report_runs.csv` the comparisons and the

@@ -13,7 +13,7 @@ from nasrun.report import records as records_module
 from nasrun.report.analysis import CurveSet, Report
 from nasrun.report.collect import shown
 from nasrun.report.records import Record
-from nasrun.report.tables import Cell, Table
+from nasrun.report.tables import Cell, ReportTable
 
 MARKDOWN = str.maketrans(
     {**{letter: f"\\{letter}" for letter in "\\`*_[]|#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -34,7 +34,9 @@ LATEX = str.maketrans(
 )
 
 
-def markdown(title: str, lead: Sequence[str], tables: Sequence[Table], end: Sequence[str]) -> str:
+def markdown(
+    title: str, lead: Sequence[str], tables: Sequence[ReportTable], end: Sequence[str]
+) -> str:
     """Return headings, pipe tables and notes; `end` are lines of a list."""
     blocks = [f"# {title.translate(MARKDOWN)}", *(line.translate(MARKDOWN) for line in lead)]
     for table in tables:
@@ -56,7 +58,7 @@ def _markdown_cell(cell: Cell) -> str:
     return f"**{text}**" if cell.bold else text
 
 
-def comma_separated(table: Table) -> str:
+def comma_separated(table: ReportTable) -> str:
     """Return a table as CSV, with values rather than texts: accuracies are fractions."""
     return _csv(table.columns, ([cell.value for cell in row] for row in table.rows))
 
@@ -83,7 +85,7 @@ def _csv_value(value: Any) -> Any:
     return value
 
 
-def latex(tables: Sequence[Table]) -> str:
+def latex(tables: Sequence[ReportTable]) -> str:
     r"""Return `table` environments with booktabs rules, to be used with \input."""
     blocks = [r"% needs \usepackage{booktabs}"]
     for table in tables:

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from nasrun.report.analysis import Report, Row
 from nasrun.report.collect import Run, shown
-from nasrun.report.tables import Table
+from nasrun.report.tables import ReportTable
 from nasrun.terminal.text import printable
 
 MAX_DRAWINGS, MAX_DRAWING_BYTES = 48, 300_000
@@ -29,7 +29,7 @@ MAX_RUNS_IN_FULL = 200  # beyond that only the best run of each group has its co
 def page(
     title: str,
     lead: Sequence[str],
-    tables: Sequence[Table],
+    tables: Sequence[ReportTable],
     plots: Mapping[str, tuple[str, str]],
     report: Report,
 ) -> str:
@@ -69,7 +69,7 @@ def page(
 
 
 def _links(
-    tables: Sequence[Table], plots: Mapping[str, tuple[str, str]], report: Report
+    tables: Sequence[ReportTable], plots: Mapping[str, tuple[str, str]], report: Report
 ) -> dict[str, str]:
     """Return the names of sections, and their places."""
     links: dict[str, str] = {}  # the first of several published tables stands for all

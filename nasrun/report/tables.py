@@ -25,7 +25,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table; its first `text_columns` columns are texts, the others numbers to the right."""
 
     name: str
@@ -44,7 +44,7 @@ def number_cell(value: float | None, form: str = ",.0f", scale: float = 1.0) -> 
     return Cell("-" if value is None else f"{scale * value:{form}}", value)
 
 
-def all_tables(report: Report) -> list[Table]:
+def all_tables(report: Report) -> list[ReportTable]:
     """List the tables in the order in which they are shown, without those that say nothing."""
     tables = [groups(report)] if report.rows else []
     tables += [grid(report, item, position) for position, item in enumerate(report.grids)]
@@ -57,7 +57,7 @@ def all_tables(report: Report) -> list[Table]:
     return tables
 
 
-def groups(report: Report) -> Table:
+def groups(report: Report) -> ReportTable:
     """Lay out one row per group."""
     metric, keys = report.metric, report.grouping.keys
     several = len(report.datasets) > 1 and "dataset" not in keys
@@ -89,7 +89,7 @@ def groups(report: Report) -> Table:
     names = ["dataset"] * several + (list(keys) or ["group"])
     columns = [*names, "n", "mean", "std", "95 %", "best", *(label for label, *_ in extras)]
     title = f"Groups: {metric.unit}"
-    return Table("groups", title, tuple(columns), tuple(rows), GROUPS_NOTE, len(names))
+    return ReportTable("groups", title, tuple(columns), tuple(rows), GROUPS_NOTE, len(names))
 
 
 EXTRAS = (  # label, metric, form, scale
@@ -120,7 +120,7 @@ def mean_text(metric: metrics.Metric, summary: statistics.Summary) -> str:
     return text if summary.std is None else f"{text} ± {metric.show(summary.std)} ({summary.n})"
 
 
-def grid(report: Report, item: Grid, position: int) -> Table:
+def grid(report: Report, item: Grid, position: int) -> ReportTable:
     """Lay out rows of the first key, columns of the second."""
     best = item.metric.best([summary.mean for summary in item.cells.values()])
     rows = []
@@ -135,7 +135,7 @@ def grid(report: Report, item: Grid, position: int) -> Table:
                 cells.append(Cell(text, summary.mean, bold=summary.mean == best))
         rows.append((text_cell(row), *cells))
     where = f" on {item.dataset}" if len(report.datasets) > 1 else ""
-    return Table(
+    return ReportTable(
         "grid" if position == 0 else f"grid_{position + 1}",
         f"{item.keys[0]} by {item.keys[1]}{where}: {item.metric.unit}",
         (corner(item.keys), *item.columns),
@@ -149,7 +149,7 @@ def corner(keys: Sequence[str]) -> str:
     return " \\ ".join(key.rpartition(".")[2] for key in keys)
 
 
-def pairs(report: Report) -> Table:
+def pairs(report: Report) -> ReportTable:
     """Lay out the paired comparisons, the clearest first."""
     ordered = sorted(report.pairs, key=_clearest_first)
     note = PAIRS_NOTE
@@ -166,7 +166,7 @@ def pairs(report: Report) -> Table:
     rows = tuple(_pair_row(report, pair, several) for pair in ordered[:MAX_PAIRS])
     columns = ["A", "B", "verdict", "n", "A - B", "95 %", "wins / ties / losses"]
     columns += ["p", "p (Holm)", "effect"]
-    return Table(
+    return ReportTable(
         "pairs",
         f"Paired comparisons on common seeds: {report.metric.unit}",
         (*(["dataset"] * several), *columns),
@@ -218,7 +218,7 @@ def verdict_text(pair: Pair) -> str:
     return better.get(item.verdict, item.verdict)
 
 
-def predictors(report: Report) -> Iterator[Table]:
+def predictors(report: Report) -> Iterator[ReportTable]:
     """Yield Kendall's tau of each group's predictor, where there is one."""
     rows = []
     for row in report.rows:
@@ -226,7 +226,7 @@ def predictors(report: Report) -> Iterator[Table]:
         if any(tau.value is not None for tau in taus):
             rows.append((text_cell(row.group.name), *taus))
     if rows:
-        yield Table(
+        yield ReportTable(
             "predictors",
             "How the predictors rank: Kendall's tau with the truth at the end",
             ("group", "on architectures without a label", "on those it bought"),
@@ -244,7 +244,7 @@ def _tau_cell(item: Group, key: str) -> Cell:
     return Cell(f"{text} ({len(values)})", mean)
 
 
-def published(report: Report, item: Published) -> Iterator[Table]:
+def published(report: Report, item: Published) -> Iterator[ReportTable]:
     """Yield a published table with ours in it; statements are a note without rows."""
     title, note = f"Published: {item.title}", f"{item.source}. {item.note}"
     if item.kind == "grid":
@@ -257,12 +257,14 @@ def published(report: Report, item: Published) -> Iterator[Table]:
         )
         fitting = (row for row in report.rows if item.is_about(row.group.runs[0]))
         ours = tuple(line for row in fitting for line in _ours(row, item.columns))
-        yield Table(item.name, title, names, (*theirs, *ours), note)
+        yield ReportTable(item.name, title, names, (*theirs, *ours), note)
     else:
-        yield Table(item.name, title, (), (), note)
+        yield ReportTable(item.name, title, (), (), note)
 
 
-def _published_grid(report: Report, item: Published, title: str, note: str) -> Iterator[Table]:
+def _published_grid(
+    report: Report, item: Published, title: str, note: str
+) -> Iterator[ReportTable]:
     """Yield published cells, and ours below them where there is a grid by the same keys."""
     same = (found for found in report.grids if set(found.keys) == set(item.keys))
     ours = next((found for found in same if found.metric.key == item.metric), None)
@@ -279,7 +281,7 @@ def _published_grid(report: Report, item: Published, title: str, note: str) -> I
             rows.append((text_cell(f"{row}, ours"), *line))
     if ours is not None:
         note += f" Ours: {ours.dataset}, mean ± standard deviation (number of runs)."
-    yield Table(item.name, title, (corner(item.keys), *item.columns), tuple(rows), note)
+    yield ReportTable(item.name, title, (corner(item.keys), *item.columns), tuple(rows), note)
 
 
 def _own_cell(ours: Grid, item: Published, row: str, column: str) -> Cell:
@@ -351,10 +353,12 @@ def _own_figure(runs: Sequence[Run], column: str) -> Cell:
     )
 
 
-def left_out(report: Report) -> Table:
+def left_out(report: Report) -> ReportTable:
     """List every folder that was found and is not counted."""
     rows = tuple(
         (text_cell(shown(item.folder)), text_cell(item.status), text_cell(item.reason))
         for item in report.left_out
     )
-    return Table("left_out", "Not counted", ("folder", "status", "reason"), rows, text_columns=3)
+    return ReportTable(
+        "left_out", "Not counted", ("folder", "status", "reason"), rows, text_columns=3
+    )

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a resumed run needs to become the run that was never interrupted.
+"""Save checkpoints: all that a resumed run needs to become the run that was never interrupted.
 
 A new checkpoint replaces the old one atomically, when all that it relies on is on the disk, and the
 old one is kept until the next.
@@ -29,8 +29,10 @@ MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError
 
 
 class Checkpoint:
-    """Saves after a step, unless steps are so short that saving would cost more than 5 % of the
-    time; which steps are saved never changes the result.
+    """The checkpoint of a run, saved after a step.
+
+    Where steps are so short that saving would cost more than 5 % of the time, some are left out;
+    which steps are saved never changes the result.
 
     Args:
         settings: `identity.decisive` of the run, to tell a checkpoint of another one.
@@ -53,7 +55,7 @@ class Checkpoint:
         self._saved_at = float("-inf")
 
     def save(self, state: Mapping[str, Any], *, always: bool) -> None:
-        """Raises `RunError` where the disk takes it not."""
+        """Save a state; raise `RunError` where the disk does not take it."""
         started = time.monotonic()
         if not self._group.is_first:
             return
@@ -72,8 +74,10 @@ class Checkpoint:
         self._cost_s = self._saved_at - started
 
     def load(self, tell: Callable[[str], None] = lambda text: None) -> dict[str, Any] | None:
-        """The state last saved, after the append-only files were cut back to it; `None` when the
-        run has none yet, and begins anew. What a crash has broken gives way to the previous one.
+        """Load the state last saved, and cut the append-only files back to it.
+
+        It is `None` when the run has no checkpoint yet, and begins anew. In place of a file that a
+        crash has broken the previous one is loaded.
 
         Args:
             tell: hears of a file that is broken.
@@ -110,8 +114,10 @@ class Checkpoint:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Around whatever takes a state over; raises a `UsageError` for one that does not fit,
-        such as one that another program has written."""
+        """Raise a `UsageError` where a state does not fit that is taken over within the context.
+
+        Another program may have written it.
+        """
         try:
             yield
         except MISFITS as error:
@@ -125,11 +131,14 @@ class Checkpoint:
             ) from error
 
     def restore_streams(self, state: Mapping[str, Any]) -> None:
-        """For after all objects that draw at construction were built, as in the first run."""
+        """Restore the random streams.
+
+        This comes after all objects that draw at construction were built, as in the first run.
+        """
         self._streams.load_state_dict(state["streams"])
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        """`None` for what is broken, or no checkpoint at all."""
+        """Read a file; return `None` for what is broken, or no checkpoint at all."""
         with self._folder.in_words(name, "read"):
             content = read_tensors(self._folder.path / name)
         if content is None or "format" not in content:
@@ -163,7 +172,7 @@ class Checkpoint:
 
 
 def settings_of(folder: Path) -> Mapping[str, Any]:
-    """What the checkpoint of a run says of its configuration; empty where it says nothing."""
+    """Return what the checkpoint of a run says of its configuration; empty without one."""
     for name in (FILE, PREVIOUS):
         content = read_tensors(folder / name) if (folder / name).is_file() else None
         if content is not None and isinstance(content.get("settings"), dict):

@@ -1,4 +1,4 @@
-"""The run folder: who writes in it, what it says about itself, and files that are never half.
+"""Keep the folder of a run: who writes in it, its record, and files that are never half.
 
 Whole files are replaced atomically. Append-only files (`*.jsonl`, the log, TensorBoard's) are cut
 back to the lengths that the last checkpoint noted when a run is resumed.
@@ -35,7 +35,7 @@ PACKAGES = (
 
 
 class RunFolder:
-    """A locked run folder. Use as a context manager; the lock ends with it, or with the process.
+    """A locked run folder. Use it as a context manager: the lock ends with it, or with the process.
 
     A write that fails (a full disk, a folder that was writable once) raises a `RunError`.
 
@@ -86,8 +86,10 @@ class RunFolder:
         self.write_json(RUN_FILE, {**self.read_json(RUN_FILE), **values})
 
     def require_space(self, num_bytes: int) -> None:
-        """Raise a `UsageError` where the disk has no room for so much; what lies in the folder
-        already counts."""
+        """Raise a `UsageError` where the disk has no room for so much.
+
+        What lies in the folder already counts as room.
+        """
         used = sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
         free = shutil.disk_usage(self.path).free
         if used + free < num_bytes:
@@ -110,15 +112,17 @@ class RunFolder:
 
     @contextlib.contextmanager
     def replacing(self, name: str, keep_previous: str | None = None) -> Iterator[Path]:
-        """`durable.replacing` in this folder; `keep_previous` names the file that the old one
-        becomes."""
+        """Replace a file of this folder, as `durable.replacing` does.
+
+        `keep_previous` names the file that the old one becomes.
+        """
         previous = None if keep_previous is None else self.path / keep_previous
         with self.in_words(name), replacing(self.path / name, previous) as path:
             yield path
 
     @contextlib.contextmanager
     def in_words(self, name: str, deed: str = "write") -> Iterator[None]:
-        """Within the context, a failure of the system becomes a `RunError` about the file."""
+        """Turn a failure of the system within the context into a `RunError` about the file."""
         try:
             yield
         except OSError as error:
@@ -132,13 +136,13 @@ class RunFolder:
             (self.path / name).unlink()
 
     def appended(self, name: str) -> AppendedFile:
-        """An append-only file, opened."""
+        """Open an append-only file."""
         with self.in_words(name):
             (self.path / name).parent.mkdir(exist_ok=True)
             return AppendedFile(self.path / name)
 
     def append_only_lengths(self) -> dict[str, int]:
-        """Bytes in each append-only file, by its path inside the folder; all are on the disk."""
+        """Count the bytes in each append-only file, by its path here; all are on the disk."""
         lengths = {}
         for path in self._append_only_files():
             name = str(path.relative_to(self.path))
@@ -148,7 +152,7 @@ class RunFolder:
         return lengths
 
     def shorter_than(self, lengths: Mapping[str, int]) -> list[str]:
-        """The records of results (`*.jsonl`) that have lost a part of such lengths."""
+        """List the records of results (`*.jsonl`) that are shorter than these lengths."""
         sizes = {path.name: path.stat().st_size for path in self.path.glob("*.jsonl")}
         known = [name for name in lengths if name.endswith(".jsonl")]
         return [name for name in known if sizes.get(name, 0) < lengths[name]]
@@ -193,7 +197,7 @@ def require_own_files(folder: Path) -> None:
 
 
 def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
-    """A text file of at most `most` bytes; a `UsageError` names a missing or foreign one."""
+    """Read a text file of at most `most` bytes; a `UsageError` names a missing or foreign one."""
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
@@ -209,7 +213,7 @@ def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file; a `UsageError` names a missing or broken one."""
+    """Read a JSON file; a `UsageError` names a missing or broken one."""
     text = read_text(path)
     try:
         return json.loads(text)
@@ -223,7 +227,7 @@ def now() -> str:
 
 @functools.cache  # one process runs one version of the code, and a sweep asks for each job
 def environment() -> Mapping[str, Any]:
-    """Versions, machine and commit of the code, for the record of a run."""
+    """Return versions, machine and commit of the code, for the record of a run."""
     versions = {"nasrun": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -237,7 +241,7 @@ def environment() -> Mapping[str, Any]:
 
 
 def _processor() -> str:
-    """The model of the CPU, as far as the system tells."""
+    """Return the model of the CPU, as far as the system tells."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
@@ -247,7 +251,7 @@ def _processor() -> str:
 
 
 def _code() -> dict[str, Any]:
-    """`commit` of the code and whether the tree was `clean`; both null outside a checkout."""
+    """Return the `commit` of the code and whether it was `clean`; both null outside a checkout."""
     folder = Path(__file__).resolve().parents[2]
     unknown = {"commit": None, "clean": None}
 

@@ -1,4 +1,4 @@
-"""Record how far a run is, so that others can tell: the step of a phase, in `progress.json`."""
+"""Record in `progress.json` how far a run is, so that others can tell."""
 
 from __future__ import annotations
 

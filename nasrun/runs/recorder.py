@@ -1,4 +1,4 @@
-"""Where the results of a run go while it runs: JSON lines, the log, TensorBoard."""
+"""Record the results of a run while it runs: JSON lines, the log, TensorBoard."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECONDS_BETWEEN_TELLING = 0.5
 
 
 def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> Recorder:
-    """What the first process of a group records with; the others have one that does nothing."""
+    """Make the recorder of the first process of a group; the others get one that does nothing."""
     return RunRecorder(folder, log_name) if group.is_first else Recorder()
 
 
@@ -76,7 +76,7 @@ class Recorder:
 
 
 class RunRecorder(Recorder):
-    """Records in a run folder. Use as a context manager; closing twice is harmless.
+    """Records in a run folder. Use it as a context manager; closing twice is harmless.
 
     TensorBoard is a convenience: when it fails, the run goes on without it and says so once in the
     log. A failure to write anything else (a full disk) raises a `RunError`.
@@ -97,7 +97,7 @@ class RunRecorder(Recorder):
         self._append(self._log_name, f"{now()} {text}")
 
     def progress(self, progress: Progress) -> None:
-        """Say how far the run is, for those who look from outside; not more often than they do."""
+        """Say how far the run is, not more often than those look who want to know."""
         just_told = time.monotonic() - self._told < SECONDS_BETWEEN_TELLING
         if just_told and progress.done != progress.total:
             return
@@ -106,8 +106,9 @@ class RunRecorder(Recorder):
         self._told = time.monotonic()
 
     def scalars(self, phase: str, step: int, values: Mapping[str, float]) -> None:
-        """One line of `metrics.jsonl`; NaN and infinities become null, which JSON knows."""
+        """Write a line of `metrics.jsonl`; NaN and infinities become null, which JSON knows."""
         line = {name: value if np.isfinite(value) else None for name, value in values.items()}
+        # the files come first: they are the record, TensorBoard only shows it
         self._append("metrics.jsonl", json.dumps({"phase": phase, "step": step, **line}))
         for name, value in values.items():
             self._scalar(step, f"{phase}/{name}", value)
@@ -127,7 +128,7 @@ class RunRecorder(Recorder):
     def weights(
         self, step: int, weights: MixingWeights, operations: Sequence[str], *, always: bool
     ) -> None:
-        """Heat maps; see `_drawing`."""
+        """Draw heat maps; see `_drawing`."""
         from nasrun.pictures import (
             plots,  # matplotlib: half a second that the first step need not wait for
         )
@@ -138,7 +139,7 @@ class RunRecorder(Recorder):
                 self._picture(step, f"weights/{name}", image)
 
     def genotype(self, step: int, name: str, genotype: Genotype, *, always: bool) -> None:
-        """A picture of the cell, when it is not the one that was drawn last; see `_drawing`."""
+        """Draw a picture of the cell, unless it is the one that was drawn last; see `_drawing`."""
         with self._drawing(always) as wanted:
             if wanted and genotype != self._last_drawn:
                 from nasrun.pictures import cells
@@ -148,14 +149,17 @@ class RunRecorder(Recorder):
 
     @contextmanager
     def _drawing(self, always: bool) -> Iterator[bool]:
-        """Whether to draw: where steps are so short that pictures would cost more than a tenth of
-        the time, some are left out, unless `always`."""
+        """Tell whether to draw, and count the time that drawing takes.
+
+        Where steps are so short that pictures would cost more than a tenth of the time, some are
+        left out, unless `always`.
+        """
         started = time.monotonic()
         yield always or self._drawing_s < MAX_SHARE_OF_TIME * (started - self._started)
         self._drawing_s += time.monotonic() - started
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
-        """A plot, as `<name>.png` in the folder and as a picture in TensorBoard."""
+        """Keep a plot, as `<name>.png` in the folder and as a picture in TensorBoard."""
         from matplotlib.image import imsave
 
         from nasrun.pictures import plots
@@ -168,7 +172,7 @@ class RunRecorder(Recorder):
     def hparams(
         self, settings: Mapping[str, str | float], metrics: Mapping[str, float | None]
     ) -> None:
-        """The row of the run in TensorBoard's HParams tab; the metrics are scalars besides.
+        """Write the row of the run in TensorBoard's HParams tab; the metrics are scalars besides.
 
         `SummaryWriter.add_hparams` would make a subfolder, and with it a second run of the row.
         """
@@ -199,7 +203,7 @@ class RunRecorder(Recorder):
         self._tensorboard(step, lambda make: [make.image(name, image_HWC, dataformats="HWC")])
 
     def _tensorboard(self, step: int | None, summaries: Callable[[Any], Iterable[Any]]) -> None:
-        """Record what `summaries` makes by means of torch's module of that."""
+        """Record what `summaries` makes with torch's module of summaries."""
         if self._events_failed:
             return
         try:
@@ -216,5 +220,6 @@ class RunRecorder(Recorder):
     def _open_events(self) -> Any:
         from nasrun.storage.event_file import EventFile
 
+        # a resumed run adds a file: TensorBoard shows all files of a folder as one run
         number = len(list((self._folder.path / "tensorboard").glob("*")))
         return EventFile(self._folder.appended, number)

@@ -1,4 +1,4 @@
-"""Read the result of a run, which may be that of an earlier version, or of a stranger."""
+"""Read the result of a run, which may be of an earlier version, or from a stranger."""
 
 from __future__ import annotations
 

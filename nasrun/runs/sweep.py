@@ -1,4 +1,4 @@
-"""A sweep: which jobs it has, what became of each, and the table at its end.
+"""Keep the record of a sweep: its jobs, what became of each, and the table at its end.
 
 All of it is read from files, so that a sweep that ran through, one that was interrupted and one
 that was resumed end with the same table.
@@ -31,7 +31,7 @@ class Job:
     overrides: Sequence[str]
 
     def record(self) -> Mapping[str, Any]:
-        """`run.json`; empty where the job was never begun. A broken file counts as a failure."""
+        """Read `run.json`; empty where the job was never begun. A broken file is a failure."""
         if not (self.folder / RUN_FILE).exists():
             return {}
         try:
@@ -106,7 +106,7 @@ class Sweep:
 
 
 def read_sweep(home: Path) -> Sweep:
-    """The record of the sweep in a folder; raises `UsageError` where there is none to be read."""
+    """Read the record of the sweep in a folder; raise `UsageError` where there is none."""
     record = read_json(home / SWEEP_FILE)
     try:
         jobs = [
@@ -134,12 +134,15 @@ def _whole(value: Any) -> int:
 
 
 def _identities(jobs: Sequence[Job]) -> tuple[Iterable[int], Iterable[Path]]:
-    """What no two jobs of a sweep have in common."""
+    """Return what no two jobs of a sweep may have in common."""
     return (job.number for job in jobs), (job.folder for job in jobs)
 
 
 def _inside(home: Path, name: str) -> Path:
-    """A record may come from a stranger, and must name no folder elsewhere, nor a link to one."""
+    """Return a folder inside the sweep; raise `ValueError` for any other.
+
+    A record may come from a stranger, and must name no folder elsewhere, nor a link to one.
+    """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError
@@ -149,8 +152,10 @@ def _inside(home: Path, name: str) -> Path:
 
 
 def show(home: Path, jobs: Sequence[Job]) -> None:
-    """The table at the end: a row per job with the settings in which they differ; then why some
-    failed, and what to type next."""
+    """Show the table at the end: a row per job with the settings in which they differ.
+
+    Below it stand why some jobs failed, and what to type next.
+    """
     settings, keys = _settings(jobs)
     records = [job.record() for job in jobs]
     statuses = [str(record.get("status", "not run")) for record in records]
@@ -171,13 +176,13 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:
-    """The settings of each job, as they were typed, that are not those of all."""
+    """Return the settings of each job, as they were typed, that are not those of all."""
     settings, keys = _settings(jobs)
     return [" ".join(f"{key}={item[key]}" for key in keys if key in item) for item in settings]
 
 
 def _settings(jobs: Sequence[Job]) -> tuple[list[dict[str, str]], list[str]]:
-    """Those of each job, and the keys in which they differ."""
+    """Return the settings of each job, and the keys in which they differ."""
     settings = [
         dict(override.lstrip("+").partition("=")[::2] for override in job.overrides) for job in jobs
     ]

@@ -39,7 +39,19 @@ def root(tmp_path: Path) -> Path:
     [
         (
             "nasrun ",
-            ["search ", "retrain ", "check ", "resume ", "report ", "show ", "data ", "list "],
+            [
+                "search ",
+                "retrain ",
+                "check ",
+                "resume ",
+                "report ",
+                "show ",
+                "predict ",
+                "evaluate ",
+                "export ",
+                "data ",
+                "list ",
+            ],
         ),
         ("nasrun se", ["search "]),
         ("nasrun --v", ["--version "]),

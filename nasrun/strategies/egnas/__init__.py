@@ -1,1 +1,1 @@
-"""EG-NAS: CMA-ES over the alphas of a supernet, and the parts it is made of."""
+"""Search by CMA-ES on the alphas of a supernet: EG-NAS, and the parts it is made of."""

@@ -1,4 +1,4 @@
-"""CMA-ES as EG-NAS uses it: many short runs from one template (N. Hansen's pycma).
+"""Run CMA-ES as EG-NAS does: many short runs from one template (N. Hansen's pycma).
 
 Shapes: N candidates, D dimensions.
 """
@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 SigmaSchedule = Literal["constant", "inverse"]
-"""sigma, or sigma / t in the t-th epoch after warm-up (never below .02, nor above sigma)."""
+"""How the step size depends on the epoch: it is always sigma, or it is sigma / t in the t-th epoch
+after warm-up (never below .02, nor above sigma)."""
 Covariance = Literal["full", "separable"]
 
 SIGMA_MIN = 0.02  # of the inverse schedule, as in the public code
@@ -50,7 +51,7 @@ class EvolutionStrategies:
             "verbose": -9,
             "CMA_diagonal": covariance == "separable",
         }
-        self._template: Any = None
+        self._template: Any = None  # of the step size that was last asked for
 
     def start(self, mean_D: np.ndarray, epoch: int) -> EvolutionStrategy:
         """Make one around a mean, with the step size of the `epoch`-th epoch after warm-up.
@@ -93,7 +94,7 @@ class EvolutionStrategy:
 
     @property
     def mean(self) -> np.ndarray:
-        """m, which no generation has scored; mean_D."""
+        """Return m, which no generation has scored; mean_D."""
         return np.asarray(self.of_pycma.mean)
 
     @property

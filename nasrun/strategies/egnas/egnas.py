@@ -202,8 +202,10 @@ class EGNAS(SupernetSearch):
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
     ) -> tuple[Scores, np.ndarray, float]:
-        """Score candidates (L1); return fitness_N (Eq. 7) and the mean of L2 too, by which
-        `centred` shifts L2."""
+        """Score candidates (L1); return their scores, fitness_N (Eq. 7) and the mean of L2.
+
+        By that mean, or by `mean_similarity` in its place, `centred` shifts L2.
+        """
         scores = epoch.score(self.mixtures(candidates_ND))
         similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
         mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity

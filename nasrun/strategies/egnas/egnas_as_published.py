@@ -1,4 +1,4 @@
-"""What the public code of EG-NAS in effect does, mended as little as it takes to run.
+"""EG-NAS as its public code does it in effect, mended as little as it takes to run.
 
 github.com/caicaicheng/EG-NAS, commit d5d7e1e, CIFAR-10 script. As published it stops with an error
 (a function of seven arguments is called with six), and the fix of that is all that is mended here.
@@ -34,19 +34,20 @@ from nasrun.strategies.egnas.egnas import EGNAS
 from nasrun.strategies.egnas.fitness import Exploration, Start, compound_fitness
 from nasrun.strategies.egnas.mixing import flat, one_by_one, per_edge, softmax_per_edge
 
-CODE_SEED = 1  # of every evolution strategy, in every epoch and every run
+CODE_SEED = 1  # the seed of every evolution strategy, in every epoch and every run
 
 
 @plugin
 class EGNASAsPublished(EGNAS):
     """See the module's docstring; settings as in `EGNAS`."""
 
-    similarity: Literal["printed"]  # all that the public code has, and so are these
+    # The public code knows no other values of these three.
+    similarity: Literal["printed"]
     direction: Literal["softmax"]
     num_generations: Literal[1]
 
     def starting_points(self) -> Iterator[np.ndarray]:
-        """Line 5, drawn once for all."""
+        """Line 5: draw a single start, and give it to all N evolution strategies."""
         noise_D = self.rng.standard_normal(self.alpha_D.size)
         start_D = flat(self.mixing_weights(self.alpha_D)) + self.sigma_start * noise_D
         for _ in range(self.num_starts):
@@ -65,7 +66,7 @@ class EGNASAsPublished(EGNAS):
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
     ) -> tuple[Scores, np.ndarray, float]:
-        """Eq. 7, with L1 and the accuracy of different mixtures."""
+        """Score candidates (Eq. 7), whose L1 and accuracy are those of different mixtures."""
         rows_ND = self.unit_rows(candidates_ND)
         scores = epoch.score(one_by_one(softmax_per_edge(rows_ND, self.space.alpha_shapes)))
         worse_N = epoch.accuracy > epoch.score(self.mixtures(candidates_ND)).accuracy_N
@@ -74,22 +75,22 @@ class EGNASAsPublished(EGNAS):
         return scores, fitness_N, float(similarity_N.mean())
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
-        """s of Eq. 8."""
+        """Compute s of Eq. 8."""
         return flat(self.mixtures(best_D[None])[0].weights)
 
     def mixtures(self, candidates_ND: np.ndarray) -> list[Mixture]:
-        """Of each candidate, the softmax of the softmax of its unit rows."""
+        """Apply the softmax twice to the unit rows of each candidate."""
         once = softmax_per_edge(self.unit_rows(candidates_ND), self.space.alpha_shapes)
         return one_by_one({name: weights.softmax(dim=-1) for name, weights in once.items()})
 
     def unit_rows(self, candidates_ND: np.ndarray) -> np.ndarray:
-        """Each edge's part of a candidate, divided by its norm."""
+        """Divide each edge's part of a candidate by its norm."""
         rows = per_edge(candidates_ND, self.space.alpha_shapes).values()
         unit = [row_NEO / np.linalg.norm(row_NEO, axis=2, keepdims=True) for row_NEO in rows]
         return np.concatenate([row_NEO.reshape(len(candidates_ND), -1) for row_NEO in unit], axis=1)
 
     def row_similarity(self, rows_ND: np.ndarray) -> np.ndarray:
-        """L2 of Eq. 6, from the mean over the edges of the cosine with softmax(alpha)."""
+        """Compute L2 of Eq. 6, from the mean over the edges of the cosine with softmax(alpha)."""
         own = per_edge(flat(self.mixing_weights(self.alpha_D)), self.space.alpha_shapes)
         cosines = [
             (rows_NEO * own[name]).sum(axis=2) / np.linalg.norm(own[name], axis=1)

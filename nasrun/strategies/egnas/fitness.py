@@ -1,4 +1,4 @@
-"""What the candidates of EG-NAS compete on: the fitness of Eq. 6 and 7, and how sure it is.
+"""Compute what the candidates of EG-NAS compete on: the fitness of Eq. 6 and 7, and its noise.
 
 Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 """
@@ -38,7 +38,7 @@ class Start:
 
 @dataclass
 class Exploration:
-    """Hold one epoch's evolution strategies: the images they compete on, and what came of it."""
+    """One epoch's evolution strategies: the images they compete on, and what came of it."""
 
     scorer: Scorer
     batches: Sequence[Any]
@@ -88,10 +88,13 @@ class Exploration:
             self.noise += scores.noise_N[finite_N].tolist()
 
     def metrics(self, starts: Sequence[Start]) -> dict[str, float]:
-        """`picked_gain`: how much lower the loss of the x*_n is than alpha's, on average.
-        `fitness_loss_tau`: Kendall's tau of fitness and L1: how much the performance decides.
-        `loss_signal`: the spread of L1 beyond its noise, in units of that noise. (That of the
-        fitness would count the jumps of Eq. 7, which are noise where two accuracies are close.)"""
+        """Sum up the epoch.
+
+        - `picked_gain`: how much lower the loss of the x*_n is than alpha's, on average.
+        - `fitness_loss_tau`: Kendall's tau of fitness and L1: how much the performance decides.
+        - `loss_signal`: the spread of L1 beyond its noise, in units of that noise. (That of the
+          fitness would count the jumps of Eq. 7, which are noise where two accuracies are close.)
+        """
         fitness = np.array(self.fitness or [np.nan])
         figures = {
             "val_loss": self.loss,

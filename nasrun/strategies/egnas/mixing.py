@@ -17,8 +17,10 @@ from nasrun.protocols.space import MixingWeights, Mixture
 def softmax_per_edge(
     alpha_D: np.ndarray, alpha_shapes: Mapping[str, tuple[int, int]]
 ) -> dict[str, Tensor]:
-    """Split alpha (or alphas_ND) into its cell types and apply the softmax to each edge, in
-    float64; returns float32, cell type -> weights_EO (or weights_NEO)."""
+    """Split alpha into its cell types, and apply the softmax to each edge, in float64.
+
+    Returns float32, cell type -> weights_EO; or cell type -> weights_NEO for alphas_ND.
+    """
     weights = {}
     for name, part_EO in per_edge(alpha_D, alpha_shapes).items():
         weights[name] = torch.softmax(torch.from_numpy(part_EO), dim=-1).float()

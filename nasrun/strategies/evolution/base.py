@@ -1,4 +1,4 @@
-"""What the searches that buy labels share: a space, a budget, and an end."""
+"""Share what the searches have that buy labels: a space, a budget, and an end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DiscreteSearch(Strategy, ABC):
         return self.space.sample(self.rng)
 
     def best(self) -> tuple[Genotype, ...]:
-        """The best of all that was evaluated; raises `RunError` where every evaluation failed."""
+        """Return the best of all that was evaluated; raise `RunError` if all evaluations failed."""
         return (self.labels.best().genotype,)
 
     def state_dict(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Genetic(DiscreteSearch):
         self.total_steps = 1 + math.ceil(num_bred / (self.population_size - self.elitism))
 
     def step(self) -> StepReport:
-        """One generation; the last one ends with the budget."""
+        """Breed one generation; the last one ends with the budget."""
         survivors = self.population[: self.elitism]
         sources = (self.child, self.sample) if self.population else (self.sample,)
         children = self.labels.evaluate_new(self.population_size - len(survivors), *sources)
@@ -69,6 +69,6 @@ class Genetic(DiscreteSearch):
         return self.space.mutate(genotype, self.rng)
 
     def parent(self) -> Genotype:
-        """The best of the tournament, which in a sorted population is the first."""
+        """Return the best of the tournament, which in a sorted population is the first."""
         drawn = self.rng.integers(len(self.population), size=self.tournament)
         return self.population[int(drawn.min())].genotype

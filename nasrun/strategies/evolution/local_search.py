@@ -42,7 +42,7 @@ class LocalSearch(DiscreteSearch):
         self.untried: list[Genotype] = []  # neighbours of the current architecture
 
     def step(self) -> StepReport:
-        """One new label; what is known already costs nothing on the way to it."""
+        """Buy one new label; what is known already costs nothing on the way to it."""
         num_before = len(self.labels)
         while len(self.labels) == num_before and not self.finished:
             if num_before < self.num_initial:

@@ -40,11 +40,11 @@ class RegularizedEvolution(DiscreteSearch):
 
     @property
     def sample_size(self) -> int:
-        """S."""
+        """Return S, at least 2."""
         return max(2, round(self.sample_share * self.population_size))
 
     def step(self) -> StepReport:
-        """One child, or one member of the first population."""
+        """Evaluate one child, or one member of the first population."""
         num_missing = self.population_size - len(self.population)
         if num_missing > 0:
             self.population += self.labels.evaluate_next(self.sample, most=num_missing)

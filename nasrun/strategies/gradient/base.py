@@ -82,7 +82,7 @@ class AlphaSearch(SupernetSearch):
         return {name: alpha_EO.softmax(dim=1) for name, alpha_EO in self.alpha.items()}
 
     def mixing_weights(self) -> MixingWeights:
-        """Return the same as constants."""
+        """Return what `relaxed` returns, as constants."""
         return {name: weights_EO.detach() for name, weights_EO in self.relaxed().items()}
 
     def best(self) -> tuple[Genotype, ...]:

@@ -28,6 +28,6 @@ class BANANAS(MutantSearch):
     """The strategy; see the module's docstring, and `mutants.MutantSearch` for its settings."""
 
     def worth(self, prediction: Prediction) -> np.ndarray:
-        """One draw for each candidate, independent of the others'."""
+        """Draw once for each candidate, independent of the others."""
         mean_C, deviation_C = prediction
         return mean_C + deviation_C * self.rng.standard_normal(len(mean_C))

@@ -1,4 +1,4 @@
-"""What the searches that a predictor guides share: a few labels, a fit, a few more labels.
+"""Share what the searches that a predictor guides have: a few labels, a fit, a few more labels.
 
 The predictor learns what it can without labels, then from the first random ones. Every round it is
 fitted to all labels, the method proposes architectures and says what each is worth, and the most
@@ -57,11 +57,14 @@ class PredictorGuidedSearch(DiscreteSearch):
 
     @abstractmethod
     def propose(self, ranked: Sequence[Genotype]) -> Mapping[Genotype, float]:
-        """What this round's candidates are worth, to be maximised; `ranked` are the labelled
-        architectures, the best first. Candidates may have a label or be isomorphic."""
+        """Say what this round's candidates are worth, to be maximised.
+
+        `ranked` are the labelled architectures, the best first. Candidates may have a label or be
+        isomorphic.
+        """
 
     def step(self) -> StepReport:
-        """Pre-training, then the first labels, then one round after the other."""
+        """Pre-train first, then buy the first labels, then do one round after the other."""
         metrics: dict[str, float] = {}
         if self.num_steps == 0:
             metrics = self.model.pretrain(OneEditPairs(self.space), self.progress)
@@ -73,7 +76,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         return self.labels.report(metrics)
 
     def infill(self) -> dict[str, float]:
-        """Fit, propose, label the most promising ones. Returns how well they were ranked."""
+        """Fit, propose, label the most promising ones; return how well they were ranked."""
         self.fit(len(self.labels))
         ranked = sorted(self.labels.ledger, key=validation_error)
         worth = self.propose([label.genotype for label in ranked])
@@ -95,7 +98,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         self.model.fit([self.graph(label.genotype) for label in labels], accuracy_N)
 
     def predict(self, genotypes: Sequence[Genotype]) -> Prediction:
-        """What the predictor of this round says of architectures of the space."""
+        """Return what the predictor of this round says of architectures of the space."""
         if not genotypes:
             return Prediction(np.zeros(0), np.zeros(0))
         prediction = self.model.score([self.graph(genotype) for genotype in genotypes])
@@ -104,12 +107,14 @@ class PredictorGuidedSearch(DiscreteSearch):
         return prediction
 
     def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
-        """What the predictor of the last round says, for those who look on; `None` before the
-        first. Nothing is changed or drawn by it."""
+        """Return what the predictor of the last round says, for those who look on.
+
+        It is `None` before the first round. Nothing is changed or drawn by it.
+        """
         return self.model.score(graphs) if self.num_fitted > 0 else None
 
     def most_promising(self, worth: Mapping[Genotype, float], wanted: int) -> list[Genotype]:
-        """The best that have no label and bear none of the marks of a better one."""
+        """Choose the best that have no label and share no mark with a better one."""
         chosen, taken = list[Genotype](), set[object]()
         for genotype in sorted(worth, key=lambda genotype: -worth[genotype]):
             if len(chosen) == wanted:
@@ -121,7 +126,10 @@ class PredictorGuidedSearch(DiscreteSearch):
         return chosen
 
     def marks(self, genotype: Genotype) -> set[object]:
-        """What a round takes only once: what computes the same thing."""
+        """Return the marks of an architecture; a round takes one architecture with each.
+
+        By default the mark is what the architecture computes.
+        """
         return {self.space.canonical(genotype)}
 
     def graph(self, genotype: Genotype) -> ArchGraph:
@@ -139,7 +147,10 @@ class PredictorGuidedSearch(DiscreteSearch):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The last fit is made again, so that a search that was at its end can still predict."""
+        """Restore the search, and make the last fit again.
+
+        So a search that was at its end can still predict.
+        """
         super().load_state_dict(state)
         self.num_steps = state["num_steps"]
         if state["predictor"] is not None:
@@ -154,7 +165,7 @@ class PredictorGuidedSearch(DiscreteSearch):
 def rank_correlation(
     scores: Sequence[float], evaluations: Sequence[Evaluation]
 ) -> dict[str, float]:
-    """`predictor_tau`: Kendall's tau of predicted and true, where both have an order."""
+    """Return `predictor_tau`: Kendall's tau of predicted and true, where both have an order."""
     from scipy.stats import kendalltau
 
     errors = [validation_error(evaluation) for evaluation in evaluations]

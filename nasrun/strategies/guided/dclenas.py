@@ -37,7 +37,8 @@ from nasrun.strategies.guided.base import PredictorGuidedSearch
 
 Proposals = Literal["evolution", "evolution_and_neighbours"]
 
-NUM_CENTRES, NUM_PARENTS, NUM_MUTANTS, NUM_RANDOM = 5, 20, 200, 300  # of the pool
+# The pool has the neighbours of the best centres, mutants of the best parents, and random ones.
+NUM_CENTRES, NUM_PARENTS, NUM_MUTANTS, NUM_RANDOM = 5, 20, 200, 300
 MAX_EDITS = 3  # between a mutant in the pool and its parent
 
 
@@ -70,12 +71,14 @@ class DCLENAS(PredictorGuidedSearch):
         self._around: dict[Genotype, list[Genotype]] = {}
 
     def propose(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:
-        """The architectures that `proposals` asks for, by their predicted fitness."""
+        """Score the architectures that `proposals` asks for."""
         return self.evolve(ranked) if self.proposals == "evolution" else self.pool(ranked)
 
     def evolve(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:
-        """t_gap generations from the best labelled and random architectures; the scores of all
-        that lived."""
+        """Evolve t_gap generations from the best labelled and from random architectures.
+
+        Returns the predicted fitness of all that lived.
+        """
         population = list(ranked[: self.population_size // 2])
         population += [self.sample() for _ in range(self.population_size - len(population))]
         scores = self.score(population)
@@ -88,7 +91,7 @@ class DCLENAS(PredictorGuidedSearch):
         return scores
 
     def child(self, population: Sequence[Genotype]) -> Genotype:
-        """Of one or two random members, mutated."""
+        """Mutate a random member, or the child of two."""
         first, second = self.rng.integers(len(population), size=2)
         genotype = population[first]
         if self.rng.random() < self.crossover:
@@ -96,7 +99,7 @@ class DCLENAS(PredictorGuidedSearch):
         return self.space.mutate(genotype, self.rng)
 
     def pool(self, ranked: Sequence[Genotype]) -> dict[Genotype, float]:
-        """The scores of the neighbours of the best, of mutants of good ones, and of random ones."""
+        """Score the neighbours of the best, mutants of good ones, and random ones."""
         pool = [near for centre in ranked[:NUM_CENTRES] for near in self.around(centre)]
         parents = self.rng.integers(min(NUM_PARENTS, len(ranked)), size=NUM_MUTANTS)
         pool += [self.mutant(ranked[parent]) for parent in parents]
@@ -109,19 +112,22 @@ class DCLENAS(PredictorGuidedSearch):
         return self._around[centre]
 
     def mutant(self, parent: Genotype) -> Genotype:
-        """One to three edits away: the neighbours are in the pool anyway."""
+        """Mutate one to three times: the neighbours are in the pool anyway."""
         for _ in range(self.rng.integers(1, MAX_EDITS + 1)):
             parent = self.space.mutate(parent, self.rng)
         return parent
 
     def marks(self, genotype: Genotype) -> set[object]:
-        """With `one_per_code` a round takes one architecture of each hard code. The code is barred
-        for the round only: architectures that share one differ truly."""
+        """Add the hard code to the marks, so that a round takes one architecture of each.
+
+        It is done with `one_per_code`. The code is barred for the round only: architectures that
+        share one differ truly.
+        """
         code = {effective_paths(self.graph(genotype))} if self.one_per_code else set()
         return super().marks(genotype) | code
 
     def score(self, genotypes: Iterable[Genotype]) -> dict[Genotype, float]:
-        """The predicted fitness, to be maximised; each genotype once."""
+        """Predict the fitness, to be maximised, of each genotype once."""
         distinct = list(dict.fromkeys(genotypes))
         prediction = self.predict(distinct)
         fitness_N = prediction.score_N + self.kappa * prediction.deviation_N

@@ -1,4 +1,4 @@
-"""What BANANAS and NPENAS share: every round chooses among mutants of the best architectures."""
+"""Share what BANANAS and NPENAS have: a round chooses among mutants of the best architectures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nasrun.strategies.guided.base import PredictorGuidedSearch
 
 @plugin
 class MutantSearch(PredictorGuidedSearch):
-    """A subclass says what a prediction is worth.
+    """A search among mutants; a subclass says what a prediction is worth.
 
     Args:
         predictor: makes the predictor of `conf/predictor`, given its generator.
@@ -36,8 +36,10 @@ class MutantSearch(PredictorGuidedSearch):
         return dict(zip(candidates, worth_C.tolist(), strict=True))
 
     def mutants(self, parents: Sequence[Genotype]) -> list[Genotype]:
-        """Of one parent after the other: one edit away, without a label, not isomorphic; fewer
-        than `num_candidates` where there are no more."""
+        """Mutate one parent after the other into candidates without a label, none isomorphic.
+
+        There are fewer than `num_candidates` where no more are to be had.
+        """
         turns = itertools.cycle(parents)
         return self.labels.draw_new(
             self.num_candidates, lambda: self.space.mutate(next(turns), self.rng)
@@ -45,4 +47,4 @@ class MutantSearch(PredictorGuidedSearch):
 
     @abstractmethod
     def worth(self, prediction: Prediction) -> np.ndarray:
-        """worth_C: what is maximised among the candidates."""
+        """Return worth_C: what is maximised among the candidates."""

@@ -28,5 +28,5 @@ class NPENAS(MutantSearch):
     """The strategy; see the module's docstring, and `mutants.MutantSearch` for its settings."""
 
     def worth(self, prediction: Prediction) -> np.ndarray:
-        """The predicted score itself."""
+        """Take the predicted score itself."""
         return prediction.score_N
