@@ -2,9 +2,9 @@
 
 P. Ye, B. Li, Y. Li, T. Chen, J. Fan, W. Ouyang. CVPR 2022, arXiv 2203.01665.
 
-DARTS, with a decay of the weights softmax(alpha) in place of one of alpha itself: the mean over the
-edges of the logarithm of the sum of exp(alpha) is added to the loss of alpha. It keeps the weights
-of an edge from drifting apart, and with them the lead of skip connections, which learn nothing.
+DARTS, with a decay of the mixing weights softmax(alpha), which the paper calls beta: the mean over
+the edges of the logarithm of the sum of exp(alpha) is added to the loss of alpha. It keeps the
+weights of an edge from drifting apart, and so the lead of skip connections within bounds.
 
     for each epoch t of T:
         for each batch of the training half:
@@ -31,6 +31,6 @@ class BetaDARTS(BilevelSearch):
     lambda_end: NotNegative  # weight of the regulariser towards which it grows from 0
 
     def penalty(self) -> Tensor:
-        """Eq. 13, with the weight of this epoch, over the edges of all cell types."""
+        """Compute the regulariser with the weight of this epoch, over all edges of all cells."""
         edges = torch.cat([alpha_EO.logsumexp(dim=1) for alpha_EO in self.alpha.values()])
         return self.lambda_end * self.epoch / self.num_epochs * edges.mean()
