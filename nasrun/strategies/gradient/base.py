@@ -84,16 +84,20 @@ class AlphaSearch(SupernetSearch):
             gradient: of the loss by the mixture.
             mixture: as `mixture()` has returned it; `None` takes it anew.
         """
-        self.optimiser.zero_grad()
         weights, gates, _ = self.mixture() if mixture is None else mixture
         outputs, slopes = list(weights.values()), [gradient.of_weights[name] for name in weights]
         if gates is not None and gradient.of_gates is not None:
             outputs += gates.values()
             slopes += [gradient.of_gates[name] for name in gates]
+        self.descend(outputs, slopes)
+
+    def descend(self, outputs: list[Tensor], slopes: list[Tensor]) -> None:
+        """Make one step of Adam against a loss of which d loss / d outputs are the slopes, and
+        against the penalty."""
         penalty = self.penalty()
         if penalty is not None:
-            outputs.append(penalty)
-            slopes.append(torch.ones_like(penalty))
+            outputs, slopes = [*outputs, penalty], [*slopes, torch.ones_like(penalty)]
+        self.optimiser.zero_grad()
         torch.autograd.backward(outputs, slopes)
         self.optimiser.step()
 
@@ -152,6 +156,32 @@ class BilevelSearch(AlphaSearch):
         gradient = self.scorer.gradient(constant(mixture), batch)
         self.follow(gradient, mixture)
         return gradient
+
+
+@plugin
+class SingleLevelSearch(AlphaSearch):
+    """A search that moves alpha by the loss of the training half, together with the weights.
+
+    One pass through the supernet serves both, on the same images and under the same mixture.
+    """
+
+    def train(self) -> dict[str, float]:
+        """Move the weights and alpha by the gradient of one loss."""
+        drawn: Mixture  # of the batch in work
+
+        def next_mixture() -> Mixture:
+            nonlocal drawn
+            drawn = self.mixture()
+            return constant(drawn)
+
+        trained = self.scorer.train_epoch(
+            next_mixture, after_batch=lambda of_weights: self.move_alpha(of_weights, drawn)
+        )
+        return {f"train_{name}": value for name, value in trained.items()}
+
+    def move_alpha(self, of_weights: MixingWeights, drawn: Mixture) -> None:
+        """Follow the gradient of L_train, after the batch whose mixture was `drawn`."""
+        self.descend(list(drawn.weights.values()), [of_weights[name] for name in drawn.weights])
 
 
 def constant(mixture: Mixture) -> Mixture:
