@@ -41,7 +41,7 @@ from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.predictor import Ranking
 from nasrun.protocols.scorer import Gradient, Scores
-from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
+from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Mixture, Statistics
 from nasrun.protocols.state import Streams
 
 ACCURACY_UNIFORM, LOSS_UNIFORM, LOSS_SLOPE = 0.45, 1.4, 3.0
@@ -146,11 +146,16 @@ class Landscape:
         self,
         mixture: Callable[[], Mixture],
         before_batch: Callable[[], None] | None = None,
+        after_batch: Callable[[MixingWeights], None] | None = None,
     ) -> dict[str, float]:
-        """Train nothing, but do what comes before each batch of an epoch."""
-        if before_batch is not None:
-            for _ in range(BATCHES_PER_EPOCH):
+        """Train nothing, but do what comes before and after each batch of an epoch."""
+        if before_batch is None and after_batch is None:
+            return {}
+        for _ in range(BATCHES_PER_EPOCH):
+            if before_batch is not None:
                 before_batch()
+            if after_batch is not None:
+                after_batch(self.gradient(mixture(), self.draw_batch(NOISE_IMAGES)).of_weights)
         return {}
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:

@@ -24,7 +24,13 @@ from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
 from nasrun.protocols.scorer import Gradient, Scores
 from nasrun.protocols.settings import WeightTraining
-from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics, as_module
+from nasrun.protocols.space import (
+    DifferentiableSpace,
+    MixingWeights,
+    Mixture,
+    Statistics,
+    as_module,
+)
 from nasrun.protocols.state import Progress, Streams
 from nasrun.training.costs import is_large, require_room
 from nasrun.training.loop import LossAndLogits, portions, train_epoch
@@ -94,7 +100,10 @@ class SupernetScorer:
         )
 
     def train_epoch(
-        self, mixture: Callable[[], Mixture], before_batch: Callable[[], None] | None = None
+        self,
+        mixture: Callable[[], Mixture],
+        before_batch: Callable[[], None] | None = None,
+        after_batch: Callable[[MixingWeights], None] | None = None,
     ) -> dict[str, float]:
         num_batches = self.train_stream.num_batches(self._batch_size)
         # The mixture of the batch in work. It is asked for as the batch is handed out, so that all
@@ -107,7 +116,12 @@ class SupernetScorer:
                 if before_batch is not None:
                     before_batch()
                 current = self.on_device(mixture())
+                if after_batch is not None:
+                    current = self._watched(current)
                 yield batch
+                if after_batch is not None:  # the weights have been updated by now
+                    after_batch(self._gathered(current))
+            self.update.besides = ()
 
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
@@ -128,6 +142,26 @@ class SupernetScorer:
         # Running statistics can differ from process to process; all go on with one version.
         self._device.group.copy_of_first(list(as_module(self.supernet).buffers()))
         return metrics
+
+    def _watched(self, mixture: Mixture) -> Mixture:
+        """Return a mixture whose weights gather their gradient in the next update."""
+        weights = {name: one.clone().requires_grad_() for name, one in mixture.weights.items()}
+        self.update.besides = tuple(weights.values())
+        return mixture._replace(weights=weights)
+
+    def _gathered(self, mixture: Mixture) -> dict[str, Tensor]:
+        """Return the gradient of the last update by the weights of its mixture, on the CPU.
+
+        A cell type that no cell has, and that nothing depends on, has zeros.
+        """
+        leaves = mixture.weights.values()
+        found = [torch.zeros_like(one) if one.grad is None else one.grad for one in leaves]
+        # one exchange and one copy for all; the update weighs a process by the size of the group
+        group = self._device.group
+        whole = group.sum(torch.cat([one.flatten() for one in found])).cpu() / group.size
+        parts = torch.split(whole, [one.numel() for one in found])
+        pairs = zip(mixture.weights.items(), parts, strict=True)
+        return {name: part.view_as(one) for (name, one), part in pairs}
 
     def _trained_by_all(self, changing: bool) -> Module:
         """Return the supernet as the processes of the group update it together.

@@ -55,12 +55,17 @@ class Scorer(Stateful, Protocol):
     num_scorings: int  # how many candidates have been scored so far, gradients included
 
     def train_epoch(
-        self, mixture: Callable[[], Mixture], before_batch: Callable[[], None] | None = None
+        self,
+        mixture: Callable[[], Mixture],
+        before_batch: Callable[[], None] | None = None,
+        after_batch: Callable[[MixingWeights], None] | None = None,
     ) -> dict[str, float]:
         """Train the weights in one pass over the training half; return metrics.
 
         `before_batch()` is called before each batch, then `mixture()`, which can be constant,
-        sampled, or depend on alphas that `before_batch` moves.
+        sampled, or depend on alphas that `before_batch` moves. `after_batch(of_weights)` is told
+        how the loss of the batch has changed with the weights of its mixture, which costs no pass
+        of its own: cell type -> d loss / d weights_EO, on the CPU.
         """
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.result import Final
 from nasrun.protocols.scorer import Gradient, Scorer, Scores
-from nasrun.protocols.space import ArchGraph, Mixture, Statistics
+from nasrun.protocols.space import ArchGraph, MixingWeights, Mixture, Statistics
 
 
 class WrappedEvaluator(Evaluator):
@@ -65,9 +65,12 @@ class WrappedScorer(Scorer):
         return self.inner.num_scorings
 
     def train_epoch(
-        self, mixture: Callable[[], Mixture], before_batch: Callable[[], None] | None = None
+        self,
+        mixture: Callable[[], Mixture],
+        before_batch: Callable[[], None] | None = None,
+        after_batch: Callable[[MixingWeights], None] | None = None,
     ) -> dict[str, float]:
-        return self.inner.train_epoch(mixture, before_batch)
+        return self.inner.train_epoch(mixture, before_batch, after_batch)
 
     def train_paths(self, draw: Callable[[], Genotype]) -> dict[str, float]:
         return self.inner.train_paths(draw)

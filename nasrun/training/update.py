@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +19,11 @@ class WeightUpdate:
     """SGD with momentum, clipped gradients and a learning rate that falls from epoch to epoch.
 
     The rate goes from `learning_rate` to `learning_rate_min` along a cosine, or as `schedule` says,
-    one step per epoch.
+    one step per epoch. `besides` are tensors that gather gradients in the same passes, and are not
+    updated: what a failed attempt at a batch has left in them is cleared with that of the weights.
     """
+
+    besides: Sequence[Tensor] = ()
 
     def __init__(
         self,
@@ -52,6 +55,8 @@ class WeightUpdate:
     def clear(self) -> None:
         """Forget the gradients."""
         self.optimiser.zero_grad(set_to_none=True)
+        for tensor in self.besides:
+            tensor.grad = None
 
     def add(self, loss: Tensor, share: float) -> None:
         """Add the gradient of the loss of a part of the batch, which is `share` of it."""

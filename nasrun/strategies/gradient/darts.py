@@ -17,21 +17,10 @@ Deviations:
 
 from __future__ import annotations
 
-from nasrun.protocols.scorer import Gradient
-from nasrun.protocols.settings import BatchImages, plugin
-from nasrun.protocols.space import Mixture
-from nasrun.strategies.gradient.base import AlphaSearch
+from nasrun.protocols.settings import plugin
+from nasrun.strategies.gradient.base import BilevelSearch
 
 
 @plugin
-class DARTS(AlphaSearch):
-    """The strategy; see the module's docstring, and `AlphaSearch` for its other settings."""
-
-    alpha_images: BatchImages  # of the validation half, behind a step of alpha
-
-    def move_alpha(self) -> Gradient:
-        """Follow the gradient of L_val by alpha, with w held."""
-        batch = self.scorer.draw_batch(self.alpha_images)
-        gradient = self.scorer.gradient(Mixture(self.mixing_weights()), batch)
-        self.follow(gradient)
-        return gradient
+class DARTS(BilevelSearch):
+    """The strategy; see the module's docstring, and `BilevelSearch` for its rule."""
