@@ -147,7 +147,8 @@ def _proved(
         if done.returncode != 0:
             reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise RunError(f"{path} cannot be loaded in a process without nasrun: {reason[0]}")
-        found_NK, latency = np.load(answer, allow_pickle=False), json.loads(done.stdout.splitlines()[-1])
+        found_NK = np.load(answer, allow_pickle=False)
+        latency = json.loads(done.stdout.splitlines()[-1])
     difference = float(np.abs(found_NK - expected_NK).max())
     if exporter.tolerance is not None:
         allowed = exporter.tolerance * max(1.0, float(np.abs(expected_NK).max()))
