@@ -48,24 +48,26 @@ class AlphaSearch(SupernetSearch):
         )
 
     @abstractmethod
-    def move_alpha(self) -> Gradient:
-        """Make one step of alpha, before a batch of the weights."""
+    def move_alpha(self) -> Gradient | None:
+        """Make one step of alpha, before a batch of the weights; `None` where it rests."""
 
     def step(self) -> StepReport:
         """Move alpha and the weights in turn, over one pass of the training half."""
-        before, seen = self.mixing_weights(), list[Gradient]()
+        before, moves = self.mixing_weights(), list[Gradient | None]()
         trained = self.scorer.train_epoch(
-            lambda: Mixture(self.mixing_weights()), lambda: seen.append(self.move_alpha())
+            lambda: Mixture(self.mixing_weights()), lambda: moves.append(self.move_alpha())
         )
         self.epoch += 1
-        after = self.mixing_weights()
-        moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
-        figures = {f"train_{name}": value for name, value in trained.items()} | {
-            "val_loss": sum(one.loss for one in seen) / len(seen),
-            "val_accuracy": sum(one.accuracy for one in seen) / len(seen),
-            "weights_step": float(torch.cat(moved_E).mean()),
-            "scorings": float(self.scorer.num_scorings),
-        }
+        after, seen = self.mixing_weights(), [one for one in moves if one is not None]
+        figures = {f"train_{name}": value for name, value in trained.items()}
+        if seen:
+            moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
+            figures |= {
+                "val_loss": sum(one.loss for one in seen) / len(seen),
+                "val_accuracy": sum(one.accuracy for one in seen) / len(seen),
+                "weights_step": float(torch.cat(moved_E).mean()),
+            }
+        figures["scorings"] = float(self.scorer.num_scorings)
         return StepReport(figures, incumbent=self.best()[0], weights=after)
 
     def follow(self, gradient: Gradient) -> None:
