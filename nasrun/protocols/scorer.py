@@ -45,6 +45,12 @@ class Gradient:
     of_gates: Mapping[str, Tensor] | None = None  # cell type -> d loss / d gates_E, where given
     of_parameters_P: Tensor | None = None  # d loss / d shared weights, on their device, where given
 
+    @property
+    def by_parameters(self) -> Tensor:
+        """The gradient by the shared weights, where it was asked for."""
+        assert self.of_parameters_P is not None, "no parameters were given"
+        return self.of_parameters_P
+
     def plus(self, factor: float, other: Gradient) -> Gradient:
         """Add `factor` times another gradient by the mixture; all else stays as it is here."""
 

@@ -165,6 +165,7 @@ class DifferentiableSpace(SearchSpace, Protocol):
 
     differentiable: ClassVar[bool] = True
     alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
+    edges: tuple[tuple[int, int], ...]  # (source, target) of the rows of each cell type
 
     def supernet(
         self,

@@ -60,6 +60,7 @@ class Darts(IntegerCodedSpace):
 
     name = "darts"
     differentiable: ClassVar[bool] = True
+    edges = EDGES
 
     def __init__(
         self,

@@ -31,9 +31,16 @@ class SupernetSearch(Strategy, ABC):
     def __post_init__(self) -> None:
         self.space: DifferentiableSpace = self.context.space
         self.scorer = self.context.scorer(
-            num_epochs=self.num_epochs, batch_size=self.batch_size, training=self.training
+            num_epochs=self.num_epochs,
+            batch_size=self.batch_size,
+            training=self.training,
+            **self.supernet_settings(),
         )
         self.epoch = 0  # epochs that are done
+
+    def supernet_settings(self) -> dict[str, Any]:
+        """Return the keywords of `space.supernet` in which the method differs from the space."""
+        return {}
 
     @property
     def total_steps(self) -> int:

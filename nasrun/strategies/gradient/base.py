@@ -15,7 +15,7 @@ from torch import Tensor
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Gradient
-from nasrun.protocols.settings import NotNegative, Positive, plugin
+from nasrun.protocols.settings import BatchImages, NotNegative, Positive, plugin
 from nasrun.protocols.space import MixingWeights, Mixture
 from nasrun.strategies.supernet import SupernetSearch
 from nasrun.training.optimisers import Adam
@@ -23,7 +23,7 @@ from nasrun.training.optimisers import Adam
 
 @plugin
 class AlphaSearch(SupernetSearch):
-    """A search that moves alpha by gradients; a subclass says how, before each batch."""
+    """A search that moves alpha by gradients; a subclass says on which images, and by what rule."""
 
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.alpha_learning_rate",
@@ -47,36 +47,54 @@ class AlphaSearch(SupernetSearch):
             weight_decay=self.alpha_weight_decay,
         )
 
-    @abstractmethod
-    def move_alpha(self) -> Gradient | None:
-        """Make one step of alpha, before a batch of the weights; `None` where it rests."""
+    @property
+    def alpha_rests(self) -> bool:
+        """Whether the next epoch trains the weights alone."""
+        return False
 
     def step(self) -> StepReport:
-        """Move alpha and the weights in turn, over one pass of the training half."""
-        before, moves = self.mixing_weights(), list[Gradient | None]()
-        trained = self.scorer.train_epoch(
-            lambda: Mixture(self.mixing_weights()), lambda: moves.append(self.move_alpha())
-        )
+        """Make one epoch: a pass over the training half, in which alpha moves unless it rests."""
+        before, resting = self.mixing_weights(), self.alpha_rests
+        figures = self.train()
         self.epoch += 1
-        after, seen = self.mixing_weights(), [one for one in moves if one is not None]
-        figures = {f"train_{name}": value for name, value in trained.items()}
-        if seen:
-            moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
-            figures |= {
-                "val_loss": sum(one.loss for one in seen) / len(seen),
-                "val_accuracy": sum(one.accuracy for one in seen) / len(seen),
-                "weights_step": float(torch.cat(moved_E).mean()),
-            }
+        after = self.mixing_weights()
+        moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
+        if not resting:
+            figures["weights_step"] = float(torch.cat(moved_E).mean())
         figures["scorings"] = float(self.scorer.num_scorings)
         return StepReport(figures, incumbent=self.best()[0], weights=after)
 
-    def follow(self, gradient: Gradient) -> None:
-        """Make one step of Adam, by the chain rule from the mixing weights to alpha."""
+    @abstractmethod
+    def train(self) -> dict[str, float]:
+        """Train the weights in one pass, and alpha unless it rests; return figures of the epoch."""
+
+    def mixture(self) -> Mixture:
+        """Return what a pass through the supernet mixes, as a function of alpha: the relaxation, or
+        a sample that is drawn anew in each call."""
+        return Mixture(self.relaxed())
+
+    def penalty(self) -> Tensor | None:
+        """Return what is added to the loss of alpha, if anything is."""
+        return None
+
+    def follow(self, gradient: Gradient, mixture: Mixture | None = None) -> None:
+        """Make one step of Adam, by the chain rule from a mixture to alpha.
+
+        Args:
+            gradient: of the loss by the mixture.
+            mixture: as `mixture()` has returned it; `None` takes it anew.
+        """
         self.optimiser.zero_grad()
-        weights = self.relaxed()
-        torch.autograd.backward(
-            list(weights.values()), [gradient.of_weights[name] for name in weights]
-        )
+        weights, gates, _ = self.mixture() if mixture is None else mixture
+        outputs, slopes = list(weights.values()), [gradient.of_weights[name] for name in weights]
+        if gates is not None and gradient.of_gates is not None:
+            outputs += gates.values()
+            slopes += [gradient.of_gates[name] for name in gates]
+        penalty = self.penalty()
+        if penalty is not None:
+            outputs.append(penalty)
+            slopes.append(torch.ones_like(penalty))
+        torch.autograd.backward(outputs, slopes)
         self.optimiser.step()
 
     def relaxed(self) -> dict[str, Tensor]:
@@ -103,3 +121,49 @@ class AlphaSearch(SupernetSearch):
             for name, alpha_EO in self.alpha.items():
                 alpha_EO.copy_(state["alpha"][name])
         self.optimiser.load_state_dict(state["optimiser"])
+
+
+@plugin
+class BilevelSearch(AlphaSearch):
+    """A search that moves alpha on the validation half, before each batch of the weights."""
+
+    alpha_images: BatchImages  # of the validation half, behind a step of alpha
+
+    def train(self) -> dict[str, float]:
+        """Move alpha and the weights in turn."""
+        moves = list[Gradient | None]()
+        trained = self.scorer.train_epoch(
+            self.trained_mixture,
+            None if self.alpha_rests else lambda: moves.append(self.move_alpha()),
+        )
+        figures = {f"train_{name}": value for name, value in trained.items()}
+        seen = [one for one in moves if one is not None]
+        if seen:
+            figures["val_loss"] = sum(one.loss for one in seen) / len(seen)
+            figures["val_accuracy"] = sum(one.accuracy for one in seen) / len(seen)
+        return figures
+
+    def trained_mixture(self) -> Mixture:
+        """Return the mixture under which the weights are trained on a batch."""
+        return constant(self.mixture())
+
+    def move_alpha(self) -> Gradient | None:
+        """Make one step of alpha, before a batch of the weights; `None` where it stays."""
+        batch, mixture = self.scorer.draw_batch(self.alpha_images), self.mixture()
+        gradient = self.gradient(constant(mixture), batch)
+        self.follow(gradient, mixture)
+        return gradient
+
+    def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
+        """Differentiate L_val by the mixture, with w held."""
+        return self.scorer.gradient(mixture, batch)
+
+
+def constant(mixture: Mixture) -> Mixture:
+    """Return a mixture as numbers, cut off from alpha."""
+    weights, gates, active = mixture
+    return Mixture(
+        {name: weights_EO.detach() for name, weights_EO in weights.items()},
+        None if gates is None else {name: gates_E.detach() for name, gates_E in gates.items()},
+        active,
+    )

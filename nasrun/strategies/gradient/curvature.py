@@ -30,9 +30,6 @@ def change_along(
     above, below = (
         scorer.gradient(mixture, batch, at_P + sign * epsilon * direction_P) for sign in (1, -1)
     )
-    assert above.of_parameters_P is not None and below.of_parameters_P is not None
-    change = above.plus(-1.0, below)
-    return replace(
-        change.plus(1 / (2 * epsilon) - 1.0, change),
-        of_parameters_P=(above.of_parameters_P - below.of_parameters_P) / (2 * epsilon),
-    )
+    slope_P = (above.by_parameters - below.by_parameters) / (2 * epsilon)
+    change = above.plus(-1.0, below)  # the difference, then divided by 2 epsilon
+    return replace(change.plus(1 / (2 * epsilon) - 1.0, change), of_parameters_P=slope_P)

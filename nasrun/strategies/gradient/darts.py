@@ -26,17 +26,16 @@ from typing import Annotated, Any
 from annotated_types import Interval
 
 from nasrun.protocols.scorer import Gradient
-from nasrun.protocols.settings import BatchImages, plugin
+from nasrun.protocols.settings import plugin
 from nasrun.protocols.space import Mixture
-from nasrun.strategies.gradient.base import AlphaSearch
+from nasrun.strategies.gradient.base import BilevelSearch
 from nasrun.strategies.gradient.curvature import change_along
 
 
 @plugin
-class DARTS(AlphaSearch):
-    """The strategy; see the module's docstring, and `AlphaSearch` for its other settings."""
+class DARTS(BilevelSearch):
+    """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
 
-    alpha_images: BatchImages  # of the validation half, behind a step of alpha
     order: Annotated[int, Interval(ge=1, le=2)]
 
     def __post_init__(self) -> None:
@@ -44,18 +43,12 @@ class DARTS(AlphaSearch):
         if self.order == 2:
             self.scorer.require_weights("strategy.order=2")
 
-    def move_alpha(self) -> Gradient:
-        """Follow the gradient of L_val by alpha, with w held or one step ahead."""
-        batch, mixture = self.scorer.draw_batch(self.alpha_images), Mixture(self.mixing_weights())
-        order = self.scorer.gradient if self.order == 1 else self.unrolled_gradient
-        gradient = order(mixture, batch)
-        self.follow(gradient)
-        return gradient
-
-    def unrolled_gradient(self, mixture: Mixture, batch: Any) -> Gradient:
-        """Compute Eq. 7, its second term by the differences of Eq. 8."""
-        scorer, train = self.scorer, self.scorer.next_batch()
+    def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
+        """Differentiate L_val with w held, or one step ahead: Eq. 7, by the differences of Eq. 8."""
+        scorer = self.scorer
+        if self.order == 1:
+            return scorer.gradient(mixture, batch)
+        train = scorer.next_batch()
         outer = scorer.gradient(mixture, batch, scorer.unrolled(mixture, train))
-        assert outer.of_parameters_P is not None
         w_P, xi = scorer.parameters(), scorer.learning_rate
-        return outer.plus(-xi, change_along(scorer, mixture, train, w_P, outer.of_parameters_P))
+        return outer.plus(-xi, change_along(scorer, mixture, train, w_P, outer.by_parameters))
