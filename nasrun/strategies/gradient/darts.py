@@ -44,7 +44,7 @@ class DARTS(BilevelSearch):
             self.scorer.require_weights("strategy.order=2")
 
     def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
-        """Differentiate L_val with w held, or one step ahead: Eq. 7, by the differences of Eq. 8."""
+        """Differentiate L_val with w held, or one step ahead: Eq. 7, by differences (Eq. 8)."""
         scorer = self.scorer
         if self.order == 1:
             return scorer.gradient(mixture, batch)
