@@ -100,7 +100,9 @@ def test_darts_pt_drops_the_edges_that_are_missed_least_until_two_are_left() -> 
     strategy.follow(strategy.scorer.gradient(strategy.mixture(), strategy.scorer.draw_batch(8)))
 
 
-@pytest.mark.parametrize(("method", "epochs"), [("darts_pt", 6), ("pdarts", 18), ("drnas", 10)])
+@pytest.mark.parametrize(
+    ("method", "epochs"), [("darts_pt", 6), ("pdarts", 18), ("drnas", 10), ("proxylessnas", 30)]
+)
 def test_it_finds_the_optimum_of_the_toy_space(method: str, epochs: int) -> None:
     words = ("space=toy", f"strategy={method}", f"budget.epochs={epochs}", "dataset.batch_size=16")
     wiring = wired(*words, "strategy.alpha_learning_rate=0.1", "dataset.num_train=256")
@@ -109,7 +111,7 @@ def test_it_finds_the_optimum_of_the_toy_space(method: str, epochs: int) -> None
     assert wiring.space.canonical(wiring.strategy.best()[0]) == "dba"
 
 
-@pytest.mark.parametrize("method", ["darts_pt", "pdarts", "drnas"])
+@pytest.mark.parametrize("method", ["darts_pt", "pdarts", "drnas", "proxylessnas"])
 def test_it_runs_on_a_landscape(method: str, made_table: str) -> None:
     wiring = wired(f"strategy={method}", "space=nasbench201", "evaluator=table", made_table,
                    "dataset=cifar10", "retrain=none", "evaluator.accuracy_floor=0.4")  # fmt: skip
