@@ -189,12 +189,15 @@ class Landscape:
     def score_paths(self, genotypes: Sequence[Genotype], batch: LandscapeBatch) -> Scores:
         return self.score([Mixture(self._space.one_hot(one)) for one in genotypes], batch)
 
-    def gradient(self, mixture: Mixture, batch: LandscapeBatch) -> Gradient:
+    def gradient(
+        self, mixture: Mixture, batch: LandscapeBatch, at_P: Tensor | None = None
+    ) -> Gradient:
         """Differentiate exactly: the extension is linear in the weights of each edge.
 
         The loss has the noise that candidates on the same images share, whose slope is constant;
-        the noise of a candidate's own has none.
+        the noise of a candidate's own has none. There are no weights for `at_P`.
         """
+        assert at_P is None, "require_weights comes first"
         weights_EO = mixture.weights[self.cell_type].detach().clone().requires_grad_()
         leaves, gates = [weights_EO], None
         if mixture.gates is not None:
@@ -232,6 +235,31 @@ class Landscape:
             none_O = weights_EO.new_tensor([name == "none" for name in self._space.operations])
             weights_EO = gates_E1 * weights_EO + (1 - gates_E1) * none_O
         return weights_EO
+
+    @property
+    def learning_rate(self) -> float:
+        return 0.0
+
+    def require_weights(self, what: str) -> None:
+        raise UsageError(
+            f"{what} differentiates by the weights of a supernet, and evaluator=table has none: "
+            "type evaluator=supernet_and_table, or leave evaluator out"
+        )
+
+    def named_weights(self) -> dict[str, Tensor]:
+        return {}
+
+    def drop_skips(self, probability: float) -> None:
+        """Do nothing: nothing is trained."""
+
+    def parameters(self) -> Tensor:
+        raise AssertionError("require_weights comes first")
+
+    def unrolled(self, mixture: Mixture, batch: LandscapeBatch) -> Tensor:
+        raise AssertionError("require_weights comes first")
+
+    def next_batch(self) -> LandscapeBatch:
+        raise AssertionError("require_weights comes first")
 
     def state_dict(self) -> dict[str, Any]:
         return {"num_scorings": self.num_scorings}

@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import Module, functional
 
 from nasrun.compute.device import LEAST_PART, Load
@@ -35,11 +36,20 @@ from nasrun.protocols.state import Progress, Streams
 from nasrun.training.costs import is_large, require_room
 from nasrun.training.loop import LossAndLogits, portions, train_epoch
 from nasrun.training.streams import BatchStream, halves
-from nasrun.training.update import WeightUpdate, require_finite
+from nasrun.training.update import WeightUpdate, end_to_end, require_finite, split_like
 
 SIZES = "space.channels or space.cells"
 SCORING = Load("scoring of candidates", None, f"strategy.fitness_images, {SIZES}")
 GRADIENT = Load("gradient by the mixture", None, f"the number of its images, {SIZES}")
+
+
+class BatchShare(NamedTuple):
+    """What a process of a group computes of a batch."""
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+    num_images: int  # of all processes together
+    repeated: bool = False  # whether they all have the same images
 
 
 class SupernetScorer:
@@ -50,6 +60,7 @@ class SupernetScorer:
         group: the group of the configuration to which the settings below belong.
         num_epochs, training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
+        inherited: weights of another supernet, which are taken over where name and shape agree.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
     """
 
@@ -63,6 +74,7 @@ class SupernetScorer:
         num_epochs: int,
         training: WeightTraining,
         batch_size: int | None = None,
+        inherited: Mapping[str, Tensor] | None = None,
         **supernet: Any,
     ) -> None:
         space: DifferentiableSpace = context.space
@@ -75,6 +87,7 @@ class SupernetScorer:
         self._batch_size = batch_size or dataset.batch_size
         self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
+        self.has_all = supernet.get("active") is None  # whether every architecture has its weights
         if is_large(space, supernet.get("channels"), supernet.get("cells")):
             # Built without data first: what does not fit is refused before its memory is asked for.
             with torch.device("meta"):
@@ -83,6 +96,7 @@ class SupernetScorer:
         # Layers draw their weights from torch's global generator.
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
+        _inherit(as_module(self.supernet), inherited or {})
         device.place(as_module(self.supernet))
         self.update = WeightUpdate(
             as_module(self.supernet).parameters(),
@@ -91,6 +105,7 @@ class SupernetScorer:
         )
         self._parallel: Module | None = None  # for the updates; made with the first one
         self._changing = False  # which parameters are updated, from batch to batch
+        self._next: BatchShare | None = None  # the batch that follows upon `before_batch`
         train, validation = halves(dataset.train, streams.fresh("halves"))
         self.train_stream = BatchStream(
             dataset, train, device, streams.torch("train"), augment=True
@@ -114,7 +129,9 @@ class SupernetScorer:
             nonlocal current
             for batch in self.train_stream.one_pass(self._batch_size):
                 if before_batch is not None:
+                    self._next = BatchShare(*batch, self._num_images)
                     before_batch()
+                    self._next = None
                 current = self.on_device(mixture())
                 if after_batch is not None:
                     current = self._watched(current)
@@ -137,7 +154,7 @@ class SupernetScorer:
                 self._device,
                 lambda done, loss: self._progress(done, num_batches, loss=loss),
                 self._load,
-                self.train_stream.size_of_batch(self._batch_size),
+                self._num_images,
             )
         # Running statistics can differ from process to process; all go on with one version.
         self._device.group.copy_of_first(list(as_module(self.supernet).buffers()))
@@ -206,55 +223,117 @@ class SupernetScorer:
         """Score single architectures: nothing else is computed, which is five times as fast."""
         return self.score([Mixture.single(self._space, one) for one in genotypes], batch)
 
-    def gradient(self, mixture: Mixture, batch: Batch) -> Gradient:
+    def gradient(
+        self, mixture: Mixture, batch: Batch | BatchShare, at_P: Tensor | None = None
+    ) -> Gradient:
         """Differentiate under batch statistics; processes of a group share the images."""
-        device, group, num_images = self._device, self._device.group, len(batch[1])
-        rows, times = group.share(num_images), 1
-        if num_images // group.size < LEAST_PART:  # then each of them computes all
-            rows, times = range(num_images), group.size
-        images_BCHW, labels_B = (part[rows.start : rows.stop] for part in batch)
+        device, network = self._device, as_module(self.supernet)
+        own = self._own_share(batch)
         here = self.on_device(mixture)
-        # Leaves of this call: the caller's mixture and the shared weights get no gradients.
-        weights = {name: one.clone().requires_grad_() for name, one in here.weights.items()}
-        gates = None
-        if here.gates is not None:
-            gates = {name: one.clone().requires_grad_() for name, one in here.gates.items()}
-        leaves = [*weights.values(), *(gates or {}).values()]
-        mixed = Mixture(weights, gates, here.active)
+        # Leaves of this call: the caller's tensors and the shared weights get no gradients.
+        weights, gates = _leaves(here.weights), _leaves(here.gates or {})
+        at = _leaves({} if at_P is None else {"at": at_P})
+        leaves = [*weights.values(), *gates.values(), *at.values()]
+        logits = self._logits(Mixture(weights, gates or None, here.active), *at.values())
 
         def figures(parts: int) -> Tensor:
-            """Return what these images add to the gradients (end to end), loss and accuracy."""
+            """Return what these images add to loss, accuracy and the gradients, end to end."""
             total = torch.zeros((), device=device.torch)
-            pairs = zip(portions(images_BCHW, parts), portions(labels_B, parts), strict=True)
+            pairs = zip(
+                portions(own.images_BCHW, parts), portions(own.labels_B, parts), strict=True
+            )
             for images, labels in pairs:
-                with device.autocast():
-                    logits_PK = self.supernet(images, mixed, statistics="batch").float()
+                logits_PK = logits(images).float()
                 loss = functional.cross_entropy(logits_PK, labels)
                 # weighed before it is differentiated: batch norm joins the losses of a group
-                share = len(images) / (times * num_images)
+                share = len(images) / own.num_images
                 loss = loss * share
                 # zeros for a weight whose operation is not active
                 gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
                 accuracy = (logits_PK.detach().argmax(1) == labels).float().mean() * share
-                each = [*(one.flatten() for one in gradients), loss.detach()[None], accuracy[None]]
-                total = total + torch.cat(each)
+                total = total + end_to_end([loss, accuracy, *gradients])
             return total
 
         # Where each process computes all images, batch norm already sees the whole batch.
-        shared = device.sharing_a_batch(as_module(self.supernet)) if times == 1 else nullcontext()
-        with shared:
-            found = group.sum(device.in_parts(GRADIENT, len(images_BCHW), figures)).cpu()
-        # In one vector for a single exchange and a single copy: gradients, loss, accuracy.
-        *parts, loss, accuracy = torch.split(found, [*(leaf.numel() for leaf in leaves), 1, 1])
-        require_finite(loss, "validation loss", f"{self._load.group}.learning_rate")
-        shaped = iter(part.view_as(leaf) for part, leaf in zip(parts, leaves, strict=True))
+        with nullcontext() if own.repeated else device.sharing_a_batch(network):
+            # in one vector for a single exchange
+            found = device.group.sum(device.in_parts(GRADIENT, len(own.labels_B), figures))
+        num_parameters = 0 if at_P is None else len(at_P)
+        mixed, of_parameters_P = torch.split(found, [len(found) - num_parameters, num_parameters])
+        mixed = mixed.cpu()  # the weights' may be long, and stays where it is
+        require_finite(mixed[0], "validation loss", f"{self._load.group}.learning_rate")
+        each = iter(split_like([*weights.values(), *gates.values()], mixed[2:]))
         self.num_scorings += 1
         return Gradient(
-            float(loss),
-            float(accuracy),
-            {name: next(shaped) for name in weights},
-            None if gates is None else {name: next(shaped) for name in gates},
+            float(mixed[0]),
+            float(mixed[1]),
+            {name: next(each) for name in weights},
+            {name: next(each) for name in gates} or None,
+            None if at_P is None else of_parameters_P,
         )
+
+    def _own_share(self, batch: Batch | BatchShare) -> BatchShare:
+        """Return which images of a batch this process computes."""
+        if isinstance(batch, BatchShare):
+            return batch
+        group, num_images = self._device.group, len(batch[1])
+        if num_images // group.size < LEAST_PART:  # then each of them computes all
+            return BatchShare(*batch, num_images * group.size, repeated=True)
+        rows = group.share(num_images)
+        images_BCHW, labels_B = (part[rows.start : rows.stop] for part in batch)
+        return BatchShare(images_BCHW, labels_B, num_images)
+
+    def _logits(self, mixture: Mixture, at_P: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+        """Return what computes logits_BK of images by the shared weights, or by those of `at_P`."""
+        if at_P is None:
+
+            def by_shared(images_BCHW: Tensor) -> Tensor:
+                with self._device.autocast():
+                    return self.supernet(images_BCHW, mixture, statistics="batch")
+
+            return by_shared
+        network = as_module(self.supernet)
+        names = [name for name, one in network.named_parameters() if one.requires_grad]
+        weights = dict(zip(names, split_like(self.update.parameters, at_P), strict=True))
+
+        def by_given(images_BCHW: Tensor) -> Tensor:
+            # no autocast: differences of such gradients need all their digits
+            arguments, keywords = (images_BCHW, mixture), {"statistics": "batch"}
+            logits_BK: Tensor = functional_call(network, weights, arguments, keywords)
+            return logits_BK
+
+        return by_given
+
+    def require_weights(self, what: str) -> None:
+        """Do nothing: there are weights."""
+
+    @property
+    def learning_rate(self) -> float:
+        return self.update.learning_rate
+
+    def parameters(self) -> Tensor:
+        return end_to_end(self.update.parameters)
+
+    def unrolled(self, mixture: Mixture, batch: Batch | BatchShare) -> Tensor:
+        at_P = self.parameters()
+        gradient_P = self.gradient(mixture, batch, at_P).of_parameters_P
+        assert gradient_P is not None
+        return self.update.unrolled(at_P, gradient_P)
+
+    def named_weights(self) -> dict[str, Tensor]:
+        return dict(as_module(self.supernet).state_dict())
+
+    def drop_skips(self, probability: float) -> None:
+        self.supernet.skip_dropout = probability
+
+    def next_batch(self) -> BatchShare:
+        assert self._next is not None, "there is one within `before_batch` only"
+        return self._next
+
+    @property
+    def _num_images(self) -> int:
+        """Images of a batch of the training half."""
+        return self.train_stream.size_of_batch(self._batch_size)
 
     def _share(self, candidates: Sequence[object]) -> range:
         """Return which of the candidates this process scores."""
@@ -321,6 +400,19 @@ class SupernetScorer:
         self.train_stream.load_state_dict(state["train_stream"])
         self.validation_stream.load_state_dict(state["validation_stream"])
         self.num_scorings = state["num_scorings"]
+
+
+@torch.no_grad()
+def _inherit(network: Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights of another network where name and shape agree."""
+    for name, own in network.state_dict().items():
+        if name in weights and weights[name].shape == own.shape:
+            own.copy_(weights[name])
+
+
+def _leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors, to be differentiated by."""
+    return {name: one.detach().clone().requires_grad_() for name, one in tensors.items()}
 
 
 def comparison_noise(losses_NB: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """Define shared weights: what is trained once and then scores mixtures without training.
 
-Shapes: N candidates, E edges, O operations.
+Shapes: N candidates, E edges, O operations, P numbers that the shared weights consist of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -34,7 +34,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Gradient:
-    """How the loss on a batch changes with a mixture; all tensors are on the CPU, float32.
+    """How the loss on a batch changes with a mixture; its tensors are on the CPU, float32.
 
     Failed (not finite) losses never get here: they stop the run, and name the learning rate.
     """
@@ -43,6 +43,24 @@ class Gradient:
     accuracy: float
     of_weights: MixingWeights  # cell type -> d loss / d weights_EO
     of_gates: Mapping[str, Tensor] | None = None  # cell type -> d loss / d gates_E, where given
+    of_parameters_P: Tensor | None = None  # d loss / d shared weights, on their device, where given
+
+    @property
+    def by_parameters(self) -> Tensor:
+        """The gradient by the shared weights, where it was asked for."""
+        assert self.of_parameters_P is not None, "no parameters were given"
+        return self.of_parameters_P
+
+    def plus(self, factor: float, other: Gradient) -> Gradient:
+        """Add `factor` times another gradient by the mixture; all else stays as it is here."""
+
+        def summed(own: Mapping[str, Tensor], more: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: own[name] + factor * more[name] for name in own}
+
+        gates = None
+        if self.of_gates is not None and other.of_gates is not None:
+            gates = summed(self.of_gates, other.of_gates)
+        return replace(self, of_weights=summed(self.of_weights, other.of_weights), of_gates=gates)
 
 
 class Scorer(Stateful, Protocol):
@@ -53,6 +71,16 @@ class Scorer(Stateful, Protocol):
     """
 
     num_scorings: int  # how many candidates have been scored so far, gradients included
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of this epoch's updates of the weights; 0 where there are none."""
+
+    def require_weights(self, what: str) -> None:
+        """Raise a `UsageError` about `what` unless there are weights to differentiate by.
+
+        `parameters`, `unrolled`, `next_batch` and a gradient `at` parameters need them.
+        """
 
     def train_epoch(
         self,
@@ -82,5 +110,30 @@ class Scorer(Stateful, Protocol):
     def score_paths(self, genotypes: Sequence[Genotype], batch: Any) -> Scores:
         """Score single architectures under batch statistics; no other operation is computed."""
 
-    def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
-        """Differentiate the loss on a batch by the mixture; the shared weights stay as they are."""
+    def gradient(self, mixture: Mixture, batch: Any, at_P: Tensor | None = None) -> Gradient:
+        """Differentiate the loss on a batch by the mixture; the shared weights stay as they are.
+
+        Where `at_P` is given, it takes the place of the shared weights, and the gradient is one by
+        these, too.
+        """
+
+    def parameters(self) -> Tensor:
+        """Copy the shared weights that are trained, end to end: parameters_P, on their device."""
+
+    def unrolled(self, mixture: Mixture, batch: Any) -> Tensor:
+        """Compute parameters_P after one update on a batch; the shared weights stay as they are.
+
+        Momentum, weight decay and learning rate are those of the training.
+        """
+
+    def named_weights(self) -> Mapping[str, Tensor]:
+        """Return the shared weights and running statistics by name, for another scorer to inherit.
+
+        It is empty where there are none.
+        """
+
+    def drop_skips(self, probability: float) -> None:
+        """Drop elements of the outputs of skip connections in training, from the next batch on."""
+
+    def next_batch(self) -> Any:
+        """Return the batch on which the weights are trained next; within `before_batch` only."""

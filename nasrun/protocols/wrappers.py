@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.result import Final
 from nasrun.protocols.scorer import Gradient, Scorer, Scores
 from nasrun.protocols.space import ArchGraph, MixingWeights, Mixture, Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class WrappedEvaluator(Evaluator):
@@ -86,8 +89,30 @@ class WrappedScorer(Scorer):
     def score_paths(self, genotypes: Sequence[Genotype], batch: Any) -> Scores:
         return self.inner.score_paths(genotypes, batch)
 
-    def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
-        return self.inner.gradient(mixture, batch)
+    @property
+    def learning_rate(self) -> float:
+        return self.inner.learning_rate
+
+    def require_weights(self, what: str) -> None:
+        self.inner.require_weights(what)
+
+    def gradient(self, mixture: Mixture, batch: Any, at_P: Tensor | None = None) -> Gradient:
+        return self.inner.gradient(mixture, batch, at_P)
+
+    def parameters(self) -> Tensor:
+        return self.inner.parameters()
+
+    def unrolled(self, mixture: Mixture, batch: Any) -> Tensor:
+        return self.inner.unrolled(mixture, batch)
+
+    def named_weights(self) -> Mapping[str, Tensor]:
+        return self.inner.named_weights()
+
+    def drop_skips(self, probability: float) -> None:
+        self.inner.drop_skips(probability)
+
+    def next_batch(self) -> Any:
+        return self.inner.next_batch()
 
     def state_dict(self) -> dict[str, Any]:
         return self.inner.state_dict()

@@ -76,6 +76,21 @@ class WeightUpdate:
             require_finite(norm, "norm of the gradient")
         self.optimiser.step()
 
+    def unrolled(self, parameters_P: Tensor, gradient_P: Tensor) -> Tensor:
+        """Compute what one update would make of parameters that lie end to end.
+
+        The gradient is not clipped, as in the code of DARTS; the momentum stays as it is.
+        """
+        settings = self.optimiser.param_groups[0]
+        states = (self.optimiser.state[one].get("momentum_buffer") for one in self.parameters)
+        momenta = [
+            torch.zeros_like(one) if state is None else state
+            for one, state in zip(self.parameters, states, strict=True)
+        ]
+        step_P = settings["momentum"] * end_to_end(momenta) + gradient_P
+        step_P = step_P + settings["weight_decay"] * parameters_P
+        return parameters_P - settings["lr"] * step_P
+
     def end_epoch(self) -> None:
         self.schedule.step()
 
@@ -85,6 +100,17 @@ class WeightUpdate:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+
+
+def end_to_end(tensors: Iterable[Tensor]) -> Tensor:
+    """Copy the numbers of tensors into one vector; `split_like` is the inverse."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def split_like(tensors: Sequence[Tensor], vector_P: Tensor) -> list[Tensor]:
+    """Return views of the parts of a vector, in the shapes of tensors."""
+    parts = torch.split(vector_P, [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def require_finite(value: Tensor, name: str, to_lower: str = "") -> None:

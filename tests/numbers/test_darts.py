@@ -185,9 +185,11 @@ def test_first_step_of_alpha_by_hand() -> None:
     torch.testing.assert_close(moved_EO, -3e-4 * by_alpha_EO.sign(), rtol=1e-3, atol=1e-7)
 
 
-def test_it_finds_the_optimum_of_the_toy_space() -> None:
+@pytest.mark.parametrize("method", [("strategy.order=1",), ("strategy.order=2",),
+                                    ("strategy=idarts", "strategy.inner_steps=1")])  # fmt: skip
+def test_it_finds_the_optimum_of_the_toy_space(method: tuple[str, ...]) -> None:
     words = ("space=toy", "budget.epochs=12", "strategy.alpha_learning_rate=0.1")
-    wiring = wired(*words, "dataset.num_train=256", "dataset.batch_size=16")
+    wiring = wired(*words, *method, "dataset.num_train=256", "dataset.batch_size=16")
     while not wiring.strategy.finished:
         wiring.strategy.step()
     assert wiring.space.canonical(wiring.strategy.best()[0]) == "dba"

@@ -35,6 +35,10 @@ class AlphaSearch(SupernetSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.begin_alpha()
+
+    def begin_alpha(self) -> None:
+        """Draw alphas close to zero, and give them an optimiser."""
         generator = self.context.streams.torch("alpha")
         self.alpha = {
             name: (1e-3 * torch.randn(shape, generator=generator)).requires_grad_()
@@ -61,7 +65,7 @@ class AlphaSearch(SupernetSearch):
         moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
         if not resting:
             figures["weights_step"] = float(torch.cat(moved_E).mean())
-        figures["scorings"] = float(self.scorer.num_scorings)
+        figures["scorings"] = float(self.num_scorings)
         return StepReport(figures, incumbent=self.best()[0], weights=after)
 
     @abstractmethod
@@ -69,8 +73,10 @@ class AlphaSearch(SupernetSearch):
         """Train the weights in one pass, and alpha unless it rests; return figures of the epoch."""
 
     def mixture(self) -> Mixture:
-        """Return what a pass through the supernet mixes, as a function of alpha: the relaxation, or
-        a sample that is drawn anew in each call."""
+        """Return what a pass through the supernet mixes, as a function of alpha.
+
+        It is the relaxation, or a sample that is drawn anew in each call.
+        """
         return Mixture(self.relaxed())
 
     def penalty(self) -> Tensor | None:
@@ -87,13 +93,16 @@ class AlphaSearch(SupernetSearch):
         weights, gates, _ = self.mixture() if mixture is None else mixture
         outputs, slopes = list(weights.values()), [gradient.of_weights[name] for name in weights]
         if gates is not None and gradient.of_gates is not None:
-            outputs += gates.values()
-            slopes += [gradient.of_gates[name] for name in gates]
+            moving = [name for name in gates if gates[name].requires_grad]
+            outputs += [gates[name] for name in moving]
+            slopes += [gradient.of_gates[name] for name in moving]
         self.descend(outputs, slopes)
 
     def descend(self, outputs: list[Tensor], slopes: list[Tensor]) -> None:
-        """Make one step of Adam against a loss of which d loss / d outputs are the slopes, and
-        against the penalty."""
+        """Make one step of Adam against a loss, of which d loss / d outputs are the slopes.
+
+        The penalty is added to the loss.
+        """
         penalty = self.penalty()
         if penalty is not None:
             outputs, slopes = [*outputs, penalty], [*slopes, torch.ones_like(penalty)]
@@ -135,12 +144,13 @@ class BilevelSearch(AlphaSearch):
 
     def train(self) -> dict[str, float]:
         """Move alpha and the weights in turn."""
-        seen = list[Gradient]()
+        moves = list[Gradient | None]()
         trained = self.scorer.train_epoch(
             self.trained_mixture,
-            None if self.alpha_rests else lambda: seen.append(self.move_alpha()),
+            None if self.alpha_rests else lambda: moves.append(self.move_alpha()),
         )
         figures = {f"train_{name}": value for name, value in trained.items()}
+        seen = [one for one in moves if one is not None]
         if seen:
             figures["val_loss"] = sum(one.loss for one in seen) / len(seen)
             figures["val_accuracy"] = sum(one.accuracy for one in seen) / len(seen)
@@ -150,12 +160,16 @@ class BilevelSearch(AlphaSearch):
         """Return the mixture under which the weights are trained on a batch."""
         return constant(self.mixture())
 
-    def move_alpha(self) -> Gradient:
-        """Follow the gradient of L_val by alpha, with w held."""
+    def move_alpha(self) -> Gradient | None:
+        """Make one step of alpha, before a batch of the weights; `None` where it stays."""
         batch, mixture = self.scorer.draw_batch(self.alpha_images), self.mixture()
-        gradient = self.scorer.gradient(constant(mixture), batch)
+        gradient = self.gradient(constant(mixture), batch)
         self.follow(gradient, mixture)
         return gradient
+
+    def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
+        """Differentiate L_val by the mixture, with w held."""
+        return self.scorer.gradient(mixture, batch)
 
 
 @plugin
