@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.evaluation import Cost
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.state import Progress, Streams
 
@@ -40,6 +41,9 @@ class SearchContext(Protocol):
     @property
     def evaluator(self) -> Labels:
         """True evaluations, counted, cached and within `budget.evaluations`."""
+
+    def with_cost(self, cost: Cost) -> Labels:
+        """As `evaluator`, with a cost of the network behind a label as its last objective."""
 
     def workers(self, count: int | None) -> Workers:
         """Processes with an evaluator of their own each, to train candidates in: `None` takes one
