@@ -33,6 +33,7 @@ from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.terminal.progress import tracked
 
 NUM_IMAGES = tfrecord_files.NUM_REPEATS * tfrecord_files.IMAGES_PER_REPEAT  # images behind a count
+SHAPES = {"cifar10": TaskShape(3, (32, 32), 10)}  # the images that the networks were trained on
 NO_VERTEX = 255
 NUM_PROBES = 100  # rows, and the rows after them, whose order is checked when a table is loaded
 
@@ -64,6 +65,7 @@ class NasBench101Table(Table):
     space = "nasbench101"
     num_rows = 423_624
     has_copies = False
+    shapes = SHAPES
     required = ("n_vertices", "adjacency_bits", "ops", "op_names", "test_correct_sum")
     numbers = {  # noqa: RUF012 - as the base class has it
         "test_correct_sum": NUM_IMAGES,
@@ -183,7 +185,7 @@ class NasBench101Benchmark(Benchmark):
         """Check also the parameters and, in a minute, all hashes."""
         yield from super().checks(table, arrays, progress)
         trained = NasBench101(channels=128, cells=3)
-        yield from costs(table, arrays, trained, {"params": Cost(TaskShape(3, (32, 32), 10), 0)})
+        yield from costs(table, arrays, trained, {"params": Cost(SHAPES["cifar10"], 0)})
         yield self._hashes(table, progress)
 
     def _hashes(self, table: Table, progress: Progress) -> Check:

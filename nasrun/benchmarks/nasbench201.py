@@ -33,6 +33,11 @@ SECONDS = {  # dataset -> the column of its training times
     "cifar100": "train_seconds_200_cifar100",
     "imagenet16": "train_seconds_200_imagenet16",
 }
+SHAPES = {  # the images that the networks were trained on
+    "cifar10": TaskShape(3, (32, 32), 10),
+    "cifar100": TaskShape(3, (32, 32), 100),
+    "imagenet16": TaskShape(3, (16, 16), 120),
+}
 
 
 def condensed(genotypes: Iterable[Genotype], columns: Mapping[str, np.ndarray]) -> Arrays:
@@ -50,6 +55,7 @@ class NasBench201Cells(Table):
     space = "nasbench201"
     num_rows = 15_625
     has_copies = True
+    shapes = SHAPES
 
     def problems(self, arrays: Arrays) -> Iterator[str]:
         names = _names(arrays)
@@ -143,11 +149,6 @@ def _codes(ops_RE: np.ndarray) -> np.ndarray:
     return ops_RE.astype(np.int64) @ 5 ** np.arange(6)
 
 
-SHAPES = {  # the images that the networks were trained on
-    "cifar10": TaskShape(3, (32, 32), 10),
-    "cifar100": TaskShape(3, (32, 32), 100),
-    "imagenet16": TaskShape(3, (16, 16), 120),
-}
 NUM_CLASSES = 6_466  # published classes of isomorphic cells
 
 

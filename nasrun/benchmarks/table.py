@@ -16,6 +16,7 @@ import numpy as np
 
 from nasrun.errors import UsageError, closest, raise_together
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import TaskShape
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -64,6 +65,7 @@ class Table(ABC):
     numbers: ClassVar[
         Mapping[str, float]
     ]  # columns of one number per row: the highest there can be
+    shapes: ClassVar[Mapping[str, TaskShape]] = {}  # dataset -> its images and classes
 
     def __init__(self, path: Path, arrays: Arrays) -> None:
         self.path = path

@@ -17,8 +17,9 @@ from nasrun.engine.drive import Session, drive, validation_accuracy
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.result import AgainstFloors, Result
-from nasrun.protocols.space import as_module
+from nasrun.protocols.result import AgainstFloors, FrontMember, Result
+from nasrun.protocols.space import SearchSpace, as_module
+from nasrun.protocols.strategy import Strategy
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.result_file import RESULT_FILE
 from nasrun.storage.tensor_files import num_bytes, write_tensors
@@ -78,16 +79,20 @@ def _search(
         )
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
-    front = tuple(wiring.space.pruned(genotype) for genotype in strategy.best())
+    front = front_of(strategy, wiring.space)
+    chosen = front[0].genotype
     # at once: the retraining may take days, and others can use the cell meanwhile
-    write_genotype(session.folder, front[0])
-    metrics, final = spent.last or {}, wiring.final(front[0])
+    write_genotype(session.folder, chosen)
+    if len(front) > 1:  # so that any of them can be named, as in genotype=RUN/front.json:2
+        members = {str(place): one.genotype.to_json() for place, one in enumerate(front, start=1)}
+        session.folder.write_json("front.json", members)
+    metrics, final = spent.last or {}, wiring.final(chosen)
     return Result(
         strategy=plugins.option(config.strategy),
         space=wiring.space.name,
         dataset=wiring.dataset_name,
         seed=config.seed,
-        genotype=front[0],
+        genotype=chosen,
         front=front if len(front) > 1 else None,
         evaluations=0 if wiring.labels_are_scores else spent.evaluations,
         scorings=int(metrics.get("scorings", 0)),
@@ -99,6 +104,20 @@ def _search(
         one_shot=final.one_shot,
         predictor=insight.ranked(metrics),
         warnings=tuple(spent.guard.said.values()),
+    )
+
+
+def front_of(strategy: Strategy, space: SearchSpace) -> tuple[FrontMember, ...]:
+    """Return what a search has found, the chosen one first, each with the values of its label."""
+    found, values = strategy.best(), list[dict[str, float]]()
+    labels = strategy.labels
+    if labels is not None:
+        names = [objective.name for objective in labels.objectives]
+        known = labels.evaluate(found)  # hence free
+        values = [dict(zip(names, label.values, strict=True)) for label in known]
+    return tuple(
+        FrontMember(genotype=space.pruned(genotype), values=values[place] if values else {})
+        for place, genotype in enumerate(found)
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nasrun.pictures import cell_text
 from nasrun.protocols.result import (
     AgainstFloors,
+    FrontMember,
     OneShot,
     Ranked,
     Result,
@@ -18,7 +19,8 @@ from nasrun.protocols.result import (
 
 def summary(folder: Path, result: Result) -> str:
     """Return the end of a run as text."""
-    rows = [*_search(result), *_predictor(result.predictor), *_floor(result.floor)]
+    rows = [*_search(result), *_front(result.front), *_predictor(result.predictor)]
+    rows += _floor(result.floor)
     rows += [*_table(result.table), *_one_shot(result.one_shot)]
     rows += [*_retrain(result.retrain), *_warnings(result.warnings)]
     rows += _where_next(folder, result)
@@ -45,6 +47,24 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
             signal = "accuracy there"
         parts.append(f"{signal} {result.search_val_accuracy:.2%}")
     yield "search", ", ".join(parts)
+
+
+MOST_SHOWN = 10  # members of a front; all are in result.json
+
+
+def _front(front: Sequence[FrontMember] | None) -> Iterator[tuple[str, str]]:
+    """One row per member, in the order of `front.json`; the first is the chosen one."""
+    for place, member in enumerate((front or ())[:MOST_SHOWN], start=1):
+        values = ", ".join(f"{name} {shown(value)}" for name, value in member.values.items())
+        chosen = " (chosen)" if place == 1 else ""
+        yield "front" if place == 1 else "", f"{place}: {values}{chosen}"
+    if front is not None and len(front) > MOST_SHOWN:
+        yield "", f"and {len(front) - MOST_SHOWN} more in result.json"
+
+
+def shown(value: float) -> str:
+    """Write a fraction with four digits, and a count with commas."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:.4f}"
 
 
 def _predictor(ranked: Ranked | None) -> Iterator[tuple[str, str]]:
@@ -106,6 +126,8 @@ def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "folder", str(folder)
     yield "next", f"nasrun show {folder}"
     yield "", f"nasrun retrain genotype={folder} retrain=..."
+    if result.front is not None:
+        yield "", f"nasrun retrain genotype={folder}/front.json:2 retrain=..."
     yield "", f"nasrun report {folder}"
     yield "", f"tensorboard --logdir {folder}"
     if result.strategy is not None:

@@ -20,9 +20,10 @@ from nasrun.compute.workers import Workers
 from nasrun.config import checks, identity, plugins, schema
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
+from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.evaluation import Cost, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.result import Final
 from nasrun.protocols.scorer import Scorer
@@ -126,7 +127,9 @@ class Wiring:
         """Describe the values of the labels in `evaluations.jsonl`."""
         if "evaluator" not in vars(self.settings) or not self._evaluator_kind.evaluates:
             return {}
-        return {"objectives": [asdict(one) for one in self.raw_evaluator.objectives]}
+        labels = self.strategy.labels
+        objectives = self.raw_evaluator.objectives if labels is None else labels.objectives
+        return {"objectives": [asdict(one) for one in objectives]}
 
     @property
     def search_settings(self) -> schema.SearchConfig:
@@ -149,7 +152,16 @@ class Wiring:
     @cached_property
     def evaluator(self) -> Labels:
         self._require(self._evaluator_kind.evaluates, "single architectures")
-        return Labels(self.raw_evaluator, self.space, self.search_settings.budget.evaluations)
+        return self._labels_of(self.raw_evaluator)
+
+    def with_cost(self, cost: Cost) -> Labels:
+        self._require(self._evaluator_kind.evaluates, "single architectures")
+        evaluator = self.raw_evaluator
+        shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
+        return self._labels_of(NetworkCost(evaluator, cost, self.space, shape))
+
+    def _labels_of(self, evaluator: Evaluator) -> Labels:
+        return Labels(evaluator, self.space, self.search_settings.budget.evaluations)
 
     @cached_property
     def raw_evaluator(self) -> Evaluator:

@@ -39,6 +39,7 @@ class TableLookup(Evaluator):
         self.space: SearchSpace = context.space
         self.table = store.load(self.space.name, file, context.dataset_name)
         self.columns = self.table.columns(context.dataset_name)
+        self.shape = self.table.shapes.get(context.dataset_name)
 
     def row(self, genotype: Genotype) -> int:
         """Find the row of an architecture.

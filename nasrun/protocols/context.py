@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nasrun.protocols.data import Dataset
+from nasrun.protocols.evaluation import Cost
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.state import Progress, Streams
 
@@ -40,6 +41,9 @@ class SearchContext(Protocol):
     @property
     def evaluator(self) -> Labels:
         """Return the source of true evaluations: counted, cached, within `budget.evaluations`."""
+
+    def with_cost(self, cost: Cost) -> Labels:
+        """As `evaluator`, with a cost of the network behind a label as its last objective."""
 
     def workers(self, count: int | None) -> Workers:
         """Make `count` processes to train candidates in, each with an evaluator of its own.

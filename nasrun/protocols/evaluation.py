@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import TaskShape
 from nasrun.protocols.result import Final
-from nasrun.protocols.space import ArchGraph, MixingWeights
+from nasrun.protocols.space import ArchGraph, MixingWeights, NetworkSize
 from nasrun.protocols.state import Stateful
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ class Objective:
 
 
 VALIDATION_ERROR = Objective("val_error", "fraction")
+
+Cost = Literal["flops", "params"]
+"""What a network costs: the multiply-adds of one input, or the trainable parameters."""
+COSTS: Mapping[Cost, Objective] = {
+    "flops": Objective("flops", "multiply-adds"),
+    "params": Objective("params", "parameters"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Evaluator(Stateful, Protocol):
     # with an error. `None`: `Labels` asks for one at a time, and makes the record of a failure.
     at_once: int | None = None
     optimum: float | None = None  # the best accuracy a label can have, where that is known
+    size: NetworkSize = NetworkSize()  # of the networks behind the labels
+    shape: TaskShape | None = None  # of their images, where that is known without the dataset
 
     @property
     def num_scorings(self) -> int:

@@ -51,6 +51,11 @@ class Labels:
         self.budget = min(self.budget, num_labels)
         return self
 
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Return what the values of a label are, in their order."""
+        return self._evaluator.objectives
+
     def __len__(self) -> int:
         return len(self._known)
 

@@ -88,6 +88,14 @@ class AgainstFloors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrontMember:
+    """An architecture that no other one beats in all objectives, and its value in each."""
+
+    genotype: Genotype
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Final:
     """What an evaluator knows of the result, and the search may not see."""
 
@@ -104,7 +112,7 @@ class Result(Final):
     dataset: str
     seed: int
     genotype: Genotype
-    front: tuple[Genotype, ...] | None = None  # of a method that finds several
+    front: tuple[FrontMember, ...] | None = None  # of a method that finds several; chosen one first
     evaluations: int = 0  # true ones
     scorings: int = 0  # on shared weights, or predicted
     search_seconds: float = 0.0

@@ -133,6 +133,11 @@ class SearchSpace(Protocol):
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network: ...
 
+    def params_and_flops(
+        self, genotype: Genotype, shape: TaskShape, size: NetworkSize
+    ) -> tuple[int, int]:
+        """Count the trainable parameters of its network, and the multiply-adds of one input."""
+
 
 class Network(Protocol):
     """The network of one genotype, trained from scratch. Every network is an `nn.Module`."""

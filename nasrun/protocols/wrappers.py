@@ -28,6 +28,7 @@ class WrappedEvaluator(Evaluator):
         self.objectives = inner.objectives
         self.at_once = inner.at_once
         self.optimum = inner.optimum
+        self.size, self.shape = inner.size, inner.shape
 
     @property
     def num_scorings(self) -> int:

@@ -93,6 +93,24 @@ class Run:
     def finished(self) -> str:
         return self.text("finished", source=self.record) or ""
 
+    @property
+    def front(self) -> list[dict[str, float]]:
+        """Read the values of each architecture of a front, the chosen one's first."""
+        members = self.result.get("front")
+        values = [
+            member["values"]
+            for member in (members if isinstance(members, list) else ())
+            if isinstance(member, Mapping) and isinstance(member.get("values"), Mapping)
+        ]
+        return [
+            {
+                shown(name): figure
+                for name, value in one.items()
+                if (figure := finite(value)) is not None
+            }
+            for one in values
+        ]
+
     def number(self, *keys: str) -> float | None:
         return number(self.result, *keys)
 

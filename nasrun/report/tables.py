@@ -51,6 +51,7 @@ def all_tables(report: Report) -> list[ReportTable]:
     if report.pairs:
         tables.append(pairs(report))
     tables += predictors(report)
+    tables += fronts(report)
     tables += [table for item in report.published for table in published(report, item)]
     if report.left_out:
         tables.append(left_out(report))
@@ -233,6 +234,33 @@ def predictors(report: Report) -> Iterator[ReportTable]:
             tuple(rows),
             "Mean ± standard deviation (number of runs). What was bought was chosen by the scores.",
         )
+
+
+def fronts(report: Report) -> Iterator[ReportTable]:
+    """Yield what each run with several objectives has found, an architecture a row."""
+    found = [
+        (row.group.name, run, members)
+        for row in report.rows
+        for run in row.group.runs
+        if (members := run.front)
+    ]
+    names = list(dict.fromkeys(name for *_, members in found for one in members for name in one))
+    rows = tuple(
+        (
+            text_cell(group),
+            text_cell("-" if run.seed is None else run.seed),
+            text_cell(f"{place} (chosen)" if place == 1 else place),
+            *(number_cell(one.get(name), ",.5g") for name in names),
+        )
+        for group, run, members in found
+        for place, one in enumerate(members, start=1)
+    )
+    if rows:
+        title = "Fronts: what no other label of the run beats in all objectives"
+        note = (
+            "nasrun retrain genotype=RUN takes the chosen one, genotype=RUN/front.json:2 another."
+        )
+        yield ReportTable("fronts", title, ("group", "seed", "member", *names), rows, note, 3)
 
 
 def _tau_cell(item: Group, key: str) -> Cell:

@@ -15,6 +15,7 @@ from nasrun.protocols.result import (
     Accuracies,
     AgainstFloors,
     Control,
+    FrontMember,
     OneShot,
     Ranked,
     Result,
@@ -30,7 +31,7 @@ LEAST = Result(space="nasbench201", dataset="digits", seed=3, genotype=GENOTYPE)
 WHOLE = replace(
     LEAST,
     strategy="egnas_paper",
-    front=(GENOTYPE, SPACE.sample(np.random.default_rng(1))),
+    front=(FrontMember(genotype=GENOTYPE, values={"val_error": 0.1, "flops": 5.0}),),
     search_val_accuracy=0.5,
     table=TableEntry(
         file="t.npz", signal="validation accuracy", val_accuracy=None, test_accuracy=0.9,

@@ -36,7 +36,7 @@ class DiscreteSearch(Strategy, ABC):
     def __post_init__(self) -> None:
         self.space: SearchSpace = self.context.space
         self.rng = self.context.streams.numpy("search")
-        self.labels = self.context.evaluator.limited(self.num_labels)
+        self.labels = self.offered_labels().limited(self.num_labels)
         self.total_steps = self.num_labels
         self.population: list[Evaluation] = []  # the members that the search goes on from, if any
 
@@ -46,6 +46,10 @@ class DiscreteSearch(Strategy, ABC):
     @property
     def finished(self) -> bool:
         return self.labels.finished
+
+    def offered_labels(self) -> Labels:
+        """Return what the context offers; a search by more objectives asks for others."""
+        return self.context.evaluator
 
     def sample(self) -> Genotype:
         return self.space.sample(self.rng)

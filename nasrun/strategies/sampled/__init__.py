@@ -1,0 +1,1 @@
+"""Search by sampling architectures whose weights are shared."""
