@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 
+from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
@@ -92,6 +93,8 @@ class Wiring:
         return bool(searches or self.settings.retrain.epochs > 0)
 
     def progress(self, done: int, total: int, **figures: float) -> None:
+        """Show how far a step is; long work inside one, such as a pre-training, can end here."""
+        cancellation.look()
         if self._show_progress is not None:
             self._show_progress(done, total, **figures)
 

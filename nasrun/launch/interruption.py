@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nasrun.compute import torchrun
+from nasrun.compute import cancellation, torchrun
 from nasrun.errors import RunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -19,25 +19,36 @@ def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, with which a scheduler ends a job, and SIGHUP, with which a terminal is closed, are
     handled like Ctrl-C. An impatient second one leaves in peace what the first one does. One that
     is ignored already (nohup) stays so, and so does one that submitit handles: SIGTERM comes before
-    the signal by which it puts a job back into the queue."""
+    the signal by which it puts a job back into the queue.
+
+    Python may drop what a handler raises, so the signal is noted in `cancellation` besides."""
     last = float("-inf")
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, _: object) -> None:
         nonlocal last
-        if time.monotonic() - last > PATIENCE_S:  # Python may have swallowed the one before
+        cancellation.note(number)
+        if time.monotonic() - last > PATIENCE_S:
             last = time.monotonic()
             raise KeyboardInterrupt
 
+    cancellation.look()  # of a context around this one
     handled = [number for number in SIGNALS if not _is_taken(signal.getsignal(number))]
     previous = {number: signal.signal(number, interrupt) for number in handled}
+    is_outermost = not any(_is_ours(handler) for handler in previous.values())
     try:
         yield
     finally:
+        if is_outermost:
+            cancellation.forget()
         for number, handler in previous.items():
             if last > float("-inf"):  # the process is about to end, and says so
                 signal.signal(number, signal.SIG_IGN)
             elif signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, handler)
+
+
+def _is_ours(handler: object) -> bool:
+    return getattr(handler, "__module__", None) == __name__
 
 
 def _is_taken(handler: object) -> bool:

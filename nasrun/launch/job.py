@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.compute import torchrun
+from nasrun.compute import cancellation, torchrun
 from nasrun.config import checks, identity
 from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
@@ -107,6 +107,7 @@ class Jobs:
         self._source = source
 
     def __call__(self, config: DictConfig) -> float:
+        cancellation.look()
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         overrides = OmegaConf.to_container(settings.overrides.task, resolve=False)
