@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from nasrun.compute import cancellation, torchrun
 from nasrun.config import checks, identity
@@ -27,7 +27,7 @@ from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.launch.replay import Source, is_setting, load_config, load_recorded
 from nasrun.protocols.result import Result
 from nasrun.runs.choices import recorded_choices
-from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
+from nasrun.runs.folder import RUN_FILE, RunFolder, new_folder, now, read_json, require_no_run
 from nasrun.runs.sweep import Job, Sweep
 from nasrun.terminal import console
 
@@ -142,8 +142,12 @@ class Jobs:
             self._source.warn_of_other_data(prepared.record)
         if swept and not self.at_once:
             console.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
-        with RunFolder(outcome.folder) as run:
-            run.require_new()
+        default = not swept and is_default("hydra.run.dir", settings)
+        with new_folder(outcome.folder, require_no_run, is_default=default) as run:
+            if run.path != outcome.folder:
+                outcome.folder = run.path
+                with read_write(settings), open_dict(settings):
+                    settings.runtime.output_dir = str(run.path)
             _require_space(run, prepared)
             _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
@@ -202,6 +206,11 @@ class Jobs:
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
         return {"command": self.command, "kind": self.kind, "overrides": list(outcome.overrides)}
+
+
+def is_default(key: str, settings: Any) -> bool:
+    """Whether a folder has the name that `conf/` gives it, and not one that a person typed."""
+    return not any(word.lstrip("+").startswith(f"{key}=") for word in settings.overrides.hydra)
 
 
 def supervise(folder: RunFolder, prepared: Prepared) -> Result:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nasrun.errors import UsageError
 from nasrun.protocols.result import Result
-from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
+from nasrun.runs.folder import RUN_FILE, RunFolder, Taken, now, read_json
 from nasrun.runs.result_file import read_result
 from nasrun.terminal import console
 
@@ -65,12 +65,7 @@ class Sweep:
     jobs: Sequence[Job]
 
     def write(self, folder: RunFolder) -> None:
-        """Write the record of a new sweep into its folder.
-
-        Raises:
-            UsageError: see `require_folders`.
-        """
-        self.require_folders()
+        """Write the record of a new sweep into its folder."""
         jobs = [
             {
                 "number": job.number,
@@ -83,12 +78,7 @@ class Sweep:
         folder.write_json(SWEEP_FILE, {**record, "started": now(), "jobs": jobs})
 
     def require_folders(self) -> None:
-        """Raise a `UsageError` unless each job has a new folder of its own, inside the sweep."""
-        if (self.home / SWEEP_FILE).exists():
-            raise UsageError(
-                f"{self.home} holds a sweep already: `nasrun resume {self.home}` goes on with it, "
-                "another hydra.sweep.dir starts a new one"
-            )
+        """Raise a `UsageError` unless each job has a folder of its own, inside the sweep."""
         taken = {self.home: "the sweep itself"}
         for job in self.jobs:
             if job.folder in taken or not job.folder.is_relative_to(self.home):
@@ -98,9 +88,22 @@ class Sweep:
                     f"that of {where}: leave it out, or add ${{hydra.job.num}} to it"
                 )
             taken[job.folder] = f"job {job.number}"
-        for path in taken:
+
+    def at(self, home: Path) -> Sweep:
+        """Return the same sweep in another folder."""
+        jobs = [replace(job, folder=home / job.folder.relative_to(self.home)) for job in self.jobs]
+        return replace(self, home=home, jobs=jobs)
+
+    def require_new_at(self, home: Path) -> None:
+        """Raise `Taken` for a folder that holds a sweep or a run already."""
+        if (home / SWEEP_FILE).exists():
+            raise Taken(
+                f"{home} holds a sweep already: `nasrun resume {home}` goes on with it, another "
+                "hydra.sweep.dir starts a new one"
+            )
+        for path in (home, *(job.folder for job in self.at(home).jobs)):
             if (path / RUN_FILE).exists():
-                raise UsageError(
+                raise Taken(
                     f"{path} holds a run already: start the sweep in another hydra.sweep.dir"
                 )
 
