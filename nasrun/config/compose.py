@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -58,12 +59,16 @@ def compose(command: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def to_typed(
-    config: DictConfig, schema: type[AnyConfig], choices: Mapping[str, str | None] | None = None
+    config: DictConfig,
+    schema: type[AnyConfig],
+    choices: Mapping[str, str | None] | None = None,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> AnyConfig:
     """Turn the composed (or recorded) configuration into plain dataclasses and mappings.
 
     Args:
         choices: group -> chosen option; a plug-in's node bears it as its name.
+        places: key -> where a file is, of those that are elsewhere than the configuration says.
 
     Raises:
         UsageError: a value is missing, of the wrong type, or out of range; all faults at once.
@@ -83,6 +88,8 @@ def to_typed(
             node = PluginNode(getattr(typed, name))
             node.typed_as = dict(_typed_as(written[name]))
             node.option = (choices or {}).get(name)
+            own = [key for key in places if key.startswith(f"{name}.")]
+            node.places = {key.removeprefix(f"{name}."): places[key] for key in own}
             setattr(typed, name, node)
     return typed
 

@@ -253,7 +253,8 @@ def labeller(
     torch.set_num_threads(num_threads)
     if gpus:  # it sees no other, so that nothing is placed on one by default
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    wiring = Wiring(replace(settings, evaluator={**settings.evaluator, "workers": 1}))
+    evaluator = plugins.with_settings(settings.evaluator, workers=1)
+    wiring = Wiring(replace(settings, evaluator=evaluator))
 
     def answer(task: LabelTask) -> LabelAnswer:
         genotype, parts = task

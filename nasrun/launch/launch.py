@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 
 import hydra
 
@@ -16,8 +17,9 @@ from nasrun.config.catalogue import conf_dir
 from nasrun.config.flags import flags_first, in_quotes
 from nasrun.errors import UsageError, brief
 from nasrun.launch import hydra_guard
-from nasrun.launch.job import Jobs, Outcome, Prepare
+from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
+from nasrun.launch.supervision import Prepare
 from nasrun.runs import sweep as sweeps
 from nasrun.runs.sweep import SWEEP_FILE, Sweep
 
@@ -39,9 +41,14 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     _run(Jobs(command, prepare, line, words, source, None))
 
 
-def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = ()) -> None:
+def go_on_with_sweep(
+    sweep: Sweep,
+    prepare: Prepare,
+    launcher: Sequence[str] = (),
+    moved: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Run the jobs of a recorded sweep that are not done, and end as `launch` does. `launcher` are
-    the words that choose one."""
+    the words that choose one; of files that have moved, `moved` has key -> where they are now."""
     if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
     if torchrun.num_processes() > 1:
@@ -64,7 +71,7 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = (
             f"from this machine: go on with its jobs one by one, nasrun resume {sweep.home}/<job>"
         )
     words += [f"hydra.sweep.dir={in_quotes(str(sweep.home))}", *launcher]
-    _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep))
+    _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep, moved))
 
 
 def _is_replayed(word: str) -> bool:

@@ -124,7 +124,7 @@ class Sweeper(Plugin):
             for number, one in enumerate(combinations)
         ]
         about = self._jobs
-        sweep = Sweep(home, about.kind, about.command, about.arguments, jobs)
+        sweep = Sweep(home, about.kind, about.command, about.arguments, jobs, os.getcwd())
         sweep.require_folders()
         return sweep
 

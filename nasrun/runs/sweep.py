@@ -56,6 +56,7 @@ class Sweep:
         kind: the command: `search` or `retrain`.
         command: the command line as it was typed.
         arguments: what Hydra was given, for going on.
+        cwd: the folder that it was started in, which relative paths refer to.
     """
 
     home: Path
@@ -63,6 +64,7 @@ class Sweep:
     command: str
     arguments: Sequence[str]
     jobs: Sequence[Job]
+    cwd: str | None = None
 
     def write(self, folder: RunFolder) -> None:
         """Write the record of a new sweep into its folder."""
@@ -74,8 +76,13 @@ class Sweep:
             }
             for job in self.jobs
         ]
-        record = {"command": self.command, "kind": self.kind, "arguments": list(self.arguments)}
-        folder.write_json(SWEEP_FILE, {**record, "started": now(), "jobs": jobs})
+        record: dict[str, Any] = {
+            "command": self.command,
+            "kind": self.kind,
+            "arguments": list(self.arguments),
+        }
+        record |= {"cwd": self.cwd, "started": now(), "jobs": jobs}
+        folder.write_json(SWEEP_FILE, record)
 
     def require_folders(self) -> None:
         """Raise a `UsageError` unless each job has a folder of its own, inside the sweep."""
@@ -119,7 +126,10 @@ def read_sweep(home: Path) -> Sweep:
         kind, command = str(record["kind"]), str(record["command"])
         if not jobs or any(len({*each}) < len(jobs) for each in _identities(jobs)):
             raise ValueError
-        return Sweep(home, kind, command, _texts(record["arguments"]), jobs)
+        cwd = record.get("cwd")
+        if not isinstance(cwd, str | None):
+            raise ValueError
+        return Sweep(home, kind, command, _texts(record["arguments"]), jobs, cwd)
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{home / SWEEP_FILE} is not the record of a sweep") from None
 

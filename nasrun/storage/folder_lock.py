@@ -79,7 +79,9 @@ class FolderLock:
         if holder is None:
             return f"{folder} is in use by another nasrun process"
         pid, host = holder
-        text = f"{folder} is in use by another nasrun process, {pid} on {host}: wait until it ends, "
+        text = (
+            f"{folder} is in use by another nasrun process, {pid} on {host}: wait until it ends, "
+        )
         text += "or choose another folder"
         if host == socket.gethostname():
             return text
