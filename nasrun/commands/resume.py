@@ -16,6 +16,7 @@ from nasrun.launch.resuming import go_on
 from nasrun.runs.folder import RUN_FILE, read_json
 from nasrun.runs.sweep import SWEEP_FILE, read_sweep
 from nasrun.terminal import console
+from nasrun.terminal.text import command
 
 PREPARE = {"search": prepare_search.prepare, "retrain": prepare_retrain.prepare}
 
@@ -54,8 +55,8 @@ def _resume_run(path: Path, moved: Mapping[str, str]) -> None:
         return
     if "signature" not in record:
         raise UsageError(
-            f"{path} failed before it began ({record.get('error')}): `nasrun resume {path.parent}` "
-            "runs it anew"
+            f"{path} failed before it began ({record.get('error')}): "
+            f"`{command('nasrun', 'resume', path.parent)}` runs it anew"
         )
     result = go_on(path, PREPARE[record["kind"]], moved)
     console.say(summary(path, result))

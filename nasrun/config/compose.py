@@ -9,11 +9,11 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from nasrun.config.catalogue import conf_dir
 from nasrun.config.schema import PARTS, PLUGINS, SCHEMAS, AnyConfig, PluginNode
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, closest
 
 REPEATED = re.compile(r"\$\{(\w+(?:\.\w+)+)\}")
 
@@ -80,6 +80,11 @@ def to_typed(
         typed = cast(AnyConfig, _build(schema, values))
     except (OmegaConfBaseException, OverflowError) as error:
         key = getattr(error, "full_key", None) or "the configuration"
+        if isinstance(error, ConfigKeyError | ConfigAttributeError):
+            part = str(key).rpartition(".")[0]
+            known = [item.name for item in fields(PARTS.get(part, schema))]
+            names = [f"{part}.{name}" if part else name for name in known]
+            raise UsageError(f"{key} does not exist; {closest(str(key), names)}") from None
         raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
     written = OmegaConf.to_container(config, resolve=False)
     assert isinstance(written, dict)

@@ -14,6 +14,7 @@ from nasrun.protocols.result import (
     Retrained,
     TableEntry,
 )
+from nasrun.terminal.text import command
 
 
 def summary(folder: Path, result: Result) -> str:
@@ -104,12 +105,12 @@ def _retrain(retrain: Retrained | None) -> Iterator[tuple[str, str]]:
 
 def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "folder", str(folder)
-    yield "next", f"nasrun show {folder}"
-    yield "", f"nasrun retrain genotype={folder} retrain=..."
-    yield "", f"nasrun report {folder}"
-    yield "", f"tensorboard --logdir {folder}"
+    yield "next", command("nasrun", "show", folder)
+    yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain=..."
+    yield "", command("nasrun", "report", folder)
+    yield "", command("tensorboard", "--logdir", folder)
     if result.strategy is not None:
-        yield "again", f"nasrun search --from {folder} seed={result.seed + 1}"
+        yield "again", command("nasrun", "search", "--from", folder, f"seed={result.seed + 1}")
     if result.strategy is not None and result.retrain is not None:
         control = f"nasrun retrain genotype=random space={result.space} seed={result.seed}"
         yield "control", f"{control}  (a random cell, trained alike)"

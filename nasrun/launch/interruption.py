@@ -15,19 +15,22 @@ PATIENCE_S = 2.0
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted(*, at_once: bool = True) -> Iterator[None]:
     """SIGTERM, with which a scheduler ends a job, and SIGHUP, with which a terminal is closed, are
     handled like Ctrl-C. An impatient second one leaves in peace what the first one does. One that
     is ignored already (nohup) stays so, and so does one that submitit handles: SIGTERM comes before
     the signal by which it puts a job back into the queue.
 
-    Python may drop what a handler raises, so the signal is noted in `cancellation` besides."""
+    Python may drop what a handler raises, so the signal is noted in `cancellation` besides. Where
+    it does not end the work `at_once`, it is only noted, until the work looks; a second one does.
+    """
     last = float("-inf")
 
     def interrupt(number: int, _: object) -> None:
         nonlocal last
+        waits = not at_once and cancellation.noted() is None
         cancellation.note(number)
-        if time.monotonic() - last > PATIENCE_S:
+        if not waits and time.monotonic() - last > PATIENCE_S:
             last = time.monotonic()
             raise KeyboardInterrupt
 

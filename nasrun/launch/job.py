@@ -19,12 +19,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from nasrun.compute import cancellation
 from nasrun.config import checks
 from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch import places as located
-from nasrun.launch.interruption import in_words
+from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.launch.replay import Source, load_config
 from nasrun.launch.resuming import go_on
 from nasrun.launch.supervision import Prepare, mark_failed, require_space, short, supervise
@@ -86,7 +85,6 @@ class Jobs:
         self._moved = dict(moved)
 
     def __call__(self, config: DictConfig) -> float:
-        cancellation.look()
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
         overrides = OmegaConf.to_container(settings.overrides.task, resolve=False)
@@ -95,7 +93,7 @@ class Jobs:
         outcome = Outcome(settings.job.num if swept else 0, folder, overrides)
         try:
             self._require_its_folder(outcome)
-            with in_words():
+            with terminated_as_interrupted(), in_words():
                 begun = self._begun(outcome)
                 if begun is None:
                     outcome.result = self._run(config, settings, outcome, swept)

@@ -21,6 +21,7 @@ from nasrun.launch.supervision import Prepare, Prepared, require_space, supervis
 from nasrun.protocols.result import Result
 from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, RunFolder, read_json
+from nasrun.terminal.text import command
 
 
 def go_on(path: Path, prepare: Prepare, given: Mapping[str, str] = MappingProxyType({})) -> Result:
@@ -77,7 +78,7 @@ def _prepared_where_it_is(
         gone = [f"{key}=<where it is now>" for key in located.gone(config, places)]
         if not gone:
             raise
-        advice = f"nasrun resume {path} {' '.join(gone)}"
+        advice = f"{command('nasrun', 'resume', path)} {' '.join(gone)}"
         raise UsageError(f"{error}; where it has moved, type {advice}") from None
 
 

@@ -15,6 +15,7 @@ from nasrun.errors import RunError, UsageError
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, now
+from nasrun.terminal.text import command
 
 if TYPE_CHECKING:
     from nasrun.compute.process_group import ProcessGroup
@@ -64,7 +65,7 @@ def supervise(folder: RunFolder, prepared: Prepared) -> Result:
                 folder.update(status="interrupted", finished=now())
             if isinstance(stop, SystemExit):  # of submitit, which puts the job back into the queue
                 raise
-            message = f"interrupted; `nasrun resume {short(folder.path)}` goes on"
+            message = f"interrupted; `{command('nasrun', 'resume', short(folder.path))}` goes on"
             raise KeyboardInterrupt(message) from None
         except BaseException as error:
             mark_failed(folder, error)

@@ -199,6 +199,10 @@ class Sweeper(Plugin):
         What had begun and is not done is for `nasrun resume`; what had not gets new processes."""
         rest = [job for job in jobs if not job.record()]
         hopeless = len(rest) == len(jobs)
+        if not engine.has_submitted:
+            for job in jobs:
+                self._note(job, RunError(f"it could not be submitted: {error}"))
+            return
         console.complain(f"a worker process has died: {type(error).__name__}")
         if hopeless:
             console.complain(str(error))

@@ -59,6 +59,7 @@ class Meaning:
     text: str
 
 
+@dataclass(frozen=True)
 class Location:
     """A text that says where a file or folder is. Who resumes a run can say it anew."""
 

@@ -25,6 +25,7 @@ from nasrun import __version__
 from nasrun.errors import RunError, UsageError
 from nasrun.storage.durable import UNFINISHED, AppendedFile, replacing, sync
 from nasrun.storage.folder_lock import FolderLock, InUse
+from nasrun.terminal.text import command
 
 RUN_FILE = "run.json"
 MAX_TEXT_BYTES = 100_000_000  # of a JSON file; the record of a sweep of 100,000 jobs has 20 MB
@@ -125,7 +126,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(
                 f"cannot {deed} {self.path / name}: {error.strerror or error}; when that is "
-                f"mended, `nasrun resume {self.path}` goes on"
+                f"mended, `{command('nasrun', 'resume', self.path)}` goes on"
             ) from error
 
     def remove(self, name: str) -> None:
@@ -173,8 +174,8 @@ def require_no_run(folder: Path) -> None:
     """Raise `Taken` for a folder that holds a run already."""
     if (folder / RUN_FILE).exists():
         raise Taken(
-            f"{folder} holds a run already: `nasrun resume {folder}` goes on with it, another "
-            "hydra.run.dir starts a new one"
+            f"{folder} holds a run already: `{command('nasrun', 'resume', folder)}` goes on with "
+            "it, another hydra.run.dir starts a new one"
         )
 
 

@@ -18,6 +18,7 @@ from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, Taken, now, read_json
 from nasrun.runs.result_file import read_result
 from nasrun.terminal import console
+from nasrun.terminal.text import command
 
 SWEEP_FILE = "sweep.json"
 
@@ -105,8 +106,8 @@ class Sweep:
         """Raise `Taken` for a folder that holds a sweep or a run already."""
         if (home / SWEEP_FILE).exists():
             raise Taken(
-                f"{home} holds a sweep already: `nasrun resume {home}` goes on with it, another "
-                "hydra.sweep.dir starts a new one"
+                f"{home} holds a sweep already: `{command('nasrun', 'resume', home)}` goes on with "
+                "it, another hydra.sweep.dir starts a new one"
             )
         for path in (home, *(job.folder for job in self.at(home).jobs)):
             if (path / RUN_FILE).exists():
@@ -179,8 +180,9 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
         if record.get("status") == "failed":
             console.say(f"job {job.number} failed: {' '.join(str(record.get('error')).split())}")
     if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
-        console.say(f"next  nasrun resume {home}")
-    console.say(f"next  nasrun report {home}\n      tensorboard --logdir {home}")
+        console.say(f"next  {command('nasrun', 'resume', home)}")
+    console.say(f"next  {command('nasrun', 'report', home)}")
+    console.say(f"      {command('tensorboard', '--logdir', home)}")
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:
