@@ -34,12 +34,17 @@ class UsageError(Exception):
     """
 
     def __init__(self, text: str, problems: Iterable[str] = ()) -> None:
-        super().__init__(text)
-        self.problems = list(problems) or [text]
+        self.problems = list(problems)
+        is_list = bool(self.problems) or "\n- " in text  # of `together`
+        super().__init__(text if is_list else one_line(text))
+        self.problems = self.problems or [str(self)]
 
 
 class RunError(Exception):
     """The run itself failed; what was computed so far is kept."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(one_line(text))
 
 
 class OutOfMemory(RunError):
@@ -47,12 +52,28 @@ class OutOfMemory(RunError):
 
 
 def closest(word: str, choices: Iterable[str]) -> str:
-    """Hint at what an unknown `word` could be: the closest matches, or else all choices."""
+    """Hint at what an unknown `word` could be: the closest matches, or else all choices.
+
+    Case does not count, nor what all have before the last dot; initials do.
+
+    >>> closest("retrain.lr", ["retrain.cells", "retrain.learning_rate"])
+    'did you mean retrain.learning_rate?'
+    """
     known = sorted(choices)
-    matches = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    node = f"{word.rpartition('.')[0]}."
+    shared = node if len(node) > 1 and all(one.startswith(node) for one in known) else ""
+    folded = {one.removeprefix(shared).casefold(): one for one in known}
+    wanted = word.removeprefix(shared).casefold()
+    found = [one for one in folded if _initials(one) == wanted]
+    found = found or difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
+    matches = [folded[wanted]] if wanted in folded else [folded[one] for one in found]
     if matches:
         return f"did you mean {' or '.join(matches)}?"
     return f"choose from {', '.join(known)}" if known else "there is nothing to choose from"
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.split("_"))
 
 
 def require(condition: bool, key: str, value: object, allowed: str) -> None:
@@ -73,11 +94,22 @@ def raise_together(problems: Iterable[str]) -> None:
 
 
 def together(problems: Iterable[str]) -> str:
-    """Join all problems, each once, into one message."""
-    texts = list(dict.fromkeys(problems))
+    """All problems, each once, as one message."""
+    texts = list(dict.fromkeys(map(one_line, problems)))
     if len(texts) <= 1:
         return "".join(texts)
     return "\n".join([f"{len(texts)} problems:", *(f"- {text}" for text in texts)])
+
+
+def one_line(text: str) -> str:
+    """Take line breaks out of a sentence; what a user typed or a library said may hold some.
+
+    A problem keeps its key.
+    """
+    line = " ".join(part for part in map(str.strip, text.splitlines()) if part)
+    if len(text.splitlines()) <= 1:
+        return text
+    return Problem(text.key, line) if isinstance(text, Problem) else line
 
 
 def brief(value: object, most: int = 120) -> str:

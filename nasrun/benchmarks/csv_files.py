@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from nasrun.benchmarks.benchmark import Benchmark, Layout
 from nasrun.benchmarks.table import Arrays
 from nasrun.errors import UsageError, closest
 from nasrun.protocols.state import Progress
+
+INDEX = re.compile(r"|Unnamed: 0|index")  # the first column, where pandas wrote row numbers
 
 
 def read(benchmark: Benchmark, path: Path, progress: Progress) -> Arrays:
@@ -70,6 +73,8 @@ def _check_header(
     group = next((group for group in layout.cells if set(group) <= set(header)), layout.cells[0])
     missing = [name for name in (*group, *layout.needed) if name not in header]
     unknown = [name for name in header if name not in (*group, *layout.numbers)]
+    if header and unknown[:1] == header[:1] and INDEX.fullmatch(header[0]):
+        unknown = unknown[1:]
     problem = ""
     if missing:
         problem = f"its header lacks {', '.join(missing)}"

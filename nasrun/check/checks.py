@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.check.forecast import Forecast, disk_faults, duration
@@ -19,10 +20,11 @@ from nasrun.config.hydra_errors import sentence
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
 from nasrun.errors import UsageError
 from nasrun.launch import hparams, prepare_retrain, prepare_search
-from nasrun.launch.job import Jobs, Outcome
+from nasrun.launch.job import Jobs, Outcome, is_default
 from nasrun.launch.replay import Source
 from nasrun.protocols.result import Result
-from nasrun.runs.folder import RunFolder
+from nasrun.runs.folder import RunFolder, Taken
+from nasrun.storage.folder_lock import InUse
 from nasrun.terminal import console
 
 SHORT_EPOCHS = 3  # as budget=smoke has, so that each phase of a search has its share
@@ -142,7 +144,9 @@ class Checks(Jobs):
             with RunFolder(place) as run:
                 run.require_new()
         except UsageError as error:
-            self._note(outcome, [str(error)])
+            default = is_default("hydra.run.dir", HydraConfig.get())
+            if not (default and isinstance(error, InUse | Taken)):  # the run would get another name
+                self._note(outcome, [str(error)])
             place = self._home
         for path in {*outcome.folder.iterdir()} - before:
             path.unlink()

@@ -65,7 +65,9 @@ class ShortWiring(Wiring):
         workers = self._workers
         assert workers is not None
         num_threads = workers.threads
-        evaluator = plugins.build({**self.search_settings.evaluator, "workers": 1}, self)
+        evaluator = plugins.build(
+            plugins.with_settings(self.search_settings.evaluator, workers=1), self
+        )
         self._workers = workers  # `build` has set one of its own
 
         def evaluate(genotypes: Sequence[Genotype]) -> list[Evaluation]:

@@ -68,7 +68,7 @@ def _in_words(arguments: Sequence[str]) -> None:
         message = sentence(error, arguments)
         if message is None:
             raise
-        _exit(2, message)
+        _exit(2, str(UsageError(message)))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from nasrun.report import tables
 from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.files import headline, write
+from nasrun.runs.folder import names
 from nasrun.terminal import console
 
 MAX_SHOWN = 20  # rows of the comparisons in the terminal
@@ -32,11 +33,25 @@ def main(arguments: Sequence[str]) -> None:
     parsed = parser.parse_args(arguments)
     runs, left_out = collect(parsed.folders)
     report = analyse(runs, left_out, _keys(parsed.by), parsed.metric)
-    out = parsed.out or Path("outputs/reports") / f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
     shown = tables.all_tables(report)
+    now = f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
+    out = parsed.out or _new_folder(Path("outputs/reports") / now)
     written = write(report, shown, out, shlex.join(["nasrun", "report", *arguments]))
     _show(report, shown)
     console.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
+
+
+def _new_folder(path: Path) -> Path:
+    """Make a folder of that name, or of the next free one: others may report in this second."""
+    for place in names(path):
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"cannot write in {place}: {error.strerror}") from None
+    raise AssertionError("names do not end")
 
 
 def _keys(by: str | None) -> list[str] | None:

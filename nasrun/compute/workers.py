@@ -25,10 +25,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from nasrun.compute import cancellation
 from nasrun.errors import RunError
 from nasrun.terminal import console
 
 ATTEMPTS = 2  # attempts at a task whose workers die
+LOOK_EVERY_S = 1.0  # for a signal that has not been raised
 PATIENCE_S = 10.0  # how long a silent worker may take to end
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # signals that only this process handles
 
@@ -83,6 +85,7 @@ class Workers:
         num_left = len(tasks)
         try:
             while num_left > 0:
+                cancellation.look()
                 self._hand_out(tasks, waiting)
                 for worker, answer in self._heard():
                     place, worker.task = worker.task, None
@@ -122,9 +125,12 @@ class Workers:
                 worker.connection.send(tasks[worker.task])
 
     def _heard(self) -> Iterator[tuple[_Worker, Any]]:
-        """Wait for busy workers; yield those that have answered or died, and with what."""
+        """Wait for busy workers, for a while; yield those that have answered or died.
+
+        Each comes with its answer, or with what it died of.
+        """
         busy = [one for one in self._workers if one is not None and one.task is not None]
-        ready = wait([one.connection for one in busy])
+        ready = wait([one.connection for one in busy], LOOK_EVERY_S)
         for worker in busy:
             if worker.connection not in ready:
                 continue

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from nasrun.config.catalogue import conf_dir
 from nasrun.config.schema import PARTS, PLUGINS, SCHEMAS, AnyConfig, PluginNode
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, closest
 
 REPEATED = re.compile(r"\$\{(\w+(?:\.\w+)+)\}")
 
@@ -58,12 +59,16 @@ def compose(command: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def to_typed(
-    config: DictConfig, schema: type[AnyConfig], choices: Mapping[str, str | None] | None = None
+    config: DictConfig,
+    schema: type[AnyConfig],
+    choices: Mapping[str, str | None] | None = None,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> AnyConfig:
     """Turn the composed (or recorded) configuration into plain dataclasses and mappings.
 
     Args:
         choices: group -> chosen option; a plug-in's node bears it as its name.
+        places: key -> where a file is, of those that are elsewhere than the configuration says.
 
     Raises:
         UsageError: a value is missing, of the wrong type, or out of range; all faults at once.
@@ -75,6 +80,11 @@ def to_typed(
         typed = cast(AnyConfig, _build(schema, values))
     except (OmegaConfBaseException, OverflowError) as error:
         key = getattr(error, "full_key", None) or "the configuration"
+        if isinstance(error, ConfigKeyError | ConfigAttributeError):
+            part = str(key).rpartition(".")[0]
+            known = [item.name for item in fields(PARTS.get(part, schema))]
+            names = [f"{part}.{name}" if part else name for name in known]
+            raise UsageError(f"{key} does not exist; {closest(str(key), names)}") from None
         raise UsageError(f"{key}: {str(error).splitlines()[0]}") from None
     written = OmegaConf.to_container(config, resolve=False)
     assert isinstance(written, dict)
@@ -83,6 +93,8 @@ def to_typed(
             node = PluginNode(getattr(typed, name))
             node.typed_as = dict(_typed_as(written[name]))
             node.option = (choices or {}).get(name)
+            own = [key for key in places if key.startswith(f"{name}.")]
+            node.places = {key.removeprefix(f"{name}."): places[key] for key in own}
             setattr(typed, name, node)
     return typed
 

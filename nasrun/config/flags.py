@@ -7,6 +7,7 @@ unpickle a file.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ FLAGS = (
     Flag("--run", "-r", "run one job (the default)", mode=True),
     Flag("--hydra-help", "", "the help of Hydra itself"),
 )
+PLAIN = re.compile(r"[\w./:+*-]*", re.ASCII)  # values that Hydra takes as they are
 _BY_NAME = {name: flag for flag in FLAGS for name in (flag.long, flag.short) if name}
 
 
@@ -81,6 +83,8 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
             value = _next_value(flag, waiting)
         elif has_value and not flag.value:
             raise UsageError(f"{flag.long} takes no value, but got '{value}'")
+        if flag.value in (DIR, RUN):
+            value = os.path.expanduser(value)  # the shell leaves --from=~/run as it is
         if flag.allowed and value not in flag.allowed:
             raise UsageError(f"{flag.long} {value}: choose from {', '.join(flag.allowed)}")
         flags[flag.long] = value
@@ -90,17 +94,37 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
 
 
 def quoted(override: str) -> str:
-    """Quote `genotype=<text>` as Hydra's grammar wants it; leave every other override as it is.
+    """Quote an override as Hydra's grammar wants it.
 
+    What the grammar cannot read as a value is a text, such as a path with a letter that is not
+    ASCII.
     A genotype is full of brackets, commas and quotes, and nobody should have to quote it twice.
     """
     key, _, value = override.partition("=")
     if not key:
         raise UsageError(f"'{override}' is not understood: overrides are key=value")
+    if key.startswith("hydra.") and value.startswith("~"):  # of Hydra, which knows no home
+        value = os.path.expanduser(value)
     in_quotes_already = len(value) > 1 and value[0] in "'\"" and value[-1] == value[0]
-    if key != "genotype" or in_quotes_already or not is_text(value):
-        return override
-    return f"{key}={in_quotes(value)}"
+    if in_quotes_already or PLAIN.fullmatch(value):
+        return f"{key}={value}" if "=" in override else override
+    if (key == "genotype" and is_text(value)) or os.path.exists(os.path.expanduser(value)):
+        return f"{key}={in_quotes(value)}"
+    if value[0] in "[{'\"" or re.match(r"\w+\(", value) or _is_understood(f"{key}={value}"):
+        return f"{key}={value}"
+    parts = [one if _is_understood(f"{key}={one}") else in_quotes(one) for one in value.split(",")]
+    return f"{key}={','.join(parts)}"
+
+
+def _is_understood(override: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
 
 
 def in_quotes(text: str) -> str:

@@ -7,6 +7,7 @@ an error has happened.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -33,7 +34,9 @@ from nasrun.config.checks import all_faults
 from nasrun.config.commands import COMMANDS
 from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import PARTS, SCHEMAS, RunConfig
-from nasrun.errors import UsageError, closest, is_of_hydra, together
+from nasrun.errors import UsageError, closest, is_of_hydra, one_line, together
+from nasrun.genotypes.published import published_cells
+from nasrun.runs.folder import RUN_FILE
 
 USER_MISTAKES = (
     CompactHydraException,
@@ -75,10 +78,7 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     if isinstance(error, MissingConfigException):
         return _missing_config(error)
     if isinstance(error, OverrideParseException):
-        return (
-            f"'{error.override}' is not understood: overrides are key=value or group=option, and "
-            "a value with spaces, commas, brackets or equal signs is quoted: 'key=\"a value\"'"
-        )
+        return _not_understood(error.override, arguments[0])
     text = str(error)
     group_or_key = re.match(r"Could not override '([^']+)'", text)
     if group_or_key:
@@ -89,6 +89,9 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
         return f"{recipe[1]}={recipe[2]} is none of {command}, which has no group {recipe[3]}"
     cause = error.__cause__ or error
     merging = re.match(r"Error merging override (.*)", text)
+    added = re.match(r"Key '[^']*' not in '\w+'", str(cause))
+    if added and isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key:
+        return _unknown(str(cause.full_key), error, arguments)
     if isinstance(cause, ValidationError | ConfigKeyError | ConfigAttributeError):
         first = _wrong_value(merging[1] if merging else "", cause)
         wrong = dict(_wrong_types(arguments[1:]))
@@ -102,6 +105,34 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
             f"or write '{key}=[{value}]' for one list"
         )
     return _first_lines(text or str(cause))
+
+
+def _not_understood(override: str, command: str) -> str:
+    """Say so of a word that is no override; most are a value whose key was left out."""
+    text = f"'{one_line(override)}' is not understood: overrides are key=value or group=option"
+    if "=" not in override:
+        meant = list(_with_its_key(override, command))
+        return f"{text}; did you mean {' or '.join(meant)}?" if meant else text
+    return (
+        f"{text}, and a value with spaces, commas, brackets or equal signs is quoted: "
+        "'key=\"a value\"'"
+    )
+
+
+def _with_its_key(word: str, command: str) -> Iterator[str]:
+    """Yield what a value could have been meant for: an option, a genotype, a run."""
+    root = catalogue.conf_dir()
+    known = catalogue.compose(COMMANDS[command].config, root)
+    for group in known.choices:
+        for option in catalogue.options(group, root, known.choices):
+            if option.name.casefold() == word.casefold():
+                yield f"{group}={option.name}"
+    if command == "retrain":
+        names = [name for name in published_cells() if name.casefold() == word.casefold()]
+        found = names or ([word] if os.path.exists(word) else [])
+        yield from (f"genotype={one}" for one in found)
+    elif os.path.isfile(os.path.join(word, RUN_FILE)):
+        yield f"--from {word}"
 
 
 def not_installed(launcher: str) -> str:
@@ -128,6 +159,14 @@ def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
     root = catalogue.conf_dir()
     primary = COMMANDS[arguments[0]].config
     known = catalogue.compose(primary, root, catalogue.chosen_options(arguments, root))
+    if name in known.choices:
+        default = catalogue.compose(primary, root)
+        chosen = default.choices[name] or catalogue.options(name, root)[0].name
+        example = next((key for key in default.keys if key.startswith(f"{name}.")), f"{name}.KEY")
+        return (
+            f"{name} takes the name of an option, such as {name}={chosen}; its keys are set one "
+            f"by one, such as {example}=..."
+        )
     if name in catalogue.groups(root):
         return f"nasrun {arguments[0]} has no group {name}; {closest(name, known.choices)}"
     if name.startswith("hydra."):

@@ -55,6 +55,8 @@ def build(node: Mapping[str, Any], *runtime: Any, **keywords: Any) -> Any:
 def _partial(node: Mapping[str, Any]) -> Any:
     """Return the target of `node` with its keywords, not called."""
     keywords = {key: value for key, value in node.items() if key not in OWN_KEYS}
+    if isinstance(node, PluginNode):
+        keywords |= node.places
     for key, value in keywords.items():
         if is_node(value):
             raise_together(faults(value, key))
@@ -135,6 +137,13 @@ def _wrong_settings(node: Mapping[str, Any], where: str, known: Declared) -> Ite
     for name, setting in known.settings.items():
         if setting.required and name not in node:
             yield Problem(f"{where}.{name}", f"{where}.{name} is missing")
+
+
+def with_settings(node: Mapping[str, Any], **settings: Any) -> PluginNode:
+    """Copy a node, with other settings."""
+    copy = PluginNode({**node, **settings})
+    vars(copy).update(vars(node) if isinstance(node, PluginNode) else {})
+    return copy
 
 
 def option(node: Mapping[str, Any]) -> str:

@@ -15,7 +15,16 @@ from typing import Any, Literal
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
 from nasrun.errors import brief
-from nasrun.protocols.settings import AtMost, Below, Divides, Matches, Meaning, OneOf, Unit
+from nasrun.protocols.settings import (
+    AtMost,
+    Below,
+    Divides,
+    Location,
+    Matches,
+    Meaning,
+    OneOf,
+    Unit,
+)
 
 LARGEST = 10**6  # a whole number at most, where no upper end is declared; fits into some machine
 FAR = 1_000  # an upper end from here on is no help to one who has typed 0
@@ -88,6 +97,11 @@ def problem(key: str, value: Any, hint: Any) -> str | None:
             allowed = Range(bounds.low, None, bounds.strict_low) if far else bounds
             return f"{key}={shown} must be {allowed}"
     return None
+
+
+def is_place(hint: Any) -> bool:
+    """Whether a setting says where a file or folder is."""
+    return any(isinstance(meta, Location) for meta in _metadata(hint))
 
 
 def relations(

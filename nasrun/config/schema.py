@@ -47,11 +47,13 @@ class PluginNode(dict[str, Any]):
 
     `typed_as` has the key under which a person types a value that the plug-in takes from another
     group, such as num_epochs -> budget.epochs. `option` is the chosen option of the group, where
-    it is known: `egnas_paper`.
+    it is known: `egnas_paper`. `places` has settings that are built with another value than the
+    recorded one, which decides what run it is: where files are that have moved.
     """
 
     typed_as: Mapping[str, str] = MappingProxyType({})
     option: str | None = None
+    places: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass

@@ -14,7 +14,7 @@ from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.settings import BatchSize, NumImages, Pixels
+from nasrun.protocols.settings import BatchSize, NumImages, Pixels, Place
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -30,7 +30,7 @@ def load_cifar(
     *,
     name: str,
     num_classes: Literal[10, 100],
-    root: str,
+    root: Place,
     download: bool,
     batch_size: BatchSize,
     limit: NumImages | None,

@@ -20,7 +20,15 @@ from nasrun.datasets.folders import Pictures, find
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre, unreadable
 from nasrun.errors import raise_together
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.settings import BatchSize, ImageSize, MaxPixels, Meaning, NumImages, Pixels
+from nasrun.protocols.settings import (
+    BatchSize,
+    ImageSize,
+    Location,
+    MaxPixels,
+    Meaning,
+    NumImages,
+    Pixels,
+)
 
 NUM_SHOWN = 5  # of pictures that cannot be read
 DIM = 32  # the largest value is below this in pictures of 12 bits stored as if they had 16
@@ -29,7 +37,7 @@ DIM = 32  # the largest value is below this in pictures of 12 bits stored as if 
 def load_imagefolder(
     *,
     name: str,
-    root: Annotated[str, Meaning("a folder with train and test (or val)")],
+    root: Annotated[str, Meaning("a folder with train and test (or val)"), Location()],
     size: ImageSize,
     batch_size: BatchSize,
     limit: NumImages | None,

@@ -29,6 +29,7 @@ from nasrun.protocols.data import Dataset, TaskShape
 from nasrun.protocols.settings import (
     BatchSize,
     ImageSize,
+    Location,
     MaxPixels,
     Meaning,
     NumImages,
@@ -69,7 +70,7 @@ class PictureDataset(ImageDataset):
 def load_imagenet(
     *,
     name: str,
-    root: Annotated[str, Meaning("a folder with train and val")],
+    root: Annotated[str, Meaning("a folder with train and val"), Location()],
     image_size: ImageSize,
     search_train: Annotated[float, Interval(gt=0, lt=1)],
     search_validation: Annotated[float, Interval(gt=0, lt=1)],

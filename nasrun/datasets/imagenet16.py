@@ -14,13 +14,13 @@ from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.npz import Layout, load_npz
 from nasrun.errors import UsageError, raise_together, require
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.settings import BatchSize, NumClasses, NumImages, Pixels
+from nasrun.protocols.settings import BatchSize, NumClasses, NumImages, Pixels, Place
 
 
 def load_imagenet16(
     *,
     name: str,
-    file: str | None,
+    file: Place | None,
     official: bool,
     layout: Layout,
     num_classes: NumClasses | None,

@@ -23,7 +23,7 @@ from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.npz_names import NAMES, plain_labels, recognise, told_names
 from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Dataset
-from nasrun.protocols.settings import BatchSize, Meaning, NumClasses, NumImages, Pixels
+from nasrun.protocols.settings import BatchSize, Location, Meaning, NumClasses, NumImages, Pixels
 from nasrun.storage import npz_file
 
 Layout = Literal["auto", "channels_last", "channels_first"]
@@ -33,7 +33,7 @@ MAX_CHANNELS = 4  # an axis so short is taken for the channels (grey, RGB, RGB a
 def load_npz(
     *,
     name: str,
-    file: Annotated[str, Meaning("an .npz file with x_train, y_train, x_test, y_test")],
+    file: Annotated[str, Meaning("an .npz file with x_train, y_train, x_test, y_test"), Location()],
     layout: Layout,
     num_classes: NumClasses | None,
     batch_size: BatchSize,

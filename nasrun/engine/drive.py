@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from nasrun.compute import cancellation
 from nasrun.compute.process_group import ProcessGroup
 from nasrun.config.identity import decisive
 from nasrun.config.schema import BudgetConfig
@@ -152,6 +153,7 @@ def drive(
         return work.finished or (can_end and spent.exhausts(budget))
 
     while not ended():
+        cancellation.look()
         started, parts = time.perf_counter(), dict(session.parts)
         with _named(f"{phase} {work.unit} {spent.steps + 1}"):
             report = work.step()

@@ -18,7 +18,7 @@ DOMINANT_SHARE = 0.5  # of the edges of a cell; DARTS's own published cells have
 LEAST_WEIGHTS_STEP = 0.001  # mean total variation of an edge's mixing weights in a step
 LEAST_TAU = 0.2  # of fitness and loss
 STEPS_TO_JUDGE = 3  # the last ones; a single step may be unlucky. A collapse is told at once
-JUDGED = ("weights_step", "picked_gain", "loss_signal", "fitness_loss_tau")
+JUDGED = ("weights_step", "picked_gain", "loss_signal", "fitness_loss_tau", "fitness_spread")
 
 
 @dataclass
@@ -96,6 +96,11 @@ def _judgements(means: Mapping[str, float]) -> Iterator[Sign]:
             ("noise", "noise"),
             f"the losses of the candidates differ by {signal:.2g} times their noise: the choice "
             "among them is mostly chance",
+        )
+    if means.get("fitness_spread", 1.0) == 0:
+        yield (
+            ("flat", "flat"),
+            "the fitness is the same for all candidates: the choice among them is chance",
         )
     tau = means.get("fitness_loss_tau", 1.0)
     if tau < LEAST_TAU:

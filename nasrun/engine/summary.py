@@ -15,6 +15,7 @@ from nasrun.protocols.result import (
     Retrained,
     TableEntry,
 )
+from nasrun.terminal.text import command
 
 
 def summary(folder: Path, result: Result) -> str:
@@ -124,14 +125,15 @@ def _retrain(retrain: Retrained | None) -> Iterator[tuple[str, str]]:
 
 def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "folder", str(folder)
-    yield "next", f"nasrun show {folder}"
-    yield "", f"nasrun retrain genotype={folder} retrain=..."
+    yield "next", command("nasrun", "show", folder)
+    yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain=..."
     if result.front is not None:
-        yield "", f"nasrun retrain genotype={folder}/front.json:2 retrain=..."
-    yield "", f"nasrun report {folder}"
-    yield "", f"tensorboard --logdir {folder}"
+        another = command("nasrun", "retrain", f"genotype={folder}/front.json:2")
+        yield "", f"{another} retrain=..."
+    yield "", command("nasrun", "report", folder)
+    yield "", command("tensorboard", "--logdir", folder)
     if result.strategy is not None:
-        yield "again", f"nasrun search --from {folder} seed={result.seed + 1}"
+        yield "again", command("nasrun", "search", "--from", folder, f"seed={result.seed + 1}")
     if result.strategy is not None and result.retrain is not None:
         control = f"nasrun retrain genotype=random space={result.space} seed={result.seed}"
         yield "control", f"{control}  (a random cell, trained alike)"

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 
+from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
@@ -97,6 +98,8 @@ class Wiring:
         return bool(searches or self.settings.retrain.epochs > 0)
 
     def progress(self, done: int, total: int, **figures: float) -> None:
+        """Show how far a step is; long work inside one, such as a pre-training, can end here."""
+        cancellation.look()
         if self._show_progress is not None:
             self._show_progress(done, total, **figures)
 
@@ -274,8 +277,8 @@ def labeller(
     torch.set_num_threads(num_threads)
     if gpus:  # it sees no other, so that nothing is placed on one by default
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    # one worker, itself: a worker has no workers of its own
-    wiring = Wiring(replace(settings, evaluator={**settings.evaluator, "workers": 1}))
+    evaluator = plugins.with_settings(settings.evaluator, workers=1)
+    wiring = Wiring(replace(settings, evaluator=evaluator))
 
     def answer(task: LabelTask) -> LabelAnswer:
         genotype, parts = task

@@ -18,7 +18,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.predictor import Ranking
 from nasrun.protocols.result import Final, OneShot
-from nasrun.protocols.settings import CountOrNone, Pair
+from nasrun.protocols.settings import CountOrNone, Pair, Place
 
 
 class SupernetAndTable(TableLookup):
@@ -42,7 +42,7 @@ class SupernetAndTable(TableLookup):
         self,
         context: SearchContext,
         *,
-        file: str | None,
+        file: Place | None,
         num_compared: CountOrNone,
         images_compared: Pair,
     ) -> None:

@@ -20,7 +20,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.result import Accuracies, Control, Final, OneShot, TableEntry
-from nasrun.protocols.settings import Fraction, NotNegative, Positive, Probability
+from nasrun.protocols.settings import Fraction, NotNegative, Place, Positive, Probability
 from nasrun.protocols.space import ArchGraph, SearchSpace
 
 
@@ -35,7 +35,7 @@ class TableLookup(Evaluator):
         UsageError: there is no table of this space and dataset, or it is not sound.
     """
 
-    def __init__(self, context: SearchContext, file: str | None) -> None:
+    def __init__(self, context: SearchContext, file: Place | None) -> None:
         self.space: SearchSpace = context.space
         self.table = store.load(self.space.name, file, context.dataset_name)
         self.columns = self.table.columns(context.dataset_name)
@@ -100,7 +100,7 @@ class TableEvaluator(TableLookup):
         self,
         context: SearchContext,
         *,
-        file: str | None,
+        file: Place | None,
         rank_noise: NotNegative,
         accuracy_floor: Fraction,
         accuracy_spread: Positive,

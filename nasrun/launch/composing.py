@@ -31,6 +31,10 @@ class Composer:
         self._loader = loader
         self._composed: dict[tuple[str, ...], tuple[list[str], DictConfig]] = {}
 
+    def forget(self) -> None:
+        """Compose all anew from now on, since the master configuration has changed."""
+        self._composed.clear()
+
     def check(self, master_config: DictConfig, jobs: Sequence[Sequence[str]]) -> None:
         """Compose all jobs that can differ in whether they compose; raise what Hydra raises."""
         for job in jobs:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nasrun.compute import torchrun
+from nasrun.compute import cancellation, torchrun
 from nasrun.errors import RunError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -15,32 +15,45 @@ PATIENCE_S = 2.0
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
+def terminated_as_interrupted(*, at_once: bool = True) -> Iterator[None]:
     """Handle SIGTERM and SIGHUP like Ctrl-C within the context.
 
     A scheduler ends a job with SIGTERM, and a terminal that is closed sends SIGHUP. A second signal
     soon after does not disturb what the first one does. A signal that is ignored already (nohup)
     stays so, and so does one that submitit handles: SIGTERM comes before the signal by which it
     puts a job back into the queue.
+
+    Python may drop what a handler raises, so the signal is noted in `cancellation` besides. Where
+    it does not end the work `at_once`, it is only noted, until the work looks; a second one does.
     """
     last = float("-inf")
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, _: object) -> None:
         nonlocal last
-        if time.monotonic() - last > PATIENCE_S:  # Python may have swallowed the one before
+        waits = not at_once and cancellation.noted() is None
+        cancellation.note(number)
+        if not waits and time.monotonic() - last > PATIENCE_S:
             last = time.monotonic()
             raise KeyboardInterrupt
 
+    cancellation.look()  # of a context around this one
     handled = [number for number in SIGNALS if not _is_taken(signal.getsignal(number))]
     previous = {number: signal.signal(number, interrupt) for number in handled}
+    is_outermost = not any(_is_ours(handler) for handler in previous.values())
     try:
         yield
     finally:
+        if is_outermost:
+            cancellation.forget()
         for number, handler in previous.items():
             if last > float("-inf"):  # the process is about to end, and says so
                 signal.signal(number, signal.SIG_IGN)
             elif signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, handler)
+
+
+def _is_ours(handler: object) -> bool:
+    return getattr(handler, "__module__", None) == __name__
 
 
 def _is_taken(handler: object) -> bool:

@@ -6,49 +6,34 @@ marked, told and logged here.
 
 from __future__ import annotations
 
-import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from nasrun.compute import torchrun
-from nasrun.config import checks, identity
+from nasrun.config import checks
 from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
+from nasrun.launch import places as located
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
-from nasrun.launch.replay import Source, is_setting, load_config, load_recorded
+from nasrun.launch.replay import Source, load_config
+from nasrun.launch.resuming import go_on
+from nasrun.launch.supervision import Prepare, mark_failed, require_space, short, supervise
 from nasrun.protocols.result import Result
-from nasrun.runs.choices import recorded_choices
-from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
+from nasrun.runs.folder import RUN_FILE, RunFolder, new_folder, require_no_run
 from nasrun.runs.sweep import Job, Sweep
 from nasrun.terminal import console
 
 if TYPE_CHECKING:
-    from nasrun.compute.process_group import ProcessGroup
-
-
-@dataclass
-class Prepared:
-    """A checked run that has not written anything yet.
-
-    `record` goes into `run.json`; `run` does the work in the folder and returns the result;
-    `settings` are all that decides it; `num_bytes` is about what it will write; `group` are the
-    processes that do it together.
-    """
-
-    record: Mapping[str, Any]
-    run: Callable[[RunFolder], Result]
-    settings: Mapping[str, Any]
-    num_bytes: int
-    group: ProcessGroup
+    pass
 
 
 @dataclass
@@ -62,19 +47,6 @@ class Outcome:
     error: Exception | None = None
 
 
-class Prepare(Protocol):
-    """Check a run; one that is quiet shows no progress. `choices` are group -> chosen option."""
-
-    def __call__(
-        self,
-        config: DictConfig,
-        overrides: Sequence[str],
-        choices: Mapping[str, str],
-        *,
-        quiet: bool = False,
-    ) -> Prepared: ...
-
-
 class Jobs:
     """What Hydra calls for each job; every exception but an interruption becomes an outcome.
 
@@ -84,6 +56,7 @@ class Jobs:
         arguments: what Hydra is given.
         source: the run whose settings are repeated, if any.
         resumed: the sweep that is gone on with, if any.
+        moved: of its files, key -> where they are now.
     """
 
     def __init__(
@@ -94,6 +67,7 @@ class Jobs:
         arguments: Sequence[str],
         source: Source | None,
         resumed: Sweep | None,
+        moved: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.kind = kind
         self.prepare = prepare
@@ -104,6 +78,10 @@ class Jobs:
         self.at_once = False  # its jobs run elsewhere, and others tell how they do
         self.outcomes: list[Outcome] = []
         self._source = source
+        self._start = Path.cwd()
+        if resumed is not None and resumed.cwd is not None:
+            self._start = Path(resumed.cwd)
+        self._moved = dict(moved)
 
     def __call__(self, config: DictConfig) -> float:
         settings = HydraConfig.get()
@@ -114,7 +92,7 @@ class Jobs:
         outcome = Outcome(settings.job.num if swept else 0, folder, overrides)
         try:
             self._require_its_folder(outcome)
-            with in_words():
+            with terminated_as_interrupted(), in_words():
                 begun = self._begun(outcome)
                 if begun is None:
                     outcome.result = self._run(config, settings, outcome, swept)
@@ -135,19 +113,26 @@ class Jobs:
         raise_together(self._unread(config, outcome))
         # the progress of jobs that run at once would mingle
         quiet = self.at_once or settings.runtime.choices["hydra/launcher"] != "basic"
-        prepared = self.prepare(config, outcome.overrides, settings.runtime.choices, quiet=quiet)
+        places = located.now(config, self._start, self._moved)
+        prepared = self.prepare(
+            config, outcome.overrides, settings.runtime.choices, quiet=quiet, places=places
+        )
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
         if swept and not self.at_once:
             console.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
-        with RunFolder(outcome.folder) as run:
-            run.require_new()
-            _require_space(run, prepared)
+        default = not swept and is_default("hydra.run.dir", settings)
+        with new_folder(outcome.folder, require_no_run, is_default=default) as run:
+            if run.path != outcome.folder:
+                outcome.folder = run.path
+                with read_write(settings), open_dict(settings):
+                    settings.runtime.output_dir = str(run.path)
+            require_space(run, prepared)
             _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
             result = supervise(run, prepared)
         if not swept:
-            console.say(summary(_short(outcome.folder), result))
+            console.say(summary(short(outcome.folder), result))
         elif not self.at_once:
             console.say(f"job {outcome.number} is done")
         return result
@@ -169,7 +154,9 @@ class Jobs:
             return job.result()
         if not self.at_once:
             console.say(f"job {job.number} goes on: {' '.join(job.overrides)}")
-        return go_on(job.folder, partial(self.prepare, quiet=self.at_once))
+        own = {key for key, _ in located.named(load_config(job.folder))}
+        moved = {key: self._moved[key] for key in self._moved if key in own}
+        return go_on(job.folder, partial(self.prepare, quiet=self.at_once), moved)
 
     def _unread(self, config: DictConfig, outcome: Outcome) -> Iterator[str]:
         """Yield a sentence for each override that was typed and that nothing reads."""
@@ -202,139 +189,18 @@ class Jobs:
             mark_failed(run, error)
 
     def _record(self, outcome: Outcome) -> dict[str, Any]:
-        return {"command": self.command, "kind": self.kind, "overrides": list(outcome.overrides)}
-
-
-def supervise(folder: RunFolder, prepared: Prepared) -> Result:
-    """Do the work and mark the folder done, failed or interrupted."""
-    with terminated_as_interrupted():
-        try:
-            with in_words():
-                _require_alike(prepared)
-                result = prepared.run(folder)
-            folder.update(status="done", finished=now())
-        except (KeyboardInterrupt, SystemExit) as stop:
-            with suppress(UsageError, RunError):  # unmarked it is gone on with as well
-                folder.update(status="interrupted", finished=now())
-            if isinstance(stop, SystemExit):  # of submitit, which puts the job back into the queue
-                raise
-            message = f"interrupted; `nasrun resume {_short(folder.path)}` goes on"
-            raise KeyboardInterrupt(message) from None
-        except BaseException as error:
-            mark_failed(folder, error)
-            raise
-        return result
-
-
-def _require_space(folder: RunFolder, prepared: Prepared) -> None:
-    if prepared.group.is_first:  # the others write next to nothing
-        folder.require_space(prepared.num_bytes)
-
-
-def _require_alike(prepared: Prepared) -> None:
-    """Raise a `RunError` unless all processes do the same on the same."""
-    from nasrun.compute.process_group import require_same  # torch
-
-    for name in ("signature", "data"):
-        require_same(prepared.group, name, prepared.record[name])
-
-
-def mark_failed(folder: RunFolder, error: BaseException) -> None:
-    """Write into `run.json` and `error.log` why a job failed, if that can be written."""
-    text = str(error) or repr(error)
-    # the error is on its way already: a second one would hide it
-    with suppress(OSError, UsageError, RunError):
-        record = folder.read_json(RUN_FILE)
-        # the same failure passes here twice: in the run, and in its sweep
-        if (record.get("status"), record.get("error")) == ("failed", text):
-            return
-        mistake = isinstance(error, UsageError)
-        folder.update(status="failed", finished=now(), error=text, users_mistake=mistake)
-        with (folder.path / "error.log").open("a", encoding="utf-8") as file:
-            traceback.print_exception(error, file=file)
-
-
-def go_on(path: Path, prepare: Prepare) -> Result:
-    """Go on with a run that has begun, from its last checkpoint; return its result.
-
-    Raises:
-        UsageError: what is recorded is not what it began with, or cannot be read.
-    """
-    record = read_json(path / RUN_FILE)
-    overrides = record.get("overrides")
-    if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
-        raise UsageError(f"{path / RUN_FILE} is not the record of a run")
-    with _workplace(path) as folder, in_words():
-        prepared = prepare(load_config(path), overrides, recorded_choices(path))
-        if record.get("signature") != _signature_then(path, prepared):
-            raise UsageError(
-                f"{path}/.hydra/config.yaml is no longer the configuration that the run began "
-                f"with{_changes(path, prepared.settings)}: put it back as it was, or start a new "
-                "run with nasrun search or retrain"
-            )
-        if (
-            record.get("kind") == "retrain"
-            and record.get("genotype") != prepared.record["genotype"]
-        ):
-            raise UsageError(
-                f"{path}: genotype={prepared.settings['genotype']} is no longer the genotype that "
-                "the run began with: put it back as it was, or start a new run with nasrun retrain"
-            )
-        _require_space(folder, prepared)
-        Source(path, record).warn_of_other_data(prepared.record)
-        # with another number of processes the sums differ anyway
-        if record.get("processes", 1) == prepared.group.size:
-            _as_many_threads(record.get("threads"))
-        kept = {key: prepared.record[key] for key in ("processes", "device")}
-        folder.update(status="running", error=None, threads=_num_threads(), **kept)
-        return supervise(folder, prepared)
-
-
-def _signature_then(path: Path, prepared: Prepared) -> str:
-    """Return the signature that the run has if its configuration is unchanged."""
-    recorded = dict(identity.leaves(OmegaConf.to_container(load_recorded(path))))
-    return identity.signature_of(
-        {
-            # plug-ins that have moved count by the names that they had when the run began
-            key: recorded[key] if key.endswith("._target_") and key in recorded else value
-            for key, value in prepared.settings.items()
+        return {
+            "command": self.command,
+            "kind": self.kind,
+            "overrides": list(outcome.overrides),
+            "cwd": str(self._start),  # what relative paths refer to
+            **({"places": self._moved} if self._moved else {}),
         }
-    )
 
 
-@contextmanager
-def _workplace(path: Path) -> Iterator[RunFolder]:
-    """Open the folder of a run that has begun; only the first process of several works in it."""
-    if torchrun.rank() == 0:
-        with RunFolder(path) as folder:
-            yield folder
-    else:
-        # another one has a copy of the record, in a place that does not last
-        with torchrun.place_of_follower() as place, RunFolder(place) as folder:
-            shutil.copy(path / RUN_FILE, place)
-            yield folder
-
-
-def _num_threads() -> int:
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _as_many_threads(num_threads: object) -> None:
-    """Use as many threads as the run began with, or its sums would be rounded in another order."""
-    import torch
-
-    if type(num_threads) is int and 1 <= num_threads <= 4096:
-        torch.set_num_threads(num_threads)
-
-
-def _changes(path: Path, settings: Mapping[str, Any]) -> str:
-    """Say in brackets what differs from the settings that the checkpoint has, if there is one."""
-    from nasrun.runs.checkpoint import settings_of  # torch
-
-    recorded = settings_of(path)
-    return f" ({identity.differences(recorded, settings)})" if recorded else ""
+def is_default(key: str, settings: Any) -> bool:
+    """Whether a folder has the name that `conf/` gives it, and not one that a person typed."""
+    return not any(word.lstrip("+").startswith(f"{key}=") for word in settings.overrides.hydra)
 
 
 def _write_hydra_folder(
@@ -370,12 +236,6 @@ def _remove_empty(folder: Path) -> None:
             for path in (folder.parent, folder.parent.parent):
                 if here in path.parents:
                     path.rmdir()
-
-
-def _short(folder: Path) -> Path:
-    """Return the folder as a person would type it."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _objective(result: Result | None) -> float:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 
 import hydra
 
-from nasrun.compute import torchrun
+from nasrun.compute import cancellation, torchrun
 from nasrun.config import compose
 from nasrun.config.catalogue import conf_dir
 from nasrun.config.flags import flags_first, in_quotes
 from nasrun.errors import UsageError, brief
 from nasrun.launch import hydra_guard
-from nasrun.launch.job import Jobs, Outcome, Prepare
+from nasrun.launch.interruption import terminated_as_interrupted
+from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
+from nasrun.launch.supervision import Prepare
 from nasrun.runs import sweep as sweeps
 from nasrun.runs.sweep import SWEEP_FILE, Sweep
+from nasrun.terminal import console
 
 NO_SWEEP = (
     "torchrun shares one run out over its processes, and this is a sweep: leave torchrun out and "
@@ -37,15 +41,31 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     sweeps_over = any(word in ("-m", "--multirun") or "hydra.mode=" in word for word in arguments)
     if torchrun.num_processes() > 1 and sweeps_over:
         raise UsageError(NO_SWEEP)
-    words, source = replayed(command, arguments)
+    words, source = replayed(command, _without_chdir(arguments))
     line = shlex.join(["nasrun", command, *arguments])
     _run(Jobs(command, prepare, line, words, source, None))
 
 
-def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = ()) -> None:
+def _without_chdir(arguments: Sequence[str]) -> list[str]:
+    """Leave out `hydra.job.chdir`, with which relative paths would name other files."""
+    found = [word for word in arguments if word.lstrip("+").startswith("hydra.job.chdir=")]
+    if any(word.lower().endswith(("=true", "=1", "=yes", "=on")) for word in found):
+        console.complain(
+            f"{found[-1]} has no effect: whatever a run writes goes into its folder, and relative "
+            "paths refer to the folder that it was started in"
+        )
+    return [word for word in arguments if word not in found]
+
+
+def go_on_with_sweep(
+    sweep: Sweep,
+    prepare: Prepare,
+    launcher: Sequence[str] = (),
+    moved: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Run the jobs of a recorded sweep that are not done, and end as `launch` does.
 
-    `launcher` are the words that choose one.
+    `launcher` are the words that choose one; `moved` is key -> where a file is that has moved.
     """
     if not all(is_setting(override) for job in sweep.jobs for override in job.overrides):
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
@@ -69,7 +89,7 @@ def go_on_with_sweep(sweep: Sweep, prepare: Prepare, launcher: Sequence[str] = (
             f"from this machine: go on with its jobs one by one, nasrun resume {sweep.home}/<job>"
         )
     words += [f"hydra.sweep.dir={in_quotes(str(sweep.home))}", *launcher]
-    _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep))
+    _run(Jobs(sweep.kind, prepare, sweep.command, words, None, sweep, moved))
 
 
 def _is_replayed(word: str) -> bool:
@@ -112,7 +132,10 @@ def _run_under_hydra(jobs: Jobs, words: Sequence[str]) -> None:
 
 def _run(jobs: Jobs) -> None:
     try:
-        run_under_hydra(jobs)
+        # Hydra makes the folder of a run before it calls us, who would remove it again
+        with terminated_as_interrupted(at_once=False):
+            run_under_hydra(jobs)
+            cancellation.look()
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise

@@ -101,6 +101,11 @@ class Engine:
                 self._wait()
                 raise
 
+    @property
+    def has_submitted(self) -> bool:
+        """Return whether jobs are known to have left this process; joblib's are not noted."""
+        return bool(self._started) or self._name == "joblib"
+
     def stop(self) -> None:
         """End what is running and what is still in a queue; joblib has done so already."""
         if self._name.startswith("submitit"):

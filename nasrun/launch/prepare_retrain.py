@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,7 +11,8 @@ from nasrun.config import catalogue, checks, compose, identity, schema
 from nasrun.errors import UsageError, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.launch import hparams
-from nasrun.launch.job import Prepared
+from nasrun.launch.places import GENOTYPE
+from nasrun.launch.supervision import Prepared
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal import console
@@ -23,10 +25,11 @@ def prepare(
     choices: Mapping[str, str],
     *,
     quiet: bool = False,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Find everything that can be wrong, before a file is written."""
-    genotype, config = resolved(config)
-    settings = compose.to_typed(config, schema.RetrainCommandConfig, choices)
+    genotype, config = resolved(config, places.get(GENOTYPE))
+    settings = compose.to_typed(config, schema.RetrainCommandConfig, choices, places)
     raise_together(checks.all_faults(settings))
     from nasrun.compute import process_group
     from nasrun.engine import batches, retrain
@@ -56,8 +59,12 @@ def prepare(
     return Prepared(record, run, decisive, bytes_written(wiring, genotype), group)
 
 
-def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
-    """Return the genotype, `None` for a random one, and the configuration with its space."""
+def resolved(config: DictConfig, place: str | None = None) -> tuple[Genotype | None, DictConfig]:
+    """Return the genotype, `None` for a random one, and the configuration with its space.
+
+    Args:
+        place: where it is, where that is elsewhere than the configuration says.
+    """
     from nasrun.compute import torchrun
     from nasrun.genotypes.source import resolve
 
@@ -67,7 +74,7 @@ def resolved(config: DictConfig) -> tuple[Genotype | None, DictConfig]:
         )
     if config.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")
-    text = str(config.genotype)
+    text = place or str(config.genotype)
     tell = console.complain if torchrun.rank() == 0 else lambda _: None
     genotype = None if text == "random" else resolve(text, tell)
     return genotype, with_space(config, genotype)

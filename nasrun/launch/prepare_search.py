@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from omegaconf import DictConfig
 
 from nasrun.config import checks, compose, identity, schema
 from nasrun.errors import raise_together
 from nasrun.launch import hparams
-from nasrun.launch.job import Prepared
+from nasrun.launch.supervision import Prepared
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
 from nasrun.terminal.progress import Display
@@ -21,9 +22,10 @@ def prepare(
     choices: Mapping[str, str],
     *,
     quiet: bool = False,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Find everything that can be wrong, before a file is written."""
-    settings = compose.to_typed(config, schema.SearchConfig, choices)
+    settings = compose.to_typed(config, schema.SearchConfig, choices, places)
     raise_together(checks.all_faults(settings))
     # torch is imported from here on, and not for --cfg or completion
     from nasrun.compute import process_group

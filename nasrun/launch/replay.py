@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import yaml
@@ -17,6 +18,7 @@ from nasrun.config.flags import in_quotes
 from nasrun.config.renamed import with_present_targets
 from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
 from nasrun.errors import UsageError, raise_together
+from nasrun.launch import places
 from nasrun.protocols.data import Dataset
 from nasrun.runs.folder import RUN_FILE, read_json, read_text
 from nasrun.runs.sweep import SWEEP_FILE
@@ -36,16 +38,30 @@ class Source:
     kept: Sequence[str] = ()
     replaced: frozenset[str] = frozenset()
 
-    def warn_of_other_data(self, present: Mapping[str, Any]) -> None:
-        """Warn where the data are no longer those of the run, unless others were asked for."""
+    def warn_of_other_data(
+        self, present: Mapping[str, Any], refuse: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Say it where the data are no longer those of the run, unless others were asked for.
+
+        Raises:
+            UsageError: they are others at one of the places to `refuse`, by their keys.
+        """
         was, now = (_mapping(record.get("data")) for record in (self.record, present))
         if any(key.partition(".")[0] in ("dataset", "space", "evaluator") for key in self.replaced):
             return
         for name, what in (("sha256", "images and labels"), ("table_sha256", "benchmark table")):
             if was.get(name) and now.get(name) and was[name] != now[name]:
+                sums = f"checksum {str(was[name])[:12]} then, {now[name][:12]} now"
+                group = "evaluator" if name == "table_sha256" else "dataset"
+                for key, place in refuse.items():
+                    if key.startswith(f"{group}."):
+                        raise UsageError(
+                            f"{key}={place} holds other {what} than {self.folder} began with "
+                            f"({sums}): name the same data, or start a new run"
+                        )
                 console.complain(
-                    f"warning: the {what} have changed since {self.folder} was run (checksum "
-                    f"{str(was[name])[:12]} then, {now[name][:12]} now); the result will differ"
+                    f"warning: the {what} have changed since {self.folder} was run ({sums}); the "
+                    "result will differ"
                 )
 
 
@@ -73,12 +89,21 @@ def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source 
     recorded = _without_resolvers(record["overrides"], folder)
     if not any(flag.startswith("--config-") for flag in flags):
         recorded += _changed_defaults(folder, command, recorded)
+    recorded = _where_they_are(recorded, folder, record)
     kept = [
         override
         for override in recorded
         if replaced.isdisjoint((_key(override), _key(override).partition(".")[0]))
     ]
     return [*flags, *kept, *further], Source(folder, record, kept, replaced)
+
+
+def _where_they_are(overrides: Sequence[str], folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Name the files of a run that was started in another folder by where they are."""
+    config = load_config(folder)
+    found = places.now(config, places.start_of(folder, record), places.moved_of(record))
+    others = [override for override in overrides if _key(override) not in found]
+    return [*others, *(f"{key}={in_quotes(path)}" for key, path in found.items())]
 
 
 def _key(override: str) -> str:

@@ -29,10 +29,10 @@ from nasrun.config.schema import OnError
 from nasrun.errors import RunError, UsageError
 from nasrun.launch.composing import Composer
 from nasrun.launch.interruption import terminated_as_interrupted
-from nasrun.launch.job import Jobs, Outcome
+from nasrun.launch.job import Jobs, Outcome, is_default
 from nasrun.launch.launchers import SLOTS, Engine, require_usable
 from nasrun.launch.watch import Watch
-from nasrun.runs.folder import RUN_FILE, RunFolder, now
+from nasrun.runs.folder import RUN_FILE, RunFolder, new_folder, now
 from nasrun.runs.sweep import Job, Sweep
 from nasrun.terminal import console
 
@@ -69,16 +69,36 @@ class Sweeper(Plugin):
 
     def sweep(self, arguments: list[str]) -> Any:
         home = Path(os.path.normpath(str(self._master.hydra.sweep.dir)))
-        with read_write(self._master.hydra.overrides):
-            # the folder of the sweep is that of all its jobs, whatever it was composed of
-            self._master.hydra.overrides.hydra.append(f"hydra.sweep.dir={in_quotes(str(home))}")
-        sweep = self._jobs.resumed or self._new(home, arguments)
-        with RunFolder(home) as folder, terminated_as_interrupted():
-            if self._jobs.resumed is None:
-                sweep.write(folder)
-                folder.write_text("multirun.yaml", OmegaConf.to_yaml(self._master))
-            self._jobs.sweep = sweep
-            self._work(home, sweep.jobs)
+        if self._jobs.resumed is not None:
+            self._settle(home)
+            with RunFolder(home), terminated_as_interrupted():
+                self._work_in(self._jobs.resumed)
+            return
+        default = is_default("hydra.sweep.dir", self._master.hydra)
+        self._settle(home)
+        planned = self._new(home, arguments)
+        with (
+            new_folder(home, planned.require_new_at, is_default=default) as folder,
+            terminated_as_interrupted(),
+        ):
+            if folder.path != home:
+                self._settle(folder.path)
+            sweep = planned.at(folder.path)
+            sweep.write(folder)
+            folder.write_text("multirun.yaml", OmegaConf.to_yaml(self._master))
+            self._work_in(sweep)
+
+    def _settle(self, home: Path) -> None:
+        """Make a folder that of the sweep and all its jobs, whatever they are composed of."""
+        with read_write(self._master.hydra):
+            self._master.hydra.sweep.dir = str(home)
+            word = f"hydra.sweep.dir={in_quotes(str(home))}"
+            self._master.hydra.overrides.hydra.append(word)
+        self._composer.forget()
+
+    def _work_in(self, sweep: Sweep) -> None:
+        self._jobs.sweep = sweep
+        self._work(sweep.home, sweep.jobs)
 
     def _new(self, home: Path, arguments: Sequence[str]) -> Sweep:
         """Make the sweep of the command line and `hydra.sweeper.params`, and check it."""
@@ -104,7 +124,7 @@ class Sweeper(Plugin):
             for number, one in enumerate(combinations)
         ]
         about = self._jobs
-        sweep = Sweep(home, about.kind, about.command, about.arguments, jobs)
+        sweep = Sweep(home, about.kind, about.command, about.arguments, jobs, os.getcwd())
         sweep.require_folders()
         return sweep
 
@@ -184,6 +204,10 @@ class Sweeper(Plugin):
         """
         rest = [job for job in jobs if not job.record()]
         hopeless = len(rest) == len(jobs)
+        if not engine.has_submitted:
+            for job in jobs:
+                self._note(job, RunError(f"it could not be submitted: {error}"))
+            return
         console.complain(f"a worker process has died: {type(error).__name__}")
         if hopeless:
             console.complain(str(error))

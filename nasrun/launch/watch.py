@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 
+from nasrun.compute import cancellation
 from nasrun.runs.progress import Progress, progress_of
 from nasrun.runs.sweep import Job, differing
 from nasrun.terminal import console
 from nasrun.terminal import progress as progress_module
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_NOTICE = 10.0  # that the main thread may take to end after a signal
 SECONDS_BETWEEN_LINES = 30.0  # where there is no terminal
 ENDED = ("done", "failed")
 
@@ -30,7 +34,7 @@ class Watch:
         self._states = {job.number: _state(job) for job in jobs}
         self._first: dict[tuple[int, str], tuple[float, int]] = {}  # when a phase was first seen
         self._ended: Counter[str] = Counter()
-        self._started = self._said = time.monotonic()
+        self._started = self._said = self._noted_at = time.monotonic()
         self._board = progress_module.Board()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -49,6 +53,16 @@ class Watch:
         while not self._over.wait(SECONDS_BETWEEN_LOOKS):
             self._tell()
             self._show()
+            self._remind()
+
+    def _remind(self) -> None:
+        """Raise a signal anew that the main thread, which waits in a launcher, has not heard."""
+        number = cancellation.noted()
+        if number is None:
+            self._noted_at = time.monotonic()
+        elif time.monotonic() - self._noted_at > SECONDS_TO_NOTICE:
+            self._noted_at = time.monotonic()
+            _thread.interrupt_main(signal.Signals(number))
 
     def _tell(self) -> None:
         """Say which jobs have begun or ended since the last look."""

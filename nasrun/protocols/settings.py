@@ -59,6 +59,11 @@ class Meaning:
     text: str
 
 
+@dataclass(frozen=True)
+class Location:
+    """A text that says where a file or folder is. Who resumes a run can say it anew."""
+
+
 class OneOf:
     """A text that is one of several; where a type can say so, it is a `Literal`."""
 
@@ -98,6 +103,7 @@ BatchSize = Annotated[int, Interval(ge=2, le=100_000), Unit("images")]
 """Images per update; batch norm needs two."""
 MaxPixels = Annotated[int, Interval(ge=1, le=10**10), Unit("pixels")]
 """The size of a picture that is decoded; a larger one is taken for a decompression bomb."""
+Place = Annotated[str, Location()]
 Channels = Annotated[int, Interval(ge=1, le=4_096)]
 Cells = Annotated[int, Interval(ge=1, le=100)]
 Width = Annotated[int, Interval(ge=1, le=10_000)]

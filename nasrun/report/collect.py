@@ -20,7 +20,7 @@ from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
 from nasrun.errors import UsageError
 from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, read_json, read_text
-from nasrun.terminal.text import printable
+from nasrun.terminal.text import command, printable
 
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
 SWEEP_FILE, JOBS_FILE = "multirun.yaml", "sweep.json"  # records of a sweep: Hydra's, and ours
@@ -205,7 +205,9 @@ def _not_begun(sweep: Path) -> Iterator[LeftOut]:
     for name in names:
         inside = not name.is_absolute() and ".." not in name.parts
         if inside and not any((sweep / name / trace).exists() for trace in TRACES):
-            yield LeftOut(sweep / name, "not begun", f"nasrun resume {shown(sweep)} runs it")
+            yield LeftOut(
+                sweep / name, "not begun", f"{command('nasrun', 'resume', shown(sweep))} runs it"
+            )
 
 
 def read(folder: Path) -> Run | LeftOut:
@@ -225,7 +227,7 @@ def read(folder: Path) -> Run | LeftOut:
 
 def _unfinished(folder: Path, record: Mapping[str, Any], status: object) -> LeftOut:
     """Say why the run of a folder is not counted."""
-    goes_on = f"nasrun resume {shown(folder)} goes on"
+    goes_on = f"{command('nasrun', 'resume', shown(folder))} goes on"
     if status == "running":
         started = shown(record.get("started", "an unknown time"))
         return LeftOut(folder, "running", f"since {started}; if it was killed, {goes_on}")

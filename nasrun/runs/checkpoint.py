@@ -21,6 +21,7 @@ from nasrun.protocols.state import Streams
 from nasrun.randomness import RandomStreams
 from nasrun.runs.folder import RunFolder
 from nasrun.storage.tensor_files import read_tensors, write_tensors
+from nasrun.terminal.text import command
 
 FORMAT = 2
 FILE, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
@@ -104,8 +105,8 @@ class Checkpoint:
         if PREVIOUS in present:
             raise UsageError(
                 f"{self._folder.path} cannot be gone on with: {' and '.join(problems)}; to start "
-                "from its beginning, delete what it has of these and type nasrun resume "
-                f"{self._folder.path}"
+                "from its beginning, delete what it has of these and type "
+                f"{command('nasrun', 'resume', self._folder.path)}"
             )
         self._folder.cut_back({})
         if problems:
@@ -127,7 +128,7 @@ class Checkpoint:
             raise UsageError(
                 f"{self._folder.path / FILE} does not fit this run, or not this version of "
                 f"nasrun ({reason}): go on with the version that run.json names, or start a new "
-                f"run with nasrun search or retrain, --from {self._folder.path}"
+                f"run with nasrun search or retrain, {command('--from', self._folder.path)}"
             ) from error
 
     def restore_streams(self, state: Mapping[str, Any]) -> None:
@@ -154,7 +155,7 @@ class Checkpoint:
 
     def _check(self, name: str, content: Mapping[str, Any]) -> None:
         where = self._folder.path / name
-        anew = f"start a new run, nasrun search --from {self._folder.path}"
+        anew = f"start a new run, {command('nasrun', 'search', '--from', self._folder.path)}"
         if content.get("format") != FORMAT:
             raise UsageError(
                 f"{where} was written by another version of nasrun (its format is "

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from typing import Any
 from nasrun import __version__
 from nasrun.errors import RunError, UsageError
 from nasrun.storage.durable import UNFINISHED, AppendedFile, replacing, sync
-from nasrun.storage.folder_lock import FolderLock
+from nasrun.storage.folder_lock import FolderLock, InUse
+from nasrun.terminal.text import command
 
 RUN_FILE = "run.json"
 MAX_TEXT_BYTES = 100_000_000  # of a JSON file; the record of a sweep of 100,000 jobs has 20 MB
@@ -32,6 +34,10 @@ PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "scikit-learn", "cma", "hydra-core", "omegaconf",
     "pyyaml", "pillow", "matplotlib", "tensorboard",
 )  # fmt: skip
+
+
+class Taken(UsageError):
+    """A folder holds a run or a sweep already."""
 
 
 class RunFolder:
@@ -68,12 +74,8 @@ class RunFolder:
     # -- the record of the run
 
     def require_new(self) -> None:
-        """Raise a `UsageError` in a folder that holds a run already."""
-        if (self.path / RUN_FILE).exists():
-            raise UsageError(
-                f"{self.path} holds a run already: `nasrun resume {self.path}` goes on with it, "
-                "another hydra.run.dir starts a new one"
-            )
+        """Raise `Taken` in a folder that holds a run already."""
+        require_no_run(self.path)
 
     def start(self, record: Mapping[str, Any]) -> None:
         """Write `run.json` of a new run; refuse a folder that holds one already."""
@@ -128,7 +130,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(
                 f"cannot {deed} {self.path / name}: {error.strerror or error}; when that is "
-                f"mended, `nasrun resume {self.path}` goes on"
+                f"mended, `{command('nasrun', 'resume', self.path)}` goes on"
             ) from error
 
     def remove(self, name: str) -> None:
@@ -170,6 +172,51 @@ class RunFolder:
     def _append_only_files(self) -> Iterator[Path]:
         for pattern in APPEND_ONLY:
             yield from sorted(path for path in self.path.glob(pattern) if path.is_file())
+
+
+def require_no_run(folder: Path) -> None:
+    """Raise `Taken` for a folder that holds a run already."""
+    if (folder / RUN_FILE).exists():
+        raise Taken(
+            f"{folder} holds a run already: `{command('nasrun', 'resume', folder)}` goes on with "
+            "it, another hydra.run.dir starts a new one"
+        )
+
+
+@contextlib.contextmanager
+def new_folder(
+    path: Path, require_new: Callable[[Path], None], *, is_default: bool
+) -> Iterator[RunFolder]:
+    """Lock a folder for something new.
+
+    A default name tells the second, in which others may start as well: where it is taken, the
+    folder gets the next free one of `NAME-2`, `NAME-3`, ... Who has the lock has the name.
+
+    Args:
+        require_new: raises `Taken` for a folder that cannot be used.
+
+    Raises:
+        UsageError: the folder that a person has named is taken, or it cannot be written.
+    """
+    for place in names(path) if is_default else [path]:
+        with contextlib.ExitStack() as stack:
+            try:
+                if is_default:
+                    require_new(place)  # whoever goes on with a run there is not locked out
+                folder = stack.enter_context(RunFolder(place))
+                require_new(place)
+            except (Taken, InUse):
+                if not is_default:
+                    raise
+                continue
+            yield folder
+            return
+
+
+def names(path: Path) -> Iterator[Path]:
+    """Yield a path, and then it with -2, -3, ... at the end."""
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
 
 
 def require_own_files(folder: Path) -> None:

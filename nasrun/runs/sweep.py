@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nasrun.errors import UsageError
 from nasrun.protocols.result import Result
-from nasrun.runs.folder import RUN_FILE, RunFolder, now, read_json
+from nasrun.runs.folder import RUN_FILE, RunFolder, Taken, now, read_json
 from nasrun.runs.result_file import read_result
 from nasrun.terminal import console
+from nasrun.terminal.text import command
 
 SWEEP_FILE = "sweep.json"
 
@@ -56,6 +57,7 @@ class Sweep:
         kind: the command: `search` or `retrain`.
         command: the command line as it was typed.
         arguments: what Hydra was given, for going on.
+        cwd: the folder that it was started in, which relative paths refer to.
     """
 
     home: Path
@@ -63,14 +65,10 @@ class Sweep:
     command: str
     arguments: Sequence[str]
     jobs: Sequence[Job]
+    cwd: str | None = None
 
     def write(self, folder: RunFolder) -> None:
-        """Write the record of a new sweep into its folder.
-
-        Raises:
-            UsageError: see `require_folders`.
-        """
-        self.require_folders()
+        """Write the record of a new sweep into its folder."""
         jobs = [
             {
                 "number": job.number,
@@ -79,16 +77,16 @@ class Sweep:
             }
             for job in self.jobs
         ]
-        record = {"command": self.command, "kind": self.kind, "arguments": list(self.arguments)}
-        folder.write_json(SWEEP_FILE, {**record, "started": now(), "jobs": jobs})
+        record: dict[str, Any] = {
+            "command": self.command,
+            "kind": self.kind,
+            "arguments": list(self.arguments),
+        }
+        record |= {"cwd": self.cwd, "started": now(), "jobs": jobs}
+        folder.write_json(SWEEP_FILE, record)
 
     def require_folders(self) -> None:
-        """Raise a `UsageError` unless each job has a new folder of its own, inside the sweep."""
-        if (self.home / SWEEP_FILE).exists():
-            raise UsageError(
-                f"{self.home} holds a sweep already: `nasrun resume {self.home}` goes on with it, "
-                "another hydra.sweep.dir starts a new one"
-            )
+        """Raise a `UsageError` unless each job has a folder of its own, inside the sweep."""
         taken = {self.home: "the sweep itself"}
         for job in self.jobs:
             if job.folder in taken or not job.folder.is_relative_to(self.home):
@@ -98,9 +96,22 @@ class Sweep:
                     f"that of {where}: leave it out, or add ${{hydra.job.num}} to it"
                 )
             taken[job.folder] = f"job {job.number}"
-        for path in taken:
+
+    def at(self, home: Path) -> Sweep:
+        """Return the same sweep in another folder."""
+        jobs = [replace(job, folder=home / job.folder.relative_to(self.home)) for job in self.jobs]
+        return replace(self, home=home, jobs=jobs)
+
+    def require_new_at(self, home: Path) -> None:
+        """Raise `Taken` for a folder that holds a sweep or a run already."""
+        if (home / SWEEP_FILE).exists():
+            raise Taken(
+                f"{home} holds a sweep already: `{command('nasrun', 'resume', home)}` goes on with "
+                "it, another hydra.sweep.dir starts a new one"
+            )
+        for path in (home, *(job.folder for job in self.at(home).jobs)):
             if (path / RUN_FILE).exists():
-                raise UsageError(
+                raise Taken(
                     f"{path} holds a run already: start the sweep in another hydra.sweep.dir"
                 )
 
@@ -116,7 +127,10 @@ def read_sweep(home: Path) -> Sweep:
         kind, command = str(record["kind"]), str(record["command"])
         if not jobs or any(len({*each}) < len(jobs) for each in _identities(jobs)):
             raise ValueError
-        return Sweep(home, kind, command, _texts(record["arguments"]), jobs)
+        cwd = record.get("cwd")
+        if not isinstance(cwd, str | None):
+            raise ValueError
+        return Sweep(home, kind, command, _texts(record["arguments"]), jobs, cwd)
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{home / SWEEP_FILE} is not the record of a sweep") from None
 
@@ -171,8 +185,9 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
         if record.get("status") == "failed":
             console.say(f"job {job.number} failed: {' '.join(str(record.get('error')).split())}")
     if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
-        console.say(f"next  nasrun resume {home}")
-    console.say(f"next  nasrun report {home}\n      tensorboard --logdir {home}")
+        console.say(f"next  {command('nasrun', 'resume', home)}")
+    console.say(f"next  {command('nasrun', 'report', home)}")
+    console.say(f"      {command('tensorboard', '--logdir', home)}")
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:

@@ -2,7 +2,7 @@
 
 It is a lock of the kernel's. Ours and not `filelock`, whose lock (flock) lives on in forked
 children of a process that was killed, and whose refusal names a path and a time limit: here it
-names the process and its machine, says how to stop it, and knows what a file system without locks
+names the process and its machine, and knows what a file system without locks
 needs.
 """
 
@@ -16,6 +16,11 @@ from pathlib import Path
 
 from nasrun.errors import UsageError
 
+
+class InUse(UsageError):
+    """Another live process works in a folder."""
+
+
 HELD = (errno.EAGAIN, errno.EACCES)
 
 
@@ -27,7 +32,7 @@ class FolderLock:
     for nothing.
 
     Raises:
-        UsageError: a live process holds it.
+        InUse: a live process holds it.
         OSError: the folder cannot be written.
     """
 
@@ -42,7 +47,7 @@ class FolderLock:
             holder = self._holder()
             if error.errno in HELD or (holder is not None and may_live(*holder)):
                 self._file.close()
-                raise UsageError(self._refusal(holder)) from None
+                raise InUse(self._refusal(holder)) from None
         self._file.truncate(0)
         self._file.write(f"{os.getpid()} {socket.gethostname()}\n".encode())
 
@@ -74,10 +79,13 @@ class FolderLock:
         if holder is None:
             return f"{folder} is in use by another nasrun process"
         pid, host = holder
-        text = f"{folder} is in use by another nasrun process, {pid} on {host}: wait for it, or "
+        text = (
+            f"{folder} is in use by another nasrun process, {pid} on {host}: wait until it ends, "
+        )
+        text += "or choose another folder"
         if host == socket.gethostname():
-            return f"{text}stop it (kill {pid})"
-        return f"{text}stop it there; if that machine is gone for good, delete {self._path}"
+            return text
+        return f"{text}; if that machine is gone for good, delete {self._path}"
 
 
 def may_live(pid: int, host: str) -> bool:

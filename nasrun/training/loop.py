@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from nasrun.compute import cancellation
 from nasrun.compute.device import LEAST_PART, Device, Load
 from nasrun.compute.process_group import ALONE
 from nasrun.errors import RunError
@@ -66,6 +67,7 @@ def train_epoch(
     totals = torch.zeros(2, dtype=torch.float64, device=device.torch)
     num_images = 0
     for number, batch in enumerate(batches, start=1):
+        cancellation.look()
         size = len(batch[0])
         gradients = partial(_gradients, batch, forward, update, device, batch_size or size)
         loss, figures = device.in_parts(load, size, gradients)
@@ -139,6 +141,7 @@ def predict(
     order_M = torch.tensor(group.share(len(split)))
     found, labels = [], []
     for raw_BCHW, labels_B in split.batches(order_M, batch_size, device.torch):
+        cancellation.look()
         with device.autocast():
             found.append(device.in_parts(load, len(raw_BCHW), partial(logits, raw_BCHW)))
         labels.append(labels_B.cpu())

@@ -151,6 +151,13 @@ def test_folders_that_no_job_may_have(folder: str, message: str) -> None:
         Sweep(Path("s"), "search", "", [], jobs).require_folders()
 
 
+def test_a_job_is_not_put_where_a_run_is() -> None:
+    Path("s/old").mkdir(parents=True)
+    Path("s/old/run.json").write_text("{}")
+    with pytest.raises(UsageError, match="s/old holds a run already"):
+        Sweep(Path("s"), "search", "", [], [Job(0, Path("s/old"), [])]).require_new_at(Path("s"))
+
+
 def test_a_second_sweep_in_the_same_folder_changes_nothing(capsys) -> None:
     sweep("seed=3,5", "hydra.sweep.subdir=seed${seed}")
     assert {path.name for path in Path("s").iterdir()} == {

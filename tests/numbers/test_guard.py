@@ -64,6 +64,7 @@ def test_the_derived_cell_counts_where_alpha_hides_it() -> None:
         ("weights_step", 0.0005, "alpha hardly moves"),
         ("picked_gain", -0.1, "worse than alpha"),
         ("loss_signal", 0.5, "0.5 times their noise"),
+        ("fitness_spread", 0.0, "the fitness is the same for all candidates"),
         ("fitness_loss_tau", 0.1, "the loss hardly decides"),
     ],
 )

@@ -209,7 +209,7 @@ def test_a_lock_names_its_holder_while_it_is_held(tmp_path) -> None:
         ("", None),
         ("999999999 {host}", None),  # no process has this number
         ("nonsense", None),
-        ("{pid} {host}", r"process, {pid} on {host}: wait for it, or stop it \(kill {pid}\)"),
+        ("{pid} {host}", r"process, {pid} on {host}: wait until it ends, or choose"),
         ("7 elsewhere", r"7 on elsewhere: .* if that machine is gone for good, delete .*\.lock"),
     ],
 )

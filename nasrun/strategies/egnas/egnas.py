@@ -80,6 +80,7 @@ class EGNAS(SupernetSearch):
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.xi or strategy.sigma",
         "worse": "lower fitness.eta, or raise population.size",
+        "flat": "raise fitness.zeta or fitness.eta",
         "noise": "raise strategy.fitness_images or strategy.sigma",
         "tau": "lower fitness.eta, or choose fitness=centred",
         "collapse": "a longer strategy.warmup and strategy.weights=sampled are worth a try",
