@@ -45,7 +45,7 @@ class LandscapeScorer:
         self.calls: list[np.ndarray] = []
         self.trained: list[np.ndarray] = []
         self.paths: list[Genotype] = []
-        self.drawn: list[int] = []
+        self.drawn: list[list[int]] = []  # the sizes of batches without a common image
         self.spoil = spoil
 
     def train_epoch(self, mixture: Callable[[], Mixture]) -> dict[str, float]:
@@ -57,8 +57,11 @@ class LandscapeScorer:
         return {"loss": 1.0}
 
     def draw_batch(self, num_images: int) -> int:
-        self.drawn.append(num_images)
-        return num_images
+        return self.draw_batches([num_images])[0]
+
+    def draw_batches(self, sizes: Sequence[int]) -> list[int]:
+        self.drawn.append(list(sizes))
+        return list(sizes)
 
     def score(self, candidates: Sequence[Mixture], batch: int, statistics: str) -> Scores:
         weights_NEO = np.stack(

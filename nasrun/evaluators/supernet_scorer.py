@@ -149,6 +149,9 @@ class SupernetScorer:
     def draw_batch(self, num_images: int) -> Batch:
         return self.validation_stream.take(num_images)
 
+    def draw_batches(self, sizes: Sequence[int]) -> list[Batch]:
+        return self.validation_stream.take_apart(sizes)
+
     def score(
         self, candidates: Sequence[Mixture], batch: Batch, statistics: Statistics = "batch"
     ) -> Scores:

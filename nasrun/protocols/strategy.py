@@ -38,6 +38,12 @@ class Strategy(Stateful, Protocol):
     def total_steps(self) -> int | None:
         """How many steps the whole search has, where that is known."""
 
+    @property
+    def images_apart(self) -> Sequence[tuple[str, int]]:
+        """The batches that a step draws by `Scorer.draw_batches`: the name of the setting that says
+        how many images one has, and how many these are."""
+        return ()
+
     def step(self) -> StepReport: ...
 
     def best(self) -> tuple[Genotype, ...]:

@@ -106,7 +106,7 @@ def test_a_fitness_is_the_mean_over_its_batches() -> None:
     scorer = Batches()
     weights = {"cell": torch.full((2, 3), 1 / 3)}
     plain = LandscapeScorer().score([Mixture(weights)], 16, "batch")
-    exploration = Exploration(scorer, [scorer.draw_batch(16), scorer.draw_batch(16)], "batch")
+    exploration = Exploration(scorer, scorer.draw_batches([16, 16]), [], "batch")
     scores = exploration.score([Mixture(weights), Mixture(weights)])
     assert scores.loss_N == pytest.approx(plain.loss_N[0] + 0.5)
     assert scores.accuracy_N == pytest.approx(plain.accuracy_N[0] + 0.5)
@@ -117,12 +117,12 @@ def test_selection_on_the_images_of_the_fitness_draws_no_others() -> None:
     apart, shared = LandscapeScorer(), LandscapeScorer()
     make(apart, warmup=0.0, selection_images=32).step()
     make(shared, warmup=0.0, selection_images=0, fitness_batches=2).step()
-    assert apart.drawn == [16, 32]
-    assert shared.drawn == [16, 16]
+    assert apart.drawn == [[16, 32]]
+    assert shared.drawn == [[16, 16]]
 
 
 def test_what_an_epoch_says_of_its_candidates() -> None:
-    epoch = Exploration(LandscapeScorer(), [16], "batch", loss=2.0)
+    epoch = Exploration(LandscapeScorer(), [16], [], "batch", loss=2.0)
     scores = Scores(np.array([1.0, 2.0, 3.0, np.nan]), np.zeros(4), np.array([0.1, 0.2, 0.2, 0.1]))
     epoch.note(np.array([1.0, 3.0, 2.0, np.nan]), scores)
     figures = epoch.metrics([Start(np.zeros(1), 0.0, 1.0), Start(np.zeros(1), 0.0, 2.5)])

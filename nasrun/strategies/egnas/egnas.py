@@ -30,8 +30,8 @@ Deviations, where the paper is silent, contradicts itself or does not work as pr
 - `weights=sampled` trains w on one random architecture per batch in place of the mixture alpha.
 - Eq. 5 centres the covariance on the new mean; pycma's standard update centres on the old one and
   divides by sigma.
-- Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses other
-  images of the validation half than the fitness. alpha starts at 1e-3 * N(0, 1) as in DARTS.
+- Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses
+  images of the validation half that no fitness has seen. alpha starts at 1e-3 * N(0, 1), as DARTS's.
 - The candidates of one start differ from those of every other: N has an effect. What the public
   code does in effect is `strategy=egnas_as_published`.
 
@@ -40,7 +40,7 @@ Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -119,6 +119,11 @@ class EGNAS(SupernetSearch):
             covariance=self.covariance,
         )
 
+    @property
+    def images_apart(self) -> Sequence[tuple[str, int]]:
+        last = [("selection_images", self.selection_images)] if self.selection_images else []
+        return [("fitness_images", self.fitness_images)] * self.fitness_batches + last
+
     def step(self) -> StepReport:
         """Make one epoch: lines 3 to 16."""
         metrics = {f"train_{name}": value for name, value in self.train().items()}
@@ -156,7 +161,8 @@ class EGNAS(SupernetSearch):
             self.context.progress(len(starts), self.num_starts, fitness=starts[-1].fitness)
 
         # Line 15, Eq. 9.
-        accuracy_N = self.selection_accuracy(np.stack([start.alpha_D for start in starts]), epoch)
+        chosen_ND = np.stack([start.alpha_D for start in starts])
+        accuracy_N = epoch.select(self.mixtures(chosen_ND)).accuracy_N
         found_N = np.isfinite([start.fitness for start in starts])
         best = starts[int(np.argmax(np.where(found_N, accuracy_N, -1.0)))]
 
@@ -171,9 +177,11 @@ class EGNAS(SupernetSearch):
         )
 
     def look_around(self) -> Exploration:
-        """Draw the images on which this epoch's candidates compete, and score alpha on them."""
-        batches = [self.scorer.draw_batch(self.fitness_images) for _ in range(self.fitness_batches)]
-        epoch = Exploration(self.scorer, batches, self.statistics)
+        """Draw the images on which this epoch's candidates compete, with those of Eq. 9 apart from
+        them, and score alpha on the first."""
+        drawn = self.scorer.draw_batches([size for _, size in self.images_apart])
+        fitness, selection = (drawn[:-1], drawn[-1:]) if self.selection_images else (drawn, drawn)
+        epoch = Exploration(self.scorer, fitness, selection, self.statistics)
         epoch.score_alpha(Mixture(self.mixing_weights(self.alpha_D)), self.epoch)
         return epoch
 
@@ -213,13 +221,6 @@ class EGNAS(SupernetSearch):
             scores.loss_N, similarity_N - shift, worse_N, self.zeta, self.eta
         )
         return scores, fitness_N, mean
-
-    def selection_accuracy(self, candidates_ND: np.ndarray, epoch: Exploration) -> np.ndarray:
-        """Score Acc_val of Eq. 9, by default on other images than those that chose the x*_n."""
-        if self.selection_images == 0:
-            return epoch.score(self.mixtures(candidates_ND)).accuracy_N
-        batch = self.scorer.draw_batch(self.selection_images)
-        return self.scorer.score(self.mixtures(candidates_ND), batch, self.statistics).accuracy_N
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
         """Compute s of Eq. 8 from the chosen x*."""
