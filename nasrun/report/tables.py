@@ -87,9 +87,20 @@ def groups(report: Report) -> Table:
             )
         )
     names = ["dataset"] * several + (list(keys) or ["group"])
-    columns = [*names, "n", "mean", "std", "95 %", "best", *(label for label, *_ in extras)]
+    labels = [_named(label, key, report.runs) for label, key, *_ in extras]
+    columns = [*names, "n", "mean", "std", "95 %", "best", *labels]
     title = f"Groups: {metric.unit}"
-    return Table("groups", title, tuple(columns), tuple(rows), GROUPS_NOTE, len(names))
+    seen = {metrics.signal(run) for run in report.runs} - {metrics.VALIDATION}
+    note = " ".join([GROUPS_NOTE, *(f"Searches have seen the {name}." for name in sorted(seen))])
+    return Table("groups", title, tuple(columns), tuple(rows), note, len(names))
+
+
+def _named(label: str, key: str, runs: Sequence[Run]) -> str:
+    """Return the heading of a column; that of the search's accuracy says which one it is."""
+    if key != "search_val_accuracy":
+        return label
+    full = metrics.of_signal(metrics.METRICS[key], runs).label
+    return f"{full.replace('validation', 'val').replace('accuracy', 'acc')} %"
 
 
 EXTRAS = (  # label, metric, form, scale

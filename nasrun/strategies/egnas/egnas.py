@@ -31,7 +31,7 @@ Deviations, where the paper is silent, contradicts itself or does not work as pr
 - Eq. 5 centres the covariance on the new mean; pycma's standard update centres on the old one and
   divides by sigma.
 - Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses
-  images of the validation half that no fitness has seen. alpha starts at 1e-3 * N(0, 1), as DARTS's.
+  images of the validation half that no fitness has seen. alpha starts at 1e-3 * N(0, 1).
 - The candidates of one start differ from those of every other: N has an effect. What the public
   code does in effect is `strategy=egnas_as_published`.
 
