@@ -92,7 +92,7 @@ def make(
         "num_epochs": 10, "warmup": 0.3, "num_starts": 3, "population_size": 4,
         "num_generations": 1, "sigma": 0.3, "sigma_start": 0.01, "xi": 0.6, "zeta": 1.0,
         "eta": 0.4, "similarity": "printed", "direction": "delta", "statistics": "batch",
-        "sigma_schedule": "constant", "covariance": "full", "weights": "mixture",
+        "sigma_schedule": "constant", "covariance": "full", "active": False, "weights": "mixture",
         "fitness_batches": 1, "fitness_images": 16, "selection_images": 16,
         "batch_size": None, "training": TRAINING,
     }  # fmt: skip

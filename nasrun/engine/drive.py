@@ -46,6 +46,8 @@ class Work(Protocol):
 
     def step(self) -> StepReport: ...
 
+    def last_metrics(self) -> Mapping[str, float]: ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -155,6 +157,8 @@ def drive(
         seconds = _agreed(report, time.perf_counter() - started, session.group)
         _count(spent, report, seconds)
         last = ended()
+        if last:
+            report = replace(report, metrics={**report.metrics, **work.last_metrics()})
         if insight is not None:
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
         spent.last = dict(report.metrics)

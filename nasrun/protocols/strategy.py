@@ -46,6 +46,11 @@ class Strategy(Stateful, Protocol):
 
     def step(self) -> StepReport: ...
 
+    def last_metrics(self) -> Mapping[str, float]:
+        """Measure the result; asked once, when the search is over: by its own end, or because the
+        budget is spent. It is added to the metrics of the last step."""
+        return {}
+
     def best(self) -> tuple[Genotype, ...]:
         """The result: one genotype, or the Pareto front with the chosen one first."""
 

@@ -112,6 +112,8 @@ METRICS = {
         Metric("test_accuracy", "test accuracy", _test_accuracy),
         Metric("search_val_accuracy", "search validation accuracy",
                of_result("search_val_accuracy")),
+        Metric("chosen_val_accuracy", "validation accuracy of the chosen direction",
+               of_result("chosen_val_accuracy")),
         Metric("regret", "regret", of_result("table", "regret"), False, decimals=3),
         Metric("percentile", "percentile", of_result("table", "percentile"), percent=False),
         Metric("val_accuracy", "validation accuracy after retraining",

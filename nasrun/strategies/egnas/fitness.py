@@ -17,8 +17,6 @@ from nasrun.protocols.scorer import Scorer, Scores
 from nasrun.protocols.space import MixingWeights, Mixture, Statistics
 from nasrun.strategies.egnas.mixing import softmax_per_edge
 
-FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the last alpha
-
 
 @dataclass(frozen=True)
 class Start:
@@ -162,9 +160,3 @@ def movement(
         "alpha_norm": float(np.linalg.norm(after_D)),
         "weights_step": weights_step(before, after),
     }
-
-
-def final_accuracy(scorer: Scorer, alpha: Mixture, statistics: Statistics) -> float:
-    """Score the last alpha on more images than a fitness has."""
-    batches = scorer.draw_batches([FINAL_IMAGES] * FINAL_BATCHES)
-    return float(Exploration(scorer, batches, batches, statistics).score([alpha]).accuracy_N[0])
