@@ -25,6 +25,7 @@ from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.space import MixingWeights
+from nasrun.protocols.state import require_alike
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.progress import Progress
@@ -176,6 +177,7 @@ def drive(
 def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
     """Put everything back where the checkpoint has it."""
     with session.checkpoint.restoring():
+        require_alike(work.state_dict(), saved["work"], "work")
         work.load_state_dict(saved["work"])
         session.checkpoint.restore_streams(saved)
         if session.group.size == 1:  # the share of one process of several is smaller anyway

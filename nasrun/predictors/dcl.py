@@ -34,7 +34,7 @@ from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Prediction, Unlabelled
 from nasrun.protocols.settings import Count, CountOrNone, NotNegative, Positive, Seed, Width, plugin
 from nasrun.protocols.space import ArchGraph
-from nasrun.protocols.state import Progress
+from nasrun.protocols.state import Progress, require_alike
 from nasrun.randomness import RandomStreams
 from nasrun.storage import tensor_cache
 from nasrun.training.optimisers import AdamW
@@ -181,7 +181,12 @@ class DCL:
         return {"pretrained": self._pretrained}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._pretrained, self._code = state["pretrained"], None
+        pretrained = state["pretrained"]
+        if pretrained:
+            code = code_from_state(pretrained["code"])
+            widths = [code.num_bits, *self.encoder_widths]
+            require_alike(self._layers(widths, torch.Generator()), pretrained["encoder"], "encoder")
+        self._pretrained, self._code = pretrained, None
 
 
 def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor) -> Tensor:

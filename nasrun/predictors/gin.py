@@ -98,7 +98,7 @@ class GIN:
         return {"operations": self.operations}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.operations = state["operations"]
+        self.operations = [str(name) for name in state["operations"]]
 
 
 class Union(NamedTuple):

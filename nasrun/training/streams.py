@@ -107,8 +107,12 @@ class BatchStream:
         return {"order": self._order_N.clone(), "position": self._position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._order_N = state["order"].clone()
-        self._position = state["position"]
+        order_N = state["order"].clone()
+        if len(order_N) > 0 and sorted(order_N.tolist()) != list(range(len(self.split))):
+            raise ValueError(f"the order of {len(self.split)} images is another one")
+        if not 0 <= state["position"] <= len(order_N):
+            raise ValueError(f"there is no place {state['position']} among {len(order_N)} images")
+        self._order_N, self._position = order_N, state["position"]
 
 
 def cut_to_fit(sizes: Sequence[int], num_images: int) -> list[int]:
