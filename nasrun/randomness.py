@@ -80,6 +80,8 @@ class RandomStreams:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if type(state["seed"]) is not int:
+            raise TypeError(f"the seed of the streams is {type(state['seed']).__name__}")
         self.seed = state["seed"]
         for name, numpy_state in state["numpy"].items():
             self.numpy(name).bit_generator.state = numpy_state

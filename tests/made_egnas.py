@@ -45,7 +45,7 @@ class LandscapeScorer:
         self.calls: list[np.ndarray] = []
         self.trained: list[np.ndarray] = []
         self.paths: list[Genotype] = []
-        self.drawn: list[int] = []
+        self.drawn: list[list[int]] = []  # the sizes of batches without a common image
         self.spoil = spoil
 
     def train_epoch(self, mixture: Callable[[], Mixture]) -> dict[str, float]:
@@ -57,8 +57,11 @@ class LandscapeScorer:
         return {"loss": 1.0}
 
     def draw_batch(self, num_images: int) -> int:
-        self.drawn.append(num_images)
-        return num_images
+        return self.draw_batches([num_images])[0]
+
+    def draw_batches(self, sizes: Sequence[int]) -> list[int]:
+        self.drawn.append(list(sizes))
+        return list(sizes)
 
     def score(self, candidates: Sequence[Mixture], batch: int, statistics: str) -> Scores:
         weights_NEO = np.stack(
@@ -89,7 +92,7 @@ def make(
         "num_epochs": 10, "warmup": 0.3, "num_starts": 3, "population_size": 4,
         "num_generations": 1, "sigma": 0.3, "sigma_start": 0.01, "xi": 0.6, "zeta": 1.0,
         "eta": 0.4, "similarity": "printed", "direction": "delta", "statistics": "batch",
-        "sigma_schedule": "constant", "covariance": "full", "weights": "mixture",
+        "sigma_schedule": "constant", "covariance": "full", "active": False, "weights": "mixture",
         "fitness_batches": 1, "fitness_images": 16, "selection_images": 16,
         "batch_size": None, "training": TRAINING,
     }  # fmt: skip

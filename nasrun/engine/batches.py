@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from nasrun.config import plugins
 from nasrun.engine.wiring import Wiring
-from nasrun.training.streams import num_of_halves, require_shares
+from nasrun.protocols.strategy import Strategy
+from nasrun.training.streams import cut_to_fit, num_of_halves, require_shares
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,20 @@ def notes(wiring: Wiring) -> Iterator[str]:
                 f"{training.num_images:,} images that {training.what} trains on: each batch has "
                 "all of them, and each epoch is one update"
             )
+    if "strategy" in vars(wiring):  # built already, and without a mistake
+        yield from _cut(wiring.strategy, num_of_halves(wiring.dataset.train)[1])
+
+
+def _cut(strategy: Strategy, num_images: int) -> Iterator[str]:
+    """Say which sizes are cut because there are too few images to validate on."""
+    sizes = [size for _, size in strategy.images_apart]
+    if sum(sizes) > num_images:
+        cut = zip(strategy.images_apart, cut_to_fit(sizes, num_images), strict=False)
+        told = dict.fromkeys(f"strategy.{name}={size} to {fits}" for (name, size), fits in cut)
+        yield (
+            f"no image is in two batches of an epoch, and the search validates on {num_images:,} "
+            f"images: cut {' and '.join(told)}"
+        )
 
 
 def trainings(wiring: Wiring) -> Iterator[Training]:

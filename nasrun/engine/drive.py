@@ -26,6 +26,7 @@ from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.space import MixingWeights
+from nasrun.protocols.state import require_alike
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.progress import Progress
@@ -46,6 +47,8 @@ class Work(Protocol):
     def total_steps(self) -> int | None: ...
 
     def step(self) -> StepReport: ...
+
+    def last_metrics(self) -> Mapping[str, float]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -161,6 +164,8 @@ def drive(
         _count(spent, report, seconds)
         # known before anything is recorded: the last step is drawn and saved in any case
         last = ended()
+        if last:
+            report = replace(report, metrics={**report.metrics, **work.last_metrics()})
         if insight is not None:
             report = replace(report, metrics={**report.metrics, **insight.metrics(report, last)})
         # in the checkpoint: a run that is resumed after its last step still has its result
@@ -180,6 +185,7 @@ def drive(
 def _restored(work: Work, session: Session, saved: Mapping[str, Any]) -> Spent:
     """Put everything back where the checkpoint has it."""
     with session.checkpoint.restoring():
+        require_alike(work.state_dict(), saved["work"], "work")
         work.load_state_dict(saved["work"])
         session.checkpoint.restore_streams(saved)
         if session.group.size == 1:  # the share of one process of several is smaller anyway

@@ -179,6 +179,9 @@ class Retraining:
     def model_state(self) -> dict[str, Tensor]:
         return dict(as_module(self.network).state_dict())
 
+    def last_metrics(self) -> dict[str, float]:
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,

@@ -99,6 +99,7 @@ def _search(
         search_seconds=spent.seconds,
         label_seconds=insight.label_seconds,
         search_val_accuracy=validation_accuracy(metrics),
+        chosen_val_accuracy=metrics.get("chosen_accuracy"),
         threads=torch.get_num_threads(),
         table=final.table,
         one_shot=final.one_shot,

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,18 @@ BATCHES_PER_EPOCH = 20  # for strategies that move alphas before each batch of t
 
 @dataclass(frozen=True)
 class LandscapeBatch:
-    """How many images would have been scored, and what they favour."""
+    """How many images would have been scored, and what they favour.
+
+    That is drawn when they are first scored, so that a batch which is drawn early changes no noise
+    of those that are scored before it.
+    """
 
     num_images: int
-    slope_EO: np.ndarray
+    draw: Callable[[], np.ndarray]
+
+    @cached_property
+    def slope_EO(self) -> np.ndarray:
+        return self.draw()
 
 
 class Landscape:
@@ -165,7 +174,10 @@ class Landscape:
     def draw_batch(self, num_images: int) -> LandscapeBatch:
         """Draw what the next `num_images` images favour; all candidates of the batch share it."""
         size = self._slope_size * np.sqrt(NOISE_IMAGES / num_images)
-        return LandscapeBatch(num_images, size * self._noise.standard_normal(self._shape))
+        return LandscapeBatch(num_images, lambda: size * self._noise.standard_normal(self._shape))
+
+    def draw_batches(self, sizes: Sequence[int]) -> list[LandscapeBatch]:
+        return [self.draw_batch(size) for size in sizes]
 
     def score(
         self,
@@ -176,10 +188,11 @@ class Landscape:
         weights_NEO = torch.stack([self._weights(one) for one in candidates]).numpy()
         accuracy_N = self.accuracy(weights_NEO)
         away_NEO = weights_NEO - 1 / self.num_operations
+        shared_N = (away_NEO * batch.slope_EO).sum(axis=(1, 2))
         own_2N = self._noise.standard_normal((2, len(candidates)))
         # noise of each candidate's own, in the cross-entropy and in the accuracy
         own_2N *= np.sqrt(NOISE_IMAGES / batch.num_images)
-        noise_N = (away_NEO * batch.slope_EO).sum(axis=(1, 2)) + self._own_noise * own_2N[0]
+        noise_N = shared_N + self._own_noise * own_2N[0]
         loss_N = LOSS_UNIFORM - LOSS_SLOPE * (accuracy_N - ACCURACY_UNIFORM) + noise_N
         num_correct_N = (accuracy_N + self._accuracy_noise * own_2N[1]) * batch.num_images
         self.num_scorings += len(candidates)

@@ -8,7 +8,6 @@ training them. Shapes: B batch, C channels, H height, W width, K classes, N cand
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -20,6 +19,7 @@ from torch.func import functional_call
 from torch.nn import Module, functional
 
 from nasrun.compute.device import LEAST_PART, Load
+from nasrun.evaluators.population import population_scores
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
@@ -200,6 +200,9 @@ class SupernetScorer:
     def draw_batch(self, num_images: int) -> Batch:
         return self.validation_stream.take(num_images)
 
+    def draw_batches(self, sizes: Sequence[int]) -> list[Batch]:
+        return self.validation_stream.take_apart(sizes)
+
     def score(
         self, candidates: Sequence[Mixture], batch: Batch, statistics: Statistics = "batch"
     ) -> Scores:
@@ -217,7 +220,9 @@ class SupernetScorer:
             calls = partial(self.supernet, images_BCHW, statistics=statistics)  # may be compiled
             return map(calls, on_device)
 
-        return self._scores(logits, len(candidates), batch)
+        scores = population_scores(self._device, SCORING, logits, len(candidates), batch)
+        self.num_scorings += len(candidates)
+        return scores
 
     def score_paths(self, genotypes: Sequence[Genotype], batch: Batch) -> Scores:
         """Score single architectures: nothing else is computed, which is five times as fast."""
@@ -339,42 +344,6 @@ class SupernetScorer:
         """Return which of the candidates this process scores."""
         return self._device.group.share(len(candidates))
 
-    @torch.no_grad()
-    def _scores(
-        self, logits: Callable[[Tensor], Iterable[Tensor]], num_candidates: int, batch: Batch
-    ) -> Scores:
-        """Compute scores from the logits_BK of this process's candidates on given images."""
-        images_BCHW, labels_B = batch
-
-        def population(parts: int) -> Tensor:
-            """Return logits_NBK; in parts, batch statistics are those of each part."""
-            with self._device.autocast():
-                return torch.cat(
-                    [
-                        torch.stack([logits_BK.float() for logits_BK in logits(part)])
-                        for part in portions(images_BCHW, parts)
-                    ],
-                    dim=1,
-                )
-
-        device, group = self._device, self._device.group
-        # Empty rows for a process without candidates, which must take part in the gathering, too.
-        figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
-        losses = [torch.empty(0, len(labels_B), device=device.torch)]
-        if group.share(num_candidates):  # else there are more processes than candidates
-            for logits_BK in device.in_parts(SCORING, len(images_BCHW), population):
-                each_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
-                loss = functional.cross_entropy(logits_BK, labels_B)
-                accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
-                losses.append(each_B[None])
-                figures.append(torch.stack([loss.double(), accuracy])[None])
-        figures_N2 = group.gather(torch.cat(figures), num_candidates)
-        losses_NB = group.gather(torch.cat(losses), num_candidates)
-        self.num_scorings += len(losses_NB)
-        figures_3N = torch.stack([*figures_N2.T, comparison_noise(losses_NB)])
-        loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
-        return Scores(loss_N, accuracy_N, noise_N if len(losses_NB) > 1 else None)
-
     def on_device(self, mixture: Mixture) -> Mixture:
         """Copy a mixture to the device of the supernet; `active` stays, it is read as Python."""
         place = self._device.torch
@@ -413,14 +382,3 @@ def _inherit(network: Module, weights: Mapping[str, Tensor]) -> None:
 def _leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copy tensors, to be differentiated by."""
     return {name: one.detach().clone().requires_grad_() for name, one in tensors.items()}
-
-
-def comparison_noise(losses_NB: Tensor) -> Tensor:
-    """Estimate how exact each loss is when candidates are compared: noise_N, float64.
-
-    It is the standard error of each candidate's mean loss less the mean of all candidates that did
-    not fail: what makes an image hard for all of them says nothing of one.
-    """
-    sound_N = losses_NB.isfinite().all(dim=1)
-    apart_NB = (losses_NB - losses_NB[sound_N].mean(dim=0)).double()
-    return apart_NB.std(dim=1) / math.sqrt(losses_NB.shape[1])

@@ -4,11 +4,13 @@ Stage 1 (CLP, predictors/contrastive.py): without labels, architectures one edit
 together. Stage 2 (CLF), at every refit: back to the encoder f of stage 1, and a rank head w on top
 of it orders all labelled pairs by a margin m. With scores s = w(f(code)):
 
-    L = warm-up * sum_ij u_ij max(0, m - (s_i - s_j)) / sum_ij u_ij,   over pairs with y_i > y_j
+    L = sum_ij u_ij max(0, m - (s_i - s_j)) / sum_ij u_ij,   over pairs with y_i > y_j
 
 Deviations: the paper's sizes, optimisers and pair weights are not public; these are guesses that
-were measured. u_ij is the percentile of the better one to the power `top_weight`, since only the
-top of the ranking decides a search. Several members vote, and their spread is the deviation.
+were measured. A digest speaks of a weight of the loss that is ramped up; Adam undoes the size of
+its only loss, so the warm-up ramps the learning rates. u_ij is the percentile of the better one to
+the power `top_weight`, since only the top of the ranking decides a search. Several members vote,
+and their spread is the deviation.
 
 Shapes: M members, N architectures, D bits of the code.
 """
@@ -32,7 +34,7 @@ from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Prediction, Unlabelled
 from nasrun.protocols.settings import Count, CountOrNone, NotNegative, Positive, Seed, Width, plugin
 from nasrun.protocols.space import ArchGraph
-from nasrun.protocols.state import Progress
+from nasrun.protocols.state import Progress, require_alike
 from nasrun.randomness import RandomStreams
 from nasrun.storage import tensor_cache
 from nasrun.training.optimisers import AdamW
@@ -64,7 +66,7 @@ class DCL:
     contrast_learning_rate: Positive  # Adam's, at the peak of a one-cycle schedule
     loss: Loss  # in stage 2; regression of the standardised ranks is for the ablation
     num_epochs: Count  # optimiser steps of stage 2, each over all pairs
-    warmup: CountOrNone  # epochs over which the loss is ramped up
+    warmup: CountOrNone  # epochs over which the learning rates are ramped up
     margin: Positive  # m
     top_weight: NotNegative  # the exponent in u_ij
     encoder_learning_rate: Positive  # AdamW's, in stage 2
@@ -140,11 +142,14 @@ class DCL:
             weight_decay=self.weight_decay,
             fused=True,  # ten small tensors: the steps cost more than the products otherwise
         )
+        peaks = (self.encoder_learning_rate, self.head_learning_rate)
         codes_ND = self._codes(graphs)
         loss_of = self._loss(values_N)
         for epoch in range(self.num_epochs):
             ramp = min(1.0, (epoch + 1) / self.warmup) if self.warmup > 0 else 1.0
-            loss = ramp * loss_of(scores(encoder, head, codes_ND)).sum()
+            for rates, rate in zip(optimiser.param_groups, peaks, strict=True):
+                rates["lr"] = ramp * rate
+            loss = loss_of(scores(encoder, head, codes_ND)).sum()
             require_finite(loss, f"loss of the predictor in epoch {epoch + 1}", RATES)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
@@ -176,7 +181,12 @@ class DCL:
         return {"pretrained": self._pretrained}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._pretrained, self._code = state["pretrained"], None
+        pretrained = state["pretrained"]
+        if pretrained:
+            code = code_from_state(pretrained["code"])
+            widths = [code.num_bits, *self.encoder_widths]
+            require_alike(self._layers(widths, torch.Generator()), pretrained["encoder"], "encoder")
+        self._pretrained, self._code = pretrained, None
 
 
 def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ epsilon 0, and the squared error as the loss:
     h_v <- BN(MLP(h_v + sum of h_u over the predecessors u of v))     three times, from one-hot h_v
     score = w' ReLU(W mean of h_v over all v + b) + b'
 
-Deviations: the score is linear and its targets are standardised ranks (paper: accuracies, and a
-sigmoid times a rate that differs from table to table): standardised accuracies ranked worse, and a
-failure has a rank. Every step sees all labels. Fewer than the paper's 300 epochs ranked worse, too.
+Deviations: the score is linear and its targets are standardised ranks (public code: accuracies, and
+a sigmoid times a rate that differs from table to table): standardised accuracies ranked worse, and
+a failure has a rank. Every step sees all labels. Fewer than its 300 epochs ranked worse, too.
 
 Shapes: N graphs, V vertices of all graphs together, A arrows, O operations, F features.
 """
@@ -98,7 +98,7 @@ class GIN:
         return {"operations": self.operations}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.operations = state["operations"]
+        self.operations = [str(name) for name in state["operations"]]
 
 
 class Union(NamedTuple):

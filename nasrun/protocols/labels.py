@@ -257,10 +257,10 @@ def _plain(canonical: str, evaluation: Evaluation) -> dict[str, Any]:
 def _evaluation(plain: Mapping[str, Any]) -> Evaluation:
     return Evaluation(
         Genotype.from_json(json.loads(plain["genotype"])),
-        tuple(plain["values"]),
-        plain["cost_s"],
-        plain["details"],
-        plain["error"],
+        tuple(map(float, plain["values"])),
+        float(plain["cost_s"]),
+        {str(name): float(value) for name, value in plain["details"].items()},
+        None if plain["error"] is None else str(plain["error"]),
     )
 
 

@@ -117,7 +117,8 @@ class Result(Final):
     scorings: int = 0  # on shared weights, or predicted
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
-    search_val_accuracy: float | None = None
+    search_val_accuracy: float | None = None  # of the last alpha, or of the best label
+    chosen_val_accuracy: float | None = None  # of what the last step moved towards (EG-NAS's Eq. 9)
     threads: int | None = None
     predictor: Ranked | None = None
     floor: AgainstFloors | None = None

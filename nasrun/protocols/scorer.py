@@ -102,6 +102,14 @@ class Scorer(Stateful, Protocol):
     def draw_batch(self, num_images: int) -> Any:
         """Take the next `num_images` of the validation half, without augmentation."""
 
+    def draw_batches(self, sizes: Sequence[int]) -> list[Any]:
+        """Take batches of the validation half of which no two share an image.
+
+        For a step that chooses on some images and judges its choice on others: two calls of
+        `draw_batch` may return the same images. Where the half has fewer images than that, all
+        sizes are cut in proportion.
+        """
+
     def score(
         self, candidates: Sequence[Mixture], batch: Any, statistics: Statistics = "batch"
     ) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,3 +45,43 @@ class Streams(Protocol):
         Weights are initialised and dropout draws from it. Each rank gets other draws. Afterwards
         the generator is as it was.
         """
+
+
+def require_alike(fresh: object, saved: object, where: str = "state") -> None:
+    """Raise a `TypeError` where a saved state is not of the types that a fresh one declares.
+
+    A file may come from another program: what has the wrong type is found here, and not at its
+    first use, long after it was read. `None`, an empty mapping and an empty list declare nothing of
+    what comes in their place, an empty tensor its kind of numbers alone; whoever puts something
+    there checks it in `load_state_dict`.
+    """
+    import torch
+
+    if fresh is None:
+        return
+    if isinstance(fresh, torch.Tensor):
+        if not isinstance(saved, torch.Tensor) or saved.dtype != fresh.dtype:
+            raise TypeError(f"{where} is {_kind(saved)}, and should be {_kind(fresh)}")
+        if fresh.numel() > 0 and saved.shape != fresh.shape:
+            raise TypeError(f"{where} has the shape {[*saved.shape]}, not {[*fresh.shape]}")
+    elif isinstance(fresh, Mapping):
+        if not isinstance(saved, Mapping):
+            raise TypeError(f"{where} is {_kind(saved)}, and should be a mapping")
+        for key, value in fresh.items():
+            if key not in saved:
+                raise TypeError(f"{where} lacks {key!r}")
+            require_alike(value, saved[key], f"{where}.{key}")
+    elif isinstance(fresh, list | tuple):
+        if not isinstance(saved, list | tuple):
+            raise TypeError(f"{where} is {_kind(saved)}, and should be a list")
+        for i, (value, other) in enumerate(zip(fresh, saved, strict=False)):
+            require_alike(value, other, f"{where}[{i}]")
+    else:  # a whole number is a number, and true is none
+        allowed = (float, int) if isinstance(fresh, float) else (type(fresh),)
+        if type(saved) not in allowed:
+            raise TypeError(f"{where} is {_kind(saved)}, and should be {_kind(fresh)}")
+
+
+def _kind(value: object) -> str:
+    dtype = getattr(value, "dtype", None)
+    return type(value).__name__ if dtype is None else f"{type(value).__name__} of {dtype}"

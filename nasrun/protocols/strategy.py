@@ -38,7 +38,22 @@ class Strategy(Stateful, Protocol):
     def total_steps(self) -> int | None:
         """Return how many steps the whole search has, where that is known."""
 
+    @property
+    def images_apart(self) -> Sequence[tuple[str, int]]:
+        """List the batches that a step draws by `Scorer.draw_batches`.
+
+        Each is the name of the setting that says how many images it has, and how many these are.
+        """
+        return ()
+
     def step(self) -> StepReport: ...
+
+    def last_metrics(self) -> Mapping[str, float]:
+        """Measure the result, to be added to the metrics of the last step.
+
+        It is asked once, when the search is over: by its own end, or because the budget is spent.
+        """
+        return {}
 
     def best(self) -> tuple[Genotype, ...]:
         """Return the result: one genotype, or the Pareto front with the chosen one first."""

@@ -82,6 +82,9 @@ class WrappedScorer(Scorer):
     def draw_batch(self, num_images: int) -> Any:
         return self.inner.draw_batch(num_images)
 
+    def draw_batches(self, sizes: Sequence[int]) -> list[Any]:
+        return self.inner.draw_batches(sizes)
+
     def score(
         self, candidates: Sequence[Mixture], batch: Any, statistics: Statistics = "batch"
     ) -> Scores:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, compress
 from pathlib import Path
 
 import numpy as np
 
 from nasrun.report import curves as curves_module
 from nasrun.report import metrics, statistics
-from nasrun.report.collect import LeftOut, Run, shown
+from nasrun.report.collect import LeftOut, Run
 from nasrun.report.curves import Curve, History
 from nasrun.report.groups import Group, Grouping, group, natural, without_repetitions
 from nasrun.report.metrics import Metric
+from nasrun.report.notes import notes_of
 from nasrun.report.published import Published, fitting
 from nasrun.report.statistics import Comparison, Summary
 
@@ -126,6 +127,7 @@ def analyse(
         for run in runs
         if chosen.of(run) is None
     ]
+    chosen = metrics.of_signal(chosen, runs)
     kept, repeated = without_repetitions([run for run in runs if chosen.of(run) is not None])
     grouping = group(kept, by)
     rows = tuple(_row(item, chosen) for item in grouping.groups)
@@ -151,14 +153,14 @@ def analyse(
         tuple(_points(rows, chosen)),
         published,
         (*left_out, *lacking, *repeated),
-        tuple(_notes(rows, grouping, chosen)),
+        tuple(notes_of(grouping, chosen)),
     )
 
 
 def _row(item: Group, metric: Metric) -> Row:
     values = tuple(value for run in item.runs if (value := metric.of(run)) is not None)
     means = {key: mean_of(item.runs, other) for key, other in metrics.METRICS.items()}
-    return Row(item, values, statistics.summarise(values), means)
+    return Row(item, values, statistics.summarise(values, item.clusters), means)
 
 
 def mean_of(runs: Sequence[Run], metric: Metric) -> float | None:
@@ -183,11 +185,25 @@ def _pairs(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> tuple[Pai
                     [first[key] for key in common],
                     [second[key] for key in common],
                     metric.higher_is_better,
+                    _shared_by_pairs(one, other, common, grouping),
                 )
             )
         judged = statistics.judge(compared, metric.higher_is_better)
         found += [Pair(a, b, result) for (a, b), result in zip(couples, judged, strict=True)]
     return tuple(found)
+
+
+def _shared_by_pairs(
+    one: Group, other: Group, common: Sequence[Hashable], grouping: Grouping
+) -> statistics.Clusters:
+    """Return the cluster of each pair: what the runs of either group share."""
+    found: dict[Hashable, list[Hashable]] = {key: [] for key in common}
+    for item in (one, other):
+        for run, cluster in zip(item.runs, item.clusters or (), strict=False):
+            if grouping.pair(run) in found:
+                found[grouping.pair(run)].append(cluster)
+    shared = [tuple(dict.fromkeys(found[key])) for key in common]
+    return shared if any(shared) and len(set(shared)) < len(shared) else None
 
 
 def _by_pair(row: Row, grouping: Grouping) -> dict[Hashable, float]:
@@ -212,8 +228,8 @@ def _grids(
         return []
     wanted = [metric]
     for figures in published:
-        if figures.kind == "grid" and (other := metrics.METRICS[figures.metric]) not in wanted:
-            wanted.append(other)
+        if figures.kind == "grid" and figures.metric not in [one.key for one in wanted]:
+            wanted.append(metrics.METRICS[figures.metric])
     found = []
     for dataset in dict.fromkeys(item.dataset for item in grouping.groups):
         members = [item for item in grouping.groups if item.dataset == dataset]
@@ -256,7 +272,12 @@ def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]
                 for item in there
                 if axis in item.staircases
             ]
-            found = curves_module.curve(stairs, axis)
+            shared = row.group.clusters and [
+                cluster
+                for item, cluster in zip(there, row.group.clusters, strict=True)
+                if axis in item.staircases
+            ]
+            found = curves_module.curve(stairs, axis, shared)
             if found is not None:
                 drawn[row.group.name] = found
         if drawn:
@@ -268,67 +289,38 @@ def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
     """Yield how predictors rank architectures without a label, against the labels they had."""
     drawn = {}
     for row in rows:
-        recorded = [item for run in row.group.runs if len((item := histories[run.folder]).tau_S)]
+        there = [len(histories[run.folder].tau_S) > 0 for run in row.group.runs]
+        recorded = [histories[run.folder] for run in compress(row.group.runs, there)]
         if not recorded:
             continue
         common = sorted(set.intersection(*(set(item.labels_S.tolist()) for item in recorded)))
         if len(common) > 1:
             values = [dict(zip(item.labels_S, item.tau_S, strict=True)) for item in recorded]
             tau_NX = np.array([[of[x] for x in common] for of in values])
-            drawn[row.group.name] = curves_module.mean_curve(np.array(common), tau_NX)
+            clusters = row.group.clusters
+            shared = None if clusters is None else list(compress(clusters, there))
+            drawn[row.group.name] = curves_module.mean_curve(np.array(common), tau_NX, shared)
     if drawn:
         y_label = "Kendall's tau, held out"
         yield CurveSet("tau", rows[0].group.dataset, "labels", y_label, drawn)
 
 
 def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:
-    """List error against the cost of the search, for accuracies."""
+    """List error against the cost of the search, for accuracies.
+
+    A search on a table's landscape trains nothing, so that what it took is no cost.
+    """
     if not (metric.percent and metric.higher_is_better):
         return []
     found = []
     for row in rows:
-        days = [day for run in row.group.runs if (day := metrics.search_days(run))]
+        trained = [run for run in row.group.runs if not metrics.on_landscape(run)]
+        days = [day for run in trained if (day := metrics.search_days(run))]
         if days:
-            first = row.group.runs[0]
+            first = trained[0]
             paid = "GPU" if first.on_gpu else "CPU"
             if metrics.labels_from_table(first):
                 paid = "table"
             error = 1.0 - row.summary.mean
             found.append(Point(row.group.name, float(np.mean(days)), error, paid, first.dataset))
     return found
-
-
-def _notes(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> list[str]:
-    """List what a careful reader would ask about."""
-    about: dict[str, list[str]] = {}
-    unreadable = []
-    for row in rows:
-        runs = row.group.runs
-        unreadable += [f"{shown(run.folder)}: {note}" for run in runs for note in run.notes]
-        commits = {str(run.record.get("commit")) for run in runs}
-        remarks = {
-            f"pooled over {', '.join(row.group.pooled)}": bool(row.group.pooled),
-            f"from {len(commits)} versions of the code": len(commits) > 1,
-            "made with code that was not committed": any(
-                run.record.get("clean") is False for run in runs
-            ),
-            "some runs on a GPU, others not": len({run.on_gpu for run in runs}) > 1,
-        }
-        for remark, applies in remarks.items():
-            if applies:
-                about.setdefault(remark, []).append(row.group.name)
-    notes = [f"{_several(names)}: {remark}" for remark, names in about.items()]
-    if metric.key == "search_val_accuracy":
-        labelled = {bool(run.result.get("evaluations")) for row in rows for run in row.group.runs}
-        if len(labelled) > 1:
-            notes.append(
-                "the validation accuracy of some is that of true evaluations, of others that of "
-                "shared weights: they cannot be compared; retrain what they found"
-            )
-    if not grouping.keys and len(rows) == 1 and rows[0].summary.n == 1:
-        notes.append("one run is one draw: nothing can be said about the spread over seeds")
-    return notes + unreadable
-
-
-def _several(names: Sequence[str]) -> str:
-    return f"{len(names)} groups" if len(names) > 3 else "; ".join(names)

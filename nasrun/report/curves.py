@@ -11,12 +11,13 @@ import errno
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
 
 from nasrun.report.collect import Run, finite, number
-from nasrun.report.statistics import LEVEL
+from nasrun.report.statistics import LEVEL, Clusters, bootstrap_weights
 
 NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
 # A curve begins where this share of the runs has a value, so that a late run does not hide others.
@@ -149,13 +150,14 @@ def _staircase(places: np.ndarray, errors: np.ndarray, keeps_best: bool = True) 
     return Staircase(places[known], values[known])
 
 
-def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
+def curve(staircases: Sequence[Staircase], axis: Axis, clusters: Clusters = None) -> Curve | None:
     """Return the curve over the runs of a group, `None` where no run has a value.
 
     It begins where nearly all runs have a value; the few that are later count with their first. A
     run that ended early keeps its last: it had its answer.
     """
-    staircases = [item for item in staircases if len(item.places)]
+    there = [len(item.places) > 0 for item in staircases]
+    staircases = list(compress(staircases, there))
     if not staircases:
         return None
     first = float(np.quantile([item.places[0] for item in staircases], STARTED, method="higher"))
@@ -164,20 +166,20 @@ def curve(staircases: Sequence[Staircase], axis: Axis) -> Curve | None:
         x = np.geomspace(max(first, 1e-6), max(first, last, 1e-6), NUM_POINTS)
     else:
         x = np.unique(np.linspace(first, last, NUM_POINTS).round())
-    return mean_curve(x, np.array([item.at(x) for item in staircases]))
+    clusters = None if clusters is None else list(compress(clusters, there))
+    return mean_curve(x, np.array([item.at(x) for item in staircases]), clusters)
 
 
-def mean_curve(x: np.ndarray, values_NX: np.ndarray) -> Curve:
+def mean_curve(x: np.ndarray, values_NX: np.ndarray, clusters: Clusters = None) -> Curve:
     """Return the mean of curves and its bootstrap interval.
 
-    Whole runs are drawn with replacement, so that the band respects how points hang together. Draws
-    are counts of runs, so that all means are one matrix product; `scipy.stats.bootstrap` would hold
-    every point of every drawn run.
+    Whole runs are drawn with replacement, so that the band respects how points hang together;
+    `scipy.stats.bootstrap` would hold every point of every drawn run.
     """
     n = len(values_NX)
     mean = values_NX.mean(axis=0)
     if n < 2:
         return Curve(n, x, mean, mean, mean)
-    weights_RN = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), NUM_BOOTSTRAPS) / n
+    weights_RN = bootstrap_weights(n, clusters, NUM_BOOTSTRAPS)
     low, high = np.quantile(weights_RN @ values_NX, (LEVEL / 2, 1 - LEVEL / 2), axis=0)
     return Curve(n, x, mean, low, high)

@@ -104,6 +104,7 @@ def latex(tables: Sequence[ReportTable]) -> str:
             *(f"    {' & '.join(_latex_cell(cell) for cell in row)} \\\\" for row in table.rows),
             r"    \bottomrule",
             r"  \end{tabular}",
+            *([rf"  \par\smallskip\footnotesize {_latex(table.note)}"] if table.note else []),
             r"\end{table}",
         ]
         blocks.append("\n".join(lines))

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from nasrun.errors import UsageError, closest
 from nasrun.report.collect import LeftOut, Run, shown
+from nasrun.report.statistics import Clusters
 
 # Where a run was made and how it is called is no setting of the method.
 NO_SETTINGS = {"name", "device", "floor", "dataset.root", "dataset.download"}
 FIRST = ("strategy", "dataset", "space")
 REPEATING = ("strategy.", "evaluator.")  # nodes that repeat the values of other groups
+
+
+@dataclass(frozen=True)
+class SharedSeeds:
+    """Runs that share a seed of another kind than their own, such as that of an encoder.
+
+    `of_run` says for each run in which cluster it is, by the values of `keys`.
+    """
+
+    keys: tuple[str, ...]
+    of_run: tuple[Hashable, ...]
+
+    @property
+    def count(self) -> int:
+        return len(set(self.of_run))
 
 
 @dataclass(frozen=True)
@@ -24,6 +41,14 @@ class Group:
     dataset: str
     runs: tuple[Run, ...]
     pooled: tuple[str, ...] = ()  # keys other than the seed that differ within the group
+
+    @cached_property
+    def shared_seeds(self) -> SharedSeeds | None:
+        return shared_seeds(self.runs)
+
+    @property
+    def clusters(self) -> Clusters:
+        return None if self.shared_seeds is None else self.shared_seeds.of_run
 
 
 @dataclass(frozen=True)
@@ -158,9 +183,46 @@ def _is_setting(key: str) -> bool:
 
     Seeds are none, and neither are the place and the name of a run.
     """
+    return not _is_seed(key) and key not in NO_SETTINGS and not key.startswith(("hydra.", "sweep."))
+
+
+def shared_seeds(runs: Sequence[Run]) -> SharedSeeds | None:
+    """Return what runs share besides their settings; `None` where each has seeds of its own."""
+    keys = sorted(
+        {key for run in runs for key in run.config if _is_seed(key) and key != "seed"},
+        key=lambda key: (key.startswith(REPEATING), key),
+    )
+    found: dict[tuple[int, ...], tuple[str, list[Any]]] = {}
+    for key in keys:
+        values = [run.config.get(key) for run in runs]
+        places = {value: values.index(value) for value in values}
+        shares = 1 < len(places) < len(runs)
+        if shares:  # one that divides the runs as another key does is but its copy
+            found.setdefault(tuple(places[value] for value in values), (key, values))
+    if not found:
+        return None
+    by_key = [values for _, values in found.values()]
+    return SharedSeeds(tuple(key for key, _ in found.values()), tuple(zip(*by_key, strict=True)))
+
+
+def constant_seeds(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the seeds of other kinds that are the same in all of several runs."""
+    first = runs[0].config
+    return {
+        key: value
+        for key, value in first.items()
+        if _is_seed(key)
+        and key != "seed"
+        and not key.startswith(REPEATING)
+        and value is not None
+        and len(runs) > 1
+        and all(run.config.get(key) == value for run in runs)
+    }
+
+
+def _is_seed(key: str) -> bool:
     last = key.rpartition(".")[2]
-    seeds = last == "seed" or last.endswith("_seed")
-    return not seeds and key not in NO_SETTINGS and not key.startswith(("hydra.", "sweep."))
+    return last == "seed" or last.endswith("_seed")
 
 
 def settings_of(run: Run) -> Hashable:

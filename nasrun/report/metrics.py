@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nasrun.errors import UsageError, closest
-from nasrun.report.collect import Run
+from nasrun.report.collect import Run, shown
 
 SECONDS_PER_DAY = 86_400.0
+VALIDATION = "validation accuracy"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,38 @@ def _test_accuracy(run: Run) -> float | None:
     return run.number("table", "test_accuracy") if retrained is None else retrained
 
 
+def signal(run: Run) -> str:
+    """Return what the accuracy of a search is: what its table declares, or what else."""
+    table = run.result.get("table")
+    if not isinstance(table, dict) or table.get("regret") is None:
+        return VALIDATION
+    if on_landscape(run):
+        return "accuracy on the table's landscape"
+    if not run.result.get("evaluations"):
+        return VALIDATION  # of shared weights; the table has but the result
+    declared = table.get("signal")
+    return shown(declared) if isinstance(declared, str) and declared else VALIDATION
+
+
+def on_landscape(run: Run) -> bool:
+    """Return whether mixtures were scored on a table's landscape, where nothing is trained."""
+    table = run.result.get("table")
+    if not isinstance(table, dict):
+        return False
+    by_table = str(run.config.get("evaluator._target_", "")).endswith(".TableEvaluator")
+    # earlier versions did not say
+    return table.get("landscape") is True or (by_table and not run.result.get("evaluations"))
+
+
+def of_signal(metric: Metric, runs: Sequence[Run]) -> Metric:
+    """Return the metric with a label that says which accuracy the searches have seen."""
+    if metric.key != "search_val_accuracy":
+        return metric
+    signals = sorted({signal(run) for run in runs if metric.of(run) is not None})
+    names = [name.partition(" (")[0] for name in signals or [VALIDATION]]
+    return replace(metric, label=f"search {' or '.join(names)}")
+
+
 def search_days(run: Run) -> float | None:
     """Return what the search cost, in days.
 
@@ -79,6 +112,8 @@ METRICS = {
         Metric("test_accuracy", "test accuracy", _test_accuracy),
         Metric("search_val_accuracy", "search validation accuracy",
                of_result("search_val_accuracy")),
+        Metric("chosen_val_accuracy", "validation accuracy of the chosen direction",
+               of_result("chosen_val_accuracy")),
         Metric("regret", "regret", of_result("table", "regret"), False, decimals=3),
         Metric("percentile", "percentile", of_result("table", "percentile"), percent=False),
         Metric("val_accuracy", "validation accuracy after retraining",

@@ -29,6 +29,7 @@ def groups(report: Report) -> list[Record]:
             **_bounds(row.summary.interval),
             "best": report.metric.best(row.values),
             **row.means,
+            "signal": " or ".join(sorted({metrics.signal(run) for run in row.group.runs})),
         }
         for row in report.rows
     ]
@@ -67,6 +68,7 @@ def runs(report: Report) -> list[Record]:
             "device": run.device,
             "commit": run.text("commit", source=run.record),
             **{key: metric.of(run) for key, metric in metrics.METRICS.items()},
+            "signal": metrics.signal(run),
         }
         for row in report.rows
         for run in row.group.runs

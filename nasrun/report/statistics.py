@@ -8,7 +8,7 @@ test. Holm's correction is ours, because scipy has none.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,6 +19,9 @@ NUM_BOOTSTRAPS = 10_000
 MIN_PAIRS = 6  # with fewer, even the most extreme outcome has p >= 2 / 2**5 = .0625
 MIN_FOR_INTERVAL = 3
 ROUNDING = 1e-9  # smaller differences count as none
+
+Clusters = Sequence[Hashable] | None
+"""Of each value, which cluster it is in; `None` where all values are independent."""
 
 Verdict = Literal["first", "second", "no difference shown", "cannot tell"]
 
@@ -67,9 +70,10 @@ class Comparison:
         return ((self.effect or 0.0) > 0) == higher_is_better
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarise(values: Sequence[float], clusters: Clusters = None) -> Summary:
     """Summarise at least one value; see `Summary`."""
-    return Summary(len(values), *mean_and_deviation(values), interval(np.asarray(values)))
+    bounds = interval(np.asarray(values), clusters)
+    return Summary(len(values), *mean_and_deviation(values), bounds)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -78,20 +82,53 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), deviation
 
 
-def interval(values_N: np.ndarray) -> tuple[float, float] | None:
+def interval(values_N: np.ndarray, clusters: Clusters = None) -> tuple[float, float] | None:
     """Return the 95 % percentile bootstrap interval of the mean (Efron, 1979).
 
-    It is the same at each call.
+    It is the same at each call. Values that share a cluster are not independent: clusters are drawn
+    first, then values within each (Davison and Hinkley, 1997, section 3.8).
     """
-    n = len(values_N)
+    n = len(values_N) if clusters is None else len(set(clusters))
     if n < MIN_FOR_INTERVAL:
         return None
-    drawn_RN = np.random.default_rng(0).integers(0, n, (NUM_BOOTSTRAPS, n))
-    low, high = np.quantile(values_N[drawn_RN].mean(axis=1), (LEVEL / 2, 1 - LEVEL / 2))
+    if clusters is None:
+        drawn_RN = np.random.default_rng(0).integers(0, n, (NUM_BOOTSTRAPS, n))
+        means_R = values_N[drawn_RN].mean(axis=1)
+    else:
+        means_R = bootstrap_weights(len(values_N), clusters) @ values_N
+    low, high = np.quantile(means_R, (LEVEL / 2, 1 - LEVEL / 2))
     return float(low), float(high)
 
 
-def compare(first: Sequence[float], second: Sequence[float], higher_is_better: bool) -> Comparison:
+def bootstrap_weights(
+    n: int, clusters: Clusters = None, num_samples: int = NUM_BOOTSTRAPS
+) -> np.ndarray:
+    """Draw bootstrap samples of n values as the weight that each value has in a mean, weights_RN.
+
+    Counts in place of the values, so that all means are one matrix product.
+    """
+    rng = np.random.default_rng(0)
+    if clusters is None:
+        return rng.multinomial(n, np.full(n, 1 / n), num_samples) / n
+    _, member_N = np.unique([repr(one) for one in clusters], return_inverse=True)
+    num_clusters = int(member_N.max()) + 1
+    even = np.full(num_clusters, 1 / num_clusters)
+    times_RK = rng.multinomial(num_clusters, even, num_samples)
+    counts_RN = np.zeros((num_samples, n))
+    for k in range(num_clusters):
+        inside = np.flatnonzero(member_N == k)
+        size = len(inside)
+        counts_RN[:, inside] = rng.multinomial(times_RK[:, k] * size, np.full(size, 1 / size))
+    weights_RN: np.ndarray = counts_RN / counts_RN.sum(axis=1, keepdims=True)
+    return weights_RN
+
+
+def compare(
+    first: Sequence[float],
+    second: Sequence[float],
+    higher_is_better: bool,
+    clusters: Clusters = None,
+) -> Comparison:
     """Compare paired values of two groups; wins are those of the first."""
     gains_N = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     gains_N = gains_N.round(12)  # equal steps of accuracy must be equal, to share a rank
@@ -101,7 +138,7 @@ def compare(first: Sequence[float], second: Sequence[float], higher_is_better: b
     return Comparison(
         n,
         float(gains_N.mean()) if n else 0.0,
-        interval(gains_N),
+        interval(gains_N, clusters),
         wins=int((sign * gains_N > 0).sum()),
         losses=int((sign * gains_N < 0).sum()),
         p=_wilcoxon(gains_N) if n >= MIN_PAIRS else None,

@@ -88,9 +88,20 @@ def groups(report: Report) -> ReportTable:
             )
         )
     names = ["dataset"] * several + (list(keys) or ["group"])
-    columns = [*names, "n", "mean", "std", "95 %", "best", *(label for label, *_ in extras)]
+    labels = [_named(label, key, report.runs) for label, key, *_ in extras]
+    columns = [*names, "n", "mean", "std", "95 %", "best", *labels]
     title = f"Groups: {metric.unit}"
-    return ReportTable("groups", title, tuple(columns), tuple(rows), GROUPS_NOTE, len(names))
+    seen = {metrics.signal(run) for run in report.runs} - {metrics.VALIDATION}
+    note = " ".join([GROUPS_NOTE, *(f"Searches have seen the {name}." for name in sorted(seen))])
+    return ReportTable("groups", title, tuple(columns), tuple(rows), note, len(names))
+
+
+def _named(label: str, key: str, runs: Sequence[Run]) -> str:
+    """Return the heading of a column; that of the search's accuracy says which one it is."""
+    if key != "search_val_accuracy":
+        return label
+    full = metrics.of_signal(metrics.METRICS[key], runs).label
+    return f"{full.replace('validation', 'val').replace('accuracy', 'acc')} %"
 
 
 EXTRAS = (  # label, metric, form, scale
@@ -238,12 +249,8 @@ def predictors(report: Report) -> Iterator[ReportTable]:
 
 def fronts(report: Report) -> Iterator[ReportTable]:
     """Yield what each run with several objectives has found, an architecture a row."""
-    found = [
-        (row.group.name, run, members)
-        for row in report.rows
-        for run in row.group.runs
-        if (members := run.front)
-    ]
+    all_runs = ((row.group.name, run) for row in report.rows for run in row.group.runs)
+    found = [(name, run, members) for name, run in all_runs if (members := run.front)]
     names = list(dict.fromkeys(name for *_, members in found for one in members for name in one))
     rows = tuple(
         (

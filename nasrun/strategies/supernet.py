@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.settings import BatchSize, NumEpochs, WeightTraining, plugin
-from nasrun.protocols.space import DifferentiableSpace
+from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
 from nasrun.protocols.strategy import Strategy
+
+FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the result's mixture
 
 
 @plugin
@@ -49,7 +53,7 @@ class SupernetSearch(Strategy, ABC):
 
     @property
     def num_scorings(self) -> int:
-        """How many candidates have been scored, and gradients computed, so far."""
+        """Count the candidates that have been scored, and the gradients computed, so far."""
         return self.scorer.num_scorings
 
     @property
@@ -59,6 +63,26 @@ class SupernetSearch(Strategy, ABC):
     @property
     def finished(self) -> bool:
         return self.epoch >= self.num_epochs
+
+    def final_mixture(self) -> tuple[Mixture, Statistics] | None:
+        """Return the mixture that the result is derived from; `None` for a search without one.
+
+        It comes with the statistics of batch norm under which it is scored.
+        """
+        return None
+
+    def last_metrics(self) -> dict[str, float]:
+        """Score the mixture that the result is derived from, on more images than a step does."""
+        final = self.final_mixture()
+        if final is None:
+            return {}
+        mixture, statistics = final
+        batches = self.scorer.draw_batches([FINAL_IMAGES] * FINAL_BATCHES)
+        scores = [self.scorer.score([mixture], batch, statistics) for batch in batches]
+        return {
+            "final_val_accuracy": float(np.mean([one.accuracy_N[0] for one in scores])),
+            "scorings": float(self.scorer.num_scorings),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "scorer": self.scorer.state_dict()}

@@ -7,7 +7,7 @@ like size. Which images are left out differs from pass to pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,13 +71,25 @@ class BatchStream:
 
     def take(self, num_images: int) -> Batch:
         """Take the next images, one pass after the other; at most the whole split."""
-        num_images = min(num_images, len(self.split))
-        if self._position + num_images > len(self._order_N):
+        (batch,) = self.take_apart([num_images])
+        return batch
+
+    def take_apart(self, sizes: Sequence[int]) -> list[Batch]:
+        """Take batches of which no two share an image, all out of one pass over the split.
+
+        Sizes are cut where the split has too few images, see `cut_to_fit`. A pass that has too few
+        images left is given up for a new one.
+        """
+        sizes = cut_to_fit(sizes, len(self.split))
+        total = sum(sizes)
+        if self._position + total > len(self._order_N):
             self._order_N = self._shuffle()
             self._position = 0
-        order = self._order_N[self._position : self._position + num_images]
-        self._position += num_images
-        return next(self._load(order, num_images, None))
+        order = self._order_N[self._position : self._position + total]
+        self._position += total
+        images_BCHW, labels_B = next(self._load(order, total, None))
+        parts = (torch.split(part, sizes) for part in (images_BCHW, labels_B))
+        return list(zip(*parts, strict=True))
 
     def _shuffle(self) -> Tensor:
         return torch.randperm(len(self.split), generator=self._generator)
@@ -95,8 +107,29 @@ class BatchStream:
         return {"order": self._order_N.clone(), "position": self._position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._order_N = state["order"].clone()
-        self._position = state["position"]
+        order_N = state["order"].clone()
+        if len(order_N) > 0 and sorted(order_N.tolist()) != list(range(len(self.split))):
+            raise ValueError(f"the order of {len(self.split)} images is another one")
+        if not 0 <= state["position"] <= len(order_N):
+            raise ValueError(f"there is no place {state['position']} among {len(order_N)} images")
+        self._order_N, self._position = order_N, state["position"]
+
+
+def cut_to_fit(sizes: Sequence[int], num_images: int) -> list[int]:
+    """Cut the sizes of batches that share no image, in proportion, to what there is.
+
+    >>> cut_to_fit([256, 512], 719)
+    [239, 479]
+
+    Of more batches than images, the first ones are left out.
+    """
+    sizes = list(sizes)[-num_images:]
+    total = sum(sizes)
+    if total <= num_images:
+        return sizes
+    # one image for each, and the rest in proportion
+    rest = num_images - len(sizes)
+    return [1 + (size - 1) * rest // (total - len(sizes)) for size in sizes]
 
 
 def require_shares(size: int, num_processes: int, key: str) -> None:

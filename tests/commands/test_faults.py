@@ -24,6 +24,7 @@ from nasrun.runs import checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.storage import durable
 from nasrun.storage.event_file import EventFile
+from nasrun.storage.tensor_files import read_tensors, write_tensors
 from nasrun.training.update import WeightUpdate
 from tests.commands.pictures import without_pictures
 
@@ -67,6 +68,20 @@ def twin(tmp_path_factory) -> list[Any]:
     folder = tmp_path_factory.mktemp("twin") / "run"
     search(folder=str(folder))
     return outcome(folder)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory) -> Path:
+    """A run that was interrupted in its second epoch."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WeightUpdate, "step", nth(WeightUpdate.step, 4, interrupt))
+        assert stopped(lambda: search(folder=str(folder))) == 130
+    return folder
 
 
 def nth(method: Callable[..., Any], number: int, act: Callable[[], None]) -> Callable[..., Any]:
@@ -255,6 +270,37 @@ def test_a_crash_between_the_result_and_the_mark(twin: list[Any], monkeypatch) -
     main(["resume", "run"])
     assert read("run/run.json")["status"] == "done"
     assert outcome("run") == twin
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (
+            ("work", "epoch"),
+            "three",
+        ),  # found by the fuzz harness: it was looked at by the next step
+        (("work", "scorer", "num_scorings"), "many"),
+        (("work", "scorer", "validation_stream", "order"), torch.arange(5) + 10**6),
+        (("work", "alpha"), torch.zeros(3, dtype=torch.float64)),
+        (("spent", "steps"), "one"),
+        (("streams", "seed"), "none"),
+    ],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_state_of_another_type_is_one_sentence(place, value, begun: Path, capsys) -> None:
+    shutil.copytree(begun, "run")
+    content = read_tensors(Path("run/checkpoint.pt"))
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    write_tensors(Path("run/checkpoint.pt"), content)
+    capsys.readouterr()
+    assert stopped(lambda: main(["resume", "run"])) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("nasrun: ")
+    assert message.count("\n") == 1
+    assert "run/checkpoint.pt does not fit this run, or not this version of nasrun" in message
 
 
 # ---------------------------------------------------------------------------- guards

@@ -273,6 +273,16 @@ def test_seconds_do_not_end_a_search_before_its_first_label() -> None:
     assert read("run/result.json")["evaluations"] == 4  # the first ones, which are one step
 
 
+@pytest.mark.parametrize("strategy", ["egnas", "darts"])
+def test_a_search_that_its_seconds_end_reports_what_its_cell_is_derived_from(strategy: str) -> None:
+    search("run", f"strategy={strategy}", "retrain=none", "budget.seconds=1e-6")
+    (step,) = metrics("run")
+    result = read("run/result.json")
+    # of the mixture after the step, where `val_accuracy` is that of those within it
+    assert result["search_val_accuracy"] == step["final_val_accuracy"]
+    assert result["scorings"] == step["scorings"]
+
+
 @pytest.mark.parametrize("source", ["", "genotype.json"])
 def test_retrain_from_a_run_folder_and_from_a_file(finished: Path, source: str) -> None:
     genotype = f"genotype={finished / source}"

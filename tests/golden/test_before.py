@@ -68,7 +68,7 @@ def status(folder: Path | str) -> str:
     return str(json.loads((Path(folder) / "run.json").read_text()).get("status"))
 
 
-@pytest.mark.parametrize("name", ["genetic", "ridge", "egnas", "retrain"])
+@pytest.mark.parametrize("name", ["genetic", "ridge", "retrain"])
 def test_an_interrupted_run_goes_on_to_what_its_twin_became(name: str, capsys) -> None:
     assert status(name) == "interrupted"
     known = len(Path(name, "metrics.jsonl").read_text().splitlines())
@@ -77,6 +77,18 @@ def test_an_interrupted_run_goes_on_to_what_its_twin_became(name: str, capsys) -
     assert capsys.readouterr().err == ""
     assert status(name) == "done"
     assert changed(name, BEFORE / "twins" / name) == []
+
+
+def test_a_search_on_alphas_goes_on_and_draws_its_images_in_another_way(capsys) -> None:
+    """Since then no image of an epoch's choice is among those of its fitness: only the steps of the
+    twin are compared, and in full what the run had done by then, in its warm-up."""
+    before, twin = outcome("egnas")["metrics.jsonl"], outcome(BEFORE / "twins" / "egnas")
+    main(["resume", "egnas"])
+    assert capsys.readouterr().err == ""
+    assert status("egnas") == "done"
+    now = outcome("egnas")["metrics.jsonl"]
+    assert list(differences(before, now[: len(before)], ELSEWHERE)) == []
+    assert [line["step"] for line in now] == [line["step"] for line in twin["metrics.jsonl"]]
 
 
 def test_half_a_sweep_goes_on(capsys) -> None:

@@ -146,6 +146,7 @@ def _search(wiring: Wiring) -> dict[str, Any]:
         labels += [
             [wiring.space.canonical(label.genotype), *label.values] for label in report.evaluations
         ]
+    steps[-1] |= strategy.last_metrics()
     front = [wiring.space.pruned(genotype).to_json() for genotype in strategy.best()]
     weights = [[name, value.tolist()] for name, value in (report.weights or {}).items()]
     shape = digest(strategy.state_dict())

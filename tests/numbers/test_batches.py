@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nasrun.cli.main import main
+from nasrun.compute.device import Device
 from nasrun.config import plugins
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
@@ -17,7 +18,7 @@ from nasrun.datasets.images import Resident
 from nasrun.engine import batches
 from nasrun.engine.wiring import Wiring, load_dataset
 from nasrun.errors import OutOfMemory, UsageError
-from nasrun.training.streams import halves, num_of_halves
+from nasrun.training.streams import BatchStream, cut_to_fit, halves, num_of_halves
 from tests.compose import composed
 
 QUICK = ["space=nasbench201", "dataset.limit=41", "budget.evaluations=1", "strategy=random",
@@ -143,3 +144,69 @@ def test_want_of_memory_on_the_device_names_the_images() -> None:
     images: Any = Resident(Large())  # type: ignore[arg-type]
     with pytest.raises(OutOfMemory, match=r"the images take 3.5 GB on cuda; lower dataset.limit"):
         images.on(torch.device("cuda"))
+
+
+# ---------------------------------------------------------------------------- images of one epoch
+
+
+def test_batches_of_one_draw_have_no_image_in_common() -> None:
+    """Of 21 images, each of which is a number; two calls may return the same ones."""
+    images = Numbered(21)
+    stream = BatchStream(
+        images, images.train, Device("cpu", "float32", False), torch.Generator(), augment=False
+    )  # type: ignore[arg-type]
+    for sizes, cut in (([8, 12], [8, 12]), ([16, 32], [7, 13]), ([9, 9, 9], [7, 7, 7])):
+        for _ in range(5):
+            drawn = [labels_B for _, labels_B in stream.take_apart(sizes)]
+            assert list(map(len, drawn)) == cut
+            assert len(torch.cat(drawn).unique()) == sum(cut)
+    passes = [set(stream.take(16)[1].tolist()) for _ in range(2)]
+    assert passes[0] & passes[1]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_images", "cut"),
+    [
+        ([256, 512], 25_000, [256, 512]),
+        ([256, 512], 719, [239, 479]),
+        ([512] * 4, 719, [179] * 4),
+        ([256, 1], 5, [4, 1]),
+        ([256, 512], 2, [1, 1]),
+        ([8, 8, 16], 2, [1, 1]),  # the last ones
+    ],
+)
+def test_sizes_are_cut_in_proportion(sizes: list[int], num_images: int, cut: list[int]) -> None:
+    assert cut_to_fit(sizes, num_images) == cut
+
+
+def test_the_images_of_the_selection_are_others_and_a_cut_is_told() -> None:
+    """EG-NAS promises it; the validation half has 21 images here."""
+    words = ["space=nasbench201", "space.cells=1", "dataset.limit=41", "population.size=3",
+             "strategy=egnas", "retrain=none", "strategy.warmup=0", "strategy.fitness_batches=2",
+             "strategy.fitness_images=8", "strategy.selection_images=16"]  # fmt: skip
+    own = Wiring(to_typed(composed(words), SearchConfig))
+    strategy: Any = own.strategy
+    found = strategy.look_around()
+    pixels = [images_BCHW.flatten(1) for images_BCHW, _ in [*found.batches, *found.selection]]
+    assert list(map(len, pixels)) == [5, 5, 10]
+    assert len(torch.cat(pixels).unique(dim=0)) == 20
+    (told,) = [note for note in batches.notes(own) if "two batches" in note]
+    assert told.endswith(
+        "on 21 images: cut strategy.fitness_images=8 to 5 and strategy.selection_images=16 to 10"
+    )
+
+
+class Numbered:
+    """A dataset and its only split: each image is its own label."""
+
+    def __init__(self, num_images: int) -> None:
+        self.labels_N, self.train = torch.arange(num_images), self
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def batches(self, order_M: torch.Tensor, *_: object) -> Any:
+        yield order_M.float().view(-1, 1, 1, 1), order_M
+
+    def normalise(self, raw_BCHW: torch.Tensor) -> torch.Tensor:
+        return raw_BCHW

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nasrun.report import curves, statistics
+from nasrun.report import curves, formats, records, statistics, tables
 from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.groups import separating_keys
@@ -207,3 +207,81 @@ def test_one_shot_accuracies_are_not_compared_with_labels_in_silence(tmp_path: P
     for number in (0, 1):
         make_run(tmp_path / f"retrained{number}", seed=0, config={"strategy": number})
     assert not any("cannot be compared" in note for note in report_on(tmp_path).notes)
+
+
+TABLE = {"signal": "mean test accuracy (the table has no validation column)", "regret": 0.01,
+         "test_accuracy": 0.9314}  # fmt: skip
+
+
+def test_the_accuracy_of_a_search_is_named_by_what_its_table_declares(tmp_path: Path) -> None:
+    """On NAS-Bench-101 without a validation column a search sees test accuracies."""
+    for seed in range(3):
+        make_run(tmp_path / str(seed), seed=seed, accuracy=None, errors=[0.2],
+                 result={"table": TABLE})  # fmt: skip
+    report = report_on(tmp_path, metric="search_val_accuracy")
+    assert report.metric.unit == "search mean test accuracy, %"
+    (told,) = [note for note in report.notes if "has seen" in note]
+    assert told.endswith(f"what the search has seen is the {TABLE['signal']}")
+    columns = tables.groups(report_on(tmp_path)).columns
+    assert "search mean test acc %" in columns
+    assert "search val acc %" not in columns
+    assert f"Searches have seen the {TABLE['signal']}." in tables.groups(report).note
+    assert r"\footnotesize std: over the n runs" in formats.latex(tables.all_tables(report))
+    assert [record["signal"] for record in records.runs(report)] == [TABLE["signal"]] * 3
+    assert records.groups(report)[0]["signal"] == TABLE["signal"]
+    shared = make_run(tmp_path / "shared", accuracy=None, result={"table": TABLE, "scorings": 9})
+    assert report_on(shared, metric="search_val_accuracy").metric.unit == (
+        "search validation accuracy, %"  # of shared weights: the table was asked for the result
+    )
+
+
+def test_a_search_on_a_landscape_is_no_point_of_cost(tmp_path: Path) -> None:
+    for name, landscape in (("landscape", True), ("supernet", None)):
+        make_run(tmp_path / name, accuracy=None, config={"evaluator": name},
+                 result={"table": {**TABLE, "landscape": landscape}, "scorings": 9})  # fmt: skip
+    report = report_on(tmp_path)
+    assert [point.name for point in report.points] == ["evaluator=supernet"]
+    assert any("the accuracy on the table's landscape" in note for note in report.notes)
+
+
+def test_an_interval_by_cluster_is_wider_where_clusters_differ() -> None:
+    """By hand: three clusters of two equal values have the bootstrap of three values; and it is
+    that of independent values where each is a cluster of its own."""
+    values, clusters = np.array([0.1, 0.1, 0.2, 0.2, 0.6, 0.6]), [1, 1, 2, 2, 3, 3]
+    found = statistics.interval(values, clusters)
+    assert found == pytest.approx((0.1, 0.6))  # three times the same one of three: p = 1 / 27
+    alone = statistics.interval(values)
+    assert alone[0] > 0.1
+    assert alone[1] < 0.6
+    assert statistics.interval(values, range(6)) == pytest.approx(alone, abs=0.02)
+    assert statistics.interval(values[:4], clusters[:4]) is None  # two clusters
+    weights_RN = statistics.bootstrap_weights(6, clusters)
+    assert weights_RN.sum(axis=1) == pytest.approx(1)
+    assert weights_RN.mean(axis=0) == pytest.approx(1 / 6, abs=0.01)
+    # mean of 3 clusters' counts: 1 +- sqrt(2/3), and each value half of its cluster's
+    assert (weights_RN[:, :2].sum(axis=1)).std() == pytest.approx(np.sqrt(2 / 3) / 3, rel=0.03)
+
+
+def test_runs_that_share_an_encoder_are_a_named_cluster(tmp_path: Path) -> None:
+    accuracies = [0.1, 0.6, 0.2, 0.1, 0.6, 0.2]
+    for seed, accuracy in enumerate(accuracies):
+        nodes = {"encoder_seed": seed % 3, "own_seed": seed}
+        make_run(tmp_path / str(seed), seed=seed, accuracy=accuracy,
+                 config={"predictor": nodes, "strategy": {"predictor": nodes}})  # fmt: skip
+        make_run(tmp_path / f"floor{seed}", seed=seed, accuracy=0.0,
+                 config={"predictor": {"width": 9}}, overrides=["predictor.width=9"])  # fmt: skip
+    report = report_on(tmp_path)
+    (row,) = [row for row in report.rows if row.group.shared_seeds]
+    assert row.group.shared_seeds.keys == ("predictor.encoder_seed",)
+    assert row.summary.interval == pytest.approx((0.1, 0.6))
+    (pair,) = report.pairs
+    assert sorted(map(abs, pair.comparison.interval)) == pytest.approx([0.1, 0.6])
+    (told,) = [note for note in report.notes if "by cluster" in note]
+    assert "6 runs share 3 values of predictor.encoder_seed: intervals are by cluster" in told
+
+
+def test_a_seed_that_all_runs_share_is_told(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path / str(seed), seed=seed, config={"predictor": {"encoder_seed": 0}})
+    (told,) = [note for note in report_on(tmp_path).notes if "other values" in note]
+    assert "all runs have predictor.encoder_seed=0" in told

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import io
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,11 +17,13 @@ import pytest
 import torch
 
 from nasrun.errors import UsageError
+from nasrun.protocols.state import require_alike
 from nasrun.randomness import RandomStreams
 from nasrun.runs.checkpoint import FILE, PREVIOUS, Checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.storage.durable import AppendedFile
 from nasrun.storage.tensor_files import read_tensors
+from nasrun.training.streams import BatchStream
 
 SETTINGS = {"seed": 0}
 
@@ -270,3 +273,45 @@ def test_broken_json_is_one_sentence(tmp_path) -> None:
         (tmp_path / "run.json").write_text('{"status": ')
         with pytest.raises(UsageError, match=r"run\.json is not valid JSON"):
             folder.read_json("run.json")
+
+
+# ---------------------------------------------------------------------------- states of strangers
+
+FRESH = {
+    "epoch": 0, "rate": 0.5, "done": False, "alpha": torch.zeros(2), "order": torch.empty(0).long(),
+    "predictor": None, "labels": [], "update": {"groups": [{"lr": 0.1}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, None),
+        ({"rate": 1, "predictor": {"a": 1}, "labels": ["x"], "order": torch.arange(3)}, None),
+        ({"epoch": "three"}, "work.epoch is str, and should be int"),
+        ({"epoch": True}, "work.epoch is bool, and should be int"),
+        ({"epoch": 1.0}, "work.epoch is float, and should be int"),
+        ({"rate": None}, "work.rate is NoneType, and should be float"),
+        ({"done": 1}, "work.done is int, and should be bool"),
+        ({"alpha": torch.zeros(3)}, "work.alpha has the shape [3], not [2]"),
+        ({"alpha": [0.0, 0.0]}, "work.alpha is list, and should be Tensor of torch.float32"),
+        ({"order": torch.zeros(3)}, "work.order is Tensor of torch.float32, and should be Tensor"),
+        ({"labels": "word"}, "work.labels is str, and should be a list"),
+        ({"update": {}}, "work.update lacks 'groups'"),
+        ({"update": {"groups": [{"lr": "x"}]}}, "work.update.groups[0].lr is str, and should be f"),
+    ],
+)
+def test_a_state_is_of_the_types_that_a_fresh_one_declares(change: dict, told: str | None) -> None:
+    if told is None:
+        require_alike(FRESH, {**FRESH, **change}, "work")
+        return
+    with pytest.raises(TypeError, match=f"^{re.escape(told)}"):
+        require_alike(FRESH, {**FRESH, **change}, "work")
+
+
+def test_an_order_of_other_images_is_refused_before_it_is_used() -> None:
+    stream = BatchStream(None, range(3), None, torch.Generator(), augment=False)  # type: ignore[arg-type]
+    stream.load_state_dict({"order": torch.tensor([2, 0, 1]), "position": 3})
+    for order, position in (([0, 1], 0), ([0, 1, 3], 0), ([0, 1, 1], 0), ([0, 1, 2], 4)):
+        with pytest.raises(ValueError, match="images"):
+            stream.load_state_dict({"order": torch.tensor(order), "position": position})

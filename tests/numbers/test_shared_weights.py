@@ -11,7 +11,8 @@ from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
-from nasrun.evaluators.supernet_scorer import SupernetScorer, comparison_noise
+from nasrun.evaluators.population import comparison_noise
+from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.protocols.space import Mixture
 from tests import made_tables
 from tests.compose import composed

@@ -28,6 +28,8 @@ class EvolutionStrategies:
         sigma: initial step size, see `SigmaSchedule`.
         covariance: `full`, or `separable`: a variance for each dimension, which adapts in fewer
             generations where D is large (Ros and Hansen, PPSN 2008).
+        active: whether the worse half counts too, by negative weights (Jastrebski and Arnold, CEC
+            2006; pycma's default). Eq. 5 sums the better half.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class EvolutionStrategies:
         sigma: float,
         schedule: SigmaSchedule,
         covariance: Covariance,
+        active: bool,
     ) -> None:
         self.rng = rng
         self.sigma = sigma
@@ -49,6 +52,7 @@ class EvolutionStrategies:
             "randn": lambda *shape: self.rng.standard_normal(shape),
             "seed": np.nan,  # any other value seeds numpy's global generator
             "verbose": -9,
+            "CMA_active": active,
             "CMA_diagonal": covariance == "separable",
         }
         self._template: Any = None  # of the step size that was last asked for

@@ -27,20 +27,21 @@ Deviations, where the paper is silent, contradicts itself or does not work as pr
   the text is N*lambda scorings, so `num_generations` is 1 by default; literally it is lambda - 1.
 - sigma is not given: 0.3 throughout; `sigma_schedule=inverse` is what the public code meant to do.
 - The warm-up of 15 of 50 epochs is a share (0.3) of any number of epochs.
+- `strategy=egnas` is small: N 3 and lambda 8 for 5 and 25, w at .1 to 0 for DARTS's .025 to .001.
+  `egnas_paper` has the paper's; `egnas_imagenet` lowers w's rate along a cosine, not linearly.
 - `weights=sampled` trains w on one random architecture per batch in place of the mixture alpha.
 - Eq. 5 centres the covariance on the new mean; pycma's standard update centres on the old one and
-  divides by sigma.
-- Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses other
-  images of the validation half than the fitness. alpha starts at 1e-3 * N(0, 1) as in DARTS.
-- The candidates of one start differ from those of every other: N has an effect. What the public
-  code does in effect is `strategy=egnas_as_published`.
+  divides by sigma. `active=true` lets the worse half count too, by negative weights.
+- Candidates are scored under batch statistics, on images without augmentation; Eq. 9 uses
+  images of the validation half that no fitness has seen. alpha starts at 1e-3 * N(0, 1).
+- What the public code does in effect is `strategy=egnas_as_published`, where N has no effect.
 
 Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -59,14 +60,13 @@ from nasrun.protocols.settings import (
     Positive,
     plugin,
 )
-from nasrun.protocols.space import Mixture
+from nasrun.protocols.space import Mixture, Statistics
 from nasrun.strategies.egnas.cma_es import Covariance, EvolutionStrategies, SigmaSchedule
 from nasrun.strategies.egnas.fitness import (
     Exploration,
     Start,
     compound_fitness,
     cosine_similarity,
-    final_accuracy,
     movement,
 )
 from nasrun.strategies.egnas.mixing import flat, one_by_one, softmax_per_edge
@@ -94,13 +94,14 @@ class EGNAS(SupernetSearch):
     sigma: Positive  # initial step size of CMA-ES
     sigma_schedule: SigmaSchedule
     covariance: Covariance  # of CMA-ES
+    active: bool = False  # negative weights of the worse half; earlier runs do not record it
     sigma_start: NotNegative  # distance of the starts from alpha (line 5)
     xi: float  # step size of Eq. 8
     zeta: float  # weight of the cross-entropy in Eq. 7
     eta: float  # weight of the similarity in Eq. 7
     similarity: Literal["printed", "centred"]  # as it is, or less the population's mean
     direction: Literal["delta", "softmax", "raw"]  # what s is, see Deviations
-    statistics: Literal["batch", "running"]  # of batch norm while candidates are scored
+    statistics: Statistics  # of batch norm while candidates are scored
     fitness_batches: Count  # behind a fitness; all candidates of an epoch share them
     fitness_images: BatchImages  # of the validation half, for Eq. 7
     selection_images: Literal[0] | BatchImages  # others, for Eq. 9; 0 takes those of the fitness
@@ -118,7 +119,13 @@ class EGNAS(SupernetSearch):
             sigma=self.sigma,
             schedule=self.sigma_schedule,
             covariance=self.covariance,
+            active=self.active,
         )
+
+    @property
+    def images_apart(self) -> Sequence[tuple[str, int]]:
+        last = [("selection_images", self.selection_images)] if self.selection_images else []
+        return [("fitness_images", self.fitness_images)] * self.fitness_batches + last
 
     def step(self) -> StepReport:
         """Make one epoch: lines 3 to 16."""
@@ -126,15 +133,14 @@ class EGNAS(SupernetSearch):
         self.epoch += 1
         if self.epoch > self.num_warmup:
             metrics |= self.explore()
-        if self.finished:
-            metrics["final_val_accuracy"] = final_accuracy(
-                self.scorer, Mixture(self.mixing_weights(self.alpha_D)), self.statistics
-            )
         return StepReport(
             metrics=metrics | {"scorings": float(self.scorer.num_scorings)},
             incumbent=self.best()[0],
             weights=self.mixing_weights(self.alpha_D),
         )
+
+    def final_mixture(self) -> tuple[Mixture, Statistics]:
+        return Mixture(self.mixing_weights(self.alpha_D)), self.statistics
 
     def train(self) -> dict[str, float]:
         """Line 3: train w in one pass over the training half."""
@@ -149,7 +155,6 @@ class EGNAS(SupernetSearch):
         Without a single finite score the epoch leaves alpha where it is.
         """
         epoch = self.look_around()
-
         # Lines 4 to 14.
         starts = list[Start]()
         for start_D in self.starting_points():
@@ -157,24 +162,26 @@ class EGNAS(SupernetSearch):
             self.context.progress(len(starts), self.num_starts, fitness=starts[-1].fitness)
 
         # Line 15, Eq. 9.
-        accuracy_N = self.selection_accuracy(np.stack([start.alpha_D for start in starts]), epoch)
+        chosen_ND = np.stack([start.alpha_D for start in starts])
+        accuracy_N = epoch.select(self.mixtures(chosen_ND)).accuracy_N
         found_N = np.isfinite([start.fitness for start in starts])
-        best = starts[int(np.argmax(np.where(found_N, accuracy_N, -1.0)))]
+        best = int(np.argmax(np.where(found_N, accuracy_N, -1.0)))
 
         # Line 16, Eq. 8.
         before_D = self.alpha_D
         if found_N.any():
-            self.alpha_D = before_D + self.xi * self.search_direction(best.alpha_D)
+            self.alpha_D = before_D + self.xi * self.search_direction(chosen_ND[best])
         return (
             epoch.metrics(starts)
-            | {"chosen_loss": best.loss, "chosen_accuracy": float(accuracy_N.max())}
+            | {"chosen_loss": starts[best].loss, "chosen_accuracy": float(accuracy_N[best])}
             | movement(before_D, self.alpha_D, self.space.alpha_shapes)
         )
 
     def look_around(self) -> Exploration:
-        """Draw the images on which this epoch's candidates compete, and score alpha on them."""
-        batches = [self.scorer.draw_batch(self.fitness_images) for _ in range(self.fitness_batches)]
-        epoch = Exploration(self.scorer, batches, self.statistics)
+        """Draw the images of this epoch, those of Eq. 9 apart from the others, and score alpha."""
+        drawn = self.scorer.draw_batches([size for _, size in self.images_apart])
+        fitness, selection = (drawn[:-1], drawn[-1:]) if self.selection_images else (drawn, drawn)
+        epoch = Exploration(self.scorer, fitness, selection, self.statistics)
         epoch.score_alpha(Mixture(self.mixing_weights(self.alpha_D)), self.epoch)
         return epoch
 
@@ -203,10 +210,7 @@ class EGNAS(SupernetSearch):
     def fitness(
         self, candidates_ND: np.ndarray, epoch: Exploration, mean_similarity: float | None = None
     ) -> tuple[Scores, np.ndarray, float]:
-        """Score candidates (L1); return their scores, fitness_N (Eq. 7) and the mean of L2.
-
-        By that mean, or by `mean_similarity` in its place, `centred` shifts L2.
-        """
+        """Score candidates (L1); return fitness_N (Eq. 7) and the mean of L2, the shift, too."""
         scores = epoch.score(self.mixtures(candidates_ND))
         similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
         mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity
@@ -216,13 +220,6 @@ class EGNAS(SupernetSearch):
             scores.loss_N, similarity_N - shift, worse_N, self.zeta, self.eta
         )
         return scores, fitness_N, mean
-
-    def selection_accuracy(self, candidates_ND: np.ndarray, epoch: Exploration) -> np.ndarray:
-        """Score Acc_val of Eq. 9, by default on other images than those that chose the x*_n."""
-        if self.selection_images == 0:
-            return epoch.score(self.mixtures(candidates_ND)).accuracy_N
-        batch = self.scorer.draw_batch(self.selection_images)
-        return self.scorer.score(self.mixtures(candidates_ND), batch, self.statistics).accuracy_N
 
     def search_direction(self, best_D: np.ndarray) -> np.ndarray:
         """Compute s of Eq. 8 from the chosen x*."""

@@ -17,8 +17,6 @@ from nasrun.protocols.scorer import Scorer, Scores
 from nasrun.protocols.space import MixingWeights, Mixture, Statistics
 from nasrun.strategies.egnas.mixing import softmax_per_edge
 
-FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the last alpha
-
 
 @dataclass(frozen=True)
 class Start:
@@ -38,10 +36,15 @@ class Start:
 
 @dataclass
 class Exploration:
-    """One epoch's evolution strategies: the images they compete on, and what came of it."""
+    """Hold one epoch's evolution strategies: the images they compete on, and what came of it.
+
+    `selection` are the images on which Eq. 9 chooses among the x*_n, apart from the `batches` that
+    have chosen each of them.
+    """
 
     scorer: Scorer
     batches: Sequence[Any]
+    selection: Sequence[Any]
     statistics: Statistics
     loss: float = np.nan  # of alpha_t on the batches
     accuracy: float = np.nan  # Acc(alpha_t) of Eq. 7
@@ -52,8 +55,15 @@ class Exploration:
     sigma: float = np.nan  # of CMA-ES after its last generation
 
     def score(self, candidates: Sequence[Mixture]) -> Scores:
-        """Return the means over the batches."""
-        scores = [self.scorer.score(candidates, one, self.statistics) for one in self.batches]
+        """Return the means over the batches of the fitness."""
+        return self._mean(candidates, self.batches)
+
+    def select(self, candidates: Sequence[Mixture]) -> Scores:
+        """Return the means over the images of Eq. 9."""
+        return self._mean(candidates, self.selection)
+
+    def _mean(self, candidates: Sequence[Mixture], batches: Sequence[Any]) -> Scores:
+        scores = [self.scorer.score(candidates, one, self.statistics) for one in batches]
         if len(scores) == 1:
             return scores[0]
         noises = [score.noise_N for score in scores if score.noise_N is not None]
@@ -153,9 +163,3 @@ def movement(
         "alpha_norm": float(np.linalg.norm(after_D)),
         "weights_step": weights_step(before, after),
     }
-
-
-def final_accuracy(scorer: Scorer, alpha: Mixture, statistics: Statistics) -> float:
-    """Score the last alpha on more images than a fitness has."""
-    batches = [scorer.draw_batch(FINAL_IMAGES) for _ in range(FINAL_BATCHES)]
-    return float(Exploration(scorer, batches, statistics).score([alpha]).accuracy_N[0])

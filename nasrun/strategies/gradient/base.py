@@ -16,7 +16,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Gradient
 from nasrun.protocols.settings import BatchImages, NotNegative, Positive, plugin
-from nasrun.protocols.space import MixingWeights, Mixture
+from nasrun.protocols.space import MixingWeights, Mixture, Statistics
 from nasrun.strategies.supernet import SupernetSearch
 from nasrun.training.optimisers import Adam
 
@@ -117,6 +117,9 @@ class AlphaSearch(SupernetSearch):
     def mixing_weights(self) -> MixingWeights:
         """Return what `relaxed` returns, as constants."""
         return {name: weights_EO.detach() for name, weights_EO in self.relaxed().items()}
+
+    def final_mixture(self) -> tuple[Mixture, Statistics]:
+        return Mixture(self.mixing_weights()), "batch"
 
     def best(self) -> tuple[Genotype, ...]:
         """Derive the cell that alpha stands for now."""

@@ -15,8 +15,8 @@ which of two is the better (Algorithm 1):
     return the best labelled architecture
 
 Deviations:
-- No code is public, and of the paper only digests were to be had; N, t_gap, N_infill and the
-  population are measured guesses, as is the predictor (`predictor=dcl`).
+- No code is public, and of the paper only digests were to be had; f_esmax, N, t_gap,
+  N_infill and the population are measured guesses, as is the predictor (`predictor=dcl`).
 - At most one infill of a round per hard code (`one_per_code`): without it the round is spent on
   cells that the predictor cannot tell apart.
 - `proposals=evolution_and_neighbours` takes a pool in place of the population: all neighbours of
@@ -54,7 +54,7 @@ class DCLENAS(PredictorGuidedSearch):
         num_generations: t_gap, generations between two fine-tunings.
         population_size: of the evolution; half of it starts from the best labelled ones.
         crossover: probability that a child has two parents.
-        proposals: `evolution` as in the paper, or `evolution_and_neighbours`.
+        proposals: `evolution` as in Algorithm 1, or `evolution_and_neighbours`.
         kappa: how many deviations of the predictor a score is raised by.
         one_per_code: whether a round takes at most one architecture of each hard code.
     """

@@ -1,0 +1,75 @@
+"""Say what a careful reader of a report would ask about: what was pooled, what runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nasrun.report import metrics, statistics
+from nasrun.report.collect import Run, shown
+from nasrun.report.groups import Group, Grouping, constant_seeds, text_of
+from nasrun.report.metrics import Metric
+
+
+def notes_of(grouping: Grouping, metric: Metric) -> list[str]:
+    """List what a careful reader of a metric's figures would ask about."""
+    about: dict[str, list[str]] = {}
+    unreadable = []
+    for item in grouping.groups:
+        runs = item.runs
+        unreadable += [f"{shown(run.folder)}: {note}" for run in runs for note in run.notes]
+        commits = {str(run.record.get("commit")) for run in runs}
+        remarks = {
+            f"pooled over {', '.join(item.pooled)}": bool(item.pooled),
+            f"from {len(commits)} versions of the code": len(commits) > 1,
+            "made with code that was not committed": any(
+                run.record.get("clean") is False for run in runs
+            ),
+            "some runs on a GPU, others not": len({run.on_gpu for run in runs}) > 1,
+            _of_clusters(item): item.shared_seeds is not None,
+            _of_constant_seeds(runs): bool(constant_seeds(runs)),
+            _of_signal(runs): _of_signal(runs) != "",
+        }
+        for remark, applies in remarks.items():
+            if applies:
+                about.setdefault(remark, []).append(item.name)
+    notes = [f"{_several(names)}: {remark}" for remark, names in about.items()]
+    if metric.key == "search_val_accuracy":
+        labelled = {
+            bool(run.result.get("evaluations")) for item in grouping.groups for run in item.runs
+        }
+        if len(labelled) > 1:
+            notes.append(
+                "the validation accuracy of some is that of true evaluations, of others that of "
+                "shared weights: they cannot be compared; retrain what they found"
+            )
+    if not grouping.keys and [len(item.runs) for item in grouping.groups] == [1]:
+        notes.append("one run is one draw: nothing can be said about the spread over seeds")
+    return notes + unreadable
+
+
+def _of_clusters(item: Group) -> str:
+    """Say which seeds runs share, and what that means for their figures."""
+    shared = item.shared_seeds
+    if shared is None:
+        return ""
+    keys = ", ".join(shared.keys)
+    text = f"{len(item.runs)} runs share {shared.count} values of {keys}: intervals are by cluster"
+    if shared.count < statistics.MIN_FOR_INTERVAL:
+        text += f", and there is none of fewer than {statistics.MIN_FOR_INTERVAL}"
+    return f"{text}; p takes the runs for independent"
+
+
+def _of_constant_seeds(runs: Sequence[Run]) -> str:
+    """Say which seeds all runs have in common, so that they say nothing of other ones."""
+    same = ", ".join(f"{key}={text_of(value)}" for key, value in constant_seeds(runs).items())
+    return f"all runs have {same}: nothing is said of other values"
+
+
+def _of_signal(runs: Sequence[Run]) -> str:
+    """Say which accuracy the searches have seen, where it is no validation accuracy."""
+    signals = {metrics.signal(run) for run in runs} - {metrics.VALIDATION}
+    return f"what the search has seen is the {' or '.join(sorted(signals))}" if signals else ""
+
+
+def _several(names: Sequence[str]) -> str:
+    return f"{len(names)} groups" if len(names) > 3 else "; ".join(names)
