@@ -6,6 +6,9 @@ its mixing weight,
 
     a(W) = sum over cells of X(cell) * product over edges e of W[e, operation of the cell on e].
 
+W need not lie on the simplex (an auxiliary skip, the slope at a single cell). X counts from its
+mean there, so that weights of 0 are worth as much as the uniform ones.
+
 A supernet ranks cells badly, so X is the table's validation accuracy V with an error that is fixed
 for a run: X = max(V, accuracy_floor) + rank_noise * N(0, 1). (On CIFAR-10, Kendall's tau of X with
 the true test accuracy is then 0.42.) The scale is that of a small supernet: its accuracy is
@@ -143,8 +146,10 @@ class Landscape:
 
     def accuracy(self, weights_NEO: np.ndarray) -> np.ndarray:
         """Return A of each candidate, without noise."""
-        # a(uniform) is the mean of the scores: the uniform W weighs all cells alike.
-        change_N = self.extension(weights_NEO) - self.scores.mean()
+        # a(uniform) is the mean of the scores: the uniform W weighs all cells alike. Each cell has
+        # it taken off, with the weight of the cell; on the simplex these weights add up to 1.
+        mass_N = weights_NEO.sum(axis=2).prod(axis=1)
+        change_N = self.extension(weights_NEO) - mass_N * self.scores.mean()
         return ACCURACY_UNIFORM + self._scale * change_N
 
     def tau(self, true_R: np.ndarray) -> float | None:
@@ -218,10 +223,10 @@ class Landscape:
             gates = {self.cell_type: leaves[1]}
         # the leaves have the float32 of the mixture, and the loss is float64 from here on
         here_EO = self._weights(Mixture({self.cell_type: weights_EO}, gates, mixture.active))
-        mean = torch.from_numpy(self.scores)
+        mean = torch.from_numpy(self.scores - self.scores.mean())
         for here_O in here_EO:  # sum over the first of the edges that are left
             mean = torch.tensordot(here_O, mean, dims=1)
-        accuracy = ACCURACY_UNIFORM + self._scale * (mean - float(self.scores.mean()))
+        accuracy = ACCURACY_UNIFORM + self._scale * mean
         away_EO = here_EO - 1 / self.num_operations
         noise = (away_EO * torch.from_numpy(batch.slope_EO)).sum()
         loss = LOSS_UNIFORM - LOSS_SLOPE * (accuracy - ACCURACY_UNIFORM) + noise

@@ -154,6 +154,35 @@ def test_gates_of_a_landscape_lead_to_none_and_have_gradients() -> None:
     assert gradient.of_weights["cell"][2, 3] == 0
 
 
+def test_a_landscape_beyond_the_simplex_counts_from_its_mean() -> None:
+    """All weights 0 are worth .45, and twice a cell's weights on one edge are worth twice what sets
+    the cell apart; the slope of an edge's only operation is what sets the cell apart, too."""
+    place = landscape(0)
+    place._own_noise = place._accuracy_noise = 0.0
+    batch = place.draw_batch(10**12)  # so many images have no noise, and are not rounded
+    genes = (0, 1, 2, 3, 0, 4)
+    apart = place._scale * (place.scores[genes] - place.scores.mean())
+    cell_EO = torch.eye(OPERATIONS)[list(genes)]
+    doubled_EO = cell_EO.clone()
+    doubled_EO[3] *= 2
+    mixtures = [Mixture({"cell": one}) for one in (0 * cell_EO, cell_EO, doubled_EO)]
+    expected = [1.4 - 3 * factor * apart for factor in (0, 1, 2)]
+    assert place.score(mixtures, batch).loss_N == pytest.approx(expected, abs=1e-4)
+    gradient = place.gradient(mixtures[1], batch)
+    assert gradient.loss == pytest.approx(1.4 - 3 * apart, abs=1e-4)
+    for edge, operation in enumerate(genes):
+        found = float(gradient.of_weights["cell"][edge, operation])
+        assert found == pytest.approx(-3 * apart, abs=1e-4)
+
+
+def test_a_landscape_tells_the_slopes_after_each_batch() -> None:
+    place, found = landscape(0), list[Any]()
+    mixture = Mixture({"cell": torch.full((EDGES, OPERATIONS), 0.2)})
+    place.train_epoch(lambda: mixture, after_batch=found.append)
+    assert len(found) == landscapes.BATCHES_PER_EPOCH
+    assert all(one["cell"].shape == (EDGES, OPERATIONS) for one in found)
+
+
 def test_a_cell_type_that_no_cell_has_gets_no_gradient() -> None:
     """The one cell of such a supernet is a reduction."""
     sizes = ("space.channels=4", "space.cells=1", "space.partial_channels=1")
