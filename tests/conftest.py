@@ -22,3 +22,15 @@ def signals() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def made_table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The setting of a table on NAS-Bench-201 with made accuracies."""
+    import numpy as np
+
+    from tests import made_tables
+
+    file = tmp_path_factory.mktemp("tables") / "made.npz"
+    np.savez(file, **made_tables.nasbench201())
+    return f"evaluator.file={file}"

@@ -241,6 +241,12 @@ class Landscape:
             "type evaluator=supernet_and_table, or leave evaluator out"
         )
 
+    def named_weights(self) -> dict[str, Tensor]:
+        return {}
+
+    def drop_skips(self, probability: float) -> None:
+        """Do nothing: nothing is trained."""
+
     def parameters(self) -> Tensor:
         raise AssertionError("require_weights comes first")
 

@@ -60,7 +60,7 @@ class SupernetAndTable(TableLookup):
     def final(self, genotype: Genotype) -> Final:
         """Return what the table says of the result, and how well the supernet ranked cells."""
         result = super().final(genotype)
-        if self._scorer is None or self.num_compared == 0:
+        if self._scorer is None or self.num_compared == 0 or not self._scorer.has_all:
             return result
         return replace(result, one_shot=self._one_shot(self._scorer))
 

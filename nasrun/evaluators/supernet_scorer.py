@@ -54,6 +54,7 @@ class SupernetScorer:
         group: the group of the configuration to which the settings below belong.
         num_epochs, training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
         batch_size: images per update; `None` takes the dataset's.
+        inherited: weights of another supernet, which are taken over where name and shape agree.
         supernet: settings of `space.supernet` (channels, cells, partial_channels, ...).
     """
 
@@ -67,6 +68,7 @@ class SupernetScorer:
         num_epochs: int,
         training: WeightTraining,
         batch_size: int | None = None,
+        inherited: Mapping[str, Tensor] | None = None,
         **supernet: Any,
     ) -> None:
         space: DifferentiableSpace = context.space
@@ -79,6 +81,7 @@ class SupernetScorer:
         self._batch_size = batch_size or dataset.batch_size
         self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
+        self.has_all = supernet.get("active") is None  # whether every architecture has its weights
         if is_large(space, supernet.get("channels"), supernet.get("cells")):
             # Built without data first: what does not fit is refused before its memory is asked for.
             with torch.device("meta"):
@@ -87,6 +90,7 @@ class SupernetScorer:
         # Layers draw their weights from torch's global generator.
         with streams.global_torch("supernet"):
             self.supernet = space.supernet(dataset.shape, **supernet)
+        _inherit(as_module(self.supernet), inherited or {})
         device.place(as_module(self.supernet))
         self.update = WeightUpdate(
             as_module(self.supernet).parameters(),
@@ -282,6 +286,12 @@ class SupernetScorer:
         assert gradient_P is not None
         return self.update.unrolled(at_P, gradient_P)
 
+    def named_weights(self) -> dict[str, Tensor]:
+        return dict(as_module(self.supernet).state_dict())
+
+    def drop_skips(self, probability: float) -> None:
+        self.supernet.skip_dropout = probability
+
     def next_batch(self) -> BatchShare:
         assert self._next is not None, "there is one within `before_batch` only"
         return self._next
@@ -356,6 +366,14 @@ class SupernetScorer:
         self.train_stream.load_state_dict(state["train_stream"])
         self.validation_stream.load_state_dict(state["validation_stream"])
         self.num_scorings = state["num_scorings"]
+
+
+@torch.no_grad()
+def _inherit(network: Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights of another network where name and shape agree."""
+    for name, own in network.state_dict().items():
+        if name in weights and weights[name].shape == own.shape:
+            own.copy_(weights[name])
 
 
 def _leaves(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -45,6 +45,7 @@ class ToySupernet(nn.Module):
 
     def __init__(self, shape: TaskShape, active_EO: Tensor | None = None) -> None:
         super().__init__()
+        self.skip_dropout = 0.0  # there are no skips
         gains_EO = torch.tensor(GAINS_EO)
         if active_EO is not None:
             gains_EO = gains_EO * active_EO.to(gains_EO)

@@ -48,5 +48,12 @@ class SearchContext(Protocol):
         """
 
     def scorer(self, **settings: Any) -> Scorer:
-        """A fresh one from `evaluator=`; the settings are those of `SupernetScorer`. All of a run
-        train and validate on the same halves of the data."""
+        """A fresh one from `evaluator=`. All of a run train and validate on the same halves of the
+        data.
+
+        Args:
+            num_epochs, batch_size, training: of the weights.
+            cells, active, partial_channels, skip_dropout, ...: of `space.supernet`.
+            inherited: `named_weights()` of another scorer, which are taken over where name and
+                shape agree.
+        """

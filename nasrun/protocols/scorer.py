@@ -115,6 +115,13 @@ class Scorer(Stateful, Protocol):
         """Compute parameters_P after one update on a batch, by the momentum, the weight decay and
         the learning rate of the training; the shared weights stay as they are."""
 
+    def named_weights(self) -> Mapping[str, Tensor]:
+        """The shared weights and running statistics by name, for another scorer to inherit; empty
+        where there are none."""
+
+    def drop_skips(self, probability: float) -> None:
+        """Drop elements of the outputs of skip connections in training, from the next batch on."""
+
     def next_batch(self) -> Any:
         """The batch of the training half on which the weights are trained next; within
         `before_batch` only."""

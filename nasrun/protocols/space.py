@@ -148,6 +148,8 @@ class Network(Protocol):
 class Supernet(Protocol):
     """All architectures of a space in one network with shared weights. It stores no alphas."""
 
+    skip_dropout: float  # see `DifferentiableSpace.supernet`; it may be changed between calls
+
     def __call__(
         self, images_BCHW: Tensor, mixture: Mixture, *, statistics: Statistics = "update"
     ) -> Tensor:
@@ -166,6 +168,7 @@ class DifferentiableSpace(SearchSpace, Protocol):
     differentiable: ClassVar[bool] = True
     alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
     edges: tuple[tuple[int, int], ...]  # (source, target) of the rows of each cell type
+    edges_per_node: int | None  # how many that enter a node a genotype keeps; `None` is all
 
     def supernet(
         self,

@@ -102,6 +102,12 @@ class WrappedScorer(Scorer):
     def unrolled(self, mixture: Mixture, batch: Any) -> Tensor:
         return self.inner.unrolled(mixture, batch)
 
+    def named_weights(self) -> Mapping[str, Tensor]:
+        return self.inner.named_weights()
+
+    def drop_skips(self, probability: float) -> None:
+        self.inner.drop_skips(probability)
+
     def next_batch(self) -> Any:
         return self.inner.next_batch()
 

@@ -61,6 +61,7 @@ class Darts(IntegerCodedSpace):
     name = "darts"
     differentiable: ClassVar[bool] = True
     edges = EDGES
+    edges_per_node = 2
 
     def __init__(
         self,

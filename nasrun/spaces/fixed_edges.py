@@ -28,6 +28,7 @@ class FixedEdgesSpace(IntegerCodedSpace):
     nodes: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]  # (source, target), in the order of the genes
     operations: tuple[str, ...]
+    edges_per_node: int | None = None
     differentiable: ClassVar[bool] = True
 
     def __init__(self) -> None:

@@ -43,6 +43,11 @@ class SupernetSearch(Strategy, ABC):
         return {}
 
     @property
+    def num_scorings(self) -> int:
+        """How many candidates have been scored, and gradients computed, so far."""
+        return self.scorer.num_scorings
+
+    @property
     def total_steps(self) -> int:
         return self.num_epochs
 

@@ -80,6 +80,7 @@ def cases() -> list[Case]:
     toys = [
         Case(f"toy_{name}", (f"strategy={name}", *TOY, *LABELS)) for name in options("strategy")
     ]
+    toys.append(Case("toy_darts_second_order", ("strategy=darts", "strategy.order=2", *TOY)))
     one_shot = (
         "strategy=genetic",
         "evaluator=shared_weights",

@@ -74,6 +74,7 @@ def test_second_order_gradient_is_that_of_one_step_ahead(strategy: Any) -> None:
 
 def test_the_shared_weights_stay_what_they_are(strategy: Any) -> None:
     scorer = strategy.scorer
+    scorer.update.clear()
     before = scorer.parameters()
 
     def gradient() -> None:
@@ -175,14 +176,3 @@ def test_a_landscape_is_refused_before_a_run(words: tuple[str, ...], what: str, 
     expected = f"{what} differentiates by the weights of a supernet, and evaluator=table has none"
     with pytest.raises(UsageError, match=expected):
         _ = wiring.strategy
-
-
-@pytest.fixture(scope="module")
-def made_table(tmp_path_factory) -> str:
-    import numpy as np
-
-    from tests import made_tables
-
-    file = tmp_path_factory.mktemp("tables") / "made.npz"
-    np.savez(file, **made_tables.nasbench201())
-    return f"evaluator.file={file}"

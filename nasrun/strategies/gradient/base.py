@@ -35,6 +35,10 @@ class AlphaSearch(SupernetSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.begin_alpha()
+
+    def begin_alpha(self) -> None:
+        """Draw alphas close to zero, and give them an optimiser."""
         generator = self.context.streams.torch("alpha")
         self.alpha = {
             name: (1e-3 * torch.randn(shape, generator=generator)).requires_grad_()
@@ -61,7 +65,7 @@ class AlphaSearch(SupernetSearch):
         moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
         if not resting:
             figures["weights_step"] = float(torch.cat(moved_E).mean())
-        figures["scorings"] = float(self.scorer.num_scorings)
+        figures["scorings"] = float(self.num_scorings)
         return StepReport(figures, incumbent=self.best()[0], weights=after)
 
     @abstractmethod
@@ -88,8 +92,9 @@ class AlphaSearch(SupernetSearch):
         weights, gates, _ = self.mixture() if mixture is None else mixture
         outputs, slopes = list(weights.values()), [gradient.of_weights[name] for name in weights]
         if gates is not None and gradient.of_gates is not None:
-            outputs += gates.values()
-            slopes += [gradient.of_gates[name] for name in gates]
+            moving = [name for name in gates if gates[name].requires_grad]
+            outputs += [gates[name] for name in moving]
+            slopes += [gradient.of_gates[name] for name in moving]
         penalty = self.penalty()
         if penalty is not None:
             outputs.append(penalty)
