@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from nasrun.protocols.context import SearchContext
+from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.settings import BatchSize, NumEpochs, WeightTraining, plugin
 from nasrun.protocols.space import DifferentiableSpace
 from nasrun.protocols.strategy import Strategy
@@ -30,13 +31,17 @@ class SupernetSearch(Strategy, ABC):
 
     def __post_init__(self) -> None:
         self.space: DifferentiableSpace = self.context.space
-        self.scorer = self.context.scorer(
-            num_epochs=self.num_epochs,
-            batch_size=self.batch_size,
-            training=self.training,
-            **self.supernet_settings(),
-        )
+        self.scorer = self.new_scorer(**self.supernet_settings())
         self.epoch = 0  # epochs that are done
+
+    def new_scorer(self, **changed: Any) -> Scorer:
+        """Build a supernet, by the method's settings but for those that are `changed`."""
+        settings: dict[str, Any] = {
+            "num_epochs": self.num_epochs,
+            "batch_size": self.batch_size,
+            "training": self.training,
+        }
+        return self.context.scorer(**{**settings, **changed})
 
     def supernet_settings(self) -> dict[str, Any]:
         """Return the keywords of `space.supernet` in which the method differs from the space."""

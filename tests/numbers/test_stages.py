@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from nasrun.errors import UsageError
 from nasrun.protocols.scorer import Scores
 from nasrun.protocols.space import Mixture
 from nasrun.strategies.gradient.darts_pt import DARTSPT
+from nasrun.strategies.gradient.drnas import DrNAS, drawn
+from nasrun.strategies.gradient.pdarts import PDARTS
 from tests.made_egnas import TRAINING
 from tests.numbers.test_darts import wired
 
@@ -97,16 +100,18 @@ def test_darts_pt_drops_the_edges_that_are_missed_least_until_two_are_left() -> 
     strategy.follow(strategy.scorer.gradient(strategy.mixture(), strategy.scorer.draw_batch(8)))
 
 
-@pytest.mark.parametrize("method", ["darts_pt"])
-def test_it_finds_the_optimum_of_the_toy_space(method: str) -> None:
-    words = ("space=toy", f"strategy={method}", "budget.epochs=6", "dataset.batch_size=16")
+@pytest.mark.parametrize(
+    ("method", "epochs"), [("darts_pt", 6), ("pdarts", 18), ("drnas", 10), ("proxylessnas", 30)]
+)
+def test_it_finds_the_optimum_of_the_toy_space(method: str, epochs: int) -> None:
+    words = ("space=toy", f"strategy={method}", f"budget.epochs={epochs}", "dataset.batch_size=16")
     wiring = wired(*words, "strategy.alpha_learning_rate=0.1", "dataset.num_train=256")
     while not wiring.strategy.finished:
         wiring.strategy.step()
     assert wiring.space.canonical(wiring.strategy.best()[0]) == "dba"
 
 
-@pytest.mark.parametrize("method", ["darts_pt"])
+@pytest.mark.parametrize("method", ["darts_pt", "pdarts", "drnas", "proxylessnas"])
 def test_it_runs_on_a_landscape(method: str, made_table: str) -> None:
     wiring = wired(f"strategy={method}", "space=nasbench201", "evaluator=table", made_table,
                    "dataset=cifar10", "retrain=none", "evaluator.accuracy_floor=0.4")  # fmt: skip
@@ -117,3 +122,133 @@ def test_it_runs_on_a_landscape(method: str, made_table: str) -> None:
         assert found >= scorings  # those on the supernets before are not forgotten
         scorings = found
     wiring.space.validate(strategy.best()[0])
+
+
+def test_pdarts_grows_and_rules_out_operations() -> None:
+    words = ("space.channels=4", "space.cells=2", "space.partial_channels=1", "budget.epochs=6")
+    strategy = wired("space=nasbench201", "strategy=pdarts", *words).strategy
+    assert isinstance(strategy, PDARTS)
+    sizes, dropouts, rests = [], [], []
+    with torch.no_grad():
+        strategy.alpha["cell"][:, 1] = 1.0  # so that the second operation is kept everywhere
+        strategy.alpha["cell"][:, 3] = 0.9
+    while not strategy.finished:
+        report = strategy.step()
+        rests.append("weights_step" not in report.metrics)
+        supernet = strategy.scorer.supernet
+        sizes.append((len(supernet.stages[0]), int(supernet.built_EO.sum(dim=1)[0])))
+        dropouts.append(supernet.skip_dropout)
+        if strategy.epoch == 3:
+            assert strategy.kept["cell"][:, [1, 3]].all()
+    # of two epochs a stage; 2 * (1, 2.2, 3.4) cells and 5 * (1, .625, .375) operations
+    assert sizes == [(2, 5), (2, 5), (4, 3), (4, 3), (7, 2), (7, 2)]
+    # no warm-up, int(.4 * 2) = 0: the dropout begins at 0, .4, .7 and falls by e^-.2
+    assert dropouts == pytest.approx([0, 0, 0.4, 0.4 * np.exp(-0.2), 0.7, 0.7 * np.exp(-0.2)])
+    assert rests == [False] * 6
+    weights_EO = strategy.mixing_weights()["cell"]
+    assert ((weights_EO > 0).sum(dim=1) == 2).all()
+    # alpha began anew with each stage: no trace of 1 and .9 is left
+    assert strategy.alpha["cell"].abs().max() < 0.1
+
+
+def test_pdarts_rests_in_the_warm_up_and_lowers_the_dropout_on_a_line() -> None:
+    words = ("budget.epochs=15", "strategy.skip_dropouts=[0.5,0.4,0.7]")
+    strategy = wired("space=toy", "strategy=pdarts", *words).strategy
+    found = []
+    for strategy.epoch in range(5):
+        found.append((strategy.alpha_rests, strategy.skip_dropout()))
+    assert [rests for rests, _ in found] == [True, True, False, False, False]
+    falls = [0.5, 0.5 * np.exp(-0.2), 0.5 * np.exp(-0.4)]
+    assert [dropout for _, dropout in found] == pytest.approx([0.4, 0.3, *falls])
+
+
+def test_pdarts_removes_the_weakest_skips_beyond_two_from_the_normal_cell() -> None:
+    strategy = wired("space=darts", "strategy=pdarts", *SIZES).strategy
+    names = list(strategy.space.operations)
+    skip, other = names.index("skip_connect"), names.index("sep_conv_3x3")
+    with torch.no_grad():
+        for alpha_EO in strategy.alpha.values():
+            alpha_EO.zero_()
+            alpha_EO[:, skip] = 3.0 + 0.1 * torch.arange(14)  # later edges are surer of it
+            alpha_EO[:, other] = 1.0
+    (genotype,) = strategy.best()
+    found = [edge.operation for edge in genotype.cell("reduce").edges if edge.operation in names]
+    assert found == ["skip_connect"] * 8
+    skips = [edge[1:] for edge in genotype.cell("normal").edges if edge[0] == "skip_connect"]
+    assert sorted(skips) == [(3, 5), (4, 5)]  # rows 12 and 13
+    assert strategy.mixing_weights()["normal"][0, skip] > 0  # alpha is as it was
+
+
+def test_a_stage_for_each_of_three_values() -> None:
+    with pytest.raises(UsageError, match=r"strategy.depths=\[1.0, 2.0\] .* a list of 3"):
+        _ = wired("space=toy", "strategy=pdarts", "strategy.depths=[1.0,2.0]").strategy
+
+
+def test_drnas_draws_what_torch_draws_and_leaves_out_what_is_ruled_out() -> None:
+    """Of the concentrations elu(alpha) + 1: alpha = 0, -1, .5 gives 1, 1/e, 1.5."""
+    alpha_EO = torch.tensor([[0.0, 1.0, -1.0], [0.5, 9.0, 0.0]])
+    kept_EO = torch.tensor([[True, False, True], [True, False, True]])
+    torch.manual_seed(0)
+    found_EO = drawn(alpha_EO, kept_EO)
+    torch.manual_seed(0)
+    concentration_EN = torch.tensor([[1.0, float(np.exp(-1.0))], [1.5, 1.0]])
+    expected_EN = torch.distributions.Dirichlet(concentration_EN).sample()
+    torch.testing.assert_close(found_EO[:, [0, 2]], expected_EN)
+    assert not found_EO[:, 1].any()
+
+
+def test_the_path_gradient_of_drnas_is_that_of_the_mean() -> None:
+    """E[w] = c / sum c of concentrations c, whose slope by alpha is known; 20,000 draws of w have
+    on average the same slope of a linear loss."""
+    alpha_O = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64)
+    price_O = torch.tensor([1.0, 4.0, -2.0], dtype=torch.float64)
+    one = alpha_O.clone().requires_grad_()
+    c_O = torch.nn.functional.elu(one) + 1
+    (expected_O,) = torch.autograd.grad((price_O * c_O / c_O.sum()).sum(), one)
+    torch.manual_seed(0)
+    many = alpha_O.expand(20_000, 3).clone().requires_grad_()
+    weights_NO = drawn(many, torch.ones_like(many, dtype=torch.bool))
+    (slope_NO,) = torch.autograd.grad((weights_NO * price_O).sum(), many)
+    error_O = slope_NO.std(dim=0) / len(slope_NO) ** 0.5
+    assert ((slope_NO.mean(dim=0) - expected_O).abs() < 4 * error_O).all()
+    assert (error_O < 0.05).all()
+
+
+def test_drnas_widens_its_second_supernet_and_keeps_alpha_of_what_is_left() -> None:
+    words = ("space.channels=4", "space.cells=1", "budget.epochs=2", "strategy.kl=0.001")
+    strategy = wired("space=nasbench201", "strategy=drnas", *words).strategy
+    assert isinstance(strategy, DrNAS)
+    strategy.step()
+    assert strategy.scorer.supernet.stages[0][0].partial.mixed == 1  # of 4 channels
+    before = {name: alpha_EO.detach().clone() for name, alpha_EO in strategy.alpha.items()}
+    stem = strategy.scorer.named_weights()
+    strategy.open(1)
+    assert strategy.scorer.supernet.stages[0][0].partial.mixed == 2
+    assert strategy.kept["cell"].sum(dim=1).tolist() == [3] * 6
+    torch.testing.assert_close(
+        strategy.alpha["cell"].detach(), before["cell"] * strategy.kept["cell"]
+    )
+    new = strategy.scorer.named_weights()
+    same = [name for name in new if new[name].shape == stem[name].shape]
+    assert any("stem" in name for name in same)
+    assert all(torch.equal(new[name], stem[name]) for name in same)
+    strategy.step()
+    assert not strategy.mixing_weights()["cell"][~strategy.kept["cell"]].any()
+
+
+def test_drnas_penalty_by_hand() -> None:
+    """KL(Dir(2, 1, 1) || Dir(1, 1, 1)) = ln 3 + digamma(2) - digamma(4) = ln 3 - 1/2 - 1/3."""
+    strategy = wired("space=toy", "strategy=drnas", "strategy.kl=0.5").strategy
+    strategy.kept["cell"][:, 3] = False
+    with torch.no_grad():
+        strategy.alpha["cell"].zero_()
+        strategy.alpha["cell"][1, 0] = 1.0
+    assert float(strategy.penalty().detach()) == pytest.approx(
+        0.5 * (np.log(3) - 1 / 2 - 1 / 3), rel=1e-5
+    )
+
+
+def test_partial_channels_of_drnas_divide_the_channels() -> None:
+    words = ("strategy=drnas", "space.channels=6", "space.partial_channels=1")
+    with pytest.raises(UsageError, match=r"strategy.partial_channels=\[4, 2\] .*space.channels=6"):
+        _ = wired("space=nasbench201", *words).strategy

@@ -21,10 +21,10 @@ Deviations:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import math
-
+from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.settings import CountOrNone, Fraction, NotNegative, Positive, plugin
@@ -46,6 +46,11 @@ class PDARTS(StagedSearch):
     max_skips: CountOrNone  # M, in the first type of cell (the normal one)
 
     def __post_init__(self) -> None:
+        for name in ("depths", "kept_shares", "skip_dropouts"):
+            values = getattr(self, name)
+            require(
+                len(values) == NUM_STAGES, f"strategy.{name}", values, "a list of 3, one a stage"
+            )
         self.ends = [(stage + 1) * self.num_epochs // NUM_STAGES for stage in range(NUM_STAGES)]
         super().__post_init__()
 
@@ -82,7 +87,8 @@ class PDARTS(StagedSearch):
         """Make an epoch, of the next stage where one is due."""
         due = next(stage for stage, end in enumerate(self.ends) if self.epoch < end)
         if due > self.stage:
-            self.keep_strongest(round(self.kept_shares[due] * len(self.space.operations)))
+            number = round(self.kept_shares[due] * len(self.space.operations))
+            self.keep_strongest(max(1, number))
             self.enter(due)
             self.begin_alpha()
         self.scorer.drop_skips(self.skip_dropout())

@@ -36,12 +36,7 @@ class StagedSearch(BilevelSearch):
         """Build the supernet of a stage."""
         self.stage = stage
         self.scored_before += self.scorer.num_scorings
-        plain = {
-            "num_epochs": self.num_epochs,
-            "batch_size": self.batch_size,
-            "training": self.training,
-        }
-        self.scorer = self.context.scorer(**{**plain, **self.stage_settings(stage)})
+        self.scorer = self.new_scorer(**self.stage_settings(stage))
 
     def keep_strongest(self, number: int) -> None:
         """Rule out all but the `number` strongest operations of each edge, of equals the first."""
