@@ -260,7 +260,7 @@ class Landscape:
 
     def require_weights(self, what: str) -> None:
         raise UsageError(
-            f"{what} differentiates by the weights of a supernet, and evaluator=table has none: "
+            f"{what} needs the weights of a supernet, and evaluator=table has none: "
             "type evaluator=supernet_and_table, or leave evaluator out"
         )
 

@@ -44,7 +44,7 @@ class AlphaSearch(SupernetSearch):
             name: (1e-3 * torch.randn(shape, generator=generator)).requires_grad_()
             for name, shape in self.space.alpha_shapes.items()
         }
-        self.optimiser = Adam(
+        self.optimiser: torch.optim.Optimizer = Adam(
             list(self.alpha.values()),
             lr=self.alpha_learning_rate,
             betas=(0.5, 0.999),

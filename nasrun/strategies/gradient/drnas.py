@@ -27,7 +27,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Dirichlet, kl_divergence
-from torch.nn.functional import elu
 
 from nasrun.errors import require
 from nasrun.protocols.evaluation import StepReport
@@ -98,7 +97,7 @@ class DrNAS(StagedSearch):
 
     def relaxed(self) -> dict[str, Tensor]:
         """Return the means of the distributions."""
-        kept = {name: (elu(one) + 1) * self.kept[name] for name, one in self.alpha.items()}
+        kept = {name: positive(one) * self.kept[name] for name, one in self.alpha.items()}
         return {name: one_EO / one_EO.sum(dim=1, keepdim=True) for name, one_EO in kept.items()}
 
     def penalty(self) -> Tensor | None:
@@ -113,7 +112,15 @@ class DrNAS(StagedSearch):
 
 def concentrations(alpha_EO: Tensor, kept_EO: Tensor) -> Tensor:
     """Return elu(alpha) + 1 of the N operations that each edge keeps, concentration_EN."""
-    return elu(alpha_EO[kept_EO].view(len(alpha_EO), -1)) + 1
+    return positive(alpha_EO[kept_EO].view(len(alpha_EO), -1))
+
+
+def positive(alpha: Tensor) -> Tensor:
+    """Return elu(alpha) + 1: alpha + 1, or exp(alpha) where alpha is below 0.
+
+    The sum itself would round to 0 where alpha is below -17, which no distribution takes.
+    """
+    return torch.where(alpha < 0, alpha.clamp(max=0).exp(), alpha + 1)
 
 
 def drawn(alpha_EO: Tensor, kept_EO: Tensor) -> Tensor:
