@@ -36,7 +36,6 @@ from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import PARTS, SCHEMAS, RunConfig
 from nasrun.errors import UsageError, closest, is_of_hydra, one_line, together
 from nasrun.genotypes.published import published_cells
-from nasrun.runs.folder import RUN_FILE
 
 USER_MISTAKES = (
     CompactHydraException,
@@ -131,7 +130,7 @@ def _with_its_key(word: str, command: str) -> Iterator[str]:
         names = [name for name in published_cells() if name.casefold() == word.casefold()]
         found = names or ([word] if os.path.exists(word) else [])
         yield from (f"genotype={one}" for one in found)
-    elif os.path.isfile(os.path.join(word, RUN_FILE)):
+    elif os.path.isfile(os.path.join(word, "run.json")):
         yield f"--from {word}"
 
 

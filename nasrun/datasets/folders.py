@@ -131,6 +131,8 @@ def _is_hidden(name: str) -> bool:
 def _problems(train: _Part, test: _Part) -> Iterator[str]:
     for part in (train, test):
         yield from part.problems
+    if train.problems or test.problems:
+        return  # what cannot be read would be told to be missing
     if len(train.files) == 0:
         yield "train has no folder of a class"
     elif len(train.files) == 1:
