@@ -185,7 +185,7 @@ COMMANDS = {
         "nasrun evaluate RUN [DATA] [--json]",
         (
             ("nasrun evaluate outputs/2026-01-31/12-00-00-darts-egnas-s0", "on its test data"),
-            ("nasrun evaluate RUN new/", "a folder for each class"),
+            ("nasrun evaluate RUN new/", "class folders"),
             ("nasrun evaluate RUN new.npz --json", "x_test, y_test"),
         ),
         "Accuracy, macro F1, precision and recall of each class, and which classes are taken for "

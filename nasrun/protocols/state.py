@@ -83,5 +83,6 @@ def require_alike(fresh: object, saved: object, where: str = "state") -> None:
 
 
 def _kind(value: object) -> str:
-    dtype = getattr(value, "dtype", None)
-    return type(value).__name__ if dtype is None else f"{type(value).__name__} of {dtype}"
+    import torch
+
+    return f"a tensor of {value.dtype}" if isinstance(value, torch.Tensor) else type(value).__name__
