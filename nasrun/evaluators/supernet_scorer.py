@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module, functional
 
-from nasrun.compute.device import LEAST_PART, Load
+from nasrun.compute.device import LEAST_PART, Load, precise
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.data import Batch
@@ -113,7 +113,7 @@ class SupernetScorer:
             images_BCHW, labels_B = batch
             supernet = self._trained_by_all(changing=current.active is not None)
             logits_BK = supernet(images_BCHW, current)
-            return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+            return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
 
         with self._streams.global_torch("dropout", self._device.group.rank):
             metrics = train_epoch(
@@ -197,7 +197,7 @@ class SupernetScorer:
             pairs = zip(portions(images_BCHW, parts), portions(labels_B, parts), strict=True)
             for images, labels in pairs:
                 with device.autocast():
-                    logits_PK = self.supernet(images, mixed, statistics="batch").float()
+                    logits_PK = precise(self.supernet(images, mixed, statistics="batch"))
                 loss = functional.cross_entropy(logits_PK, labels)
                 # weighed before it is differentiated: batch norm joins the losses of a group
                 share = len(images) / (times * num_images)
@@ -216,7 +216,7 @@ class SupernetScorer:
         # In one vector for a single exchange and a single copy: gradients, loss, accuracy.
         *parts, loss, accuracy = torch.split(found, [*(leaf.numel() for leaf in leaves), 1, 1])
         require_finite(loss, "validation loss", f"{self._load.group}.learning_rate")
-        shaped = iter(part.view_as(leaf) for part, leaf in zip(parts, leaves, strict=True))
+        shaped = iter(part.view_as(leaf).float() for part, leaf in zip(parts, leaves, strict=True))
         self.num_scorings += 1
         return Gradient(
             float(loss),
@@ -241,7 +241,7 @@ class SupernetScorer:
             with self._device.autocast():
                 return torch.cat(
                     [
-                        torch.stack([logits_BK.float() for logits_BK in logits(part)])
+                        torch.stack([precise(logits_BK) for logits_BK in logits(part)])
                         for part in portions(images_BCHW, parts)
                     ],
                     dim=1,
@@ -250,7 +250,7 @@ class SupernetScorer:
         device, group = self._device, self._device.group
         # Empty rows for a process without candidates, which must take part in the gathering, too.
         figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
-        losses = [torch.empty(0, len(labels_B), device=device.torch)]
+        losses = [torch.empty(0, len(labels_B), dtype=device.dtype, device=device.torch)]
         if group.share(num_candidates):  # else there are more processes than candidates
             for logits_BK in device.in_parts(SCORING, len(images_BCHW), population):
                 each_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
@@ -267,11 +267,13 @@ class SupernetScorer:
 
     def on_device(self, mixture: Mixture) -> Mixture:
         """Copy a mixture to the device of the supernet; `active` stays, it is read as Python."""
-        place = self._device.torch
+        place, dtype = self._device.torch, self._device.dtype
         gates = mixture.gates
         return Mixture(
-            {name: weights_EO.to(place) for name, weights_EO in mixture.weights.items()},
-            None if gates is None else {name: gates_E.to(place) for name, gates_E in gates.items()},
+            {name: weights_EO.to(place, dtype) for name, weights_EO in mixture.weights.items()},
+            None
+            if gates is None
+            else {name: gates_E.to(place, dtype) for name, gates_E in gates.items()},
             mixture.active,
         )
 

@@ -81,5 +81,8 @@ def require_alike(fresh: object, saved: object, where: str = "state") -> None:
 
 
 def _kind(value: object) -> str:
-    dtype = getattr(value, "dtype", None)
-    return type(value).__name__ if dtype is None else f"{type(value).__name__} of {dtype}"
+    """Name the type of a value, and of a tensor the kind of its numbers."""
+    import torch
+
+    name = type(value).__name__
+    return f"{name} of {value.dtype}" if isinstance(value, torch.Tensor) else name
