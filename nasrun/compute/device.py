@@ -22,7 +22,7 @@ from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.synchronised_norm import sharing_a_batch, synchronise
 from nasrun.errors import OutOfMemory, UsageError
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float64"]
 OnOom = Literal["stop", "halve"]
 Outcome = TypeVar("Outcome")
 
@@ -62,7 +62,9 @@ class Device:
 
     Args:
         name: `auto` (a GPU when there is one), `cpu`, `cuda` or `cuda:<n>`.
-        precision: `auto` (bfloat16 autocast on a GPU, float32 elsewhere), `float32`, `bfloat16`.
+        precision: `auto` (bfloat16 autocast on a GPU, float32 elsewhere), `float32`, `bfloat16`, or
+            `float64`, in which the order of a sum hardly matters: runs with other numbers of
+            threads or processes agree. It takes twice the memory and more than twice the time.
         compile_networks: compile each network with `torch.compile` (minutes; for long runs).
         on_oom: when memory runs out, `stop`, or `halve` what is computed at a time and go on.
         group: the processes that share the work.
@@ -101,6 +103,7 @@ class Device:
         self.precision = precision
         if precision == "auto":
             self.precision = "bfloat16" if self.torch.type == "cuda" else "float32"
+        self.dtype = torch.float64 if precision == "float64" else torch.float32  # of networks
         self.compiles = compile_networks
         if self.torch.type == "cuda":
             # the images of a run mostly have one size, so that cuDNN's trials pay
@@ -138,14 +141,15 @@ class Device:
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device in the memory layout that convolutions like best."""
         # A 4-d layout: parameters of other ranks (1-d convolutions, vectors) are left alone.
-        placed = network.to(self.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        placed = network.to(self.torch, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert isinstance(placed, nn.Module)
         if self.compiles:
             placed.compile()
         return placed
 
     def images(self, images: Tensor) -> Tensor:
-        """Return images in the layout of the networks."""
+        """Return images in the layout and the numbers of the networks."""
+        images = images.to(self.dtype)
         if images.dim() == 4:
             return images.contiguous(memory_format=torch.channels_last)
         return images
@@ -203,6 +207,11 @@ class Device:
             which = f", GPU {visible}" if visible else ""
             return f"{self.torch} ({torch.cuda.get_device_name(self.torch)}{which})"
         return f"{self.torch} ({torch.get_num_threads()} threads)"
+
+
+def precise(values: Tensor) -> Tensor:
+    """Return values as float32 at least, for losses."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

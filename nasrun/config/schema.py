@@ -113,7 +113,7 @@ class RunConfig:
     retrain: RetrainConfig
     seed: Seed
     device: Annotated[str, Matches(r"auto|(cpu|cuda)(:\d{1,4})?"), Meaning(DEVICES)]
-    precision: Annotated[str, OneOf("auto", "float32", "bfloat16")]
+    precision: Annotated[str, OneOf("auto", "float32", "bfloat16", "float64")]
     compile: bool
     on_oom: Annotated[str, OneOf("stop", "halve")]
     sync_batch_norm: bool

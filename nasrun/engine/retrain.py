@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nasrun.compute.device import Load
+from nasrun.compute.device import Load, precise
 from nasrun.config.schema import RetrainConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import require
@@ -129,10 +129,7 @@ class Retraining:
 
     def _loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
         return functional.cross_entropy(
-            # in bfloat16 the logarithm of a softmax would have two or three digits
-            logits_BK.float(),
-            labels_B,
-            label_smoothing=self.config.label_smoothing,
+            precise(logits_BK), labels_B, label_smoothing=self.config.label_smoothing
         )
 
     def _predict(self, split: Split) -> LogitsAndLabels:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun.compute.device import Device, Load
+from nasrun.compute.device import Device, Load, precise
 from nasrun.protocols.data import Batch
 from nasrun.protocols.scorer import Scores
 from nasrun.training.loop import portions
@@ -40,7 +40,7 @@ def population_scores(
         with device.autocast():
             return torch.cat(
                 [
-                    torch.stack([logits_BK.float() for logits_BK in logits(part)])
+                    torch.stack([precise(logits_BK) for logits_BK in logits(part)])
                     for part in portions(images_BCHW, parts)
                 ],
                 dim=1,
@@ -49,7 +49,7 @@ def population_scores(
     group = device.group
     # Empty rows for a process without candidates, which must take part in the gathering, too.
     figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
-    losses = [torch.empty(0, len(labels_B), device=device.torch)]
+    losses = [torch.empty(0, len(labels_B), dtype=device.dtype, device=device.torch)]
     if group.share(num_candidates):  # else there are more processes than candidates
         for logits_BK in device.in_parts(load, len(images_BCHW), population):
             each_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import Module, functional
 
-from nasrun.compute.device import LEAST_PART, Load
+from nasrun.compute.device import LEAST_PART, Load, precise
 from nasrun.evaluators.population import population_scores
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
@@ -144,7 +144,7 @@ class SupernetScorer:
             images_BCHW, labels_B = batch
             supernet = self._trained_by_all(changing=current.active is not None)
             logits_BK = supernet(images_BCHW, current)
-            return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+            return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
 
         with self._streams.global_torch("dropout", self._device.group.rank):
             metrics = train_epoch(
@@ -248,7 +248,7 @@ class SupernetScorer:
                 portions(own.images_BCHW, parts), portions(own.labels_B, parts), strict=True
             )
             for images, labels in pairs:
-                logits_PK = logits(images).float()
+                logits_PK = precise(logits(images))
                 loss = functional.cross_entropy(logits_PK, labels)
                 # weighed before it is differentiated: batch norm joins the losses of a group
                 share = len(images) / own.num_images
@@ -267,7 +267,7 @@ class SupernetScorer:
         mixed, of_parameters_P = torch.split(found, [len(found) - num_parameters, num_parameters])
         mixed = mixed.cpu()  # the weights' may be long, and stays where it is
         require_finite(mixed[0], "validation loss", f"{self._load.group}.learning_rate")
-        each = iter(split_like([*weights.values(), *gates.values()], mixed[2:]))
+        each = iter(split_like([*weights.values(), *gates.values()], mixed[2:].float()))
         self.num_scorings += 1
         return Gradient(
             float(mixed[0]),
@@ -346,11 +346,13 @@ class SupernetScorer:
 
     def on_device(self, mixture: Mixture) -> Mixture:
         """Copy a mixture to the device of the supernet; `active` stays, it is read as Python."""
-        place = self._device.torch
+        place, dtype = self._device.torch, self._device.dtype
         gates = mixture.gates
         return Mixture(
-            {name: weights_EO.to(place) for name, weights_EO in mixture.weights.items()},
-            None if gates is None else {name: gates_E.to(place) for name, gates_E in gates.items()},
+            {name: weights_EO.to(place, dtype) for name, weights_EO in mixture.weights.items()},
+            None
+            if gates is None
+            else {name: gates_E.to(place, dtype) for name, gates_E in gates.items()},
             mixture.active,
         )
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch.nn import functional
 
-from nasrun.compute.device import Load
+from nasrun.compute.device import Load, precise
 from nasrun.compute.workers import Died
 from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
@@ -135,7 +135,7 @@ class TrainEvaluator(Evaluator):
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
             logits_BK = network(images_BCHW)
-            return functional.cross_entropy(logits_BK.float(), labels_B), logits_BK
+            return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
 
         as_module(network).train()
         metrics: dict[str, float] = {}

@@ -83,6 +83,8 @@ def require_alike(fresh: object, saved: object, where: str = "state") -> None:
 
 
 def _kind(value: object) -> str:
+    """Name the type of a value, and of a tensor the kind of its numbers."""
     import torch
 
-    return f"a tensor of {value.dtype}" if isinstance(value, torch.Tensor) else type(value).__name__
+    name = type(value).__name__
+    return f"{name} of {value.dtype}" if isinstance(value, torch.Tensor) else name

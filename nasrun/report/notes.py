@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasrun.report import metrics, statistics
-from nasrun.report.collect import Run, shown
+from nasrun.report.collect import Run, number, shown
 from nasrun.report.groups import Group, Grouping, constant_seeds, text_of
 from nasrun.report.metrics import Metric
 
@@ -25,6 +25,7 @@ def notes_of(grouping: Grouping, metric: Metric) -> list[str]:
                 run.record.get("clean") is False for run in runs
             ),
             "some runs on a GPU, others not": len({run.on_gpu for run in runs}) > 1,
+            _of_threads(runs): _of_threads(runs) != "",
             _of_clusters(item): item.shared_seeds is not None,
             _of_constant_seeds(runs): bool(constant_seeds(runs)),
             _of_signal(runs): _of_signal(runs) != "",
@@ -45,6 +46,23 @@ def notes_of(grouping: Grouping, metric: Metric) -> list[str]:
     if not grouping.keys and [len(item.runs) for item in grouping.groups] == [1]:
         notes.append("one run is one draw: nothing can be said about the spread over seeds")
     return notes + unreadable
+
+
+def _of_threads(runs: Sequence[Run]) -> str:
+    """Say where runs had other numbers of threads or processes, and so rounded in other ways."""
+    texts = []
+    for key in ("threads", "processes"):
+        counts = [run.number(key) or number(run.record, key) for run in runs]
+        known = sorted({int(count) for count in counts if count is not None})
+        if len(known) > 1:
+            texts.append(f"{' and '.join(map(str, known))} {key}")
+    exact = all(run.record.get("precision") == "float64" for run in runs)
+    if exact or not texts:
+        return ""
+    return (
+        f"from runs with {', '.join(texts)}: in float32 the same seed gives another run with "
+        "another number (precision=float64 rounds less)"
+    )
 
 
 def _of_clusters(item: Group) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nasrun.compute import cancellation
-from nasrun.compute.device import LEAST_PART, Device, Load
+from nasrun.compute.device import LEAST_PART, Device, Load, precise
 from nasrun.compute.process_group import ALONE
 from nasrun.errors import RunError
 from nasrun.protocols.data import Batch, Dataset, Split
@@ -135,7 +135,7 @@ def predict(
 
     def logits(raw_BCHW: Tensor, parts: int) -> Tensor:
         images_BCHW = device.images(dataset.normalise(raw_BCHW))
-        return torch.cat([network(part).float().cpu() for part in portions(images_BCHW, parts)])
+        return torch.cat([precise(network(part)).cpu() for part in portions(images_BCHW, parts)])
 
     group = device.group if len(split) >= device.group.size else ALONE
     order_M = torch.tensor(group.share(len(split)))

@@ -121,15 +121,15 @@ def cut_to_fit(sizes: Sequence[int], num_images: int) -> list[int]:
     >>> cut_to_fit([256, 512], 719)
     [239, 479]
 
-    Of more batches than images, the first ones are left out.
+    A batch has two images at least; of more batches than that allows, the first are left out.
     """
-    sizes = list(sizes)[-num_images:]
+    sizes = list(sizes)[-max(1, num_images // 2) :]
     total = sum(sizes)
     if total <= num_images:
         return sizes
-    # one image for each, and the rest in proportion
-    rest = num_images - len(sizes)
-    return [1 + (size - 1) * rest // (total - len(sizes)) for size in sizes]
+    # two images for each, and the rest in proportion
+    rest = num_images - 2 * len(sizes)
+    return [2 + (size - 2) * rest // (total - 2 * len(sizes)) for size in sizes]
 
 
 def require_shares(size: int, num_processes: int, key: str) -> None:

@@ -140,7 +140,6 @@ def test_two_jobs_never_share_a_folder(capsys) -> None:
         ("s", "job 1 the folder s, which is that of the sweep itself"),
         ("s/0", "job 1 the folder s/0, which is that of job 0"),
         ("elsewhere", "job 1 the folder elsewhere, which is that of something outside the sweep"),
-        ("s/old", "s/old holds a run already"),
     ],
 )
 def test_folders_that_no_job_may_have(folder: str, message: str) -> None:

@@ -170,9 +170,9 @@ def test_batches_of_one_draw_have_no_image_in_common() -> None:
         ([256, 512], 25_000, [256, 512]),
         ([256, 512], 719, [239, 479]),
         ([512] * 4, 719, [179] * 4),
-        ([256, 1], 5, [4, 1]),
-        ([256, 512], 2, [1, 1]),
-        ([8, 8, 16], 2, [1, 1]),  # the last ones
+        ([256, 2], 5, [3, 2]),
+        ([256, 512], 4, [2, 2]),
+        ([8, 8, 16], 4, [2, 2]),  # the last ones
     ],
 )
 def test_sizes_are_cut_in_proportion(sizes: list[int], num_images: int, cut: list[int]) -> None:

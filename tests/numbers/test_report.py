@@ -285,3 +285,13 @@ def test_a_seed_that_all_runs_share_is_told(tmp_path: Path) -> None:
         make_run(tmp_path / str(seed), seed=seed, config={"predictor": {"encoder_seed": 0}})
     (told,) = [note for note in report_on(tmp_path).notes if "other values" in note]
     assert "all runs have predictor.encoder_seed=0" in told
+
+
+def test_runs_of_other_threads_that_are_pooled_are_told(tmp_path: Path) -> None:
+    for seed, threads in enumerate([1, 2, 2]):
+        for precision in ("float32", "float64"):
+            make_run(tmp_path / precision / str(seed), seed=seed, result={"threads": threads},
+                     record={"precision": precision, "processes": 1})  # fmt: skip
+    (told,) = [note for note in report_on(tmp_path / "float32").notes if "threads" in note]
+    assert "from runs with 1 and 2 threads: in float32 the same seed gives another run" in told
+    assert not any("threads" in note for note in report_on(tmp_path / "float64").notes)

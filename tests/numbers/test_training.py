@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from nasrun.compute.device import Device, Load
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
 from nasrun.datasets.synthetic import make_synthetic
+from nasrun.engine.retrain import Retraining
+from nasrun.engine.wiring import Wiring
 from nasrun.errors import OutOfMemory, RunError, UsageError
 from nasrun.protocols.settings import WeightTraining
 from nasrun.training.loop import TRAINING, predict, train_epoch
 from nasrun.training.streams import BatchStream
 from nasrun.training.update import WeightUpdate
+from tests.compose import composed
 
 CPU = Device("cpu", "float32", compile_networks=False)
 
@@ -225,3 +231,42 @@ def test_unknown_devices_are_refused(name: str) -> None:
 def test_cuda_without_a_gpu_is_refused() -> None:
     with pytest.raises(UsageError, match="no usable GPU: use device=cpu"):
         Device("cuda", "auto", compile_networks=False)
+
+
+# ---------------------------------------------------------------------------- numbers of float64
+
+TINY = ["dataset=digits", "dataset.limit=64", "dataset.batch_size=16", "space.channels=4",
+        "space.cells=1", "budget.epochs=2", "population.size=3", "precision=float64",
+        "space=nasbench201"]  # fmt: skip
+EXPLORING = ["strategy.warmup=0", "strategy.fitness_images=16", "strategy.selection_images=16"]
+
+
+@pytest.mark.parametrize("words", [["strategy=egnas", *EXPLORING], ["strategy=darts"]], ids=str)
+def test_in_float64_other_threads_come_to_the_same(words: list[str]) -> None:
+    """Sums in another order differ in the sixteenth digit, and training keeps that small."""
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            strategy = Wiring(to_typed(composed([*TINY, *words]), SearchConfig)).strategy
+            metrics = {**strategy.step().metrics, **strategy.last_metrics()}
+            found.append({name: metrics[name] for name in metrics if "second" not in name})
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == pytest.approx(found[1], rel=1e-9, abs=1e-9)
+
+
+def test_labels_and_retrainings_compute_in_float64() -> None:
+    wiring = Wiring(
+        to_typed(
+            composed([*TINY, "strategy=random", "budget.evaluations=1", "evaluator.epochs=1",
+                      "evaluator.channels=2", "retrain=smoke", "retrain.channels=2"]),
+            SearchConfig,
+        )
+    )  # fmt: skip
+    (label,) = wiring.strategy.step().evaluations
+    assert label.error is None
+    training = Retraining(wiring, label.genotype, wiring.settings.retrain)
+    assert np.isfinite(training.step().metrics["loss"])
+    floating = [one for one in training.model_state().values() if one.is_floating_point()]
+    assert {one.dtype for one in floating} == {torch.float64}

@@ -18,7 +18,8 @@ Deviations:
 - No code is public, and of the paper only digests were to be had; f_esmax, N, t_gap,
   N_infill and the population are measured guesses, as is the predictor (`predictor=dcl`).
 - At most one infill of a round per hard code (`one_per_code`): without it the round is spent on
-  cells that the predictor cannot tell apart.
+  cells that the predictor cannot tell apart. On NAS-Bench-201 these compute different functions in
+  1,010 of 4,120 codes, .50 points of accuracy apart in the median (graphs/codes.py).
 - `proposals=evolution_and_neighbours` takes a pool in place of the population: all neighbours of
   the best labelled architectures, mutants of good ones (up to three edits) and random ones, ranked
   by an upper confidence bound. On NAS-Bench-101 it decides more than the predictor does, which

@@ -24,6 +24,7 @@ from nasrun.cli import main as cli
 from nasrun.commands import resume
 from nasrun.errors import UsageError
 from nasrun.launch import job, prepare_retrain, prepare_search
+from nasrun.protocols.result import Result
 from tests.long.fuzz import files, folders, typed
 from tests.long.fuzz.command_line import CommandLine, Kind, Trial
 from tests.long.fuzz.values import TOY
@@ -151,13 +152,14 @@ def without_work(prepare: Callable[..., job.Prepared]) -> Callable[..., job.Prep
 
 
 CELL = {"nodes": ["in", "1", "2", "out"], "edges": [["a", 0, 1], ["b", 1, 2], ["c", 2, 3]]}
-RESULT: Mapping[str, Any] = {
-    "strategy": None,
-    "space": "toy",
-    "genotype": {"space": "toy", "cells": {"cell": CELL}},
-    "retrain": None,
-    "search_val_accuracy": None,
-}
+RESULT = Result.from_json(
+    {
+        "space": "toy",
+        "dataset": "digits",
+        "seed": 0,
+        "genotype": {"space": "toy", "cells": {"cell": CELL}},
+    }
+)
 
 
 @contextlib.contextmanager
