@@ -101,7 +101,7 @@ class EGNAS(SupernetSearch):
     eta: float  # weight of the similarity in Eq. 7
     similarity: Literal["printed", "centred"]  # as it is, or less the population's mean
     direction: Literal["delta", "softmax", "raw"]  # what s is, see Deviations
-    statistics: Statistics  # of batch norm while candidates are scored
+    statistics: Literal["batch", "running"]  # of batch norm while candidates are scored
     fitness_batches: Count  # behind a fitness; all candidates of an epoch share them
     fitness_images: BatchImages  # of the validation half, for Eq. 7
     selection_images: Literal[0] | BatchImages  # others, for Eq. 9; 0 takes those of the fitness
