@@ -227,6 +227,7 @@ def test_egnas_climbs_a_landscape_and_is_looked_up(file) -> None:
     assert all(report["alpha_step"] > 0 for report in reports[9:])
     assert reports[-1]["val_accuracy"] > reports[9]["val_accuracy"] + 0.1
     assert reports[-1]["scorings"] == 21 * (3 * 8 + 1 + 3 + 3)
+    assert wiring.strategy.last_metrics()["scorings"] == reports[-1]["scorings"] + 4
     table = wiring.final(wiring.strategy.best()[0]).table
     assert table is not None
     assert table.val_accuracy > 0.8  # of 55 to 95 %, uniform
