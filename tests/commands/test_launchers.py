@@ -207,6 +207,7 @@ def test_a_job_ends_with_the_process_that_started_it() -> None:
     os.close(reader)
 
 
+@pytest.mark.processes
 def test_a_job_that_a_cluster_puts_back_is_gone_on_with(monkeypatch, capsys) -> None:
     """submitit leaves the process by `SystemExit`, and calls the job again with the same folder."""
     original = Checkpoint.save

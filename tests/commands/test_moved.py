@@ -72,6 +72,7 @@ def status(run: Path) -> str:
     return str(json.loads((run / "run.json").read_text())["status"])
 
 
+@pytest.mark.processes
 def test_from_another_folder(interrupted: Path, monkeypatch) -> None:
     monkeypatch.chdir("../elsewhere")
     main(["resume", str(interrupted)])
@@ -89,6 +90,7 @@ def test_a_record_of_an_earlier_version_tells_its_folder_too(
     assert status(interrupted) == "done"
 
 
+@pytest.mark.processes
 def test_data_that_have_moved(interrupted: Path, monkeypatch, capsys) -> None:
     shutil.move("data/a.npz", "../elsewhere/b.npz")
     monkeypatch.chdir("../elsewhere")
@@ -107,6 +109,7 @@ def test_data_that_have_moved(interrupted: Path, monkeypatch, capsys) -> None:
     assert status(interrupted) == "done"
 
 
+@pytest.mark.processes
 def test_a_sweep_and_its_jobs_that_had_not_begun(monkeypatch, capsys) -> None:
     name = "hydra.sweep.dir=s"
     sweep = broken_off(monkeypatch, "s", "search", "-m", *QUICK, "seed=0,1", name)
@@ -117,6 +120,7 @@ def test_a_sweep_and_its_jobs_that_had_not_begun(monkeypatch, capsys) -> None:
     assert json.loads((sweep / "1/run.json").read_text())["cwd"] == str(sweep.parent)
 
 
+@pytest.mark.processes
 def test_a_run_is_repeated_from_another_folder(interrupted: Path, monkeypatch) -> None:
     monkeypatch.chdir("../elsewhere")
     main(["search", "--from", str(interrupted), "hydra.run.dir=again"])

@@ -39,6 +39,7 @@ def test_letters_that_the_terminal_lacks_are_written_in_another_way(
     assert b"space darts" in done.stdout
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&- 2>&-"])
 def test_a_run_whose_output_is_lost_is_done_all_the_same(redirection: str, tmp_path: Path) -> None:
     place = f"hydra.run.dir={tmp_path}/run"

@@ -157,6 +157,7 @@ main(sys.argv[3:])
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(("moment", "when"), [(1, "before"), (2, "after"), (5, "before")])
 def test_a_killed_run_resumes_to_the_run_that_was_left_alone(
     finished: Path, moment: int, when: str

@@ -73,6 +73,7 @@ def test_of_four_that_start_at_once_each_gets_a_folder(tmp_path) -> None:
     assert takers(4, tmp_path / "run") == ["run", "run-2", "run-3", "run-4"]
 
 
+@pytest.mark.processes
 def test_equal_searches_of_one_second_both_succeed() -> None:
     for name in ("", "-2"):
         main(["search", *QUICK])
@@ -82,6 +83,7 @@ def test_equal_searches_of_one_second_both_succeed() -> None:
         assert hydra.runtime.output_dir == str(folder.absolute())
 
 
+@pytest.mark.processes
 def test_equal_sweeps_of_one_second_are_two(capsys) -> None:
     """Their jobs are refused, which takes no time."""
     for name in ("", "-2"):

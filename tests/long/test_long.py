@@ -8,6 +8,7 @@ from tests.long import crash
 from tests.long.fuzz.trials import fuzz
 
 
+@pytest.mark.processes
 def test_fuzz(capsys) -> None:
     shares = {"genotypes": 55, "datasets": 35, "tables": 4, "reports": 1, "run folders": 2,
               "checkpoints": 2, "config folders": 1, "overrides": 1}  # fmt: skip
