@@ -65,7 +65,7 @@ def normalised(group: ProcessGroup) -> dict[str, Tensor]:
 
 def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
     """The supernet after four updates, and their loss."""
-    device = Device("cpu", "float32", compile_networks=False, group=group)
+    device = Device("cpu", "float64", compile_networks=False, group=group)
     words = [f"space={space_name}", "space.channels=4", "space.cells=2"]
     space = build(to_typed(composed(words), SearchConfig).space)
     with torch.random.fork_rng():
@@ -109,9 +109,9 @@ def differentiated(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
     """The gradient of a scorer by a mixture with gates, on a batch that does not divide by two."""
     words = [f"space={space_name}", "space.channels=4", "space.cells=3", "strategy=darts"]
     words += ["dataset=synthetic", "dataset.num_train=80", "dataset.size=8"]
-    wiring = Wiring(to_typed(composed([*words, "device=cpu"]), SearchConfig), group=group)
+    words += ["device=cpu", "precision=float64"]
+    wiring = Wiring(to_typed(composed(words), SearchConfig), group=group)
     scorer = wiring.strategy.scorer
-    as_module(scorer.supernet).double()
     images, labels = scorer.draw_batch(BATCH)
     generator = torch.Generator().manual_seed(2)
     shapes = wiring.space.alpha_shapes
