@@ -31,8 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     network = trained.load(parsed.run)
     dataset = recorded_dataset(parsed.run)
     folder = parsed.out or parsed.run / "export"
-    found = export.export(network, dataset, chosen, folder)
-    _show(found, export.original(network, dataset))
+    _show(*export.export(network, dataset, chosen, folder))
     console.say(f"files: {folder} (model.json has the names of the classes)")
 
 

@@ -107,10 +107,10 @@ def _scan(root: Path) -> _Part:
     for folder, subfolders, names in walk:
         inside = Path(folder).relative_to(root).parts
         if not inside:
-            part.files = {name: [] for name in sorted(subfolders) if not _is_hidden(name)}
-        hidden = any(map(_is_hidden, inside))
+            part.files = {name: [] for name in sorted(subfolders) if not is_hidden(name)}
+        hidden = any(map(is_hidden, inside))
         for name in names:
-            if hidden or _is_hidden(name):
+            if hidden or is_hidden(name):
                 part.left_out[HIDDEN] += 1
             elif not inside:
                 part.left_out[OUTSIDE] += 1
@@ -123,7 +123,7 @@ def _scan(root: Path) -> _Part:
     return part
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Return whether a tool has made it for itself: Jupyter, git and macOS do."""
     return name.startswith(".") or name == "__MACOSX"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nasrun.datasets.folders import ENDINGS
+from nasrun.datasets.folders import ENDINGS, is_hidden
 from nasrun.datasets.npz import channels_first, read_contents
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre
 from nasrun.errors import UsageError, raise_together
@@ -55,9 +55,9 @@ def pictures_of(paths: Sequence[Path]) -> list[Path]:
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         for name in names:
-            if name.lower().endswith(ENDINGS) and not name.startswith("."):
+            if name.lower().endswith(ENDINGS) and not is_hidden(name):
                 yield Path(place, name)
 
 
@@ -137,7 +137,7 @@ def from_class_folders(
     """
     known = {name: label for label, name in enumerate(reading.classes)}
     there = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    there = [name for name in there if not name.startswith((".", "__MACOSX"))]
+    there = [name for name in there if not is_hidden(name)]
     unknown = [name for name in there if name not in known]
     if unknown or not there:
         named = ", ".join(reading.classes[:10]) + ", ..." * (len(reading.classes) > 10)

@@ -86,33 +86,37 @@ def exporters(names: Iterable[str]) -> dict[str, Exporter]:
 
 def export(
     trained: Trained, dataset: Dataset, chosen: Mapping[str, Exporter], folder: Path
-) -> list[Exported]:
+) -> tuple[list[Exported], float]:
     """Write every format, and compare each with the network on test images.
+
+    Returns:
+        What was written, and the accuracy of the network itself on these images.
 
     Raises:
         RunError: a file does not do what the network does.
         UsageError: the folder cannot be written.
     """
     raw_NCHW, labels_N = _some(dataset.test, NUM_COMPARED)
-    calibration_NCHW, _ = _some(dataset.train, NUM_CALIBRATING)
+    calibration_NCHW = None
+    if any(exporter.calibrates for exporter in chosen.values()):
+        calibration_NCHW, _ = _some(dataset.train, NUM_CALIBRATING)
     source = Source(trained.network, raw_NCHW[:2].clone(), calibration_NCHW)
     expected_NK = trained.logits(raw_NCHW).numpy()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "model.json") as path:
             path.write_text(json.dumps(to_plain(trained.record), indent=2) + "\n", encoding="utf-8")
-        return [
+        found = [
             _proved(name, exporter, source, raw_NCHW, expected_NK, labels_N.numpy(), folder)
             for name, exporter in chosen.items()
         ]
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be written: {error.strerror}") from None
+    return found, _accuracy(expected_NK, labels_N.numpy())
 
 
-def original(trained: Trained, dataset: Dataset) -> float:
-    """Return the accuracy of the network itself on the images that are compared."""
-    raw_NCHW, labels_N = _some(dataset.test, NUM_COMPARED)
-    return float((trained.logits(raw_NCHW).argmax(1) == labels_N).float().mean())
+def _accuracy(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    return float((logits_NK.argmax(1) == labels_N).mean())
 
 
 def _some(split: Any, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -161,7 +165,7 @@ def _proved(
         name,
         path,
         sum(one.stat().st_size for one in written if one.name != "model.json"),
-        float((found_NK.argmax(1) == labels_N).mean()),
+        _accuracy(found_NK, labels_N),
         difference,
         {int(size): (times[0], times[1]) for size, times in latency.items()},
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from nasrun.exporters.torch import exported
 from nasrun.protocols.exporter import Exporter, Source
 from nasrun.protocols.settings import plugin
 
@@ -102,14 +103,9 @@ class Python(Exporter):
     loader: ClassVar[str] = LOADER
 
     def write(self, source: Source, folder: Path) -> Path:
-        import torch
         from safetensors.torch import save_file
 
-        batch = torch.export.Dim("batch", min=1)
-        program = torch.export.export(
-            source.network, (source.example_BCHW,), dynamic_shapes=({0: batch},)
-        )
-        writer = _Writer(program)
+        writer = _Writer(exported(source))
         lines = list(writer.lines())
         save_file(
             {name: tensor.contiguous().clone() for name, tensor in writer.tensors.items()},
@@ -182,7 +178,9 @@ class _Writer:
         return f"{function}({', '.join([*arguments, *words])})"
 
     def _text(self, value: Any) -> str:
-        if value in self._names if hasattr(value, "op") else False:
+        from torch.fx import Node
+
+        if isinstance(value, Node):
             return self._names[value]
         if isinstance(value, list | tuple):
             inside = ", ".join(map(self._text, value))

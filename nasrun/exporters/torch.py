@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from nasrun.protocols.exporter import Exporter, Source
 from nasrun.protocols.settings import plugin
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 LOADER = """
 import torch
@@ -34,9 +37,13 @@ class Torch(Exporter):
         import torch
 
         path = folder / "model.pt2"
-        batch = torch.export.Dim("batch", min=1)
-        program = torch.export.export(
-            source.network, (source.example_BCHW,), dynamic_shapes=({0: batch},)
-        )
-        torch.export.save(program, path)
+        torch.export.save(exported(source), path)
         return path
+
+
+def exported(source: Source) -> ExportedProgram:
+    """Trace the network, for batches of any size."""
+    import torch
+
+    batch = torch.export.Dim("batch", min=1)
+    return torch.export.export(source.network, (source.example_BCHW,), dynamic_shapes=({0: batch},))
