@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasrun.cli.main import main
-from nasrun.config.flags import quoted
 from nasrun.errors import UsageError
 from nasrun.genotypes.darts import KNOWN_OPERATIONS
 from nasrun.genotypes.genotype import Genotype
@@ -19,25 +17,10 @@ from nasrun.genotypes.nasbench101 import nasbench101_text
 from nasrun.genotypes.nasbench201 import nasbench201_text
 from nasrun.genotypes.source import resolve
 from nasrun.genotypes.text import MAX_BYTES, parse
-from nasrun.networks.blocks.operations import make_operation
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import NetworkSize
 from nasrun.spaces.darts import Darts
-
-SPACE = Darts(
-    channels=4, cells=3, partial_channels=1, stem="cifar",
-    operations=["max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_5x5"],
-)  # fmt: skip
-# fmt: off
-NORMAL = [("sep_conv_3x3", 0), ("skip_connect", 1), ("sep_conv_3x3", 0), ("dil_conv_5x5", 2),
-          ("skip_connect", 0), ("sep_conv_3x3", 3), ("sep_conv_3x3", 1), ("skip_connect", 4)]
-REDUCE = [("max_pool_3x3", 0), ("max_pool_3x3", 1), ("skip_connect", 2), ("max_pool_3x3", 1),
-          ("max_pool_3x3", 0), ("skip_connect", 2), ("skip_connect", 2), ("max_pool_3x3", 1)]
-TEXT = (f"Genotype(normal={NORMAL}, normal_concat=range(2, 6), "
-        f"reduce={REDUCE}, reduce_concat=range(2, 6))")
-# fmt: on
-OTHER = f"Genotype(normal={REDUCE}, normal_concat=[2, 5], reduce={NORMAL}, reduce_concat=[3])"
-CELL_201 = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|"
+from tests.made_genotypes import CELL_201, MODULE, NORMAL, OTHER, REDUCE, SPACE, TEXT, module
 
 
 def edges(genotype: Genotype, cell: str) -> list[tuple[str, int, int]]:
@@ -156,25 +139,6 @@ def test_a_cell_of_fair_darts_has_the_published_size() -> None:
         network = space.network(genotype, shape, NetworkSize(auxiliary=True))
     assert round(flops / 1e6) in (536, 537)
     assert round(sum(one.numel() for one in network.parameters()) / 1e6, 2) == 3.88
-
-
-def module(tmp_path: Path, text: str) -> str:
-    (tmp_path / "genotypes.py").write_text(text)
-    return str(tmp_path / "genotypes.py")
-
-
-MODULE = f"""
-from collections import namedtuple
-Genotype = namedtuple('Genotype', 'normal normal_concat reduce reduce_concat')
-class Genotype(NamedTuple): ...
-PRIMITIVES = ['none', 'max_pool_3x3']
-NASNet = Genotype(normal=[('sep_conv_5x5', 1)] , reduce=[], normal_concat=[2])
-FIRST = {TEXT}
-#FIRST = {OTHER}
-SECOND = {OTHER}
-def derive(gene): return Genotype(normal=gene, normal_concat=range(2, 6), reduce=gene)
-DARTS = FIRST  # the default
-"""
 
 
 def test_a_module_of_genotypes(tmp_path: Path) -> None:
@@ -360,78 +324,3 @@ def test_only_literals_are_read(text: str) -> None:
         return
     with pytest.raises(NotLiteral):
         literal(text)
-
-
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        (f"genotype=X = {CELL_201}", f"genotype='X = {CELL_201}'"),
-        (f"genotype= {CELL_201}", f"genotype=' {CELL_201}'"),
-        ("genotype=(matrix)", "genotype='(matrix)'"),
-        ("genotype='|a~0|','|b~0|'", "genotype='|a~0|','|b~0|'"),
-        ("genotype=a.py:X,b.json", "genotype=a.py:X,b.json"),
-        ("genotype=random", "genotype=random"),
-    ],
-)
-def test_a_genotype_on_the_command_line_needs_no_second_quotes(
-    override: str, expected: str
-) -> None:
-    assert quoted(override) == expected
-
-
-def refused(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as caught:
-        main(list(arguments))
-    printed = capsys.readouterr()
-    assert caught.value.code == 2
-    assert printed.out == ""
-    return printed.err
-
-
-def test_show_refuses_what_its_space_refuses(capsys) -> None:
-    """An operation of another space, 21 edges, a space that does not exist."""
-    wrong = TEXT.replace("sep_conv_3x3", "conv_3x3")
-    assert "the operation 'conv_3x3', which space=darts lacks" in refused(capsys, "show", wrong)
-    content = parse(TEXT).to_json()
-    content["cells"]["normal"]["edges"] += [["sep_conv_3x3", 0, 3]] * 9
-    assert len(content["cells"]["normal"]["edges"]) == 21
-    assert "node 3 of cell 'normal' needs two" in refused(capsys, "show", json.dumps(content))
-    content = {**parse(TEXT).to_json(), "space": "../space/darts"}
-    assert "which does not exist" in refused(capsys, "show", json.dumps(content))
-    main(["show", TEXT])
-    assert "space darts" in capsys.readouterr().out
-
-
-def test_show_says_which_genotype_it_took(tmp_path: Path, capsys) -> None:
-    main(["show", module(tmp_path, MODULE)])
-    printed = capsys.readouterr()
-    assert "genotypes.py: the last genotype is taken, SECOND of line 9" in printed.err
-    assert f"id {parse(OTHER).short_id}" in printed.out
-
-
-def test_a_cell_with_none_on_an_edge_can_be_retrained_and_not_searched() -> None:
-    """Without the edge: as many parameters and the same canonical form whichever input it names."""
-    pairs = [("none", 1), *NORMAL[1:2], *NORMAL[2:]]
-    pairs[0] = ("none", 0)
-    genotype = parse(f"Genotype(normal={pairs}, reduce={[('none', 0), *REDUCE[1:]]})")
-    SPACE.validate(genotype)
-    assert SPACE.canonical(genotype).startswith("2<1:skip_connect 3<0:sep_conv_3x3 ")
-    with pytest.raises(UsageError, match="'none' on an edge: it can be retrained, and cannot"):
-        SPACE.encode(genotype)
-    shape = TaskShape(3, (9, 9), 10)
-    network = SPACE.network(genotype, shape, NetworkSize(cells=4))
-    twin = SPACE.network(parse(TEXT), shape, NetworkSize(cells=4))
-    # Cells 1 and 2 reduce, cells 0 and 3 have 4 and 16 channels: two separable convolutions each,
-    # that is C * 9 + C * C weights and 2 * C of the batch norm; a pool has no parameters.
-    saved = sum(2 * (9 * width + width**2 + 2 * width) for width in (4, 16))
-    count = [sum(one.numel() for one in net.parameters()) for net in (network, twin)]
-    assert count[1] - count[0] == saved
-    network(torch.randn(2, 3, 9, 9)).sum().backward()
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_none_is_zero_of_the_size_of_a_pool(stride: int) -> None:
-    images = torch.randn(2, 4, 7, 10)
-    nothing = make_operation("none", 4, stride)(images)
-    assert nothing.shape == make_operation("max_pool_3x3", 4, stride)(images).shape
-    assert not nothing.any()
