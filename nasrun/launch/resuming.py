@@ -25,7 +25,7 @@ from nasrun.terminal.text import command
 
 
 def go_on(path: Path, prepare: Prepare, given: Mapping[str, str] = MappingProxyType({})) -> Result:
-    """Go on with a run that has begun, from its last checkpoint; returns its result.
+    """Go on with a run that has begun, from its last checkpoint; return its result.
 
     Args:
         given: of its files, key -> where they are now.
@@ -119,7 +119,7 @@ def _num_threads() -> int:
 
 
 def _as_many_threads(num_threads: object) -> None:
-    """As many as the run began with, or its sums would be rounded in another order."""
+    """Take as many threads as the run began with: other sums are rounded in another order."""
     import torch
 
     if type(num_threads) is int and 1 <= num_threads <= 4096:
@@ -127,7 +127,7 @@ def _as_many_threads(num_threads: object) -> None:
 
 
 def _changes(path: Path, settings: Mapping[str, Any]) -> str:
-    """In brackets, what differs from the settings that the checkpoint has, if there is one."""
+    """Say in brackets what differs from the settings of the checkpoint, if there is one."""
     from nasrun.runs.checkpoint import settings_of  # torch
 
     recorded = settings_of(path)

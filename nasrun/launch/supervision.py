@@ -91,8 +91,10 @@ def _require_alike(prepared: Prepared) -> None:
 def mark_failed(folder: RunFolder, error: BaseException) -> None:
     """Write into `run.json` and `error.log` why a job failed, if that can be written."""
     text = str(error) or repr(error)
+    # the error is on its way already: a second one would hide it
     with suppress(OSError, UsageError, RunError):
         record = folder.read_json(RUN_FILE)
+        # the same failure passes here twice: in the run, and in its sweep
         if (record.get("status"), record.get("error")) == ("failed", text):
             return
         mistake = isinstance(error, UsageError)
