@@ -1,25 +1,37 @@
-"""Choose a result among architectures by the weights that they share (sample and rank)."""
+"""Rank architectures by the weights that they share, to choose a result among samples.
+
+Shapes: N candidates.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.scorer import Scorer
+from nasrun.protocols.state import Progress
+
+AT_ONCE = 50  # candidates that are scored between two signs of progress
 
 
-def most_accurate(
-    scorer: Scorer, genotypes: Sequence[Genotype], batch: Any
-) -> tuple[Genotype, dict[str, float]]:
-    """Return the best of some architectures on the same images, and its loss and accuracy.
+def ranked(
+    scorer: Scorer, candidates: Sequence[Genotype], batches: Sequence[Any], progress: Progress
+) -> tuple[list[Genotype], np.ndarray, np.ndarray]:
+    """Sort by the accuracy on all batches, equals by the loss, then as they came; the best first.
 
-    Among equals the one with the lower loss is taken, then the first.
+    Returns:
+        The candidates, their accuracy_N and their loss_N, float64.
     """
-    scores = scorer.score_paths(genotypes, batch)
-    loss_N, accuracy_N = scores.loss_N, scores.accuracy_N
-    best = min(range(len(genotypes)), key=lambda n: (-accuracy_N[n], loss_N[n]))
-    return genotypes[best], {
-        "val_loss": float(loss_N[best]),
-        "val_accuracy": float(accuracy_N[best]),
-    }
+    loss_N, accuracy_N = np.zeros((2, len(candidates)))
+    for start in range(0, len(candidates), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        for batch in batches:
+            scores = scorer.score_paths(candidates[part], batch)
+            loss_N[part] += scores.loss_N / len(batches)
+            accuracy_N[part] += scores.accuracy_N / len(batches)
+        progress(min(part.stop, len(candidates)), len(candidates))
+    order_N = np.lexsort((loss_N, -accuracy_N))  # NaN comes last
+    return [candidates[place] for place in order_N], accuracy_N[order_N], loss_N[order_N]

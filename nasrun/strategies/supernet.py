@@ -8,11 +8,12 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.settings import BatchSize, NumEpochs, WeightTraining, plugin
-from nasrun.protocols.space import DifferentiableSpace, Mixture, Statistics
+from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Mixture, Statistics
 from nasrun.protocols.strategy import Strategy
 
 FINAL_BATCHES, FINAL_IMAGES = 4, 512  # behind the accuracy of the result's mixture
@@ -90,3 +91,9 @@ class SupernetSearch(Strategy, ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.scorer.load_state_dict(state["scorer"])
+
+
+def weights_step(before: MixingWeights, after: MixingWeights) -> float:
+    """Measure how far mixing weights moved: total variation in [0, 1], mean over all edges."""
+    moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
+    return float(torch.cat(moved_E).mean())

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from nasrun.protocols.scorer import Scores
 from nasrun.protocols.space import Mixture
 from nasrun.strategies.egnas.egnas_as_published import EGNASAsPublished
-from nasrun.strategies.egnas.fitness import Exploration, Start, weights_step
+from nasrun.strategies.egnas.fitness import Exploration, Start
+from nasrun.strategies.supernet import weights_step
 from tests.compose import composed
 from tests.made_egnas import COST_EO, LandscapeScorer, make
 

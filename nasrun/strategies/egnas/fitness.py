@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from nasrun.errors import RunError
 from nasrun.protocols.scorer import Scorer, Scores
-from nasrun.protocols.space import MixingWeights, Mixture, Statistics
+from nasrun.protocols.space import Mixture, Statistics
 from nasrun.strategies.egnas.mixing import softmax_per_edge
+from nasrun.strategies.supernet import weights_step
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,6 @@ def compound_fitness(
     zeta*L1 + eta*L2 elsewhere (so that a better one is drawn away).
     """
     return zeta * loss_N + np.where(worse_N, -eta, eta) * similarity_N
-
-
-def weights_step(before: MixingWeights, after: MixingWeights) -> float:
-    """Measure how far mixing weights moved: total variation in [0, 1], mean over all edges."""
-    moved = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in before]
-    return float(torch.cat(moved).mean())
 
 
 def movement(

@@ -17,7 +17,7 @@ from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Gradient
 from nasrun.protocols.settings import BatchImages, NotNegative, Positive, plugin
 from nasrun.protocols.space import MixingWeights, Mixture, Statistics
-from nasrun.strategies.supernet import SupernetSearch
+from nasrun.strategies.supernet import SupernetSearch, weights_step
 from nasrun.training.optimisers import Adam
 
 
@@ -62,9 +62,8 @@ class AlphaSearch(SupernetSearch):
         figures = self.train()
         self.epoch += 1
         after = self.mixing_weights()
-        moved_E = [(after[name] - before[name]).abs().sum(dim=1) / 2 for name in after]
         if not resting:
-            figures["weights_step"] = float(torch.cat(moved_E).mean())
+            figures["weights_step"] = weights_step(before, after)
         figures["scorings"] = float(self.num_scorings)
         return StepReport(figures, incumbent=self.best()[0], weights=after)
 
@@ -127,15 +126,13 @@ class AlphaSearch(SupernetSearch):
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {
-            "alpha": {name: alpha_EO.detach().clone() for name, alpha_EO in self.alpha.items()},
+            "alpha": copied(self.alpha),
             "optimiser": self.optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        with torch.no_grad():
-            for name, alpha_EO in self.alpha.items():
-                alpha_EO.copy_(state["alpha"][name])
+        put_back(self.alpha, state["alpha"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 
@@ -145,15 +142,25 @@ class BilevelSearch(AlphaSearch):
 
     alpha_images: BatchImages  # of the validation half, behind a step of alpha
 
+    @property
+    def batches_per_move(self) -> int:
+        """Return how many batches of the weights there are for each step of alpha."""
+        return 1
+
     def train(self) -> dict[str, float]:
-        """Move alpha and the weights in turn."""
-        moves = list[Gradient | None]()
+        """Move alpha and the weights in turn; an epoch begins with alpha."""
+        self.batch = -1  # the number of a batch in its epoch
+        seen = list[Gradient]()
+
+        def before_batch() -> None:
+            self.batch += 1
+            if self.batch % self.batches_per_move == 0:
+                seen.append(self.move_alpha())
+
         trained = self.scorer.train_epoch(
-            self.trained_mixture,
-            None if self.alpha_rests else lambda: moves.append(self.move_alpha()),
+            self.trained_mixture, None if self.alpha_rests else before_batch
         )
         figures = {f"train_{name}": value for name, value in trained.items()}
-        seen = [one for one in moves if one is not None]
         if seen:
             figures["val_loss"] = sum(one.loss for one in seen) / len(seen)
             figures["val_accuracy"] = sum(one.accuracy for one in seen) / len(seen)
@@ -163,8 +170,8 @@ class BilevelSearch(AlphaSearch):
         """Return the mixture under which the weights are trained on a batch."""
         return constant(self.mixture())
 
-    def move_alpha(self) -> Gradient | None:
-        """Make one step of alpha, before a batch of the weights; `None` where it stays."""
+    def move_alpha(self) -> Gradient:
+        """Make one step of alpha, before a batch of the weights."""
         batch, mixture = self.scorer.draw_batch(self.alpha_images), self.mixture()
         gradient = self.gradient(constant(mixture), batch)
         self.follow(gradient, mixture)
@@ -209,3 +216,15 @@ def constant(mixture: Mixture) -> Mixture:
         None if gates is None else {name: gates_E.detach() for name, gates_E in gates.items()},
         active,
     )
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors by their names, cut off from what they are functions of, for a checkpoint."""
+    return {name: one.detach().clone() for name, one in tensors.items()}
+
+
+def put_back(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Write saved numbers into tensors that an optimiser knows."""
+    with torch.no_grad():
+        for name, one in own.items():
+            one.copy_(saved[name])

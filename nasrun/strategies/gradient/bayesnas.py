@@ -37,7 +37,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.scorer import Gradient
 from nasrun.protocols.settings import Fraction, Positive, plugin
 from nasrun.protocols.space import Mixture
-from nasrun.strategies.gradient.base import BilevelSearch
+from nasrun.strategies.gradient.base import BilevelSearch, copied, put_back
 from nasrun.training.optimisers import SGD
 
 NO_ENTROPY = 1 / (2 * math.pi * math.e)  # the gamma at which ln(2 pi e gamma) / 2 is 0
@@ -150,16 +150,14 @@ class BayesNAS(BilevelSearch):
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {
-            "edges": {name: one_E.detach().clone() for name, one_E in self.edges.items()},
+            "edges": copied(self.edges),
             "gamma": dict(self.gamma),
             "omega": dict(self.omega),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        with torch.no_grad():
-            for name, one_E in self.edges.items():
-                one_E.copy_(state["edges"][name])
+        put_back(self.edges, state["edges"])
         self.gamma, self.omega = dict(state["gamma"]), dict(state["omega"])
 
 

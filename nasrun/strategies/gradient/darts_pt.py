@@ -31,6 +31,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.settings import BatchImages, Count, Positive, plugin
 from nasrun.protocols.space import Mixture
+from nasrun.strategies.gradient.base import copied
 from nasrun.strategies.gradient.stages import StagedSearch
 
 
@@ -107,9 +108,7 @@ class DARTSPT(StagedSearch):
         """Keep the operation without which the supernet is worst."""
 
         def without(operation: int) -> Mixture:
-            weights = {
-                cell: weights_EO.clone() for cell, weights_EO in self.mixing_weights().items()
-            }
+            weights = copied(self.mixing_weights())
             weights[name][edge, operation] = 0.0
             return Mixture(weights, self.mixture().gates)
 
@@ -123,7 +122,7 @@ class DARTSPT(StagedSearch):
         """Drop edges, each time the one without which the supernet is best."""
 
         def without(edge: int) -> Mixture:
-            gates = {cell: gates_E.clone() for cell, gates_E in self.gates.items()}
+            gates = copied(self.gates)
             gates[name][edge] = 0.0
             return Mixture(self.mixing_weights(), gates)
 
@@ -155,9 +154,8 @@ class DARTSPT(StagedSearch):
         return (self.space.discretise(self.mixing_weights(), self.gates),)
 
     def state_dict(self) -> dict[str, Any]:
-        gates = {name: gates_E.clone() for name, gates_E in self.gates.items()}
-        return super().state_dict() | {"gates": gates}
+        return super().state_dict() | {"gates": copied(self.gates)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.gates = {name: state["gates"][name].clone() for name in self.gates}
+        self.gates = copied(state["gates"])

@@ -45,14 +45,9 @@ class IDARTS(BilevelSearch):
         super().__post_init__()
         self.scorer.require_weights("strategy=idarts")
 
-    def train(self) -> dict[str, float]:
-        """Train for an epoch, which begins with a step of alpha."""
-        self.batch = -1  # the number of a batch in its epoch
-        return super().train()
-
-    def move_alpha(self) -> Gradient | None:
-        self.batch += 1
-        return super().move_alpha() if self.batch % self.inner_steps == 0 else None
+    @property
+    def batches_per_move(self) -> int:
+        return self.inner_steps
 
     def gradient(self, mixture: Mixture, batch: Any) -> Gradient:
         """Differentiate L_val by the mixture, of which the best w is a function."""

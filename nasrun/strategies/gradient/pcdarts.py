@@ -30,7 +30,7 @@ from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.settings import Count, Fraction, plugin
 from nasrun.protocols.space import Mixture
-from nasrun.strategies.gradient.base import BilevelSearch, constant
+from nasrun.strategies.gradient.base import BilevelSearch, constant, copied, put_back
 
 
 @plugin
@@ -75,14 +75,11 @@ class PCDARTS(BilevelSearch):
         return (self.space.discretise(weights, gates),)
 
     def state_dict(self) -> dict[str, Any]:
-        beta = {name: beta_E.detach().clone() for name, beta_E in self.beta.items()}
-        return super().state_dict() | {"beta": beta}
+        return super().state_dict() | {"beta": copied(self.beta)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        with torch.no_grad():
-            for name, beta_E in self.beta.items():
-                beta_E.copy_(state["beta"][name])
+        put_back(self.beta, state["beta"])
 
 
 def edge_normalisation(beta_E: Tensor, edges: Sequence[tuple[int, int]]) -> Tensor:

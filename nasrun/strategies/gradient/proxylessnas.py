@@ -47,20 +47,17 @@ class ProxylessNAS(BilevelSearch):
     def alpha_rests(self) -> bool:
         return self.epoch < int(self.warmup * self.num_epochs)
 
-    def train(self) -> dict[str, float]:
-        self.batch = -1  # the number of a batch in its epoch
-        return super().train()
+    @property
+    def batches_per_move(self) -> int:
+        return self.alpha_every
 
     def trained_mixture(self) -> Mixture:
         """Draw one operation for each edge; no other is computed."""
         drawn = {name: self.draw(p_EO, 1) for name, p_EO in self.mixing_weights().items()}
         return self.gated(drawn, drawn)
 
-    def move_alpha(self) -> Gradient | None:
-        """Compare two paths, now and then."""
-        self.batch += 1
-        if self.batch % self.alpha_every > 0:
-            return None
+    def move_alpha(self) -> Gradient:
+        """Compare two paths of each edge."""
         return self.compare({name: self.draw(p, 2) for name, p in self.mixing_weights().items()})
 
     def compare(self, pairs: dict[str, Tensor]) -> Gradient:

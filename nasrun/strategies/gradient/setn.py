@@ -29,7 +29,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.settings import BatchImages, Count, plugin
 from nasrun.protocols.space import Mixture
-from nasrun.strategies.finalists import most_accurate
+from nasrun.strategies.finalists import ranked
 from nasrun.strategies.gradient.base import BilevelSearch
 
 
@@ -58,8 +58,15 @@ class SETN(BilevelSearch):
             return super().step()
         candidates = [self.draw() for _ in range(self.num_candidates)]
         batch = self.scorer.draw_batch(self.num_images)
-        self.chosen, figures = most_accurate(self.scorer, candidates, batch)
-        figures["scorings"] = float(self.scorer.num_scorings)
+        best_first, accuracy_N, loss_N = ranked(
+            self.scorer, candidates, [batch], self.context.progress
+        )
+        self.chosen = best_first[0]
+        figures = {
+            "val_loss": float(loss_N[0]),
+            "val_accuracy": float(accuracy_N[0]),
+            "scorings": float(self.scorer.num_scorings),
+        }
         return StepReport(figures, incumbent=self.chosen, weights=self.mixing_weights())
 
     def trained_mixture(self) -> Mixture:

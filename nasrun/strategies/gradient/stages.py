@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nasrun.protocols.settings import plugin
-from nasrun.strategies.gradient.base import BilevelSearch
+from nasrun.strategies.gradient.base import BilevelSearch, copied
 
 
 @plugin
@@ -60,11 +60,11 @@ class StagedSearch(BilevelSearch):
         return super().state_dict() | {
             "stage": self.stage,
             "scored_before": self.scored_before,
-            "kept": {name: kept_EO.clone() for name, kept_EO in self.kept.items()},
+            "kept": copied(self.kept),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.kept = {name: state["kept"][name].clone() for name in self.kept}
+        self.kept = copied(state["kept"])
         if state["stage"] != self.stage:
             self.enter(state["stage"])
         self.scored_before = state["scored_before"]

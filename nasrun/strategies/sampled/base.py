@@ -14,9 +14,8 @@ import numpy as np
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.settings import AtMost, BatchImages, Count, plugin
+from nasrun.strategies.finalists import ranked
 from nasrun.strategies.supernet import SupernetSearch
-
-AT_ONCE = 50  # candidates that are scored between two signs of progress
 
 
 @plugin
@@ -75,16 +74,8 @@ class SampledSearch(SupernetSearch):
     ) -> tuple[list[Genotype], np.ndarray]:
         """Sort by the accuracy on batches of so many images, equals by the loss; the best first."""
         batches = [self.scorer.draw_batch(number) for number in images]
-        loss_N, accuracy_N = np.zeros((2, len(candidates)))
-        for start in range(0, len(candidates), AT_ONCE):
-            part = slice(start, start + AT_ONCE)
-            for batch in batches:
-                scores = self.scorer.score_paths(candidates[part], batch)
-                loss_N[part] += scores.loss_N / len(batches)
-                accuracy_N[part] += scores.accuracy_N / len(batches)
-            self.context.progress(min(part.stop, len(candidates)), len(candidates))
-        order_N = np.lexsort((loss_N, -accuracy_N))  # NaN comes last
-        return [candidates[place] for place in order_N], accuracy_N[order_N]
+        best_first, accuracy_N, _ = ranked(self.scorer, candidates, batches, self.context.progress)
+        return best_first, accuracy_N
 
     def best(self) -> tuple[Genotype, ...]:
         """Return the winner; a search that was stopped before its end chooses now."""
