@@ -44,7 +44,8 @@ USER_MISTAKES = (
     ValidationError,
     yaml.YAMLError,
 )
-BARE = (ValueError, TypeError, OverflowError)  # what escapes Hydra and OmegaConf as it is
+BARE = (ValueError, TypeError, OverflowError, AssertionError)  # what they let escape
+KEYLESS = re.compile(r"[+~]*(@[^=]*)?=")  # Hydra takes these for overrides of a group without name
 EXTRAS = {  # launchers, and what installs them
     "joblib": "parallel",
     "submitit_slurm": "slurm",
@@ -68,6 +69,10 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
         return None
     if isinstance(error, RecursionError):
         return "an override or a configuration is nested too deeply"
+    keyless = [word for word in arguments[1:] if KEYLESS.match(word)]
+    if isinstance(error, AssertionError) and keyless:
+        word = one_line(keyless[0])
+        return f"'{word}' has no key before the =: overrides are key=value or group=option"
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
         named = re.search(r"full_key: (\S+)", str(error))
         where = f"{named[1]}: " if named else "the configuration cannot be composed: "

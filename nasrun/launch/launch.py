@@ -41,12 +41,12 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     sweeps_over = any(word in ("-m", "--multirun") or "hydra.mode=" in word for word in arguments)
     if torchrun.num_processes() > 1 and sweeps_over:
         raise UsageError(NO_SWEEP)
-    words, source = replayed(command, _without_chdir(arguments))
+    words, source = replayed(command, without_chdir(arguments))
     line = shlex.join(["nasrun", command, *arguments])
     _run(Jobs(command, prepare, line, words, source, None))
 
 
-def _without_chdir(arguments: Sequence[str]) -> list[str]:
+def without_chdir(arguments: Sequence[str]) -> list[str]:
     """Leave out `hydra.job.chdir`, with which relative paths would name other files."""
     found = [word for word in arguments if word.lstrip("+").startswith("hydra.job.chdir=")]
     if any(word.lower().endswith(("=true", "=1", "=yes", "=on")) for word in found):
