@@ -205,7 +205,7 @@ COMMANDS = {
         "NAMES are some of nasrun list exporters, with commas between. Each file takes raw values "
         "(pictures: 0 to 255), batches of any size, and returns logits. It is loaded in a fresh "
         "process without nasrun and compared with the original on test images; accuracy, size and "
-        "latency are shown. What it needs besides: pip install 'nasrun[export]'.",
+        "latency are shown. What it needs besides: pip install -e '.[export]'.",
         group="exporter",
         flags=("--format", "--out"),
     ),

@@ -73,7 +73,7 @@ class PictureDataset(ImageDataset):
 def load_imagenet(
     *,
     name: str,
-    root: Annotated[str, Meaning("a folder with train and val"), Location()],
+    root: Annotated[str, Meaning("a folder with train and val"), Location("folder")],
     image_size: ImageSize,
     search_train: Annotated[float, Interval(gt=0, lt=1)],
     search_validation: Annotated[float, Interval(gt=0, lt=1)],

@@ -139,8 +139,7 @@ def _run(jobs: Jobs) -> None:
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise
-        launcher = [word for word in jobs.arguments if word.startswith(LAUNCHER)]
-        command = shlex.join(["nasrun", "resume", str(jobs.sweep.home), *launcher])
+        command = shlex.join(["nasrun", "resume", str(jobs.sweep.home), *_launcher(jobs)])
         message = f"interrupted; `{command}` goes on"
         raise KeyboardInterrupt(message) from None
     finally:
@@ -150,9 +149,13 @@ def _run(jobs: Jobs) -> None:
     _exit_for(jobs.outcomes)
 
 
+def _launcher(jobs: Jobs) -> list[str]:
+    return [word for word in jobs.arguments if word.startswith(LAUNCHER)]
+
+
 def _show_sweep(jobs: Jobs) -> None:
     if jobs.sweep is not None:
-        sweeps.show(jobs.sweep.home, jobs.sweep.jobs)
+        sweeps.show(jobs.sweep.home, jobs.sweep.jobs, _launcher(jobs))
     elif len(jobs.outcomes) > 1:  # of a sweeper that is not ours
         home = jobs.outcomes[0].folder.parent
         done = [sweeps.Job(one.number, one.folder, one.overrides) for one in jobs.outcomes]
