@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from nasrun import __version__
-from nasrun.cli import completion, help
+from nasrun.cli import completion, first_line, help
 from nasrun.compute import torchrun
 from nasrun.config import catalogue
 from nasrun.config.commands import COMMANDS
@@ -117,9 +117,19 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if torchrun.num_processes() > 1 and name not in OF_MANY:
         raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")
     ordered = flags_first(arguments) if command.config else list(arguments)
+    if command.config:
+        _begin(name, ordered)
     module = importlib.import_module(f"nasrun.commands.{name}")
     with _full_errors():
         module.main(ordered)
+
+
+def _begin(name: str, words: Sequence[str]) -> None:
+    """Give the first sign of life."""
+    line = first_line.of(name, COMMANDS[name], words, catalogue.conf_dir())
+    if line:
+        console.say(line)
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from nasrun.config.flags import in_quotes
 from nasrun.config.hydra_errors import sentence
 from nasrun.errors import UsageError, raise_together
 from nasrun.launch.interruption import terminated_as_interrupted
-from nasrun.launch.launch import run_under_hydra
+from nasrun.launch.launch import run_under_hydra, without_chdir
 from nasrun.launch.replay import FLAG, replayed
 from nasrun.runs.folder import RUN_FILE, read_json
 
@@ -23,7 +23,7 @@ from nasrun.runs.folder import RUN_FILE, read_json
 def main(arguments: Sequence[str]) -> None:
     """Rehearse the jobs; raise a `UsageError` that says all that is wrong."""
     command = _command(arguments)
-    words, source = replayed(command, arguments)
+    words, source = replayed(command, without_chdir(arguments))
     problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="nasrun-check-") as home:
         while True:

@@ -10,8 +10,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config import plugins, ranges
+from nasrun.config.declarations import declared
 from nasrun.config.identity import leaves
-from nasrun.config.schema import PLUGINS, RunConfig
+from nasrun.config.renamed import present
+from nasrun.config.schema import PLUGINS, PluginNode, RunConfig
 from nasrun.errors import Problem
 
 READERS = ("strategy", "evaluator")  # what reads keys of other groups
@@ -44,6 +46,21 @@ def all_faults(config: RunConfig) -> Iterator[Problem]:
         missing = item.name == "predictor" and node is None  # most strategies use none
         if item.name in PLUGINS and not missing:
             yield from plugins.faults(node, item.name)
+
+
+def missing_places(config: RunConfig) -> Iterator[Problem]:
+    """Yield a sentence for each file or folder that has to be there before a run, and is not."""
+    for name in PLUGINS:
+        node = getattr(config, name, None)
+        known = declared(present(node["_target_"])) if isinstance(node, PluginNode) else None
+        if not isinstance(node, PluginNode) or known is None:
+            continue
+        values = {**node, **node.places}
+        for setting, declaration in known.settings.items():
+            what = ranges.missing(values.get(setting), declaration.hint)
+            if what:
+                key = f"{name}.{setting}"
+                yield Problem(key, f"{key}={values[setting]}: there is no such {what}")
 
 
 def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:

@@ -128,15 +128,18 @@ COMMANDS = {
     ),
     "resume": CommandHelp(
         "go on with an interrupted run or sweep",
-        "nasrun resume FOLDER [hydra/launcher=...]",
+        "nasrun resume FOLDER [hydra/launcher=...] [KEY=PLACE ...]",
         (
             ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
             ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
             ("nasrun resume outputs/sweeps/... hydra/launcher=joblib", "its jobs at once"),
+            ("nasrun resume outputs/... dataset.root=/new/place", "its data have moved"),
         ),
         "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
         "that were interrupted go on, those that failed or never began are run, and those that "
-        "are done are left as they are.",
+        "are done are left as they are. A key that says where files are (dataset.root, "
+        "dataset.file, benchmark.file, ...) may be typed anew where they have moved; the data "
+        "must be the same. Other settings stay.",
     ),
     "report": CommandHelp(
         "compare many runs: tables, statistics, plots, one HTML page",
@@ -202,7 +205,7 @@ COMMANDS = {
         "NAMES are some of nasrun list exporters, with commas between. Each file takes raw values "
         "(pictures: 0 to 255), batches of any size, and returns logits. It is loaded in a fresh "
         "process without nasrun and compared with the original on test images; accuracy, size and "
-        "latency are shown. What it needs besides: pip install 'nasrun[export]'.",
+        "latency are shown. What it needs besides: pip install -e '.[export]'.",
         group="exporter",
         flags=("--format", "--out"),
     ),

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nasrun.config import catalogue, suggestions
 from nasrun.errors import UsageError, closest
 from nasrun.genotypes.text import is_text
 
@@ -78,6 +79,9 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
         name, has_value, value = word.partition("=")
         flag = _BY_NAME.get(name)
         if flag is None:
+            meant = suggestions.for_flag(word, waiting, catalogue.conf_dir())
+            if meant:
+                raise UsageError(meant)
             raise UsageError(f"unknown flag {name}: {closest(name, [flag.long for flag in FLAGS])}")
         if flag.value and not has_value:
             value = _next_value(flag, waiting)

@@ -29,7 +29,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from nasrun.config import catalogue
+from nasrun.config import catalogue, suggestions
 from nasrun.config.checks import all_faults
 from nasrun.config.commands import COMMANDS
 from nasrun.config.compose import compose, to_typed
@@ -44,7 +44,8 @@ USER_MISTAKES = (
     ValidationError,
     yaml.YAMLError,
 )
-BARE = (ValueError, TypeError, OverflowError)  # what escapes Hydra and OmegaConf as it is
+BARE = (ValueError, TypeError, OverflowError, AssertionError)  # what they let escape
+KEYLESS = re.compile(r"[+~]*(@[^=]*)?=")  # Hydra takes these for overrides of a group without name
 EXTRAS = {  # launchers, and what installs them
     "joblib": "parallel",
     "submitit_slurm": "slurm",
@@ -68,6 +69,12 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
         return None
     if isinstance(error, RecursionError):
         return "an override or a configuration is nested too deeply"
+    keyless = [word for word in arguments[1:] if KEYLESS.match(word)]
+    if isinstance(error, AssertionError) and keyless:
+        word = one_line(keyless[0])
+        return f"'{word}' has no key before the =: overrides are key=value or group=option"
+    if str(error).startswith("Config group override must be a string or a list"):
+        return _number_for_a_group(arguments)
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
         named = re.search(r"full_key: (\S+)", str(error))
         where = f"{named[1]}: " if named else "the configuration cannot be composed: "
@@ -106,6 +113,17 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     return _first_lines(text or str(cause))
 
 
+def _number_for_a_group(arguments: Sequence[str]) -> str | None:
+    root = catalogue.conf_dir()
+    chosen = catalogue.chosen_options(arguments, root)
+    known = catalogue.compose(COMMANDS[arguments[0]].config, root)
+    for word in arguments:
+        key, _, value = word.partition("=")
+        if key in chosen and not re.fullmatch(r"[A-Za-z_][\w,]*|null", value):
+            return suggestions.for_number(word, known, root)
+    return None
+
+
 def _not_understood(override: str, command: str) -> str:
     """Say so of a word that is no override; most are a value whose key was left out."""
     text = f"'{one_line(override)}' is not understood: overrides are key=value or group=option"
@@ -136,20 +154,24 @@ def _with_its_key(word: str, command: str) -> Iterator[str]:
 
 def not_installed(launcher: str) -> str:
     """Say what to type for a launcher of `EXTRAS`."""
-    install, extra = "python -m pip install", EXTRAS[launcher]
     return (
-        f"hydra/launcher={launcher} is not installed: type {install} 'nasrun[{extra}]', or "
-        f"{install} -e '.[{extra}]' in a copy of the repository"
+        f"hydra/launcher={launcher} is not installed: type python -m pip install -e "
+        f"'.[{EXTRAS[launcher]}]' in the copy of the repository"
     )
 
 
 def _missing_config(error: MissingConfigException) -> str:
     name = error.missing_cfg_file or ""
-    group, _, option = name.rpartition("/")
+    known = [one for one in catalogue.groups(catalogue.conf_dir()) if name.startswith(f"{one}/")]
+    group = known[0] if known else name.rpartition("/")[0]
+    option = name.removeprefix(f"{group}/")
     if group == "hydra/launcher" and option in EXTRAS:
         return not_installed(option)
     if error.options is not None:
-        return f"{group}={option} does not exist; {closest(option, error.options)}"
+        told = f"{group}={option} does not exist; {closest(option, error.options)}"
+        if group == "dataset" and "/" in option:
+            told += f"; a folder of pictures is dataset=imagefolder dataset.root={option}"
+        return told
     return _first_lines(str(error).partition("Config search path:")[0])
 
 
@@ -170,18 +192,15 @@ def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
         return f"nasrun {arguments[0]} has no group {name}; {closest(name, known.choices)}"
     if name.startswith("hydra."):
         return f"{name} does not exist; nasrun {arguments[0]} --cfg hydra shows Hydra's own keys"
+    other = suggestions.of_other_command(name, arguments[0], root)
+    if other:
+        return f"nasrun {arguments[0]} has no {name}, nasrun {other} has it"
     node = name.rpartition(".")[0]
     option = known.choices.get(node)
     where = f" (with {node}={option})" if option else ""
-    return f"{name} does not exist{where}; {_similar_keys(name, node, known)}"
-
-
-def _similar_keys(name: str, node: str, known: catalogue.Composition) -> str:
-    """Hint at the keys beside a wrong one, else at all keys, else at the first level."""
     siblings = [key for key in known.keys if node and key.startswith(f"{node}.")]
-    first_level = {*known.choices, *(key for key in known.keys if "." not in key)}
-    hint = closest(name, siblings or (known.keys if node else first_level))
-    return hint if siblings or hint.startswith("did you mean") else closest(name, first_level)
+    hint = closest(name, siblings) if siblings else suggestions.for_key(name, known)
+    return f"{name} does not exist{where}; {hint}"
 
 
 def _wrong_value(override: str, cause: Exception) -> str:

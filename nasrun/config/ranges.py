@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 import types
 import typing
@@ -96,6 +97,16 @@ def problem(key: str, value: Any, hint: Any) -> str | None:
             far = bounds.high is not None and bounds.high >= FAR
             allowed = Range(bounds.low, None, bounds.strict_low) if far else bounds
             return f"{key}={shown} must be {allowed}"
+    return None
+
+
+def missing(value: Any, hint: Any) -> str | None:
+    """Return what is not there of a place that has to exist before a run: `file`, `folder`."""
+    for meta in _metadata(hint):
+        if isinstance(meta, Location) and meta.existing and isinstance(value, str):
+            path = os.path.expanduser(value)
+            there = os.path.isdir(path) if meta.existing == "folder" else os.path.exists(path)
+            return None if there else meta.existing
     return None
 
 

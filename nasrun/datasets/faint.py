@@ -15,7 +15,9 @@ LEAST_DEVIATION = 1.0  # of uint8; a drawing of few lines has more
 LEAST_RELATIVE = 1e-4  # of floating values, by the largest of them
 
 
-def faint_channels(chunks: Sequence[Tensor], deviation_C: Sequence[float]) -> Iterator[str]:
+def faint_channels(
+    chunks: Sequence[Tensor], deviation_C: Sequence[float], which: str = "the training images"
+) -> Iterator[str]:
     """Yield a sentence where channels of images_BCHW (all of them, in `chunks`) hardly vary.
 
     They do where nearly all values of a channel are its lowest, or its highest, as what is cut off
@@ -38,7 +40,7 @@ def faint_channels(chunks: Sequence[Tensor], deviation_C: Sequence[float]) -> It
     for channel in faint_C.nonzero().flatten().tolist()[:1]:
         value = ends_2C[which_C[channel], channel].item()
         yield (
-            f"warning: {int(faint_C.sum())} of {len(faint_C)} channels of the training images are "
+            f"warning: {int(faint_C.sum())} of {len(faint_C)} channels of {which} are "
             f"nearly constant (of channel {channel} {share_C[channel]:.1%} of the values are "
             f"{value:g}, and the standard deviation is {deviation_C[channel]:.3g}): look at some "
             "of them, and whether a conversion has cut off what is bright or dark"

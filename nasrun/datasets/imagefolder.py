@@ -37,7 +37,7 @@ DIM = 32  # the largest value is below this in pictures of 12 bits stored as if 
 def load_imagefolder(
     *,
     name: str,
-    root: Annotated[str, Meaning("a folder with train and test (or val)"), Location()],
+    root: Annotated[str, Meaning("a folder with train and test (or val)"), Location("folder")],
     size: ImageSize,
     batch_size: BatchSize,
     limit: NumImages | None,

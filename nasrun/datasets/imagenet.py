@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,10 @@ from nasrun.compute import torchrun
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.counts import class_counts
 from nasrun.datasets.decoding import SCALED, Decoder, Framing, PictureSplit
+from nasrun.datasets.faint import faint_channels
 from nasrun.datasets.folders import Found, Pictures, find
 from nasrun.datasets.images import ChannelStatistics, ImageDataset
-from nasrun.datasets.pictures import MAX_PIXELS
+from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE
 from nasrun.errors import require
 from nasrun.protocols.data import Dataset, TaskShape
 from nasrun.protocols.settings import (
@@ -42,6 +44,7 @@ STATISTICS: ChannelStatistics = (  # as torchvision gives them, in raw values
     [123.675, 116.28, 103.53],
     [58.395, 57.12, 57.375],
 )
+NUM_LOOKED_AT = 32  # pictures, evenly over the classes, to see whether a conversion went wrong
 JITTER = "[brightness, contrast, saturation, hue], each 0 to 1"
 
 
@@ -70,7 +73,7 @@ class PictureDataset(ImageDataset):
 def load_imagenet(
     *,
     name: str,
-    root: Annotated[str, Meaning("a folder with train and val"), Location()],
+    root: Annotated[str, Meaning("a folder with train and val"), Location("folder")],
     image_size: ImageSize,
     search_train: Annotated[float, Interval(gt=0, lt=1)],
     search_validation: Annotated[float, Interval(gt=0, lt=1)],
@@ -120,8 +123,25 @@ def load_imagenet(
         class_names=found.classes,
         white=255.0,
         scaled=round(SCALED * image_size),
-        notes=[*_counts(found), *found.notes],
+        notes=[*_counts(found), *found.notes, *_faint(split(found.train).decoder)],
     )
+
+
+def _faint(decoder: Decoder) -> Iterator[str]:
+    """Say where channels of the training pictures hardly vary, as far as a few of them tell.
+
+    A picture that cannot be read is passed over: it is named when it is needed.
+    """
+    images = []
+    places = np.linspace(0, len(decoder.files_N) - 1, NUM_LOOKED_AT)
+    for row in np.unique(places.astype(int)).tolist():
+        with suppress(*UNREADABLE):
+            images.append(decoder.framing.middle(decoder.file(row)))
+    if images:
+        images_BCHW = torch.stack(images)
+        deviation_C = images_BCHW.double().std(dim=(0, 2, 3), correction=0).tolist()
+        which = f"the {len(images)} training images that were looked at"
+        yield from faint_channels([images_BCHW], deviation_C, which)
 
 
 def _counts(found: Found) -> Iterator[str]:

@@ -33,7 +33,9 @@ MAX_CHANNELS = 4  # an axis so short is taken for the channels (grey, RGB, RGB a
 def load_npz(
     *,
     name: str,
-    file: Annotated[str, Meaning("an .npz file with x_train, y_train, x_test, y_test"), Location()],
+    file: Annotated[
+        str, Meaning("an .npz file with x_train, y_train, x_test, y_test"), Location("file")
+    ],
     layout: Layout,
     num_classes: NumClasses | None,
     batch_size: BatchSize,

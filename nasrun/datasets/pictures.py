@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whose endings are looked for
 MAX_PIXELS = 178_956_970  # of a picture, twice what Pillow warns of: from there on it refuses
@@ -55,8 +56,9 @@ def centre(
 def load(file: str, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
     """Return a picture in RGB, and what is lost: some of `TRANSPARENT`, `MORE_FRAMES`.
 
-    Only formats that are data are opened: PostScript, which Pillow knows by its content whatever
-    a file is called, is a program.
+    A picture that says how the camera was held (EXIF's orientation) is turned upright, as viewers
+    show it. Only formats that are data are opened: PostScript, which Pillow knows by its content
+    whatever a file is called, is a program.
 
     Args:
         max_pixels: of the picture as it is stored; a larger one is not decoded.
@@ -66,7 +68,8 @@ def load(file: str, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
     """
     if not os.path.isfile(file):  # a pipe would be waited for
         raise OSError("it is not a file")
-    with Image.open(file, formats=FORMATS) as picture:
+    # of a file's name Pillow maps the bytes into memory, and then mixes up those of a turned TIFF
+    with open(file, "rb") as stream, Image.open(stream, formats=FORMATS) as picture:
         width, height = picture.size
         if width * height > max_pixels:
             raise ValueError(
@@ -75,7 +78,7 @@ def load(file: str, max_pixels: int) -> tuple[Image.Image, tuple[str, ...]]:
             )
         lost = tuple(_lost(picture))
         deep = picture.mode == "F" or picture.mode.startswith("I")
-        return (_eight_bits(picture) if deep else picture).convert("RGB"), lost
+        return _upright((_eight_bits(picture) if deep else picture).convert("RGB")), lost
 
 
 def unreadable(root: Path, file: str, error: Exception) -> str:
@@ -87,6 +90,16 @@ def unreadable(root: Path, file: str, error: Exception) -> str:
         return f"{where} {error}"
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"{where} is not a readable picture ({reason})"
+
+
+def _upright(colours: Image.Image) -> Image.Image:
+    """Turn and mirror the pixels of a picture as its EXIF says, which it still has.
+
+    Broken tags are passed over: whatever Pillow raises for them, the pixels are sound.
+    """
+    with suppress(Exception):  # in place, so that what fails after the turn does not undo it
+        ImageOps.exif_transpose(colours, in_place=True)
+    return colours
 
 
 def _not_too_long(picture: Image.Image, scaled: int) -> Image.Image:

@@ -102,8 +102,7 @@ def _judgements(means: Mapping[str, float]) -> Iterator[Sign]:
             ("flat", "flat"),
             "the fitness is the same for all candidates: the choice among them is chance",
         )
-    tau = means.get("fitness_loss_tau", 1.0)
-    if tau < LEAST_TAU:
+    elif (tau := means.get("fitness_loss_tau", 1.0)) < LEAST_TAU:  # of a flat one it says nothing
         yield (
             ("tau", "tau"),
             f"the loss hardly decides the fitness (Kendall's tau {tau:.2f} on average), the "

@@ -126,10 +126,10 @@ def _retrain(retrain: Retrained | None) -> Iterator[tuple[str, str]]:
 def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "folder", str(folder)
     yield "next", command("nasrun", "show", folder)
-    yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain=..."
+    yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain.epochs=100"
     if result.front is not None:
         another = command("nasrun", "retrain", f"genotype={folder}/front.json:2")
-        yield "", f"{another} retrain=..."
+        yield "", f"{another} retrain.epochs=100"
     yield "", command("nasrun", "report", folder)
     yield "", command("tensorboard", "--logdir", folder)
     if result.strategy is not None:

@@ -130,6 +130,8 @@ class Jobs:
             require_space(run, prepared)
             _write_hydra_folder(run, config, settings, outcome.overrides)
             run.start({**self._record(outcome), **prepared.record})
+            if not swept:
+                console.say(f"{short(outcome.folder)}: device {prepared.record['device']}")
             result = supervise(run, prepared)
         if not swept:
             console.say(summary(short(outcome.folder), result))

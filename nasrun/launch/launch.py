@@ -41,12 +41,12 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
     sweeps_over = any(word in ("-m", "--multirun") or "hydra.mode=" in word for word in arguments)
     if torchrun.num_processes() > 1 and sweeps_over:
         raise UsageError(NO_SWEEP)
-    words, source = replayed(command, _without_chdir(arguments))
+    words, source = replayed(command, without_chdir(arguments))
     line = shlex.join(["nasrun", command, *arguments])
     _run(Jobs(command, prepare, line, words, source, None))
 
 
-def _without_chdir(arguments: Sequence[str]) -> list[str]:
+def without_chdir(arguments: Sequence[str]) -> list[str]:
     """Leave out `hydra.job.chdir`, with which relative paths would name other files."""
     found = [word for word in arguments if word.lstrip("+").startswith("hydra.job.chdir=")]
     if any(word.lower().endswith(("=true", "=1", "=yes", "=on")) for word in found):
@@ -139,8 +139,7 @@ def _run(jobs: Jobs) -> None:
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise
-        launcher = [word for word in jobs.arguments if word.startswith(LAUNCHER)]
-        command = shlex.join(["nasrun", "resume", str(jobs.sweep.home), *launcher])
+        command = shlex.join(["nasrun", "resume", str(jobs.sweep.home), *_launcher(jobs)])
         message = f"interrupted; `{command}` goes on"
         raise KeyboardInterrupt(message) from None
     finally:
@@ -150,9 +149,13 @@ def _run(jobs: Jobs) -> None:
     _exit_for(jobs.outcomes)
 
 
+def _launcher(jobs: Jobs) -> list[str]:
+    return [word for word in jobs.arguments if word.startswith(LAUNCHER)]
+
+
 def _show_sweep(jobs: Jobs) -> None:
     if jobs.sweep is not None:
-        sweeps.show(jobs.sweep.home, jobs.sweep.jobs)
+        sweeps.show(jobs.sweep.home, jobs.sweep.jobs, _launcher(jobs))
     elif len(jobs.outcomes) > 1:  # of a sweeper that is not ours
         home = jobs.outcomes[0].folder.parent
         done = [sweeps.Job(one.number, one.folder, one.overrides) for one in jobs.outcomes]

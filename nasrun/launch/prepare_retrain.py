@@ -30,7 +30,7 @@ def prepare(
     """Find everything that can be wrong, before a file is written."""
     genotype, config = resolved(config, places.get(GENOTYPE))
     settings = compose.to_typed(config, schema.RetrainCommandConfig, choices, places)
-    raise_together(checks.all_faults(settings))
+    raise_together([*checks.all_faults(settings), *checks.missing_places(settings)])
     from nasrun.compute import process_group
     from nasrun.engine import batches, retrain
     from nasrun.engine.drive import open_session

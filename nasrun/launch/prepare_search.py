@@ -26,7 +26,7 @@ def prepare(
 ) -> Prepared:
     """Find everything that can be wrong, before a file is written."""
     settings = compose.to_typed(config, schema.SearchConfig, choices, places)
-    raise_together(checks.all_faults(settings))
+    raise_together([*checks.all_faults(settings), *checks.missing_places(settings)])
     # torch is imported from here on, and not for --cfg or completion
     from nasrun.compute import process_group
     from nasrun.engine import batches, floor, retrain

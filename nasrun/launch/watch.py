@@ -13,7 +13,8 @@ from nasrun.compute import cancellation
 from nasrun.runs.progress import Progress, progress_of
 from nasrun.runs.sweep import Job, differing
 from nasrun.terminal import console
-from nasrun.terminal import progress as progress_module
+from nasrun.terminal.pace import Pace, eta
+from nasrun.terminal.progress import Board
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_NOTICE = 10.0  # that the main thread may take to end after a signal
@@ -32,10 +33,11 @@ class Watch:
         self._settings = dict(zip((job.number for job in jobs), differing(jobs), strict=True))
         self._left = list(jobs)
         self._states = {job.number: _state(job) for job in jobs}
-        self._first: dict[tuple[int, str], tuple[float, int]] = {}  # when a phase was first seen
+        self._paces: dict[tuple[int, str], Pace] = {}  # of each phase, since it was first seen
         self._ended: Counter[str] = Counter()
-        self._started = self._said = self._noted_at = time.monotonic()
-        self._board = progress_module.Board()
+        self._said = self._noted_at = time.monotonic()
+        self._pace = Pace()
+        self._board = Board()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -99,12 +101,9 @@ class Watch:
 
     def _eta(self, job: Job, progress: Progress) -> str:
         """Estimate when a job ends, from the pace of this phase since it was first seen."""
-        now = time.monotonic()
-        since, first = self._first.setdefault((job.number, progress.phase), (now, progress.done))
-        if progress.total is None or progress.done <= first:
-            return ""
-        pace = (now - since) / (progress.done - first)
-        return f"ETA {progress_module.duration(pace * (progress.total - progress.done))}"
+        pace = self._paces.setdefault((job.number, progress.phase), Pace(progress.done))
+        pace.reached(progress.done)
+        return eta(pace.remaining(progress.total))
 
     def _foot(self, progress: dict[int, Progress | None]) -> str:
         """Sum up all jobs in a line.
@@ -113,17 +112,12 @@ class Watch:
         """
         number = len(self._states)
         shares = [one.share or 0.0 for one in progress.values() if one is not None]
-        worked = sum(self._ended.values()) + sum(shares)
-        seconds = time.monotonic() - self._started
-        eta = (
-            f", ETA {progress_module.duration(seconds / worked * (number - worked))}"
-            if worked
-            else ""
-        )
+        self._pace.reached(sum(self._ended.values()) + sum(shares))
+        left = eta(self._pace.remaining(number))
         failed = f", {self._ended['failed']} failed" if self._ended["failed"] else ""
         return (
             f"{self._ended['done']} of {number} jobs done{failed}, {len(progress)} running, "
-            f"{len(self._left) - len(progress)} waiting{eta}"
+            f"{len(self._left) - len(progress)} waiting{left and f', {left}'}"
         )
 
 

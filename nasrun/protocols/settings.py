@@ -61,7 +61,12 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Location:
-    """A text that says where a file or folder is. Who resumes a run can say it anew."""
+    """A text that says where a file or folder is. Who resumes a run can say it anew.
+
+    `existing` is what has to be there before a run begins: `file`, `folder`, or nothing.
+    """
+
+    existing: str = ""
 
 
 class OneOf:

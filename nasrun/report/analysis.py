@@ -196,14 +196,22 @@ def _pairs(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> tuple[Pai
 def _shared_by_pairs(
     one: Group, other: Group, common: Sequence[Hashable], grouping: Grouping
 ) -> statistics.Clusters:
-    """Return the cluster of each pair: what the runs of either group share."""
-    found: dict[Hashable, list[Hashable]] = {key: [] for key in common}
+    """Return the cluster of each pair: pairs whose runs, of either group, share a seed are in one.
+
+    `None` where no two pairs share one.
+    """
+    shares: dict[Hashable, list[Hashable]] = {key: [] for key in common}
     for item in (one, other):
-        for run, cluster in zip(item.runs, item.clusters or (), strict=False):
-            if grouping.pair(run) in found:
-                found[grouping.pair(run)].append(cluster)
-    shared = [tuple(dict.fromkeys(found[key])) for key in common]
-    return shared if any(shared) and len(set(shared)) < len(shared) else None
+        seeds = item.shared_seeds
+        for run, values in zip(item.runs, seeds.of_run if seeds else (), strict=False):
+            if seeds is not None and grouping.pair(run) in shares:
+                shares[grouping.pair(run)].append((seeds.keys, values))
+    first_with: dict[Hashable, int] = {}
+    cluster_of = list(range(len(common)))
+    for place, key in enumerate(common):
+        met = {cluster_of[first_with.setdefault(seed, place)] for seed in shares[key]} | {place}
+        cluster_of = [min(met) if cluster in met else cluster for cluster in cluster_of]
+    return cluster_of if len(set(cluster_of)) < len(cluster_of) else None
 
 
 def _by_pair(row: Row, grouping: Grouping) -> dict[Hashable, float]:
@@ -236,10 +244,12 @@ def _grids(
         for one in wanted:
             cells = {}
             for item in members:
+                has = [one.of(run) is not None for run in item.runs]
                 values = [value for run in item.runs if (value := one.of(run)) is not None]
                 if values:
                     place = item.settings[keys[0]], item.settings[keys[1]]
-                    cells[place] = statistics.summarise(values)
+                    clusters = item.clusters and list(compress(item.clusters, has))
+                    cells[place] = statistics.summarise(values, clusters)
             rows, columns = (sorted({c[i] for c in cells}, key=natural) for i in (0, 1))
             full = asked or 2 * len(cells) >= len(rows) * len(columns)
             if full and len(rows) >= MIN_GRID and len(columns) >= MIN_GRID:

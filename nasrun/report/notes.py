@@ -74,7 +74,10 @@ def _of_clusters(item: Group) -> str:
     text = f"{len(item.runs)} runs share {shared.count} values of {keys}: intervals are by cluster"
     if shared.count < statistics.MIN_FOR_INTERVAL:
         text += f", and there is none of fewer than {statistics.MIN_FOR_INTERVAL}"
-    return f"{text}; p takes the runs for independent"
+    return (
+        f"{text}; p and effect are of the mean differences of the clusters, at least "
+        f"{statistics.MIN_PAIRS} of them; std takes the runs for independent"
+    )
 
 
 def _of_constant_seeds(runs: Sequence[Run]) -> str:

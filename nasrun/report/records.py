@@ -43,6 +43,7 @@ def pairs(report: Report) -> list[Record]:
             "first": pair.first.name,
             "second": pair.second.name,
             "n": pair.comparison.n,
+            "units": pair.comparison.units,
             "difference": pair.comparison.difference if pair.comparison.n else None,
             **_bounds(pair.comparison.interval),
             "wins": pair.comparison.wins,

@@ -45,6 +45,7 @@ class Comparison:
     """The outcome of a comparison of paired values: `first` minus `second`.
 
     Attributes:
+        units: how many of the values are independent: the pairs, or the clusters that they are in.
         p: of Wilcoxon's signed rank test, two-sided, zero differences ranked (Pratt).
         p_holm: the same, corrected for all comparisons made beside this one.
         effect: matched-pairs rank-biserial correlation, in [-1, 1]: 1 if all differences are
@@ -60,6 +61,7 @@ class Comparison:
     effect: float | None
     p_holm: float | None = None
     verdict: Verdict = "cannot tell"
+    units: int = 0
 
     @property
     def ties(self) -> int:
@@ -129,21 +131,37 @@ def compare(
     higher_is_better: bool,
     clusters: Clusters = None,
 ) -> Comparison:
-    """Compare paired values of two groups; wins are those of the first."""
+    """Compare paired values of two groups; wins are those of the first.
+
+    Pairs that share a cluster are not independent: the test, its ranks and so the verdict are about
+    the mean difference of each cluster.
+    """
     gains_N = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     gains_N = gains_N.round(12)  # equal steps of accuracy must be equal, to share a rank
     gains_N[np.abs(gains_N) < ROUNDING] = 0.0
     sign = 1 if higher_is_better else -1
     n = len(gains_N)
+    gains_U = gains_N if clusters is None else _means_of(gains_N, clusters)
     return Comparison(
         n,
         float(gains_N.mean()) if n else 0.0,
         interval(gains_N, clusters),
         wins=int((sign * gains_N > 0).sum()),
         losses=int((sign * gains_N < 0).sum()),
-        p=_wilcoxon(gains_N) if n >= MIN_PAIRS else None,
-        effect=rank_biserial(gains_N) if n else None,
+        p=_wilcoxon(gains_U) if len(gains_U) >= MIN_PAIRS else None,
+        effect=rank_biserial(gains_U) if n else None,
+        units=len(gains_U),
     )
+
+
+def _means_of(gains_N: np.ndarray, clusters: Sequence[Hashable]) -> np.ndarray:
+    """Return the mean of each cluster, rounded as the values are."""
+    members: dict[Hashable, list[float]] = {}
+    for gain, cluster in zip(gains_N, clusters, strict=True):
+        members.setdefault(cluster, []).append(gain)
+    means_U = np.array([np.mean(gains) for gains in members.values()]).round(12)
+    means_U[np.abs(means_U) < ROUNDING] = 0.0
+    return means_U
 
 
 def _wilcoxon(gains_N: np.ndarray) -> float:
@@ -201,7 +219,7 @@ def judge(comparisons: Sequence[Comparison], higher_is_better: bool) -> list[Com
             judged.append(item)
             continue
         p_holm = next(corrected)
-        smallest = len(tested) * 2.0 ** (1 - item.n)
+        smallest = len(tested) * 2.0 ** (1 - item.units)
         verdict: Verdict = "no difference shown" if smallest < LEVEL else "cannot tell"
         if p_holm < LEVEL:
             verdict = "first" if item.wins_weigh_more(higher_is_better) else "second"

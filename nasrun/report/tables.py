@@ -168,8 +168,8 @@ def pairs(report: Report) -> ReportTable:
     told = [pair for pair in ordered if pair.comparison.p is not None]
     if len(told) < len(ordered) and len(ordered) > MAX_UNTOLD:
         note = f"{note} " * bool(told) + (
-            f"{len(ordered) - len(told)} of {len(ordered)} comparisons cannot tell: they have "
-            f"fewer than {statistics.MIN_PAIRS} common seeds. They are in report_pairs.csv."
+            f"{len(ordered) - len(told)} of {len(ordered)} comparisons cannot tell, for too few "
+            "common seeds or clusters. They are in report_pairs.csv."
         )
         ordered = told
     if len(ordered) > MAX_PAIRS:
@@ -189,10 +189,10 @@ def pairs(report: Report) -> ReportTable:
 
 
 PAIRS_NOTE = (
-    "Pairs have equal seeds, and equal settings besides. "
-    "p: Wilcoxon's signed rank test, two-sided; Holm: corrected for all comparisons on a dataset "
-    "with at least 6 common seeds; effect: matched-pairs rank-biserial correlation; wins are those "
-    "of A. Cannot tell: with so few seeds, no outcome whatever could have been significant."
+    "Pairs have equal seeds, and equal settings besides. p: Wilcoxon's signed rank test, "
+    "two-sided; Holm: corrected for all comparisons on a dataset with at least 6 common seeds (or "
+    "clusters); effect: matched-pairs rank-biserial correlation; wins are those of A. Cannot tell: "
+    "with so few, no outcome whatever could have been significant."
 )
 
 
@@ -225,7 +225,8 @@ def _pair_row(report: Report, pair: Pair, several: bool) -> tuple[Cell, ...]:
 def verdict_text(pair: Pair) -> str:
     item = pair.comparison
     if item.verdict == "cannot tell":
-        return "cannot tell: no common seeds" if item.n == 0 else f"cannot tell (n = {item.n})"
+        few = f"(n = {item.n})" if item.units == item.n else f"({item.units} clusters)"
+        return f"cannot tell{': no common seeds' if item.n == 0 else f' {few}'}"
     better = {"first": "A is better", "second": "B is better"}
     return better.get(item.verdict, item.verdict)
 

@@ -165,10 +165,11 @@ def _inside(home: Path, name: str) -> Path:
     return home / name
 
 
-def show(home: Path, jobs: Sequence[Job]) -> None:
+def show(home: Path, jobs: Sequence[Job], launcher: Sequence[str] = ()) -> None:
     """Show the table at the end: a row per job with the settings in which they differ.
 
-    Below it stand why some jobs failed, and what to type next.
+    Below it stand why some jobs failed, and what to type next: `launcher` are the words that choose
+    who runs the jobs, which a resumed sweep takes again.
     """
     settings, keys = _settings(jobs)
     records = [job.record() for job in jobs]
@@ -185,7 +186,7 @@ def show(home: Path, jobs: Sequence[Job]) -> None:
         if record.get("status") == "failed":
             console.say(f"job {job.number} failed: {' '.join(str(record.get('error')).split())}")
     if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
-        console.say(f"next  {command('nasrun', 'resume', home)}")
+        console.say(f"next  {command('nasrun', 'resume', home, *launcher)}")
     console.say(f"next  {command('nasrun', 'report', home)}")
     console.say(f"      {command('tensorboard', '--logdir', home)}")
 

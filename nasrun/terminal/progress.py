@@ -9,6 +9,7 @@ from typing import Any
 
 from nasrun.terminal import console
 from nasrun.terminal.console import Item, tame
+from nasrun.terminal.pace import Pace, eta
 from nasrun.terminal.text import printable
 
 SHOWN = {
@@ -23,53 +24,65 @@ PERCENT = ("accuracy", "val accuracy", "best")
 
 
 class Display:
-    """The progress of a run: live bars with an ETA on a terminal, plain lines elsewhere."""
+    """The progress of a run: live bars with an ETA on a terminal, plain lines elsewhere.
 
-    def __init__(self, quiet: bool = False) -> None:
+    Args:
+        clock: gives seconds.
+    """
+
+    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
+        self._seconds = clock
         self._bars: Any = None
         self._outer: Any = None
         self._inner: Any = None
         self._phase = self._unit = ""
         self._total: int | None = None
-        self._first = 0
-        self._started = 0.0
+        self._done = 0
+        self._inner_done = 0
+        self._pace = self._inner_pace = Pace(clock=clock)
 
     def start(self, phase: str, unit: str, total: int | None, done: int) -> None:
         """Begin a phase of `total` steps (if known), `done` of which an earlier run has made."""
         self.finish()
-        self._phase, self._unit, self._total, self._first = phase, unit, total, done
-        self._started = time.monotonic()
+        self._phase, self._unit, self._total, self._done = phase, unit, total, done
+        self._pace = Pace(done, self._seconds)
+        self._begin_inner()
         if self._quiet or not console.console().is_terminal:
             return
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from nasrun.terminal.bars import Bars
 
-        self._bars = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=console.console(),
-            transient=True,
-        )
+        self._bars = Bars()
         self._outer = self._bars.add_task(
-            f"{phase} {unit}", total=total, completed=done, figures=""
+            f"{phase} {unit}", total=total, completed=done, pace=self._pace
         )
-        self._inner = self._bars.add_task("", total=1, figures="", visible=False)
+        self._inner = self._bars.add_task("", total=1, pace=self._pace, visible=False)
+        self._bars.figures = ["", ""]
         self._bars.start()
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         """Show the work inside a step."""
-        if self._bars is not None:
-            self._bars.update(
-                self._inner,
-                description="  in this one",
-                total=total,
-                completed=done,
-                visible=True,
-                figures=_format(figures),
-            )
+        if self._bars is None:
+            return
+        if done < self._inner_done:  # another piece of work of the same step
+            self._inner_pace = Pace(done, self._seconds)
+        self._inner_done = done
+        self._inner_pace.reached(done)
+        share = self._done + done / max(1, total)
+        self._pace.reached(share)
+        self._bars.update(self._outer, completed=share)
+        self._bars.update(
+            self._inner,
+            description="  in this one",
+            total=total,
+            completed=done,
+            visible=True,
+            pace=self._inner_pace,
+        )
+        self._bars.figures[1] = _format(figures)
+
+    def _begin_inner(self) -> None:
+        self._inner_done, self._inner_pace = 0, Pace(clock=self._seconds)
 
     def step(self, number: int, metrics: Mapping[str, float], best: float | None) -> str:
         """Show that one step is done; return its figures as they are shown."""
@@ -77,12 +90,18 @@ class Display:
         if best is not None:
             figures["best"] = best
         text = _format(figures)
+        self._done = number
+        self._pace.reached(number)
+        self._begin_inner()
         if self._bars is not None:
-            self._bars.update(self._outer, completed=number, figures=text)
+            self._bars.update(self._outer, completed=number)
             self._bars.update(self._inner, visible=False)
+            self._bars.figures = [text, ""]
         elif not self._quiet:
             total = self._total or "?"
-            self.message(f"{self._phase} {self._unit} {number}/{total}  {text}{self._eta(number)}")
+            left = eta(self._pace.remaining(self._total)) if number != self._total else ""
+            line = f"{self._phase} {self._unit} {number}/{total}  {text}  {left}"
+            self.message(line.rstrip())
         return text
 
     def message(self, text: str) -> None:
@@ -94,29 +113,12 @@ class Display:
             self._bars.stop()
             self._bars = None
 
-    def _eta(self, number: int) -> str:
-        if self._total is None or number >= self._total:
-            return ""
-        seconds = (time.monotonic() - self._started) / (number - self._first)
-        return f"  ETA {duration(seconds * (self._total - number))}"
-
 
 def _format(figures: Mapping[str, float]) -> str:
     parts = []
     for name, value in figures.items():
         parts.append(f"{name} {value:.2%}" if name in PERCENT else f"{name} {value:.4g}")
     return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Format seconds as hours, minutes and seconds.
-
-    >>> duration(75), duration(3675)
-    ('1:15', '1:01:15')
-    """
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class Bar:
@@ -130,42 +132,34 @@ class Bar:
     def __init__(self, title: str) -> None:
         self._title = title
         self._bar: Any = None
-        self._started: float | None = None
+        self._pace: Pace | None = None
         self._said = 0.0
 
     def __call__(self, done: int, total: int, **figures: float) -> None:
-        now = time.monotonic()
-        if self._started is None:
-            self._started = self._said = now
+        if self._pace is None:
+            self._pace, self._said = Pace(), 0.0
+        self._pace.reached(done)
         if console.console(stderr=True).is_terminal:
             self._draw(done, total)
-        elif now - self._said > self.SECONDS_BETWEEN_LINES and 0 < done < total:
-            self._said = now
-            eta = duration((now - self._started) / done * (total - done))
-            console.complain(f"{self._title} {done / total:.0%}  ETA {eta}")
+        elif self._pace.seconds - self._said > self.SECONDS_BETWEEN_LINES and 0 < done < total:
+            self._said = self._pace.seconds
+            left = eta(self._pace.remaining(total))
+            console.complain(f"{self._title} {done / total:.0%}  {left}")
         if done >= total:
             self.close()
 
     def close(self) -> None:
-        self._started = None
+        self._pace = None
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def _draw(self, done: int, total: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from nasrun.terminal.bars import Bars
 
         if self._bar is None:
-            self._bar = Progress(
-                TextColumn(self._title),
-                BarColumn(),
-                TimeRemainingColumn(),
-                console=console.console(stderr=True),
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._bar.add_task("", total=total)
+            self._bar = Bars(stderr=True)
+            self._bar.add_task(self._title, total=total, pace=self._pace)
             self._bar.start()
         self._bar.update(0, completed=done, total=total)
 
@@ -203,13 +197,16 @@ class Board:
                 redirect_stderr=sys.stderr.isatty(),
             )
             self._live.start()
-        grid = Table.grid(padding=(0, 2, 0, 0))
+        bar_width = 20 if console.console().width >= 100 else 8
+        grid = Table.grid(padding=(0, 1, 0, 0))
         for style in ("bold", "cyan", "", "", ""):
-            grid.add_column(style=style, no_wrap=True, overflow="ellipsis")
+            # the settings of a job, the only column that may be cut, make room for the others
+            grid.add_column(style=style, no_wrap=style != "cyan", overflow="ellipsis")
         room = max(1, console.console().height - 4)
         for name, gloss, what, share, rest in rows[:room]:
-            bar = ProgressBar(1.0, share, width=20) if share is not None else ""
-            grid.add_row(*(Text(printable(text)) for text in (name, gloss, what)), bar, Text(rest))
+            bar = ProgressBar(1.0, share, width=bar_width) if share is not None else ""
+            settings = Text(printable(gloss), no_wrap=True, overflow="ellipsis")
+            grid.add_row(Text(printable(name)), settings, Text(printable(what)), bar, Text(rest))
         if len(rows) > room:
             foot = f"and {len(rows) - room} more; {foot}"
         self._live.update(Group(grid, Text(printable(foot))), refresh=True)

@@ -38,6 +38,8 @@ def refused(capsys, *arguments: str) -> str:
     [
         (["strategy=egnass"], ["strategy=egnass", "egnas"]),
         (["fitness.zetta=1"], ["fitness.zetta", "fitness.zeta"]),
+        (["+=/etc/passwd"], ["'+=/etc/passwd' has no key"]),  # fuzz --seed 181732121, trial 417
+        (["+@a=x"], ["'+@a=x' has no key"]),
         (["optimizer=adam"], ["optimizer"]),
         (["fitness.zeta=abc"], ["fitness.zeta=abc", "number"]),
         (["fitness.eta=nan"], ["fitness.eta=nan", "finite"]),

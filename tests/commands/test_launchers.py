@@ -31,6 +31,7 @@ from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.progress import Progress, progress_of
 from nasrun.runs.sweep import Job
+from nasrun.terminal.pace import Pace
 from tests.waiting import GUARD_S, until
 
 QUICK = [
@@ -63,7 +64,7 @@ def test_a_launcher_whose_plug_in_is_missing_names_the_extra(
     assert stopped("search", "-m", *QUICK, "seed=0,1", f"hydra/launcher={launcher}") == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    assert f"type python -m pip install 'nasrun[{EXTRAS[launcher]}]'" in message
+    assert f"type python -m pip install -e '.[{EXTRAS[launcher]}]'" in message
     assert not Path("outputs").exists()
 
 
@@ -260,6 +261,8 @@ def test_the_view_tells_beginnings_and_ends(capsys) -> None:
     jobs = [Job(number, Path(str(number)), ["a=1", f"seed={number}"]) for number in range(3)]
     record(2, "interrupted")
     watch = Watch(jobs)
+    seconds = iter([0.0, 10.0, 10.0])
+    watch._pace = Pace(clock=lambda: next(seconds))
     record(0, "running")
     record(2, "running")
     Path("0/progress.json").write_text(
@@ -267,7 +270,6 @@ def test_the_view_tells_beginnings_and_ends(capsys) -> None:
     )
     watch._tell()
     assert capsys.readouterr().out == "job 0: a=1 seed=0\njob 2 goes on: a=1 seed=2\n"
-    watch._started -= 10.0
     foot = watch._foot({0: progress_of(Path("0")), 2: None})
     assert foot == "0 of 3 jobs done, 2 running, 1 waiting, ETA 0:30"  # 0.75 of 3 took 10 s
     record(0, "done")
@@ -278,6 +280,7 @@ def test_the_view_tells_beginnings_and_ends(capsys) -> None:
         "job 0 is done\n",
         "nasrun: job 2 failed: no memory\n",
     )
+    watch._pace = Pace()
     assert watch._foot({}).startswith("1 of 3 jobs done, 1 failed, 0 running, 1 waiting, ETA")
     assert watch._row(jobs[1], Progress("search", "epoch", 1, 4)) == (
         "job 1", "seed=1", "search epoch 1/4", 0.25, "",

@@ -69,7 +69,7 @@ def test_a_launcher_that_is_not_installed_names_the_extra(monkeypatch, capsys) -
     with pytest.raises(SystemExit) as caught:
         main(["search", "-m", *QUICK, "seed=0,1", *AT_ONCE])
     assert caught.value.code == 2
-    assert "python -m pip install 'nasrun[parallel]'" in capsys.readouterr().err
+    assert "python -m pip install -e '.[parallel]'" in capsys.readouterr().err
 
 
 def _as_without_it(*_: object, **__: object) -> None:

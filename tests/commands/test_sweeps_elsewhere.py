@@ -22,7 +22,7 @@ SWEEP = [
     "population.size=2,3", "seed=0,1",
 ]  # fmt: skip
 SHORT = ["budget.epochs=3", "retrain=smoke"]
-LONG = ["budget.epochs=60", "retrain=none"]
+LONG = ["budget.epochs=40", "retrain=none"]
 MODULES = {
     "joblib": "hydra_plugins.hydra_joblib_launcher",
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",

@@ -97,9 +97,10 @@ def test_chdir_of_hydra_leaves_relative_files_where_they_are(capsys) -> None:
     images, labels = np.zeros((20, 8, 8, 1), np.uint8), np.arange(20) % 2
     np.savez("é.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     words = ["dataset.file=é.npz", "hydra.job.chdir=true", "hydra.run.dir=mes résultats"]
-    main(["search", *QUICK, *words])
+    for command in ("check", "search"):
+        main([command, *QUICK, *words])
+        assert "hydra.job.chdir=true has no effect" in capsys.readouterr().err
     assert json.loads(Path("mes résultats/run.json").read_text())["status"] == "done"
-    assert "hydra.job.chdir=true has no effect" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["hydra.core.utils.configure_log", "nasrun.launch.job.Jobs._run"])

@@ -76,6 +76,14 @@ def test_each_sign_has_its_words(metric: str, value: float, words: str) -> None:
     assert words in warning
 
 
+def test_of_a_flat_fitness_only_that_is_said() -> None:
+    """Its tau is 0, and to lower fitness.eta, the remedy for that, would change nothing."""
+    guard, flat = Guard(), report([2, 2, 1, 2], fitness_spread=0.0, fitness_loss_tau=0.0)
+    told = [guard.look_at(flat, OPERATIONS, EGNAS.remedies) for _ in range(5)]
+    (warning,) = [text for texts in told for text in texts]
+    assert warning.endswith("chance; raise fitness.zeta or fitness.eta")
+
+
 def test_the_strategy_names_the_remedy_and_nobody_hears_of_another_method() -> None:
     resting = report([2, 2, 1, 2], weights_step=0.0005)
     for strategy, word in ((EGNAS, "strategy.xi"), (DARTS, "strategy.alpha_learning_rate")):

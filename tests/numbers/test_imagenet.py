@@ -219,6 +219,15 @@ def test_a_deep_picture_is_scaled_and_a_floating_one_named(tmp_path: Path) -> No
         images_of(imagenet(tmp_path).test, seed=None, batch_size=4)
 
 
+def test_faint_channels_are_told_where_a_few_pictures_show_them(tmp_path: Path) -> None:
+    white_HWC = np.full((20, 20, 3), 255, np.uint8)
+    white_HWC[9, 9] = 0
+    picture_folder(tmp_path, white_HWC, count=20)
+    (tmp_path / "train" / "n1" / "0.png").write_bytes(b"broken, which is found when it is needed")
+    (told,) = [note for note in imagenet(tmp_path).notes if "nearly constant" in note]
+    assert "3 of 3 channels of the 31 training images that were looked at are nearly" in told
+
+
 def test_folders_that_are_not_there(tmp_path: Path) -> None:
     made_images.imagenet(tmp_path, train=2, val=1)
     (tmp_path / "val").rename(tmp_path / "test")  # as in the official archive, without labels

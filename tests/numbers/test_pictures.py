@@ -30,6 +30,7 @@ from tests.compose import node
 
 GREYS = np.arange(256, dtype=np.uint8).reshape(16, 16)
 DEEP = GREYS.astype(np.uint16) * 257  # 255 becomes 65535
+ORIENTATION = 0x0112  # the tag of EXIF
 
 
 def values(file: Path) -> np.ndarray:
@@ -53,6 +54,38 @@ def save_deep(kind: str, folder: Path, deep: np.ndarray = DEEP) -> Path:
 @pytest.mark.parametrize("kind", ["I;16 png", "I;16 tif", "I;16B tif", "I pgm"])
 def test_pictures_of_16_bits_are_those_of_8(kind: str, tmp_path: Path) -> None:
     assert np.array_equal(values(save_deep(kind, tmp_path)), np.stack([GREYS] * 3, axis=2))
+
+
+UPRIGHT = {  # by the standard: where row 0 and column 0 of what is stored belong
+    1: lambda stored: stored,  # top, left
+    2: np.fliplr,  # top, right
+    3: lambda stored: np.rot90(stored, 2),  # bottom, right
+    4: np.flipud,  # bottom, left
+    5: np.transpose,  # left, top
+    6: lambda stored: np.rot90(stored, -1),  # right, top
+    7: lambda stored: np.rot90(stored, 2).T,  # right, bottom
+    8: np.rot90,  # left, bottom
+}
+
+
+@pytest.mark.parametrize("kind", ["8 png", "16 png", "8 tif", "16 tif"])
+def test_pictures_are_turned_as_the_camera_was_held(kind: str, tmp_path: Path) -> None:
+    bits, ending = kind.split()
+    stored = (GREYS if bits == "8" else DEEP)[:5]
+    file = tmp_path / f"held.{ending}"
+    for orientation, turned in UPRIGHT.items():
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        Image.fromarray(stored).save(file, exif=exif)
+        assert np.array_equal(values(file)[..., 0], turned(GREYS[:5])), orientation
+
+
+def test_broken_exif_leaves_the_pixels_alone(tmp_path: Path) -> None:
+    file = tmp_path / "broken.png"
+    broken = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0"  # an orientation, cut off
+    for exif in (b"Exif\0\0", broken, b"no EXIF at all"):
+        Image.fromarray(GREYS).save(file, exif=exif)
+        assert np.array_equal(values(file)[..., 0], GREYS)
 
 
 def test_values_between_are_rounded(tmp_path: Path) -> None:

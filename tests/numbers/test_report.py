@@ -276,8 +276,42 @@ def test_runs_that_share_an_encoder_are_a_named_cluster(tmp_path: Path) -> None:
     assert row.summary.interval == pytest.approx((0.1, 0.6))
     (pair,) = report.pairs
     assert sorted(map(abs, pair.comparison.interval)) == pytest.approx([0.1, 0.6])
+    assert (pair.comparison.n, pair.comparison.units, pair.comparison.p) == (6, 3, None)
+    assert tables.verdict_text(pair) == "cannot tell (3 clusters)"
+    assert records.pairs(report)[0]["units"] == 3
     (told,) = [note for note in report.notes if "by cluster" in note]
     assert "6 runs share 3 values of predictor.encoder_seed: intervals are by cluster" in told
+    assert "p and effect are of the mean differences of the clusters, at least 6 of them" in told
+
+
+def test_p_by_cluster_is_that_of_the_cluster_means() -> None:
+    """Twelve pairs in six clusters: p is that of six values, all above 0: 2 / 2**6."""
+    gains, clusters = [0.3, 0.1] * 6, [place // 2 for place in range(12)]
+    zeros = [0.0] * 12
+    assert statistics.compare(gains, zeros, True).p == pytest.approx(2 / 2**12, rel=1.5)
+    found = statistics.compare(gains, zeros, True, clusters)
+    assert (found.n, found.units, found.p) == (12, 6, pytest.approx(2 / 2**6))
+    (judged,) = statistics.judge([found], higher_is_better=True)
+    assert judged.verdict == "first"
+    # of means that are 0.1, 0.1, 0.1 and -0.3 each, the ranks are 2, 2, 2 and -4
+    few = statistics.compare([0.2, 0.0] * 3 + [-0.3, -0.3], [0.0] * 8, True, clusters[:8])
+    assert few.effect == pytest.approx((6 - 4) / 10)
+
+
+def test_pairs_that_share_a_seed_in_either_group_are_one_cluster(tmp_path: Path) -> None:
+    """Encoders 0 0 1 1 2 2 in one group and 9 8 8 7 7 6 in the other link all six pairs; without
+    the other group there are three clusters."""
+    encoders = {"a": [0, 0, 1, 1, 2, 2], "b": [9, 8, 8, 7, 7, 6], "c": [None] * 6}
+    for name, seeds in encoders.items():
+        for seed, encoder_seed in enumerate(seeds):
+            config = {"strategy": {"name": name}, "predictor": {"encoder_seed": encoder_seed}}
+            make_run(tmp_path / name / str(seed), seed=seed, accuracy=0.1 * seed, config=config,
+                     overrides=[f"strategy.name={name}"])  # fmt: skip
+    units = {
+        (pair.first.name, pair.second.name): pair.comparison.units
+        for pair in report_on(tmp_path).pairs
+    }
+    assert list(units.values()) == [1, 3, 4]
 
 
 def test_a_seed_that_all_runs_share_is_told(tmp_path: Path) -> None:

@@ -88,7 +88,9 @@ RUN_COMMANDS = (
 
 
 def damage_run(run: Path, chance: random.Random) -> None:
-    name = chance.choice(("run.json", "run.json", "result.json", "genotype.json", "config", "link"))
+    name = chance.choice(
+        ("run.json", "run.json", "result.json", "genotype.json", "config", "link", "link")
+    )
     if name == "config":
         return damage_config(run / ".hydra" / "config.yaml", chance)
     if name == "link":
@@ -132,24 +134,31 @@ HOSTILE_YAML = (
 
 
 def link_somewhere(run: Path, chance: random.Random) -> None:
-    """In the place of one of its files a link, a pipe, a folder or a device."""
+    """At any depth, in the place of what is there or beside it, a link, pipe, folder or device."""
+    inside = sorted(str(path.relative_to(run)) for path in run.rglob("*"))
     path = run / chance.choice(
-        ("run.json", "result.json", "genotype.json", "metrics.jsonl", "search.log", "error.log",
-         "tensorboard", ".hydra", "checkpoint.pt", ".hydra/config.yaml", "cells.svg", ".lock")
+        (*inside, "error.log", ".lock", "floor", "floor/random", "floor/random/metrics.jsonl",
+         "floor/random/tensorboard", "tensorboard/more", "a/b/c/search.log")
     )  # fmt: skip
     if path.is_dir():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
-    how = chance.randrange(5)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    how = chance.randrange(7)
     if how == 0:
         os.mkfifo(path)
     elif how == 1:
-        path.mkdir(parents=True)
+        path.mkdir()
+    elif how == 2:
+        path.hardlink_to("../precious")
+    elif how == 3:
+        path.symlink_to(Path("../treasure").resolve())
     else:
-        path.symlink_to(("../../precious", "/dev/zero", "loop")[how - 2])
-        if how == 4:
-            (run / "loop").unlink(missing_ok=True)
-            (run / "loop").symlink_to("loop")
+        outside = os.path.relpath("../precious", path.parent)
+        path.symlink_to((outside, "/dev/zero", "loop")[how - 4])
+        if how == 6:
+            (path.parent / "loop").unlink(missing_ok=True)
+            (path.parent / "loop").symlink_to("loop")
 
 
 def sweeps(chance: random.Random, home: Path) -> Trial:

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nasrun.cli import main as cli
-from nasrun.commands import resume
+from nasrun.commands import resume, retrain, search
 from nasrun.errors import UsageError
 from nasrun.launch import job, prepare_retrain, prepare_search
 from nasrun.protocols.result import Result
@@ -29,10 +29,14 @@ from tests.long.fuzz import files, folders, typed
 from tests.long.fuzz.command_line import CommandLine, Kind, Trial
 from tests.long.fuzz.values import TOY
 
-SECONDS = 30
+SECONDS = 30  # of this process; ten times as many on the clock, of a machine that others use
 MEGABYTES = 1_000  # that a trial may add to the most this process ever had
 MAX_SENTENCE = 820
 SECRET = "canary-in-the-environment"
+TREASURE = {
+    "precious",
+    *(f"treasure/{name}" for name in ("metrics.jsonl", "search.log", "tensorboard/events")),
+}
 
 KINDS: Mapping[str, Kind] = {
     "overrides": typed.overrides,
@@ -65,8 +69,10 @@ def attempt(trial: Trial) -> tuple[int, str, str]:
     def ring(*_: object) -> NoReturn:
         raise Hang(f"it takes more than {SECONDS} s")
 
+    signal.signal(signal.SIGPROF, ring)
     signal.signal(signal.SIGALRM, ring)
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(10 * SECONDS)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             trial()
@@ -76,6 +82,7 @@ def attempt(trial: Trial) -> tuple[int, str, str]:
         code = 2
         err.write(f"nasrun: {error}\n")
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     number = code if isinstance(code, int) else 0 if code is None else 1
     return number, out.getvalue(), err.getvalue()
@@ -104,7 +111,7 @@ def run_trial(
     chance = random.Random(f"{seed} {kind} {number}")
     folder = home / "trials" / str(number) / "here"
     folder.mkdir(parents=True)
-    (folder.parent / "precious").write_text("precious\n")
+    lay_out_treasure(folder.parent)
     os.chdir(folder)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trial = KINDS[kind](chance, home)
@@ -125,7 +132,9 @@ def run_trial(
         wrong = f"it took {grown:,} MB"
     if list(folder.parent.rglob("owned")):
         wrong = "code from the input was run"
-    if (folder.parent / "precious").read_text() != "precious\n":
+    if kind not in TYPED and (path := file_with_secret(folder.parent)):
+        wrong = f"a variable of the environment stands in {path}"
+    if treasure(folder.parent) != TREASURE:
         wrong = "a file outside its folder was touched"
     os.chdir(home)
     if not wrong:
@@ -133,6 +142,28 @@ def run_trial(
     elif isinstance(trial, CommandLine):
         wrong = f"nasrun {' '.join(word[:200] for word in trial.words)!r}\n{wrong}"
     return ("fault" if wrong else outcome), wrong
+
+
+def lay_out_treasure(folder: Path) -> None:
+    """Write what no trial may touch: it looks like the records of a run."""
+    for name in TREASURE:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("precious\n")
+
+
+def treasure(folder: Path) -> set[str]:
+    """Names of what is left of it, and of what was added."""
+    kept = {folder / "precious", *(folder / "treasure").rglob("*")}
+    texts = {path: path.read_text() for path in kept if path.is_file()}
+    return {str(path.relative_to(folder)) for path in texts if texts[path] == "precious\n"} | {
+        f"{path} was changed" for path in texts if texts[path] != "precious\n"
+    }
+
+
+def file_with_secret(folder: Path) -> Path | None:
+    """A file that the trial has left behind, with a variable of the environment in it."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return next((path for path in paths if SECRET.encode() in path.read_bytes()), None)
 
 
 def begun(folder: Path) -> set[Path]:
@@ -181,11 +212,12 @@ def workplace(kinds: Collection[str]) -> Iterator[Path]:
     np.savez("table.npz", **made_table())
     assert resume.PREPARE["search"] is prepare_search.prepare  # what is resumed is really run
     originals = prepare_search.prepare, prepare_retrain.prepare
-    prepare_search.prepare, prepare_retrain.prepare = map(without_work, originals)
+    assert (search.prepare, retrain.prepare) == originals
+    search.prepare, retrain.prepare = map(without_work, originals)
     try:
         yield home
     finally:
-        prepare_search.prepare, prepare_retrain.prepare = originals
+        search.prepare, retrain.prepare = originals
         os.chdir(before)
         os.environ.clear()
         os.environ |= environment
