@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasrun.errors import UsageError, brief
-from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.nasnet import NUM_NODES, nasnet_genotype
+from nasrun.genotypes.pairs import pair_cell, state_names
 
 KNOWN_OPERATIONS = (
     "none",
@@ -19,8 +21,8 @@ KNOWN_OPERATIONS = (
     "dil_conv_5x5",
 )
 CELLS = ("normal", "reduce")
-STATES = ("c_{k-2}", "c_{k-1}", "0", "1", "2", "3", "c_{k}")  # the nodes of a cell, by their names
 NODES = (2, 3, 4, 5)  # the states that are computed; 0 and 1 are the cell's inputs
+STATES = state_names(len(NODES))  # the nodes of a cell, by their names
 OUTPUT = 6
 EDGES = tuple((source, target) for target in NODES for source in range(target))  # of a supernet
 
@@ -35,6 +37,8 @@ def reductions(num_cells: int) -> set[int]:
 
 def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
     """Return the genotype of the fields of a named tuple or a dictionary of public code.
+
+    Cells of ten pairs are those of NASNet, which public code keeps beside its own.
 
     Args:
         fields: both cells, as a list of (operation, input) pairs or of pairs of pairs; or of
@@ -54,12 +58,14 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
         if name == "reduce":
             states = fields.get("reduction_concat", states)
         pairs[name], without_edges = _eight_pairs(name, _flat(name, listed), notes)
-        concat[name] = NODES if states is None else states
+        concat[name] = NODES if states is None and without_edges else states
         if without_edges and isinstance(concat[name], list | tuple):
             concat[name] = [state for state in concat[name] if state not in without_edges]
     for name in ("connectN", "connects"):
         if fields.get(name) is not None:
             raise UsageError(f"{name}={brief(fields[name])} of a DARTS genotype must be None")
+    if all(len(listed) == 2 * NUM_NODES for listed in pairs.values()):
+        return nasnet_genotype(pairs, concat)
     return darts_genotype(pairs, concat)
 
 
@@ -119,37 +125,18 @@ def _target(name: str, edge: object) -> int:
 
 def darts_genotype(
     pairs: Mapping[str, Sequence[tuple[str, int]]],
-    concat: Mapping[str, Sequence[int]] | None = None,
+    concat: Mapping[str, Sequence[int] | None] | None = None,
 ) -> Genotype:
     """Make a DARTS genotype from the usual lists of (operation, input state), two per node.
 
     `concat` names the states that form the cell's output (default: 2 to 5).
     """
-    cells = []
-    for name, cell_pairs in pairs.items():
-        if not isinstance(cell_pairs, list | tuple) or len(cell_pairs) != 8:
-            count = f"; it has {len(cell_pairs)}" if isinstance(cell_pairs, list | tuple) else ""
-            raise UsageError(
-                f"cell '{name}' needs eight (operation, input) pairs, two per node{count}"
-            )
-        edges = []
-        for position, pair in enumerate(cell_pairs):
-            if (
-                not isinstance(pair, list | tuple)
-                or len(pair) != 2
-                or not isinstance(pair[0], str)
-                or not isinstance(pair[1], int)
-            ):
-                raise UsageError(f"cell '{name}': {brief(pair)} is not an (operation, input) pair")
-            edges.append(Edge(pair[0], pair[1], 2 + position // 2))
-        states = NODES if concat is None else concat[name]
-        if not isinstance(states, list | tuple) or not all(
-            isinstance(state, int) and state in NODES for state in states
-        ):
-            raise UsageError(f"the concat of cell '{name}' is a list of states 2 to 5")
-        edges += [Edge("concat", state, OUTPUT) for state in sorted(set(states))]
-        cells.append(Cell(name, STATES, tuple(edges)))
-    return Genotype("darts", tuple(cells))
+    given = {} if concat is None else concat
+    output = {name: NODES if given.get(name) is None else given[name] for name in pairs}
+    return Genotype(
+        "darts",
+        tuple(pair_cell(name, listed, output[name], len(NODES)) for name, listed in pairs.items()),
+    )
 
 
 def darts_text(genotype: Genotype) -> str:

@@ -2,7 +2,8 @@
 
 `published_cells.json` holds the facts: eight (operation, input state) pairs per cell, where they
 are from, and the trainable parameters of the CIFAR-10 network of 36 channels and 20 cells, without
-an auxiliary head. All four states of a cell form its output.
+an auxiliary head. All four states of a cell form its output. A cell of ten pairs is one of NASNet,
+and the states that it does not read itself form its output.
 
 Deviation: the paper of EG-NAS gives its cell 3.2 M parameters. `eg_nas_cifar10` has 3.71 M and
 `eg_nas_cifar10_first` 3.60 M: both stand in its public code, and neither is the paper's.
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nasrun.genotypes.darts import CELLS, darts_genotype
+from nasrun.genotypes.darts import CELLS, from_fields
 from nasrun.genotypes.genotype import Genotype
 
 
@@ -32,7 +33,7 @@ def published_cells() -> dict[str, PublishedCell]:
     text = Path(__file__).with_name("published_cells.json").read_text(encoding="utf-8")
     return {
         name: PublishedCell(
-            darts_genotype({name: facts[name] for name in CELLS}),
+            from_fields({name: facts[name] for name in CELLS}, []),
             facts["source"],
             facts["params_cifar10"],
         )

@@ -30,6 +30,7 @@ from nasrun.genotypes.darts import (
     darts_genotype,
 )
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
+from nasrun.genotypes.pairs import require_output
 from nasrun.protocols.settings import Cells, Channels, Divides
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
@@ -116,16 +117,7 @@ class Darts(IntegerCodedSpace):
                     self._validate_operation(edge.operation, cell, (*self.choices, "none"))
             if cell.edges_into(1):
                 raise UsageError(f"cell '{cell.name}' has an edge 0 -> 1 between its two inputs")
-            self._validate_concat(cell)
-
-    def _validate_concat(self, cell: Cell) -> None:
-        concat = cell.edges_into(OUTPUT)
-        sources = {edge.source for edge in concat if edge.operation == "concat"}
-        if not sources or len(sources) != len(concat) or not sources <= set(NODES):
-            raise UsageError(
-                f"the output of cell '{cell.name}' must be formed by 'concat' edges from the "
-                f"nodes 2 to 5; it has {[list(edge) for edge in concat]}"
-            )
+            require_output(cell)
 
     def canonical(self, genotype: Genotype) -> str:
         """Return the sorted edges of each cell, without `none`, as text.

@@ -1,4 +1,4 @@
-"""Build the operations of derived DARTS networks, with affine batch norm.
+"""Build the operations of derived DARTS and NASNet networks, with affine batch norm.
 
 Each reads images_BCHW and returns as many channels, at half the size where `stride` is 2.
 Shapes: B batch, C channels, H height, W width. Source: Liu et al. 2019 and its public code.
@@ -26,7 +26,7 @@ def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
 
 
 def make_operation(name: str, channels: int, stride: int) -> nn.Module:
-    """Build the operation `name` of a DARTS genotype.
+    """Build the operation `name` of a DARTS or NASNet genotype.
 
     Pooling has no batch norm in a derived network.
     """
@@ -38,6 +38,8 @@ def make_operation(name: str, channels: int, stride: int) -> nn.Module:
         return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorisedReduce(channels, channels)
+    if name == "conv_7x1_1x7":
+        return row_and_column(channels, 7, stride)
     kernel_size = int(name[-1])
     if name.startswith("dil_conv"):
         return nn.Sequential(*separable(channels, kernel_size, stride, dilation=2))
@@ -63,6 +65,18 @@ def separable(channels: int, kernel_size: int, stride: int, dilation: int = 1) -
     depthwise = Depthwise(channels, kernel_size, stride, dilation)
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels)]
+
+
+def row_and_column(channels: int, length: int, stride: int) -> nn.Module:
+    """Build ReLU, a convolution along the rows, one along the columns, and batch norm."""
+    half = length // 2
+    along_rows = nn.Conv2d(
+        channels, channels, (1, length), (1, stride), padding=(0, half), bias=False
+    )
+    along_columns = nn.Conv2d(
+        channels, channels, (length, 1), (stride, 1), padding=(half, 0), bias=False
+    )
+    return nn.Sequential(nn.ReLU(), along_rows, along_columns, nn.BatchNorm2d(channels))
 
 
 def pointwise(channels_in: int, channels: int) -> nn.Module:

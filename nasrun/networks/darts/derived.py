@@ -1,6 +1,6 @@
-"""Build the network of a DARTS genotype, to be trained from scratch.
+"""Build the network of a DARTS or NASNet genotype, to be trained from scratch.
 
-Source: Liu et al. 2019, arXiv 1806.09055.
+Source: Liu et al. 2019, arXiv 1806.09055, whose code builds both alike.
 
 Shapes: B batch, C channels, H height, W width, K classes.
 """
@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.errors import UsageError
-from nasrun.genotypes.darts import NODES, OUTPUT, reductions
+from nasrun.genotypes.darts import reductions
 from nasrun.genotypes.genotype import Cell, Genotype
+from nasrun.genotypes.pairs import nodes_of, output_of
 from nasrun.networks.blocks.operations import (
     FactorisedReduce,
     drop_paths,
@@ -49,22 +50,22 @@ class DartsCell(nn.Module):
         self.prepare_first = reduce(channels_before_previous, channels)
         self.prepare_second = pointwise(channels_previous, channels)
         # Two for each node, in the order of the nodes; `forward` counts on it.
-        self.edges = [edge for node in NODES for edge in cell.edges_into(node)]
+        self.edges = [edge for node in nodes_of(cell) for edge in cell.edges_into(node)]
         self.operations = nn.ModuleList(
             # a reduction cell halves what comes from its inputs; the nodes have the smaller size
             make_operation(edge.operation, channels, 2 if reduction and edge.source < 2 else 1)
             for edge in self.edges
         )
-        self.concat = [edge.source for edge in cell.edges_into(OUTPUT)]
+        self.concat = [edge.source for edge in cell.edges_into(output_of(cell))]
 
     def forward(
         self, before_previous_BCHW: Tensor, previous_BCHW: Tensor, drop_path: float
     ) -> Tensor:
         states = [self.prepare_first(before_previous_BCHW), self.prepare_second(previous_BCHW)]
         pairs = list(zip(self.edges, self.operations, strict=True))
-        for node in NODES:
+        for first in range(0, len(pairs), 2):
             outputs = []
-            for edge, operation in pairs[2 * (node - 2) : 2 * (node - 1)]:
+            for edge, operation in pairs[first : first + 2]:
                 output_BCHW = operation(states[edge.source])
                 # As in the code of DARTS, an identity is never dropped. A skip that halves the size
                 # has weights, and is.
@@ -146,10 +147,10 @@ class ImageNetStem(nn.Module):
 
 
 class DartsNetwork(nn.Module):
-    """The network of a DARTS genotype. `forward` returns logits_BK.
+    """The network of a genotype. `forward` returns logits_BK.
 
     Args:
-        genotype: a valid genotype of the DARTS space.
+        genotype: a valid genotype of the DARTS or the NASNet space.
         channels, cells: width of the first cell and number of cells; those at one and two thirds
             are reduction cells.
         auxiliary: whether to add an auxiliary head, where the map two thirds up is large enough.
@@ -172,8 +173,8 @@ class DartsNetwork(nn.Module):
         super().__init__()
         if len(shape.size) != 2:
             raise UsageError(
-                f"space=darts needs images, and the inputs of this dataset have the size "
-                f"{shape.size}: choose a dataset of images"
+                f"space={genotype.space} needs images, and the inputs of this dataset have the "
+                f"size {shape.size}: choose a dataset of images"
             )
         self.drop_path = 0.0
         # The maps of a cell are smaller than the images by 2 to this power.
@@ -191,19 +192,17 @@ class DartsNetwork(nn.Module):
             # As in DARTS: half the height and width, twice the channels.
             channels *= 2 if reduction else 1
             num_halvings += reduction
-            cell = genotype.cell("reduce" if reduction else "normal")
-            self.cells.append(
-                DartsCell(
-                    cell,
-                    before_previous,
-                    previous,
-                    channels,
-                    reduction=reduction,
-                    halve_first=halve_first,
-                )
+            cell = DartsCell(
+                genotype.cell("reduce" if reduction else "normal"),
+                before_previous,
+                previous,
+                channels,
+                reduction=reduction,
+                halve_first=halve_first,
             )
+            self.cells.append(cell)
             halve_first = reduction
-            before_previous, previous = previous, len(cell.edges_into(OUTPUT)) * channels
+            before_previous, previous = previous, len(cell.concat) * channels
             if position == self.auxiliary_position and auxiliary:
                 # Convolutions of stride 2 round odd sizes up.
                 size = tuple(-(-length // 2**num_halvings) for length in shape.size)

@@ -1,4 +1,4 @@
-"""Share what the searches have that move alpha by gradients: alphas, their optimiser, the epoch.
+"""Share what the searches over alpha have: alphas, the epoch, and an optimiser by gradients.
 
 Shapes: E edges, O operations.
 """
@@ -22,34 +22,20 @@ from nasrun.training.optimisers import Adam
 
 
 @plugin
-class AlphaSearch(SupernetSearch):
-    """A search that moves alpha by gradients; a subclass says on which images, and by what rule."""
-
-    remedies: ClassVar[Mapping[str, str]] = {
-        "rest": "raise strategy.alpha_learning_rate",
-        "collapse": "a lower strategy.alpha_learning_rate and fewer epochs are worth a try",
-    }
-
-    alpha_learning_rate: Positive  # of Adam; its betas are .5 and .999, as in all that follow DARTS
-    alpha_weight_decay: NotNegative
+class RelaxedSearch(SupernetSearch):
+    """A search with alphas; a subclass says by what rule they move."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.begin_alpha()
 
     def begin_alpha(self) -> None:
-        """Draw alphas close to zero, and give them an optimiser."""
+        """Draw alphas close to zero."""
         generator = self.context.streams.torch("alpha")
         self.alpha = {
             name: (1e-3 * torch.randn(shape, generator=generator)).requires_grad_()
             for name, shape in self.space.alpha_shapes.items()
         }
-        self.optimiser: torch.optim.Optimizer = Adam(
-            list(self.alpha.values()),
-            lr=self.alpha_learning_rate,
-            betas=(0.5, 0.999),
-            weight_decay=self.alpha_weight_decay,
-        )
 
     @property
     def alpha_rests(self) -> bool:
@@ -77,6 +63,51 @@ class AlphaSearch(SupernetSearch):
         It is the relaxation, or a sample that is drawn anew in each call.
         """
         return Mixture(self.relaxed())
+
+    def relaxed(self) -> dict[str, Tensor]:
+        """Apply the softmax to the operations of each edge; cell type -> weights_EO."""
+        return {name: alpha_EO.softmax(dim=1) for name, alpha_EO in self.alpha.items()}
+
+    def mixing_weights(self) -> MixingWeights:
+        """Return what `relaxed` returns, as constants."""
+        return {name: weights_EO.detach() for name, weights_EO in self.relaxed().items()}
+
+    def final_mixture(self) -> tuple[Mixture, Statistics]:
+        return Mixture(self.mixing_weights()), "batch"
+
+    def best(self) -> tuple[Genotype, ...]:
+        """Derive the cell that alpha stands for now."""
+        return (self.space.discretise(self.mixing_weights()),)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"alpha": copied(self.alpha)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        put_back(self.alpha, state["alpha"])
+
+
+@plugin
+class AlphaSearch(RelaxedSearch):
+    """A search that moves alpha by gradients; a subclass says on which images, and by what rule."""
+
+    remedies: ClassVar[Mapping[str, str]] = {
+        "rest": "raise strategy.alpha_learning_rate",
+        "collapse": "a lower strategy.alpha_learning_rate and fewer epochs are worth a try",
+    }
+
+    alpha_learning_rate: Positive  # of Adam; its betas are .5 and .999, as in all that follow DARTS
+    alpha_weight_decay: NotNegative
+
+    def begin_alpha(self) -> None:
+        """Draw alphas, and give them an optimiser."""
+        super().begin_alpha()
+        self.optimiser: torch.optim.Optimizer = Adam(
+            list(self.alpha.values()),
+            lr=self.alpha_learning_rate,
+            betas=(0.5, 0.999),
+            weight_decay=self.alpha_weight_decay,
+        )
 
     def penalty(self) -> Tensor | None:
         """Return what is added to the loss of alpha, if anything is."""
@@ -109,30 +140,11 @@ class AlphaSearch(SupernetSearch):
         torch.autograd.backward(outputs, slopes)
         self.optimiser.step()
 
-    def relaxed(self) -> dict[str, Tensor]:
-        """Apply the softmax to the operations of each edge; cell type -> weights_EO."""
-        return {name: alpha_EO.softmax(dim=1) for name, alpha_EO in self.alpha.items()}
-
-    def mixing_weights(self) -> MixingWeights:
-        """Return what `relaxed` returns, as constants."""
-        return {name: weights_EO.detach() for name, weights_EO in self.relaxed().items()}
-
-    def final_mixture(self) -> tuple[Mixture, Statistics]:
-        return Mixture(self.mixing_weights()), "batch"
-
-    def best(self) -> tuple[Genotype, ...]:
-        """Derive the cell that alpha stands for now."""
-        return (self.space.discretise(self.mixing_weights()),)
-
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {
-            "alpha": copied(self.alpha),
-            "optimiser": self.optimiser.state_dict(),
-        }
+        return super().state_dict() | {"optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        put_back(self.alpha, state["alpha"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 
