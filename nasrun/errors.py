@@ -8,7 +8,7 @@ Anything else that escapes is a fault of ours and shows its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 
@@ -70,6 +70,15 @@ def closest(word: str, choices: Iterable[str]) -> str:
     if matches:
         return f"did you mean {' or '.join(matches)}?"
     return f"choose from {', '.join(known)}" if known else "there is nothing to choose from"
+
+
+def enumerated(words: Sequence[str], last: str = "and") -> str:
+    """Write a list as part of a sentence.
+
+    >>> enumerated(["darts", "nasbench201", "toy"], "or")
+    'darts, nasbench201 or toy'
+    """
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _initials(name: str) -> str:

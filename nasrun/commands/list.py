@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasrun.config import catalogue
+from nasrun.config import catalogue, matching, methods
 from nasrun.config.commands import argument_parser
-from nasrun.errors import UsageError, closest
+from nasrun.errors import UsageError, closest, enumerated
 from nasrun.genotypes.published import published_cells
 from nasrun.terminal import console
+from nasrun.terminal.overview import Entry, Overview
 
 GENOTYPE = "genotype"  # the kind that `nasrun retrain` and `nasrun show` take
 LAUNCHER = "hydra/launcher"  # the kind that sweeps take
@@ -24,6 +25,9 @@ def main(arguments: list[str]) -> None:
     root = catalogue.conf_dir()
     kinds = [*catalogue.groups(root), GENOTYPE]
     wanted = parser.parse_args(arguments).kind
+    if wanted is not None and _kind(wanted, [*kinds, LAUNCHER]) == methods.GROUP:
+        strategies(root).show()
+        return
     shown = kinds if wanted is None else (_kind(wanted, [*kinds, LAUNCHER]),)
     console.listing({NO_CHOICES.get(kind, f"{kind}=..."): _rows(kind, root) for kind in shown})
 
@@ -43,6 +47,33 @@ def _rows(kind: str, root: Path) -> list[tuple[str, str]]:
             for name, cell in published_cells().items()
         ]
     return [(option.label, option.gloss) for option in catalogue.options(kind, root)]
+
+
+def strategies(root: Path) -> Overview:
+    """Return what there is to know of each strategy in a line, by family."""
+    sections = {
+        heading: [
+            Entry(
+                method.option,
+                (method.paper, method.needs, method.step),
+                method.title,
+                method.gloss,
+                tuple((variant.name, variant.gloss) for variant in method.variants),
+            )
+            for method in members
+        ]
+        for heading, members in methods.families(root).items()
+    }
+    spaces = matching.spaces_with_alphas()
+    legend = (
+        f"needs: alphas, a space whose edges mix operations (space={enumerated(spaces, 'or')}); "
+        "weights, such a space, and a supernet of it in place of evaluator=table; any, every space",
+        "a step: a batch is one of the training half; a gradient goes through the whole supernet, "
+        "a path through one operation of each edge, a score forward alone; a label is a true "
+        "evaluation; P is the population",
+        "what each one does: nasrun list strategies | less -S",
+    )
+    return Overview(("strategy=", "paper", "needs", "a step"), sections, legend)
 
 
 def plural(kind: str) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nasrun.compute import torchrun
 from nasrun.compute.process_group import ALONE, ProcessGroup
+from nasrun.compute.shared_dropout import share_dropout
 from nasrun.compute.synchronised_norm import sharing_a_batch, synchronise
 from nasrun.errors import OutOfMemory, UsageError
 
@@ -128,8 +129,10 @@ class Device:
 
         The result is for the forward passes of the training alone.
         """
-        if self.group.size > 1 and self._sync_batch_norm:
-            synchronise(network, self.group)
+        if self.group.size > 1:
+            share_dropout(network, self.group)
+            if self._sync_batch_norm:
+                synchronise(network, self.group)
         return self.group.parallel(network, changing=changing)
 
     def sharing_a_batch(self, network: nn.Module) -> AbstractContextManager[None]:

@@ -9,11 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from nasrun.config import plugins, ranges
+from nasrun.config import matching, plugins, ranges
 from nasrun.config.declarations import declared
 from nasrun.config.identity import leaves
 from nasrun.config.renamed import present
-from nasrun.config.schema import PLUGINS, PluginNode, RunConfig
+from nasrun.config.schema import PLUGINS, PluginNode, RunConfig, SearchConfig
 from nasrun.errors import Problem
 
 READERS = ("strategy", "evaluator")  # what reads keys of other groups
@@ -39,13 +39,21 @@ def _wrong_parts(part: Any, prefix: str) -> Iterator[Problem]:
 
 
 def all_faults(config: RunConfig) -> Iterator[Problem]:
-    """Yield the faults of the fixed parts and of all plug-ins; torch is not imported for it."""
+    """Yield the faults of the fixed parts, of all plug-ins, and else of what they are together.
+
+    Torch is not imported for it.
+    """
     yield from faults(config)
+    sound = True
     for item in fields(config):
         node = getattr(config, item.name)
         missing = item.name == "predictor" and node is None  # most strategies use none
         if item.name in PLUGINS and not missing:
-            yield from plugins.faults(node, item.name)
+            for problem in plugins.faults(node, item.name):
+                sound = False
+                yield problem
+    if sound and isinstance(config, SearchConfig):
+        yield from matching.mismatches(config)
 
 
 def missing_places(config: RunConfig) -> Iterator[Problem]:

@@ -63,6 +63,51 @@ def declared(target: str) -> Declared | None:
     return _of_class(found, module) if isinstance(found, ast.ClassDef) else None
 
 
+def constant(target: str, *names: str) -> Any:
+    """Return what a class says in an attribute, itself or by a base; `None` where nobody does.
+
+    Only plain values are known, and other classes: of several names, each but the last is that of
+    an attribute which is a class, and the next one is looked up there.
+    """
+    found = _attribute(target, names[0])
+    if found is None:
+        return None
+    value, module = found
+    if len(names) > 1:
+        return constant(".".join(_origin(ast.unparse(value), module)), *names[1:])
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        return None
+
+
+@functools.cache
+def _attribute(target: str, name: str) -> tuple[ast.expr, str] | None:
+    """Return the value of a class attribute, and the module that says it."""
+    module, _, kind = target.rpartition(".")
+    tree = _tree(module)
+    node = None if tree is None else _definition(tree, kind)
+    if not isinstance(node, ast.ClassDef):
+        return None
+    for part in node.body:
+        targets = part.targets if isinstance(part, ast.Assign) else []
+        targets = [part.target] if isinstance(part, ast.AnnAssign) else targets
+        if name in map(ast.unparse, targets):
+            assert isinstance(part, ast.Assign | ast.AnnAssign)
+            if part.value is not None:
+                return part.value, module
+    bases = (".".join(_origin(ast.unparse(base), module)) for base in node.bases)
+    return next((found for base in bases if (found := _attribute(base, name))), None)
+
+
+def summary(module: str) -> str:
+    """Return the first sentence of a module's or room's docstring, without the full stop."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return " ".join(text.split("\n\n")[0].split()).rstrip(".")
+
+
 def _of_class(node: ast.ClassDef, module: str) -> Declared:
     """Return the settings in the order in which people read them: those of the bases first."""
     abstract = any("abstractmethod" in ast.unparse(part) for part in _decorators(node))

@@ -100,12 +100,32 @@ class Insight:
         if len(self._labels) > 1:
             name = "validation error" if self._evaluator.optimum is None else "regret"
             yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
+        yield from self._fronts()
         # What was bought was chosen by the scores, so that the rest shows the predictor better.
         held_out = self.held_out(NUM_DRAWN)
         ranking = self.infills() if held_out is None else held_out
         if ranking is not None:
             what = "it bought" if held_out is None else "without a label"
             yield "predictor", plots.predicted_against_true(ranking, what)
+
+    def _fronts(self) -> Iterator[tuple[str, Figure]]:
+        """Yield the front by the first objective and each other one, where a search finds one."""
+        from nasrun.pictures import plots
+
+        labels = self._strategy.labels
+        if labels is None or len(labels.objectives) < 2:
+            return
+        known = labels.evaluate(self._strategy.best())  # hence free
+        if len(known) < 2:
+            return
+        axes = [plots.Axis(one.name, one.unit, one.cost(1.0) > 0) for one in labels.objectives]
+        for place in range(1, len(axes)):
+            members_N2, all_L2 = (
+                np.array([(one.values[place], one.values[0]) for one in each], dtype=float)
+                for each in (known, self._labels)
+            )
+            name = "front" if len(axes) == 2 else f"front_{axes[place].name}"
+            yield name, plots.front(members_N2, all_L2, axes[place], axes[0])
 
     def best_so_far(self) -> np.ndarray:
         """Return how good the best is after each label, in their order; float64, in [0, 1].

@@ -83,7 +83,7 @@ def _search(
     chosen = front[0].genotype
     # at once: the retraining may take days, and others can use the cell meanwhile
     write_genotype(session.folder, chosen)
-    if len(front) > 1:  # so that any of them can be named, as in genotype=RUN/front.json:2
+    if len(front) > 1:  # so that any of them can be named, as in genotype=RUN:2
         members = {str(place): one.genotype.to_json() for place, one in enumerate(front, start=1)}
         session.folder.write_json("front.json", members)
     metrics, final = spent.last or {}, wiring.final(chosen)

@@ -128,7 +128,7 @@ def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "next", command("nasrun", "show", folder)
     yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain.epochs=100"
     if result.front is not None:
-        another = command("nasrun", "retrain", f"genotype={folder}/front.json:2")
+        another = command("nasrun", "retrain", f"genotype={folder}:2")
         yield "", f"{another} retrain.epochs=100"
     yield "", command("nasrun", "report", folder)
     yield "", command("tensorboard", "--logdir", folder)

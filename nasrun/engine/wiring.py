@@ -141,24 +141,15 @@ class Wiring:
 
     @cached_property
     def strategy(self) -> Strategy:
-        """Build the strategy, after one check: does the space offer what the strategy needs?"""
-        node = self.search_settings.strategy
-        if plugins.target(node).needs_alphas and not self.space.differentiable:
-            raise UsageError(
-                f"strategy={plugins.option(node)} needs a space that is a "
-                f"DifferentiableSpace, and {self.space.name} is none: choose another space"
-            )
-        # it gets this object as its context, and builds what it touches
-        strategy: Strategy = plugins.build(node, self)
+        """Build the strategy. It gets this object as its context, and builds what it touches."""
+        strategy: Strategy = plugins.build(self.search_settings.strategy, self)
         return strategy
 
     @cached_property
     def evaluator(self) -> Labels:
-        self._require(self._evaluator_kind.evaluates, "single architectures")
         return self._labels_of(self.raw_evaluator)
 
     def with_cost(self, cost: Cost) -> Labels:
-        self._require(self._evaluator_kind.evaluates, "single architectures")
         evaluator = self.raw_evaluator
         shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
         return self._labels_of(NetworkCost(evaluator, cost, self.space, shape))
@@ -173,7 +164,6 @@ class Wiring:
         return evaluator
 
     def scorer(self, **settings: Any) -> Scorer:
-        self._require(self._evaluator_kind.makes_scorers, "alphas")
         return self.raw_evaluator.scorer(**settings)
 
     def workers(self, count: int | None) -> Workers:
@@ -230,16 +220,6 @@ class Wiring:
     def _evaluator_kind(self) -> type[Evaluator]:
         kind: type[Evaluator] = plugins.target(self.search_settings.evaluator)
         return kind
-
-    def _require(self, offered: bool, works_on: str) -> None:
-        """Raise a `UsageError` unless the evaluator offers what the strategy asks for."""
-        if not offered:
-            nodes = (self.search_settings.evaluator, self.search_settings.strategy)
-            chosen, strategy = map(plugins.option, nodes)
-            raise UsageError(
-                f"evaluator={chosen} does not suit strategy={strategy}, which works on "
-                f"{works_on}: leave evaluator out"
-            )
 
 
 def load_dataset(node: Mapping[str, Any]) -> Dataset:

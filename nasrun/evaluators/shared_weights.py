@@ -43,11 +43,12 @@ class SharedWeights(Evaluator):
         training: SGD with a cosine schedule, see `training.update.WeightUpdate`.
 
     Raises:
-        UsageError: a setting is out of range, or the space has no supernet.
+        UsageError: a setting is out of range.
     """
 
     needs_images: ClassVar[bool] = True
     makes_scorers: ClassVar[bool] = True
+    needs_alphas: ClassVar[bool] = True
     labels_are_scores: bool = True
 
     def __init__(
@@ -58,11 +59,6 @@ class SharedWeights(Evaluator):
         batch_size: BatchSize | None,
         training: WeightTraining,
     ) -> None:
-        if not context.space.differentiable:
-            raise UsageError(
-                f"evaluator=shared_weights is not possible with space={context.space.name}, whose "
-                "architectures share no supernet: type evaluator=train, or choose another space"
-            )
         self._context = context
         self.space: DifferentiableSpace = context.space
         self.epochs = epochs

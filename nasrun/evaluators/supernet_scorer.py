@@ -146,7 +146,7 @@ class SupernetScorer:
             logits_BK = supernet(images_BCHW, current)
             return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
 
-        with self._streams.global_torch("dropout", self._device.group.rank):
+        with self._streams.global_torch("dropout"):  # alike in all processes, see `Dropout`
             metrics = train_epoch(
                 batches(),
                 forward,

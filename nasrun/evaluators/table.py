@@ -35,6 +35,8 @@ class TableLookup(Evaluator):
         UsageError: there is no table of this space and dataset, or it is not sound.
     """
 
+    reads_table: ClassVar[bool] = True
+
     def __init__(self, context: SearchContext, file: Place | None) -> None:
         self.space: SearchSpace = context.space
         self.table = store.load(self.space.name, file, context.dataset_name)

@@ -11,14 +11,15 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import published_cells
 
 FILE_NAME = "genotype.json"
+FRONT_NAME = "front.json"  # of a run with several objectives: its architectures by their places
 
 
 def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
     """Return the genotype that `text` stands for.
 
     It is what the file or run folder `text` holds, what was published under the name `text`, what
-    the text itself says, or what a file holds under a name (`FILE:NAME`). `tell` gets a sentence
-    about what was chosen, left out or filled in.
+    the text itself says, or what a file holds under a name (`FILE:NAME`), or a run's front at a
+    place (`RUN:2`). `tell` gets a sentence about what was chosen, left out or filled in.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -35,6 +36,8 @@ def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
     if text in cells:
         return cells[text].genotype
     file, _, name = str(path).rpartition(":")
+    if name and os.path.isdir(file) and not genotypes.is_text(text):
+        return genotypes.load(_front_of(Path(file)), tell, name)
     if name and os.path.isfile(file):
         return genotypes.load(Path(file), tell, name)
     if genotypes.is_text(text):
@@ -43,3 +46,13 @@ def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
         f"there is no run folder, file or published genotype '{text[:120]}'; "
         f"{closest(text[:120], cells)}"
     )
+
+
+def _front_of(folder: Path) -> Path:
+    """Return the file with the front of a run."""
+    if not (folder / FRONT_NAME).is_file():
+        raise UsageError(
+            f"{folder} holds no {FRONT_NAME}: it is not a run that found several architectures; "
+            f"type {folder} for the one that it found"
+        )
+    return folder / FRONT_NAME

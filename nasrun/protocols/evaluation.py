@@ -71,6 +71,8 @@ class Evaluator(Stateful, Protocol):
     needs_images: ClassVar[bool]  # whether it trains on the dataset
     evaluates: ClassVar[bool] = True  # whether it offers `evaluate`
     makes_scorers: ClassVar[bool] = False  # whether it offers `scorer`
+    needs_alphas: ClassVar[bool] = False  # whether the space must be a `DifferentiableSpace`
+    reads_table: ClassVar[bool] = False  # whether there must be a benchmark of the space
     # whether labels are scores on shared weights, whose training a resumed run does not repeat
     labels_are_scores: bool = False
     objectives: tuple[Objective, ...] = (VALIDATION_ERROR,)

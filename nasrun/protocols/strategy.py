@@ -23,7 +23,9 @@ class Strategy(Stateful, Protocol):
     """
 
     unit: ClassVar[str]  # a label for people
+    step_cost: ClassVar[str]  # what a step costs, in a few words for people
     needs_alphas: ClassVar[bool] = False  # whether the space must be a `DifferentiableSpace`
+    needs_weights: ClassVar[bool] = False  # whether it differentiates by the weights of a supernet
     predicts: ClassVar[bool] = False  # whether it has a predictor, see `rank`
     labels: Labels | None = None  # of one that asks for true evaluations
     remedies: ClassVar[Mapping[str, str]] = {}

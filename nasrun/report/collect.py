@@ -111,6 +111,19 @@ class Run:
             for one in values
         ]
 
+    @property
+    def objectives(self) -> dict[str, tuple[str, bool]]:
+        """Map each objective that was recorded to its unit, and to whether less is better."""
+        listed = self.record.get("objectives")
+        return {
+            shown(one.get("name")): (
+                shown(one.get("unit") or ""),
+                one.get("direction") != "maximise",
+            )
+            for one in (listed if isinstance(listed, list) else ())
+            if isinstance(one, Mapping)
+        }
+
     def number(self, *keys: str) -> float | None:
         return number(self.result, *keys)
 

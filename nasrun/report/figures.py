@@ -15,7 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
+from nasrun.pictures import plots
 from nasrun.report.analysis import CurveSet, Grid, Point, Report
+from nasrun.report.collect import Run
 
 # Okabe and Ito's colours, distinguishable with every kind of colour blindness.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C00")
@@ -41,6 +43,7 @@ def figures(report: Report) -> Iterator[tuple[str, str, Figure]]:
         title = f"{curves.y_label}, against {curves.x_label}{where}"
         yield f"curve_{curves.name}{suffix}", title, curve_plot(curves, best)
     for dataset in report.datasets:
+        yield from fronts(report, dataset, several)
         points = [point for point in report.points if point.dataset == dataset]
         theirs = published_points(report, dataset)
         if len(points) > 1 or (points and theirs):
@@ -113,6 +116,38 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Figure:
     if curves.is_staircase:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
+    _legend(figure, axes)
+    return figure
+
+
+def fronts(report: Report, dataset: str, several: bool) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the fronts of the runs on a dataset, by each pair of objectives with the first."""
+    found: dict[tuple[str, str], list[tuple[str, Run]]] = {}
+    for row in report.best_first(dataset):
+        for run in row.group.runs:
+            names = list(run.front[0]) if run.front else []
+            for name in names[1:]:
+                label = f"{row.group.name}, seed {run.seed}"
+                found.setdefault((name, names[0]), []).append((label, run))
+    for (x, y), runs in found.items():
+        where = f", {dataset}" if several else ""
+        suffix = f"_{_file_name(dataset)}" if several else ""
+        title = f"Fronts: {y} against {x}{where}; the chosen architecture is full"
+        yield f"front_{_file_name(x)}{suffix}", title, front_plot(runs, x, y)
+
+
+def front_plot(runs: Sequence[tuple[str, Run]], x: str, y: str) -> Figure:
+    """Draw the front of each run by two objectives; of many runs only the first."""
+    figure, axes = _empty()
+    units = runs[0][1].objectives
+    along, up = (plots.Axis(name, *units.get(name, ("", True))) for name in (x, y))
+    for position, (label, run) in enumerate(runs[:MAX_CURVES]):
+        values = np.array([(one[x], one[y]) for one in run.front if {x, y} <= one.keys()])
+        plots.draw_front(axes, values, along, up, COLOURS[position % len(COLOURS)], _short(label))
+    axes.set_xlabel(_short(along.label), parse_math=False)
+    axes.set_ylabel(_short(up.label), parse_math=False)
+    if len(runs) > MAX_CURVES:
+        axes.set_title(f"{MAX_CURVES} of {len(runs)} runs", fontsize=9)
     _legend(figure, axes)
     return figure
 

@@ -265,9 +265,7 @@ def fronts(report: Report) -> Iterator[ReportTable]:
     )
     if rows:
         title = "Fronts: what no other label of the run beats in all objectives"
-        note = (
-            "nasrun retrain genotype=RUN takes the chosen one, genotype=RUN/front.json:2 another."
-        )
+        note = "nasrun retrain genotype=RUN takes the chosen one, genotype=RUN:2 another."
         yield ReportTable("fronts", title, ("group", "seed", "member", *names), rows, note, 3)
 
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nasrun.cli.main import main
-from nasrun.commands.list import plural
+from nasrun.commands.list import plural, strategies
 from nasrun.config import catalogue
 from nasrun.config.compose import register
 from nasrun.errors import UsageError
@@ -178,6 +178,23 @@ def test_list_everything(root: Path, monkeypatch, capsys) -> None:
     ]  # fmt: skip
     assert "DARTS public code (Liu et al. 2019); 3,349,342 parameters on CIFAR-10\n" in text
     assert re.search(r"^    guided +With a predictor$", text, re.MULTILINE)
+
+
+def test_strategies_are_listed_by_family_and_fit_a_terminal() -> None:
+    shown = strategies(catalogue.conf_dir())
+    for width in (80, 120):
+        lines = ["".join(text for text, _ in line).rstrip() for line in shown.lines(width)]
+        assert max(map(len, lines)) <= width
+        families = [line.partition(":")[0] for line in lines if re.match(r"[a-z]+: search", line)]
+        assert families == sorted(families)
+        row = next(line for line in lines if line.startswith("  idarts "))
+        paper = "ICML 2021" if width == 80 else "iDARTS (Zhang et al., ICML 2021)"
+        assert re.fullmatch(
+            rf"  idarts +{re.escape(paper)} +weights +epoch: about 3 gradients a batch", row
+        )
+    plain = shown.plain()
+    for option in catalogue.options("strategy", catalogue.conf_dir()):
+        assert re.search(rf"^ +{option.name} .*{re.escape(option.gloss)}$", plain, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from nasrun.config import plugins, ranges
 from nasrun.config.catalogue import conf_dir
 from nasrun.config.checks import all_faults
 from nasrun.config.compose import to_typed
-from nasrun.config.declarations import RUNTIME, declared
+from nasrun.config.declarations import RUNTIME, constant, declared
 from nasrun.config.schema import PLUGINS, SearchConfig
 from tests.compose import composed
 
@@ -75,6 +75,20 @@ def test_what_is_read_from_the_source_is_what_runs(target: str) -> None:
     for name, hint in expected.items():
         if "Callable" not in str(hint):  # whose arguments no configuration can get wrong
             assert plain(known.settings[name].hint) == plain(hint), name
+
+
+CAPABILITIES = {
+    "strategy": ("unit", "step_cost", "needs_alphas", "needs_weights", "predicts"),
+    "space": ("name", "differentiable"),
+    "evaluator": ("needs_images", "evaluates", "makes_scorers", "needs_alphas", "reads_table"),
+}
+
+
+@pytest.mark.parametrize("target", sorted(t for t, g in TARGETS.items() if g in CAPABILITIES))
+def test_what_a_class_declares_is_read_from_the_source_as_it_is(target: str) -> None:
+    kind = plugins.target({"_target_": target})
+    for name in CAPABILITIES[TARGETS[target]]:
+        assert constant(target, name) == getattr(kind, name), name
 
 
 def outside(hint: Any) -> Iterator[Any]:

@@ -184,19 +184,6 @@ def test_a_floor_above_most_of_the_table_is_refused(make) -> None:
         make(accuracy_floor=0.9)
 
 
-@pytest.mark.parametrize(
-    ("space", "sentence"),
-    [
-        ("darts", "evaluator=table is not possible with space=darts"),
-        ("nasbench101", "strategy=egnas needs a space that is a DifferentiableSpace"),
-    ],
-)
-def test_spaces_without_a_landscape_are_refused(space: str, sentence: str) -> None:
-    chosen = ["strategy=egnas", f"space={space}", "dataset=cifar10", "evaluator=table"]
-    with pytest.raises(UsageError, match=sentence):
-        Wiring(to_typed(composed(chosen), SearchConfig)).strategy  # noqa: B018 - built
-
-
 def test_a_table_of_a_space_that_is_no_grid_is_refused() -> None:
     darts = Darts(
         channels=4, cells=2, partial_channels=1, stem="cifar", operations=["skip_connect"]

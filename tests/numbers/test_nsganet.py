@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from nasrun.engine.insight import Insight
 from nasrun.engine.search import front_of
 from nasrun.engine.summary import summary
-from nasrun.errors import RunError
+from nasrun.errors import RunError, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.source import resolve
 from nasrun.protocols.data import TaskShape
@@ -24,6 +26,7 @@ from nasrun.protocols.space import NetworkSize
 from nasrun.randomness import RandomStreams
 from nasrun.report.analysis import analyse
 from nasrun.report.collect import collect
+from nasrun.report.figures import fronts
 from nasrun.report.tables import all_tables
 from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.spaces.toy import Toy
@@ -285,15 +288,22 @@ def test_summary_and_report_show_the_front(tmp_path: Path) -> None:
     )  # fmt: skip
     text = summary(Path("folder"), result)
     assert "1: val_error 0.2500, flops 13,000,000 (chosen)" in text
-    assert "nasrun retrain genotype=folder/front.json:2" in text
+    assert "nasrun retrain genotype=folder:2" in text
     damaged = {**result.to_json(), "front": [{"values": {"flops": "many"}}, {"values": 3}, 5]}
-    run = make_run(tmp_path / "a", seed=3, result={"front": result.to_json()["front"]})
+    units = [asdict(VALIDATION_ERROR), asdict(COSTS["flops"])]
+    run = make_run(tmp_path / "a", seed=3, result={"front": result.to_json()["front"]},
+                   record={"objectives": units})  # fmt: skip
     make_run(tmp_path / "b", seed=4, result={"front": damaged["front"]})
     report = analyse(*collect([tmp_path]))
     (table,) = (one for one in all_tables(report) if one.name == "fronts")
     assert table.columns == ("group", "seed", "member", "val_error", "flops")
     rows = [[cell.value for cell in row[1:]] for row in table.rows]
     assert rows[:2] == [["3", "1 (chosen)", 0.25, 13e6], ["3", "2", 0.625, 4e6]]
+    ((name, caption, figure),) = fronts(report, "digits", several=False)
+    assert (name, caption.partition(";")[0]) == ("front_flops", "Fronts: val_error against flops")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "flops, multiply-adds"  # as run.json has it
+    assert axes.lines[0].get_xydata().tolist() == [[4e6, 0.625], [13e6, 0.25]]
     assert run.is_dir()
 
 
@@ -302,3 +312,20 @@ def test_each_member_of_a_front_can_be_named(tmp_path: Path) -> None:
     file = tmp_path / "front.json"
     file.write_text(json.dumps({str(n): one.to_json() for n, one in enumerate(found, start=1)}))
     assert [resolve(f"{file}:{place}") for place in (1, 2)] == found
+    assert [resolve(f"{tmp_path}:{place}") for place in (1, 2)] == found
+    with pytest.raises(UsageError, match="no genotype '3' in it; choose from 1, 2"):
+        resolve(f"{tmp_path}:3")
+    file.unlink()
+    with pytest.raises(UsageError, match="it is not a run that found several"):
+        resolve(f"{tmp_path}:2")
+
+
+def test_the_front_is_drawn_as_stairs_with_the_places_of_its_members() -> None:
+    strategy = spent(nsganet(num_labels=64))
+    figure = dict(Insight(strategy, TwoGains()).figures())["front"]
+    (axes,) = figure.axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("flops, multiply-adds", "val error, fraction")
+    x, y = axes.lines[0].get_xydata().T
+    assert (np.diff(x) > 0).all()
+    assert (np.diff(y) < 0).all()
+    assert (len(x), [text.get_text() for text in axes.texts]) == (7, list("1234567"))

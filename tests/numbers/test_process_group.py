@@ -23,6 +23,7 @@ from nasrun.config.plugins import build
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
+from nasrun.networks.blocks.dropout import Dropout
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import Mixture, NetworkSize, as_module
@@ -64,13 +65,14 @@ def normalised(group: ProcessGroup) -> dict[str, Tensor]:
 
 
 def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
-    """The supernet after four updates, and their loss."""
+    """The supernet after four updates, and their loss; elements of skips are dropped."""
     device = Device("cpu", "float64", compile_networks=False, group=group)
     words = [f"space={space_name}", "space.channels=4", "space.cells=2"]
     space = build(to_typed(composed(words), SearchConfig).space)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        supernet = as_module(space.supernet(TaskShape(3, (8, 8), CLASSES))).double()
+        shape = TaskShape(3, (8, 8), CLASSES)
+        supernet = as_module(space.supernet(shape, skip_dropout=0.4)).double()
     device.place(supernet)
     parallel = device.parallel(supernet)
     generator = torch.Generator().manual_seed(1)
@@ -100,7 +102,9 @@ def trained(space_name: str, group: ProcessGroup) -> dict[str, Tensor]:
         logits = parallel(batch[0], Mixture(mixture))
         return F.cross_entropy(logits, batch[1]), logits
 
-    metrics = train_epoch(batches, forward, update, device, batch_size=BATCH)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        metrics = train_epoch(batches, forward, update, device, batch_size=BATCH)
     figures = torch.tensor([metrics["loss"], metrics["accuracy"]], dtype=torch.float64)
     return {**supernet.state_dict(), "loss and accuracy": figures}
 
@@ -290,6 +294,22 @@ def test_two_processes_see_and_score_as_one(two) -> None:
 @pytest.mark.processes
 def test_two_processes_label_as_one(two) -> None:
     assert two["labelled"] == pytest.approx(labelled(ALONE), abs=1e-9)
+
+
+def test_a_share_of_a_batch_drops_what_the_whole_drops() -> None:
+    whole, rows_RN = Dropout(), torch.rand(10, 7, dtype=torch.float64)
+
+    def dropped(module: Dropout, rows_RN: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        found: Tensor = module(rows_RN, 0.25)
+        return found
+
+    expected = dropped(whole, rows_RN)
+    torch.manual_seed(0)
+    assert expected.equal(F.dropout(rows_RN, 0.25))
+    share = Dropout()
+    share.place_in_batch = lambda _: (10, 6)
+    assert dropped(share, rows_RN[6:9]).equal(expected[6:9])
 
 
 def test_shares() -> None:

@@ -171,8 +171,7 @@ def test_idarts_moves_alpha_before_each_t_th_batch_of_an_epoch() -> None:
      (("strategy=idarts",), "strategy=idarts")],
 )  # fmt: skip
 def test_a_landscape_is_refused_before_a_run(words: tuple[str, ...], what: str, made_table) -> None:
-    wiring = wired(*words, "space=nasbench201", "evaluator=table", made_table, "dataset=cifar10",
-                   "retrain=none", "evaluator.accuracy_floor=0.4")  # fmt: skip
+    words += ("space=nasbench201", "evaluator=table", made_table, "dataset=cifar10", "retrain=none")
     expected = f"{what} needs the weights of a supernet, and evaluator=table has none"
     with pytest.raises(UsageError, match=expected):
-        _ = wiring.strategy
+        _ = wired(*words, "evaluator.accuracy_floor=0.4").strategy

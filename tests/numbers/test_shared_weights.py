@@ -131,11 +131,6 @@ def test_progress_counts_the_batches_of_the_whole_training(monkeypatch) -> None:
     assert shown == [(1, 3), (2, 3), (3, 3)]  # 3 epochs of one batch of 32 images
 
 
-def test_what_has_no_supernet_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^evaluator=shared_weights is not possible with space=n"):
-        wired("space=nasbench101").strategy  # noqa: B018 - built
-
-
 @pytest.mark.parametrize("override", ["epochs=0", "learning_rate=0", "batch_size=0", "momentum=1"])
 def test_settings_out_of_range_are_told_before_the_search(override: str) -> None:
     key = override.partition("=")[0]

@@ -87,12 +87,6 @@ def test_settings_out_of_range_are_told_before_the_search(override: str) -> None
         wired(override).strategy  # noqa: B018 - built
 
 
-def test_an_evaluator_of_the_other_kind_is_refused() -> None:
-    wiring = wired("strategy=egnas", "evaluator=train")
-    with pytest.raises(UsageError, match=r"=train does not suit strategy=egnas.*on alphas"):
-        wiring.strategy  # noqa: B018 - built
-
-
 @pytest.mark.parametrize("strategy", ["random", "local_search", "genetic", "regularized_evolution"])
 def test_a_strategy_chooses_its_evaluator_and_the_command_line_another(strategy: str) -> None:
     def target(*overrides: str) -> str:

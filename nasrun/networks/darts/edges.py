@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nasrun.genotypes.darts import EDGES, NODES
 from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.networks.blocks.dropout import Dropout
 from nasrun.networks.blocks.edge_mixing import StateMixing
 from nasrun.networks.blocks.stacked import (
     AveragePool,
@@ -124,6 +125,7 @@ class StateEdges(nn.Module):
         self.pool_norm = BatchNorm(channels, num_edges=len(self.pools))
         # At stride 2 a skip is a factorised reduction with weights of its own on each edge.
         self.has_identity = stride == 1 and "skip_connect" in self.built
+        self.dropout = Dropout()
         self.stacks = nn.ModuleDict(
             {
                 name: Convolutions(name, len(nodes), channels, stride)
@@ -310,5 +312,5 @@ class StateEdges(nn.Module):
             yield rows_RM @ weights.matrices["skip_connect"]
         else:
             # A copy for each edge, as independent edges would draw masks of their own.
-            dropped = F.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
+            dropped = self.dropout(rows_RM.repeat(1, len(self.edges)), mixing.skip_dropout)
             yield dropped * weights.scales["skip_connect"]

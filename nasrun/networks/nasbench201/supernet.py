@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, OPERATIONS
 from nasrun.networks.blocks.batch_norm import BatchNorm, fold
+from nasrun.networks.blocks.dropout import Dropout
 from nasrun.networks.blocks.edge_mixing import PartialChannels, StateMixing, state_mixings
 from nasrun.networks.blocks.stacked import (
     AveragePool,
@@ -80,6 +81,7 @@ class MixedCell(nn.Module):
             channels, partial_channels, num_inputs=1, num_nodes=NUM_NODES - 1
         )
         self.average_pool = AveragePool()
+        self.dropout = Dropout()
         self.convolutions = nn.ModuleDict()
         for source in range(NUM_NODES - 1):
             for operation, kernel_size in KERNEL_SIZES.items():
@@ -129,7 +131,7 @@ class MixedCell(nn.Module):
             repeated = as_rows(state_BMHW).repeat(
                 1, len(EDGES_FROM[source])
             )  # each edge drops its own
-            yield F.dropout(repeated, mixing.skip_dropout) * weights.scales[PLAIN[1]]
+            yield self.dropout(repeated, mixing.skip_dropout) * weights.scales[PLAIN[1]]
         if plain:
             # side by side, rows_R(P*M) @ (P*M, N*M) mixes them for all nodes in one product
             images = [self.average_pool(state_BMHW) if n == PLAIN[0] else state_BMHW for n in plain]

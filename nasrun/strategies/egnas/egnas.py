@@ -77,6 +77,7 @@ from nasrun.strategies.supernet import SupernetSearch
 class EGNAS(SupernetSearch):
     """The strategy; see the module's docstring."""
 
+    step_cost: ClassVar[str] = "1 gradient a batch, scores"
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.xi or strategy.sigma",
         "worse": "lower fitness.eta, or raise population.size",

@@ -27,6 +27,7 @@ class DiscreteSearch(Strategy, ABC):
     """
 
     unit: ClassVar[str] = "child"
+    step_cost: ClassVar[str] = "1 label"
 
     context: SearchContext = field(kw_only=False)
     num_labels: NumLabels

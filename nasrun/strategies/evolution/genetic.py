@@ -19,7 +19,7 @@ generation is spent on what is known.
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
@@ -42,7 +42,8 @@ class Genetic(DiscreteSearch):
         elitism: how many of the best survive.
     """
 
-    unit = "generation"
+    unit: ClassVar[str] = "generation"
+    step_cost: ClassVar[str] = "P labels"
 
     population_size: Annotated[PopulationSize, AtMost("num_labels")]
     tournament: Count

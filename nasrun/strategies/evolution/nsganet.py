@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -54,7 +54,8 @@ class NSGANet(DiscreteSearch):
         eta: of the mutation; the larger, the nearer are the values to which a gene changes.
     """
 
-    unit = "generation"
+    unit: ClassVar[str] = "generation"
+    step_cost: ClassVar[str] = "P labels"
 
     second_objective: Cost
     population_size: Annotated[PopulationSize, AtMost("num_labels")]

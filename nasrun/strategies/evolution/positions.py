@@ -35,6 +35,7 @@ class PositionSearch(DiscreteSearch):
     """
 
     unit: ClassVar[str] = "generation"
+    step_cost: ClassVar[str] = "P labels"
 
     population_size: Annotated[PopulationSize, AtMost("num_labels")]
     num_generations: Count | None

@@ -152,6 +152,8 @@ class AlphaSearch(RelaxedSearch):
 class BilevelSearch(AlphaSearch):
     """A search that moves alpha on the validation half, before each batch of the weights."""
 
+    step_cost: ClassVar[str] = "2 gradients a batch"
+
     alpha_images: BatchImages  # of the validation half, behind a step of alpha
 
     @property
@@ -200,6 +202,8 @@ class SingleLevelSearch(AlphaSearch):
 
     One pass through the supernet serves both, on the same images and under the same mixture.
     """
+
+    step_cost: ClassVar[str] = "1 gradient a batch"
 
     def train(self) -> dict[str, float]:
         """Move the weights and alpha by the gradient of one loss."""

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -47,13 +47,14 @@ NO_ENTROPY = 1 / (2 * math.pi * math.e)  # the gamma at which ln(2 pi e gamma) /
 class BayesNAS(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
 
+    needs_weights: ClassVar[bool] = True
+
     warmup: Fraction  # share of the epochs that train weights only
     edge_sparsity: Positive  # lambda of the switches of edges
     operation_sparsity: Positive  # lambda of the switches of operations
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.scorer.require_weights("strategy=bayesnas")
         # cell type, and "edges" or "operations" -> gamma and omega of the switches
         self.gamma = {key: torch.ones_like(one) for key, one in self.switches.items()}
         self.omega = {key: torch.ones_like(one) for key, one in self.switches.items()}

@@ -21,7 +21,7 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Interval
 
@@ -35,6 +35,8 @@ from nasrun.strategies.gradient.curvature import change_along
 @plugin
 class DARTS(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
+
+    step_cost: ClassVar[str] = "2 gradients a batch, or 5"
 
     order: Annotated[int, Interval(ge=1, le=2)]
 

@@ -24,7 +24,7 @@ Deviations:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -38,6 +38,8 @@ from nasrun.strategies.gradient.samplers import strongest
 @plugin
 class DSNAS(SingleLevelSearch):
     """The strategy; see the module's docstring, and `AlphaSearch` for its other settings."""
+
+    step_cost: ClassVar[str] = "1 path a batch"
 
     fixing_gap: PositiveShare  # between the two largest probabilities of an edge; 1 is hardly ever
 

@@ -23,6 +23,8 @@ Deviations:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from nasrun.protocols.settings import Positive, plugin
 from nasrun.protocols.space import Mixture
 from nasrun.strategies.gradient.base import BilevelSearch
@@ -32,6 +34,8 @@ from nasrun.strategies.gradient.samplers import annealed, gumbel_softmax, straig
 @plugin
 class GDAS(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
+
+    step_cost: ClassVar[str] = "2 paths a batch"
 
     tau_start: Positive  # temperature in the first epoch
     tau_end: Positive  # and in the last

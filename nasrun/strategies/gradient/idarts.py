@@ -25,7 +25,7 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from nasrun.protocols.scorer import Gradient
 from nasrun.protocols.settings import Count, CountOrNone, plugin
@@ -38,12 +38,11 @@ from nasrun.strategies.gradient.curvature import change_along
 class IDARTS(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
 
+    step_cost: ClassVar[str] = "about 3 gradients a batch"
+    needs_weights: ClassVar[bool] = True
+
     inner_steps: Count  # T, batches of the weights for each step of alpha
     neumann_terms: CountOrNone  # K
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.scorer.require_weights("strategy=idarts")
 
     @property
     def batches_per_move(self) -> int:

@@ -22,6 +22,8 @@ Deviations:
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,8 @@ from nasrun.strategies.gradient.base import BilevelSearch
 @plugin
 class ProxylessNAS(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
+
+    step_cost: ClassVar[str] = "1 path a batch, at times 3"
 
     warmup: Fraction  # share of the epochs that train weights only
     alpha_every: Count  # batches of the weights for each step of alpha

@@ -21,7 +21,7 @@ Deviations:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -36,6 +36,8 @@ from nasrun.strategies.gradient.base import BilevelSearch
 @plugin
 class SETN(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
+
+    step_cost: ClassVar[str] = "1 gradient, 1 path a batch"
 
     num_candidates: Count  # drawn from softmax(alpha) after the last epoch
     num_images: BatchImages  # of the validation half, by which they are ranked

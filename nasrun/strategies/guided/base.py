@@ -38,6 +38,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     """
 
     unit: ClassVar[str] = "round"
+    step_cost: ClassVar[str] = "num_infill labels, a fit"
     predicts: ClassVar[bool] = True
 
     predictor: Callable[..., Predictor]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class SampledSearch(SupernetSearch):
         num_finalists: the best of them, which are scored again.
         finalist_images, finalist_batches: images of a batch, and batches, behind the second score.
     """
+
+    step_cost: ClassVar[str] = "1 path a batch"
 
     num_candidates: Count
     candidate_images: BatchImages

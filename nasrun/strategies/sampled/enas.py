@@ -28,7 +28,7 @@ Shapes: M samples.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ from nasrun.training.optimisers import Adam
 @plugin
 class ENAS(SampledSearch):
     """The strategy; see the module's docstring, and `SampledSearch` for its other settings."""
+
+    step_cost: ClassVar[str] = "1 path a batch, scores"
 
     hidden: Count  # units of the LSTM
     tanh_constant: Positive
