@@ -47,7 +47,7 @@ def run_search(
         result = _search(wiring, config, session, saved)
         saved = None  # that was of the search; the retraining begins
         if floors and result.search_val_accuracy is not None:
-            known = {**floors, **_published(result.table)}
+            known = {**floors, **of_published_cells(result.table)}
             result = replace(result, floor=against_floors(result.search_val_accuracy, known))
     return run_retrain(wiring, config, session, result, saved)
 
@@ -123,7 +123,7 @@ def front_of(strategy: Strategy, space: SearchSpace) -> tuple[FrontMember, ...]:
     )
 
 
-def _published(table: TableEntry | None) -> dict[str, float]:
+def of_published_cells(table: TableEntry | None) -> dict[str, float]:
     """Return what the table says of the published cells of its space, by what a search sees."""
     cells = () if table is None else table.references
     return {one.name: one.val_accuracy for one in cells if one.val_accuracy is not None}
