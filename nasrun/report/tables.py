@@ -199,12 +199,12 @@ def ranking(item: Ranking, position: int) -> ReportTable:
     ordered = sorted(item.mean_ranks.items(), key=lambda pair: pair[1])
     return ReportTable(
         "ranks" if position == 0 else f"ranks_{position + 1}",
-        f"Ranks: all groups on {item.num_seeds} common seeds of {item.dataset}",
+        f"Ranks: all groups on {item.num_seeds} common seeds of {item.dataset}, Friedman's test "
+        f"p = {item.p:.2g}",
         ("group", "mean rank"),
         tuple((text_cell(name), number_cell(mean, ".2f")) for name, mean in ordered),
-        f"1 is the best. Friedman's test that all are alike: p = {item.p:.2g}, which is rough for "
-        f"few seeds and does not say which of them differ; Kendall's W = {item.agreement:.2f} (1: "
-        "all seeds have the same order).",
+        f"1 is the best. p: that all are alike; it is rough for few seeds, and does not say which "
+        f"of them differ. Kendall's W = {item.agreement:.2f} (1: all seeds have the same order).",
     )
 
 
