@@ -13,6 +13,7 @@ from nasrun.report import tables
 from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.files import headline, write
+from nasrun.report.text_table import ReportTable
 from nasrun.runs.folder import names
 from nasrun.terminal import console
 
@@ -63,11 +64,11 @@ def _keys(by: str | None) -> list[str] | None:
     return keys
 
 
-def _show(report: Report, shown: Sequence[tables.ReportTable]) -> None:
+def _show(report: Report, shown: Sequence[ReportTable]) -> None:
     console.say(headline(report))
     for table in shown:
-        is_ours = table.name in ("groups", "pairs", "predictors", "left_out")
-        if not (is_ours or table.name.startswith("grid")):
+        is_ours = table.name in ("groups", "pairs", "references", "predictors", "left_out")
+        if not (is_ours or table.name.startswith(("grid", "ranks"))):
             continue
         rows = table.rows[:MAX_SHOWN] if table.name == "pairs" else table.rows
         console.say("")

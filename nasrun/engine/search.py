@@ -17,7 +17,7 @@ from nasrun.engine.drive import Session, drive, validation_accuracy
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.result import AgainstFloors, FrontMember, Result
+from nasrun.protocols.result import AgainstFloors, FrontMember, Result, TableEntry
 from nasrun.protocols.space import SearchSpace, as_module
 from nasrun.protocols.strategy import Strategy
 from nasrun.runs.folder import RunFolder
@@ -47,7 +47,8 @@ def run_search(
         result = _search(wiring, config, session, saved)
         saved = None  # that was of the search; the retraining begins
         if floors and result.search_val_accuracy is not None:
-            result = replace(result, floor=against_floors(result.search_val_accuracy, floors))
+            known = {**floors, **of_published_cells(result.table)}
+            result = replace(result, floor=against_floors(result.search_val_accuracy, known))
     return run_retrain(wiring, config, session, result, saved)
 
 
@@ -122,8 +123,14 @@ def front_of(strategy: Strategy, space: SearchSpace) -> tuple[FrontMember, ...]:
     )
 
 
+def of_published_cells(table: TableEntry | None) -> dict[str, float]:
+    """Return what the table says of the published cells of its space, by what a search sees."""
+    cells = () if table is None else table.references
+    return {one.name: one.val_accuracy for one in cells if one.val_accuracy is not None}
+
+
 def against_floors(accuracy: float, floors: Mapping[str, float]) -> AgainstFloors:
-    """Compare a search with simple methods, by validation accuracies in [0, 1].
+    """Compare a search with what is simple or known, by validation accuracies in [0, 1].
 
     >>> against_floors(0.5, {"a": 0.25, "b": 0.375}).by
     0.125

@@ -92,10 +92,10 @@ def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
         return
     yield "test", f"accuracy {table.test_accuracy:.2%}, percentile {table.percentile:.1f}"
     yield "regret", f"{table.regret:.2%} of the signal, to the best cell of the table"
-    control = table.control
-    if control is not None:
-        figures = f"{control.test_accuracy:.2%}, percentile {control.percentile:.1f}"
-        yield "control", f"{control.name} has {figures}"
+    known = [one for one in (table.control, *table.references) if one is not None]
+    for place, one in enumerate(known):
+        figures = f"{one.test_accuracy:.2%}, percentile {one.percentile:.1f}"
+        yield "" if place else "control", f"{one.name} has {figures}"
 
 
 def _one_shot(one_shot: OneShot | None) -> Iterator[tuple[str, str]]:

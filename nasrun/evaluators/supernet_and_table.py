@@ -2,7 +2,8 @@
 
 So papers on weight sharing use the tables of NAS-Bench-201: a supernet is trained and scores the
 candidates on real images, and the cell that comes out is looked up in the table, for every dataset
-that the table has, in place of a retraining.
+that the table has, in place of a retraining. A search that buys labels takes them from the table
+and needs no supernet, so that both kinds stand in one comparison.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nasrun.protocols.settings import CountOrNone, Pair, Place
 
 
 class SupernetAndTable(TableLookup):
-    """Supernets for strategies on alphas, and the table in which their result is looked up.
+    """Supernets for strategies on alphas, and the table in which labels and results are looked up.
 
     Args:
         file: the table; `None` looks in `NASRUN_DATA`, then in the user's cache folder.
@@ -35,7 +36,6 @@ class SupernetAndTable(TableLookup):
     """
 
     needs_images: ClassVar[bool] = True
-    evaluates: ClassVar[bool] = False
     makes_scorers: ClassVar[bool] = True
 
     def __init__(

@@ -17,6 +17,7 @@ from nasrun.benchmarks import store
 from nasrun.benchmarks.table import Columns, Table
 from nasrun.evaluators.landscape import Landscape
 from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.published import named_cells
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.result import Accuracies, Control, Final, OneShot, TableEntry
@@ -42,6 +43,23 @@ class TableLookup(Evaluator):
         self.table = store.load(self.space.name, file, context.dataset_name)
         self.columns = self.table.columns(context.dataset_name)
         self.shape = self.table.shapes.get(context.dataset_name)
+        self.optimum = float(self.columns.signal_R.max())  # for reports; a search may not see it
+
+    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
+        """Look up the label of each architecture.
+
+        Its cost is how long the table's makers trained, in seconds; 0 if that is unknown.
+
+        Raises:
+            UsageError: an architecture lies outside the space.
+        """
+        return [self._evaluate(genotype) for genotype in genotypes]
+
+    def _evaluate(self, genotype: Genotype) -> Evaluation:
+        row = self.row(genotype)
+        seconds_R = self.columns.seconds_R
+        cost_s = 0.0 if seconds_R is None else float(seconds_R[row])
+        return Evaluation(genotype, (1.0 - float(self.columns.signal_R[row]),), cost_s)
 
     def row(self, genotype: Genotype) -> int:
         """Find the row of an architecture.
@@ -61,13 +79,27 @@ class TableLookup(Evaluator):
             **accuracies(columns, row),
             regret=columns.regret(row),
             percentile=columns.percentile(row),
-            datasets={
-                name: Accuracies(**accuracies(one, row))
-                for name, one in self.table.datasets.items()
-            },
+            datasets=self._on_all_datasets(row),
             control=self._control(),
+            references=tuple(
+                self._reference(name, cell) for name, cell in named_cells(self.space.name).items()
+            ),
         )
         return Final(table=entry)
+
+    def held_out(
+        self, labels: Sequence[Evaluation], limit: int
+    ) -> tuple[list[ArchGraph], np.ndarray]:
+        """Draw architectures without a label, and their accuracy_N; no search may see them.
+
+        There are up to `limit`, none of them isomorphic to a labelled one, and but for that the
+        same ones in every run.
+        """
+        sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
+        known = {sample.key(label.genotype) for label in labels}
+        kept = [i for i, key in enumerate(sample.keys) if key not in known]
+        accuracy_N = self.columns.signal_R[[sample.rows[i] for i in kept]]
+        return [sample.graphs[i] for i in kept], accuracy_N
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the table's file."""
@@ -76,18 +108,24 @@ class TableLookup(Evaluator):
     def _control(self) -> Control | None:
         """Return the figures of a cell that needs no search, if the table knows one."""
         control = self.table.control()
-        if control is None:
-            return None
-        name, genotype = control
+        return None if control is None else self._reference(*control)
+
+    def _reference(self, name: str, genotype: Genotype) -> Control:
         row = self.row(genotype)
-        percentile = self.columns.percentile(row)
-        return Control(name=name, **accuracies(self.columns, row), percentile=percentile)
+        return Control(
+            name=name,
+            **accuracies(self.columns, row),
+            percentile=self.columns.percentile(row),
+            datasets=self._on_all_datasets(row),
+        )
+
+    def _on_all_datasets(self, row: int) -> dict[str, Accuracies]:
+        tables = self.table.datasets.items()
+        return {name: Accuracies(**accuracies(one, row)) for name, one in tables}
 
 
 class TableEvaluator(TableLookup):
     """A table as the evaluator, both of single architectures and of mixtures.
-
-    The cost of a label is how long the table's makers trained, in seconds; 0 if that is unknown.
 
     Args:
         file: see `TableLookup`.
@@ -111,7 +149,6 @@ class TableEvaluator(TableLookup):
         independent_share: Probability,
     ) -> None:
         super().__init__(context, file)
-        self.optimum = float(self.columns.signal_R.max())  # for reports; a search may not see it
         self._landscape: Landscape | None = None
         self._make_landscape = partial(
             Landscape,
@@ -132,20 +169,6 @@ class TableEvaluator(TableLookup):
         self._landscape = self._make_landscape()
         return self._landscape
 
-    def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
-        """Look up the label of each architecture.
-
-        Raises:
-            UsageError: an architecture lies outside the space.
-        """
-        return [self._evaluate(genotype) for genotype in genotypes]
-
-    def _evaluate(self, genotype: Genotype) -> Evaluation:
-        row = self.row(genotype)
-        seconds_R = self.columns.seconds_R
-        cost_s = 0.0 if seconds_R is None else float(seconds_R[row])
-        return Evaluation(genotype, (1.0 - float(self.columns.signal_R[row]),), cost_s)
-
     def final(self, genotype: Genotype) -> Final:
         """Say too, after a search on the landscape, how well that ranks all cells."""
         found = super().final(genotype)
@@ -154,20 +177,6 @@ class TableEvaluator(TableLookup):
         tau = self._landscape.tau(self.columns.test_R)
         table = replace(found.table, landscape=True)
         return Final(table=table, one_shot=OneShot(accuracy_tau=tau))
-
-    def held_out(
-        self, labels: Sequence[Evaluation], limit: int
-    ) -> tuple[list[ArchGraph], np.ndarray]:
-        """Draw architectures without a label, and their accuracy_N; no search may see them.
-
-        There are up to `limit`, none of them isomorphic to a labelled one, and but for that the
-        same ones in every run.
-        """
-        sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
-        known = {sample.key(label.genotype) for label in labels}
-        kept = [i for i, key in enumerate(sample.keys) if key not in known]
-        accuracy_N = self.columns.signal_R[[sample.rows[i] for i in kept]]
-        return [sample.graphs[i] for i in kept], accuracy_N
 
 
 class Sample(NamedTuple):

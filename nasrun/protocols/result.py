@@ -6,7 +6,7 @@ Accuracies are fractions in [0, 1], times are seconds; `None` is what was not me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from nasrun.genotypes.genotype import Genotype
@@ -37,10 +37,11 @@ class Accuracies:
 
 @dataclass(frozen=True, kw_only=True)
 class Control(Accuracies):
-    """A cell that needs no search, to compare with."""
+    """A cell that needs no search, to compare with; `datasets` as in `TableEntry`."""
 
     name: str
     percentile: float
+    datasets: Mapping[str, Accuracies] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,8 @@ class TableEntry(Accuracies):
     """The cell in a benchmark table.
 
     `regret` is that of the signal, `percentile`, in [0, 100], that of the test accuracy among all
-    architectures; `datasets` has the figures on all that the table has.
+    architectures; `datasets` has the figures on all that the table has. `control` is what any
+    liking for convolutions finds, and `references` are the published cells of the space.
     """
 
     file: str
@@ -57,6 +59,7 @@ class TableEntry(Accuracies):
     percentile: float
     datasets: Mapping[str, Accuracies]
     control: Control | None
+    references: tuple[Control, ...] = ()
     landscape: bool | None = None  # true where candidates were scored on the landscape of the table
 
 
@@ -79,7 +82,10 @@ class Ranked:
 
 @dataclass(frozen=True, kw_only=True)
 class AgainstFloors:
-    """The validation accuracies of simple methods; `by` is positive where the best is beaten."""
+    """Compare with the validation accuracies of simple methods and of cells that were published.
+
+    `by` is positive where the best of them is beaten.
+    """
 
     strategies: Mapping[str, float]
     best: str

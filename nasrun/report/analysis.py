@@ -17,6 +17,8 @@ from nasrun.report.groups import Group, Grouping, group, natural, without_repeti
 from nasrun.report.metrics import Metric
 from nasrun.report.notes import notes_of
 from nasrun.report.published import Published, fitting
+from nasrun.report.ranking import Ranking, rank
+from nasrun.report.references import Reference, references
 from nasrun.report.statistics import Comparison, Summary
 
 MIN_GRID = 2  # values of each key
@@ -87,6 +89,8 @@ class Report:
     grouping: Grouping
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
+    rankings: tuple[Ranking, ...]
+    references: tuple[Reference, ...]
     grids: tuple[Grid, ...]
     curve_sets: tuple[CurveSet, ...]
     points: tuple[Point, ...]
@@ -143,6 +147,8 @@ def analyse(
         grouping,
         rows,
         _pairs(rows, grouping, chosen),
+        tuple(_rankings(rows, grouping, chosen)),
+        tuple(references(kept)),
         tuple(grids),
         tuple(
             curve_set
@@ -191,6 +197,16 @@ def _pairs(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> tuple[Pai
         judged = statistics.judge(compared, metric.higher_is_better)
         found += [Pair(a, b, result) for (a, b), result in zip(couples, judged, strict=True)]
     return tuple(found)
+
+
+def _rankings(rows: Sequence[Row], grouping: Grouping, metric: Metric) -> Iterator[Ranking]:
+    """Yield the ranks of the groups of each dataset that has enough of them."""
+    for dataset in dict.fromkeys(row.group.dataset for row in rows):
+        members = [row for row in rows if row.group.dataset == dataset]
+        values = {row.group.name: _by_pair(row, grouping) for row in members}
+        found = rank(dataset, values, metric.higher_is_better)
+        if found is not None:
+            yield found
 
 
 def _shared_by_pairs(

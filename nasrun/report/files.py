@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nasrun.errors import UsageError
-from nasrun.report import figures, formats, page, records, tables
+from nasrun.report import figures, formats, page, records
 from nasrun.report.analysis import Report
+from nasrun.report.text_table import ReportTable
 from nasrun.storage.durable import replacing
 
 
-def write(
-    report: Report, shown: Sequence[tables.ReportTable], folder: Path, command: str
-) -> list[Path]:
+def write(report: Report, shown: Sequence[ReportTable], folder: Path, command: str) -> list[Path]:
     """Write all files, each as a whole or not at all; return them.
 
     Args:
@@ -49,7 +48,7 @@ def write(
     return [folder / name for name in contents]
 
 
-def _comma_separated(report: Report, shown: Sequence[tables.ReportTable]) -> dict[str, str]:
+def _comma_separated(report: Report, shown: Sequence[ReportTable]) -> dict[str, str]:
     """Return the CSV files by their names.
 
     `report.csv` has the groups, `report_pairs.csv` and `report_runs.csv` the comparisons and the

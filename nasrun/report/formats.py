@@ -6,14 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nasrun.report import records as records_module
 from nasrun.report.analysis import CurveSet, Report
 from nasrun.report.collect import shown
 from nasrun.report.records import Record
-from nasrun.report.tables import Cell, ReportTable
+from nasrun.report.text_table import Cell, ReportTable
 
 MARKDOWN = str.maketrans(
     {**{letter: f"\\{letter}" for letter in "\\`*_[]|#"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -134,6 +134,11 @@ def as_json(report: Report) -> str:
             for row, record in zip(report.rows, records_module.groups(report), strict=True)
         ],
         "comparisons": records_module.pairs(report),
+        "rankings": [vars(ranking) for ranking in report.rankings],
+        "references": [
+            {"name": one.name, "space": one.space, **_flat(one.accuracies)}
+            for one in report.references
+        ],
         "grids": [
             {
                 "dataset": grid.dataset,
@@ -157,6 +162,10 @@ def as_json(report: Report) -> str:
         "notes": report.notes,
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _flat(accuracies: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    return {f"{part}.{dataset}": accuracy for (dataset, part), accuracy in accuracies.items()}
 
 
 def _curves(curves: CurveSet) -> dict[str, Any]:

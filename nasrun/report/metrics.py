@@ -102,6 +102,11 @@ def gpu_days(run: Run) -> float | None:
     return seconds / SECONDS_PER_DAY if run.on_gpu and seconds is not None else None
 
 
+def _scorings(run: Run) -> float | None:
+    """Return how many candidates were scored, or gradients computed; `None` for none."""
+    return run.number("scorings") or None
+
+
 def of_result(*keys: str) -> Callable[[Run], float | None]:
     return lambda run: run.number(*keys)
 
@@ -122,6 +127,7 @@ METRICS = {
         Metric("params", "parameters", of_result("retrain", "params"), False, False),
         Metric("flops", "multiply-adds", of_result("retrain", "flops"), False, False),
         Metric("evaluations", "true evaluations", of_result("evaluations"), False, False),
+        Metric("scorings", "candidates scored", _scorings, False, False),
         Metric("search_seconds", "search, s", of_result("search_seconds"), False, False),
         Metric("gpu_days", "GPU-days", gpu_days, False, False),
         Metric("held_out_tau", "Kendall's tau, held out", of_result("predictor", "held_out_tau"),

@@ -43,9 +43,31 @@ def notes_of(grouping: Grouping, metric: Metric) -> list[str]:
                 "the validation accuracy of some is that of true evaluations, of others that of "
                 "shared weights: they cannot be compared; retrain what they found"
             )
+    notes += _of_cost([run for item in grouping.groups for run in item.runs])
     if not grouping.keys and [len(item.runs) for item in grouping.groups] == [1]:
         notes.append("one run is one draw: nothing can be said about the spread over seeds")
     return notes + unreadable
+
+
+def _of_cost(runs: Sequence[Run]) -> list[str]:
+    """Say what all searches have cost together, where there are several."""
+    searches = [run for run in runs if run.text("strategy") is not None]
+    if len(searches) < 2:
+        return []
+
+    def total(key: str) -> float:
+        return sum(run.number(key) or 0.0 for run in searches)
+
+    parts = [f"{total('search_seconds'):,.0f} s"]
+    if total("scorings"):
+        parts.append(f"{total('scorings'):,.0f} candidates scored")
+    if total("evaluations"):
+        parts.append(f"{total('evaluations'):,.0f} true evaluations")
+    looked_up = [run for run in searches if metrics.labels_from_table(run)]
+    hours = sum(run.number("label_seconds") or 0.0 for run in looked_up) / 3600
+    if hours:
+        parts.append(f"labels whose training took the makers of the table {hours:,.1f} h")
+    return [f"cost of all {len(searches)} searches together: {', '.join(parts)}"]
 
 
 def _of_threads(runs: Sequence[Run]) -> str:

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from nasrun.report.analysis import Report, Row
 from nasrun.report.collect import Run, shown
-from nasrun.report.tables import ReportTable
+from nasrun.report.text_table import ReportTable
 from nasrun.terminal.text import printable
 
 MAX_DRAWINGS, MAX_DRAWING_BYTES = 48, 300_000
@@ -52,7 +52,10 @@ def page(
     script, style = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.js", "page.css")
     )
-    front = [table for table in tables if table.name in ("groups", "pairs") or "grid" in table.name]
+    names = ("groups", "pairs", "references")
+    front = [
+        table for table in tables if table.name in names or table.name.startswith(("grid", "ranks"))
+    ]
     return environment.get_template("page.html").render(
         title=title,
         lead=lead,

@@ -34,6 +34,7 @@ class Published:
     dataset: str = ""
     metric: str = ""
     scatter: str = ""  # `true` where it has errors and costs
+    methods: Mapping[str, Sequence[str]] = field(default_factory=dict)  # row -> our names of it
 
     def fits(self, runs: Sequence[Run], keys: Sequence[str]) -> bool:
         """Return whether a report on `runs`, compared by `keys`, should show it."""
@@ -48,6 +49,12 @@ class Published:
     def is_about(self, run: Run) -> bool:
         """Return whether a run has searched one of its spaces, on one of its datasets."""
         return _meets(run, self.runs)
+
+    def place(self, name: str) -> int | None:
+        """Return the row of a strategy's option or of a published cell, by its name here."""
+        methods = [row[0] for row in self.rows]
+        rows = (row for row, names in self.methods.items() if name in names)
+        return next((methods.index(row) for row in rows), None)
 
     def cell(self, row: str, column: str) -> tuple[str, str] | None:
         """Return the entry of a grid at two numbers, whichever way they are written."""

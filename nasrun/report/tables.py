@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from nasrun.report import metrics, statistics
-from nasrun.report.analysis import Grid, Pair, Report, Row, mean_of
+from nasrun.report.analysis import Grid, Pair, Report
 from nasrun.report.collect import Run, shown
 from nasrun.report.groups import Group
-from nasrun.report.published import Published
+from nasrun.report.published_tables import COLUMN_NAMES, published
+from nasrun.report.ranking import Ranking
+from nasrun.report.text_table import Cell, ReportTable, corner, mean_text, number_cell, text_cell
 
 MAX_UNTOLD = 30  # comparisons that cannot tell are shown in tables up to this length
 MAX_PAIRS = 100  # comparisons in a table for people
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell; by `value` it is sorted and goes to CSV: a fraction where the text says percent."""
-
-    text: str
-    value: float | str | None = None
-    bold: bool = False
-
-
-@dataclass(frozen=True)
-class ReportTable:
-    """A table; its first `text_columns` columns are texts, the others numbers to the right."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-    text_columns: int = 1
-
-
-def text_cell(text: object) -> Cell:
-    return Cell(str(text), str(text))
-
-
-def number_cell(value: float | None, form: str = ",.0f", scale: float = 1.0) -> Cell:
-    return Cell("-" if value is None else f"{scale * value:{form}}", value)
 
 
 def all_tables(report: Report) -> list[ReportTable]:
@@ -50,6 +22,8 @@ def all_tables(report: Report) -> list[ReportTable]:
     tables += [grid(report, item, position) for position, item in enumerate(report.grids)]
     if report.pairs:
         tables.append(pairs(report))
+    tables += [ranking(item, position) for position, item in enumerate(report.rankings)]
+    tables += references(report)
     tables += predictors(report)
     tables += fronts(report)
     tables += [table for item in report.published for table in published(report, item)]
@@ -109,6 +83,7 @@ EXTRAS = (  # label, metric, form, scale
     ("search val acc %", "search_val_accuracy", ".2f", 100.0),
     ("regret %", "regret", ".3f", 100.0),
     ("evaluations", "evaluations", ",.0f", 1.0),
+    ("scorings", "scorings", ",.0f", 1.0),
     ("search s", "search_seconds", ",.1f", 1.0),
     ("GPU-days", "gpu_days", ".3g", 1.0),
     ("params M", "params", ".3f", 1e-6),
@@ -124,12 +99,6 @@ def _interval_cells(interval: tuple[float, float] | None, metric: metrics.Metric
     if interval is None:
         return [Cell("-")]
     return [Cell(" to ".join(metric.show(bound) for bound in interval), interval[0])]
-
-
-def mean_text(metric: metrics.Metric, summary: statistics.Summary) -> str:
-    """Write `85.53 ± 0.12 (4)`; a single run has no deviation."""
-    text = metric.show(summary.mean)
-    return text if summary.std is None else f"{text} ± {metric.show(summary.std)} ({summary.n})"
 
 
 def grid(report: Report, item: Grid, position: int) -> ReportTable:
@@ -154,11 +123,6 @@ def grid(report: Report, item: Grid, position: int) -> ReportTable:
         tuple(rows),
         "Mean ± standard deviation (number of runs).",
     )
-
-
-def corner(keys: Sequence[str]) -> str:
-    """Say which key the rows have, and which the columns: `zeta \\ eta`."""
-    return " \\ ".join(key.rpartition(".")[2] for key in keys)
 
 
 def pairs(report: Report) -> ReportTable:
@@ -231,6 +195,34 @@ def verdict_text(pair: Pair) -> str:
     return better.get(item.verdict, item.verdict)
 
 
+def ranking(item: Ranking, position: int) -> ReportTable:
+    """Lay out the mean ranks, the best first."""
+    ordered = sorted(item.mean_ranks.items(), key=lambda pair: pair[1])
+    return ReportTable(
+        "ranks" if position == 0 else f"ranks_{position + 1}",
+        f"Ranks: all groups on {item.num_seeds} common seeds of {item.dataset}, Friedman's test "
+        f"p = {item.p:.2g}",
+        ("group", "mean rank"),
+        tuple((text_cell(name), number_cell(mean, ".2f")) for name, mean in ordered),
+        f"1 is the best. p: that all are alike; it is rough for few seeds, and does not say which "
+        f"of them differ. Kendall's W = {item.agreement:.2f} (1: all seeds have the same order).",
+    )
+
+
+def references(report: Report) -> Iterator[ReportTable]:
+    """Yield what the tables say of cells that need no search."""
+    known = dict.fromkeys(place for one in report.references for place in one.accuracies)
+    names = [f"{part}.{dataset}" for dataset, part in known]
+    rows = tuple(
+        (text_cell(one.name), *(number_cell(one.accuracies.get(at), ".2f", 100.0) for at in known))
+        for one in report.references
+    )
+    if rows:
+        columns = ("cell", *(COLUMN_NAMES.get(name, name) for name in names))
+        note = "A search whose cell is no better than these has found nothing."
+        yield ReportTable("references", "Cells that need no search: %", columns, rows, note)
+
+
 def predictors(report: Report) -> Iterator[ReportTable]:
     """Yield Kendall's tau of each group's predictor, where there is one."""
     rows = []
@@ -276,115 +268,6 @@ def _tau_cell(item: Group, key: str) -> Cell:
     mean, spread = statistics.mean_and_deviation(values)
     text = f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
     return Cell(f"{text} ({len(values)})", mean)
-
-
-def published(report: Report, item: Published) -> Iterator[ReportTable]:
-    """Yield a published table with ours in it; statements are a note without rows."""
-    title, note = f"Published: {item.title}", f"{item.source}. {item.note}"
-    if item.kind == "grid":
-        yield from _published_grid(report, item, title, note)
-    elif item.kind == "rows":
-        names = tuple(COLUMN_NAMES.get(name, name) for name in item.columns)
-        theirs = tuple(
-            tuple(_printed(*entry) for entry in zip(row, item.columns, strict=True))
-            for row in item.rows
-        )
-        fitting = (row for row in report.rows if item.is_about(row.group.runs[0]))
-        ours = tuple(line for row in fitting for line in _ours(row, item.columns))
-        yield ReportTable(item.name, title, names, (*theirs, *ours), note)
-    else:
-        yield ReportTable(item.name, title, (), (), note)
-
-
-def _published_grid(
-    report: Report, item: Published, title: str, note: str
-) -> Iterator[ReportTable]:
-    """Yield published cells, and ours below them where there is a grid by the same keys."""
-    same = (found for found in report.grids if set(found.keys) == set(item.keys))
-    ours = next((found for found in same if found.metric.key == item.metric), None)
-    rows = []
-    for row in item.rows:
-        cells = []
-        for column in item.columns:
-            found = item.cell(row, column)
-            assert found is not None, "every cell of the file is there"
-            cells.append(Cell(f"{found[0]} ({found[1]} M)", float(found[0]) / 100))
-        rows.append((text_cell(f"{row}, published"), *cells))
-        if ours is not None:
-            line = [_own_cell(ours, item, row, column) for column in item.columns]
-            rows.append((text_cell(f"{row}, ours"), *line))
-    if ours is not None:
-        note += f" Ours: {ours.dataset}, mean ± standard deviation (number of runs)."
-    yield ReportTable(item.name, title, (corner(item.keys), *item.columns), tuple(rows), note)
-
-
-def _own_cell(ours: Grid, item: Published, row: str, column: str) -> Cell:
-    for (first, second), summary in ours.cells.items():
-        place = (first, second) if ours.keys == tuple(item.keys) else (second, first)
-        if [_as_number(text) for text in place] == [float(row), float(column)]:
-            return Cell(mean_text(ours.metric, summary), summary.mean)
-    return Cell("-")
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-COLUMN_NAMES = {
-    "params_m": "params M", "gpu_days": "GPU-days", "error.cifar10": "CIFAR-10 error %",
-    "error.cifar100": "CIFAR-100 error %", "error.imagenet": "top-1 error %",
-    "val.cifar10": "CIFAR-10 val", "test.cifar10": "CIFAR-10 test",
-    "val.cifar100": "CIFAR-100 val", "test.cifar100": "CIFAR-100 test",
-    "val.imagenet16": "ImageNet16 val", "test.imagenet16": "ImageNet16 test",
-}  # fmt: skip
-
-
-def _printed(text: str, column: str) -> Cell:
-    """Show errors and accuracies in percent, as printed; their values are fractions."""
-    if text == "null":
-        return Cell("-")
-    value = _as_number(text.partition(" ")[0])  # 93.56 or 93.56 ± 0.02
-    if value is None or column in ("method", "seed"):
-        return text_cell(text)
-    return Cell(text, value / 100 if "." in column else value)
-
-
-def _ours(row: Row, columns: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
-    """Yield our group in a published table's columns; run by run where it has a row per seed."""
-    name = f"ours: {row.group.name} ({row.group.dataset})"
-    if columns[0] == "seed":
-        for run in row.group.runs:
-            figures = (_own_figure([run], column) for column in columns[1:])
-            yield text_cell(f"{name}, seed {run.seed}"), *figures
-        name += ", average"
-    yield text_cell(name), *(_own_figure(row.group.runs, column) for column in columns[1:])
-
-
-def _own_figure(runs: Sequence[Run], column: str) -> Cell:
-    kind, _, dataset = column.partition(".")
-    if column == "params_m":
-        params = mean_of(runs, metrics.METRICS["params"])
-        return number_cell(None if params is None else params / 1e6, ".3g")
-    if column == "gpu_days":
-        return number_cell(mean_of(runs, metrics.METRICS["gpu_days"]), ".2g")
-    if kind == "error":
-        test = mean_of(runs, metrics.METRICS["test_accuracy"])
-        known = test is not None and runs[0].dataset == dataset
-        return number_cell(1.0 - test if known and test is not None else None, ".2f", 100.0)
-    values = [
-        value
-        for run in runs
-        if (value := run.number("table", "datasets", dataset, f"{kind}_accuracy")) is not None
-    ]
-    if not values:
-        return Cell("-")
-    mean, spread = statistics.mean_and_deviation(values)
-    return Cell(
-        f"{100 * mean:.2f}" + (f" ± {100 * spread:.2f}" if spread is not None else ""), mean
-    )
 
 
 def left_out(report: Report) -> ReportTable:

@@ -10,11 +10,11 @@ import pytest
 
 from nasrun.config import plugins
 from nasrun.engine.insight import Insight
-from nasrun.engine.search import against_floors
+from nasrun.engine.search import against_floors, of_published_cells
 from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction, Ranking
-from nasrun.protocols.result import AgainstFloors, Ranked
+from nasrun.protocols.result import AgainstFloors, Control, Ranked, TableEntry
 from nasrun.protocols.space import ArchGraph
 from tests.compose import node
 
@@ -92,3 +92,16 @@ def test_the_best_floor_counts_and_a_tie_beats_nothing() -> None:
         strategies=floors, best="local_search", beaten=False, by=0.0
     )
     assert against_floors(0.625, floors).by == -0.125
+
+
+def test_published_cells_of_a_table_are_floors() -> None:
+    cells = [
+        Control(name=name, val_accuracy=val, test_accuracy=0.5, percentile=9.0)
+        for name, val in (("resnet", 0.875), ("of a table without validation", None))
+    ]
+    figures = {"val_accuracy": None, "test_accuracy": 0.5, "regret": 0.1, "percentile": 9.0}
+    table = TableEntry(
+        file="", signal="", datasets={}, control=None, references=tuple(cells), **figures
+    )
+    assert of_published_cells(table) == {"resnet": 0.875}
+    assert of_published_cells(None) == {}

@@ -220,14 +220,23 @@ def test_egnas_climbs_a_landscape_and_is_looked_up(file) -> None:
     assert table.val_accuracy > 0.8  # of 55 to 95 %, uniform
     control = table.control
     assert control is not None
-    row = store.load("nasbench201", str(file)).row(SPACE.decode([3] * 6))
     columns = store.load("nasbench201", str(file)).columns("cifar10")
-    assert asdict(control) == {
-        "name": "nor_conv_3x3 on all edges",
-        "val_accuracy": columns.validation_R[row],
-        "test_accuracy": columns.test_R[row],
-        "percentile": columns.percentile(row),
-    }
+    # the other one: a convolution, then another, beside a skip from the input
+    for found, name, genes in (
+        (control, "nor_conv_3x3 on all edges", [3] * 6),
+        (*table.references, "resnet", [3, 0, 3, 1, 0, 1]),
+    ):
+        row = store.load("nasbench201", str(file)).row(SPACE.decode(genes))
+        figures = {
+            "val_accuracy": columns.validation_R[row],
+            "test_accuracy": columns.test_R[row],
+        }
+        assert asdict(found) == {
+            "name": name,
+            **figures,
+            "percentile": columns.percentile(row),
+            "datasets": {"cifar10": figures},
+        }
     assert not wiring.needs_images
 
 
@@ -258,3 +267,4 @@ def test_the_readings_sweep_and_the_command_line_wins(file, tmp_path, monkeypatc
         text = summary(Path("folder"), result)
         assert "66 candidates scored on the landscape of the table, accuracy there" in text
         assert "control    nor_conv_3x3 on all edges has" in text
+        assert "\n           resnet has" in text

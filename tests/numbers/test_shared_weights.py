@@ -190,3 +190,11 @@ def test_the_result_of_a_supernet_is_looked_up(tmp_path) -> None:
     assert result.one_shot.num_cells == 8
     assert -1 <= result.one_shot.loss_tau <= 1
     assert strategy.scorer.num_scorings == last.metrics["scorings"]  # the comparison is not counted
+    assert [one.name for one in result.table.references] == ["resnet"]
+    overrides.remove("population.size=4")
+    buyer = Wiring(to_typed(composed([*overrides, "strategy=random"]), SearchConfig)).strategy
+    labels = [buyer.step().evaluations[0] for _ in range(4)]  # looked up, without any supernet
+    accuracy_R = table.columns.validation_R
+    assert [label.values[0] for label in labels] == [
+        1.0 - accuracy_R[table.row(label.genotype)] for label in labels
+    ]
