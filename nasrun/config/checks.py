@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config import plugins, ranges
 from nasrun.config.identity import leaves
-from nasrun.config.schema import PLUGINS, RunConfig
+from nasrun.config.schema import OPTIONAL, PLUGINS, RunConfig
 from nasrun.errors import Problem
 
 READERS = ("strategy", "evaluator")  # what reads keys of other groups
@@ -41,7 +41,7 @@ def all_faults(config: RunConfig) -> Iterator[Problem]:
     yield from faults(config)
     for item in fields(config):
         node = getattr(config, item.name)
-        missing = item.name == "predictor" and node is None  # most strategies use none
+        missing = item.name in OPTIONAL and node is None
         if item.name in PLUGINS and not missing:
             yield from plugins.faults(node, item.name)
 

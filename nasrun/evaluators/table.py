@@ -40,6 +40,7 @@ class TableLookup(Evaluator):
         self.table = store.load(self.space.name, file, context.dataset_name)
         self.columns = self.table.columns(context.dataset_name)
         self.shape = self.table.shapes.get(context.dataset_name)
+        self.makers_size = self.table.size
 
     def row(self, genotype: Genotype) -> int:
         """Find the row of an architecture.
