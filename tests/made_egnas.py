@@ -97,7 +97,7 @@ def make(
         "batch_size": None, "training": TRAINING,
     }  # fmt: skip
     context = SimpleNamespace(
-        space=Space(),
+        allowed_space=Space(),
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
         scorer=lambda **_: scorer or LandscapeScorer(),

@@ -6,6 +6,7 @@ rest of the program finds it there. The simplest one has a `table` and nothing e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class Layout:
     needed: tuple[str, ...]
     parse: Callable[[Sequence[str]], Any]  # the words of an architecture -> the architecture
     condense: Callable[[list[Any], dict[str, np.ndarray], Progress], Arrays]
+    beginnings: tuple[str, ...] = ()  # of the names of further columns, of numbers from 0 on
+
+    def highest(self, name: str) -> float | None:
+        """Return the highest value of a column of numbers; `None` for any other column."""
+        return self.numbers.get(name, math.inf if name.startswith(self.beginnings) else None)
 
 
 @dataclass(frozen=True, kw_only=True)

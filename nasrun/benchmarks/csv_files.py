@@ -30,24 +30,25 @@ def read(benchmark: Benchmark, path: Path, progress: Progress) -> Arrays:
         UsageError: names the line that is not understood, or shows the layout where the header
             is another.
     """
-    layout, most = benchmark.layout, benchmark.table.num_rows
+    layout, num_rows = benchmark.layout, benchmark.table.num_rows
     assert layout is not None
     rows = _rows(path)
     _, header = next(rows, (1, []))
     group = _check_header(benchmark, layout, path, header)
     places = [header.index(name) for name in group]
-    columns = [(name, header.index(name)) for name in layout.numbers if name in header]
+    highest = {name: most for name in header if (most := layout.highest(name)) is not None}
+    columns = [(name, header.index(name)) for name in highest]
     cells: list[Any] = []
     values: dict[str, list[float]] = {name: [] for name, _ in columns}
     for line, row in rows:
         try:
-            if len(cells) == most:
-                raise UsageError(f"a table of {benchmark.name} has at most {most:,} rows")
+            if len(cells) == num_rows:
+                raise UsageError(f"a table of {benchmark.name} has at most {num_rows:,} rows")
             if len(row) != len(header):
                 raise UsageError(f"it has {len(row)} fields, and the header {len(header)}")
             cells.append(layout.parse([row[place] for place in places]))
             for name, place in columns:
-                values[name].append(_number(name, row[place], layout.numbers[name]))
+                values[name].append(_number(name, row[place], highest[name]))
         except UsageError as error:
             raise UsageError(f"{path}, line {line}: {error}") from None
     arrays = {name: np.array(numbers) for name, numbers in values.items()}
@@ -72,7 +73,7 @@ def _check_header(
     """Return the columns that name the cell; raise `UsageError` for any other header."""
     group = next((group for group in layout.cells if set(group) <= set(header)), layout.cells[0])
     missing = [name for name in (*group, *layout.needed) if name not in header]
-    unknown = [name for name in header if name not in (*group, *layout.numbers)]
+    unknown = [one for one in header if one not in group and layout.highest(one) is None]
     if header and unknown[:1] == header[:1] and INDEX.fullmatch(header[0]):
         unknown = unknown[1:]
     problem = ""

@@ -28,6 +28,7 @@ from nasrun.genotypes.nasbench101 import (
 )
 from nasrun.genotypes.nasbench101_hash import cell_hash
 from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
 from nasrun.protocols.state import Progress
 from nasrun.spaces.nasbench101 import NasBench101
 from nasrun.terminal.progress import tracked
@@ -64,6 +65,7 @@ class NasBench101Table(Table):
 
     space = "nasbench101"
     num_rows = 423_624
+    size = NetworkSize(channels=128, cells=3)
     has_copies = False
     shapes = SHAPES
     required = ("n_vertices", "adjacency_bits", "ops", "op_names", "test_correct_sum")

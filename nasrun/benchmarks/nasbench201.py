@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from nasrun.genotypes.nasbench201 import (
     parse,
 )
 from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
 from nasrun.protocols.state import Progress
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.terminal.progress import tracked
@@ -56,6 +58,7 @@ class NasBench201Cells(Table):
     num_rows = 15_625
     has_copies = True
     shapes = SHAPES
+    size = NetworkSize(channels=16, cells=5)
 
     def problems(self, arrays: Arrays) -> Iterator[str]:
         names = _names(arrays)
@@ -175,7 +178,7 @@ class NasBench201Benchmark(Benchmark):
 
     table = NasBench201Table
     readers = {".pbz2": _read_official, FOLDER: _read_official}  # noqa: RUF012 - see the base class
-    layout = Layout(
+    layout: ClassVar[Layout] = Layout(
         (("arch",), tuple(f"edge_{source}_{target}" for source, target in EDGES)),
         NasBench201Table.numbers,
         (),

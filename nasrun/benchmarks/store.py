@@ -18,7 +18,7 @@ import numpy as np
 from nasrun.benchmarks.benchmark import Benchmark
 from nasrun.benchmarks.table import Arrays, Table
 from nasrun.config import catalogue, plugins
-from nasrun.errors import UsageError
+from nasrun.errors import UsageError, closest
 from nasrun.storage import npz_file
 from nasrun.storage.cache_folder import cache_folder
 
@@ -40,10 +40,11 @@ def benchmarks() -> Mapping[str, Benchmark]:
 
 
 def of_space(space: str) -> list[Benchmark]:
-    """List the benchmarks of a search space; the one that bears its name comes first."""
-    found = [one for one in benchmarks().values() if one.space == space]
+    """List the benchmarks of a space that have accuracies; the one of its name comes first."""
+    known = [one for one in benchmarks().values() if one.table.has_accuracies]
+    found = [one for one in known if one.space == space]
     if not found:
-        spaces = dict.fromkeys(f"space={one.space}" for one in benchmarks().values())
+        spaces = dict.fromkeys(f"space={one.space}" for one in known)
         raise UsageError(
             f"evaluator=table is not possible with space={space}, of which there is no table: type "
             f"{' or '.join(spaces)}"
@@ -78,14 +79,51 @@ def load(space: str, file: str | None = None, dataset: str | None = None) -> Tab
     return _loaded(space, paths[0])
 
 
-def locate(name: str) -> Path:
-    """Return where a benchmark's table is: in `NASRUN_DATA`, else in the user's cache folder."""
+def load_costs(space: str, column: str, file: str | None = None) -> Table:
+    """Load a table that says what the architectures of a space cost.
+
+    Args:
+        column: that it must have; of the tables that are there, the first that has it is taken.
+        file: the table, or the name of a benchmark; `None` takes one from where tables are kept.
+
+    Raises:
+        UsageError: there is no such table, or no such column.
+    """
+    known = [one for one in benchmarks().values() if one.table.has_costs]
+    possible = [one for one in known if one.space == space]
+    if not possible:
+        spaces = dict.fromkeys(f"space={one.space}" for one in known)
+        raise UsageError(
+            f"objective=table is not possible with space={space}, of whose costs there is no table:"
+            f" type {' or '.join(spaces)}, or objective=latency, which measures on this device"
+        )
+    if file is not None and file not in benchmarks():
+        paths = [Path(file).expanduser()]
+        if not paths[0].is_file():
+            raise UsageError(f"objective.file={file} is not there")
+    else:
+        names = [one.name for one in possible] if file is None else [file]
+        paths = [path for name in names if (path := _kept(name))]
+        paths = paths or [locate(names[0], "objective.file")]
+    tables = [_loaded_of(tuple(possible), path) for path in paths]
+    columns = [name for table in tables for name in table.costs]
+    if column not in columns:
+        files = " or ".join(map(str, paths))
+        raise UsageError(f"objective.column={column} is not in {files}; {closest(column, columns)}")
+    return next(table for table in tables if column in table.costs)
+
+
+def locate(name: str, key: str = "evaluator.file") -> Path:
+    """Return where a benchmark's table is: in `NASRUN_DATA`, else in the user's cache folder.
+
+    `key` is the setting that could name another place.
+    """
     path = _kept(name)
     if path is None:
         looked = " and ".join(map(str, places(name)))
         raise UsageError(
             f"there is no table of {benchmarks()[name].label} (looked for {looked}): say where it "
-            f"is with evaluator.file=FILE, or type nasrun data import {name} FILE"
+            f"is with {key}=FILE, or type nasrun data import {name} FILE"
         )
     return path
 
@@ -103,13 +141,17 @@ def _kept(name: str) -> Path | None:
 
 
 def _loaded(space: str, path: Path) -> Table:
+    return _loaded_of(tuple(of_space(space)), path)
+
+
+def _loaded_of(possible: tuple[Benchmark, ...], path: Path) -> Table:
     status = path.stat()
-    return _load(space, path, status.st_mtime_ns, status.st_size)
+    return _load(possible, path, status.st_mtime_ns, status.st_size)
 
 
 @cache  # the runs of a sweep share one table; a file that has changed is another one
-def _load(space: str, path: Path, _modified_ns: int, _size: int) -> Table:
-    return table_of(of_space(space), path, read_arrays(path))
+def _load(possible: tuple[Benchmark, ...], path: Path, _modified_ns: int, _size: int) -> Table:
+    return table_of(possible, path, read_arrays(path))
 
 
 def fingerprint(path: Path) -> str:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from nasrun.errors import UsageError, closest, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import TaskShape
+from nasrun.protocols.space import NetworkSize
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -66,6 +68,11 @@ class Table(ABC):
         Mapping[str, float]
     ]  # columns of one number per row: the highest there can be
     shapes: ClassVar[Mapping[str, TaskShape]] = {}  # dataset -> its images and classes
+    size: ClassVar[NetworkSize] = NetworkSize()  # of the networks that its makers have trained
+    has_accuracies: ClassVar[bool] = True  # whether a search can be done on it
+    has_costs: ClassVar[bool] = False  # whether it says what networks cost on devices
+    costs: Mapping[str, np.ndarray] = MappingProxyType({})
+    """Column -> cost_R, float64: what each architecture costs, such as latency_ms_raspi4."""
 
     def __init__(self, path: Path, arrays: Arrays) -> None:
         self.path = path

@@ -203,6 +203,11 @@ class Device:
         free, _ = torch.cuda.mem_get_info(self.torch)
         return free + reserved - torch.cuda.memory_allocated(self.torch)
 
+    def wait(self) -> None:
+        """Wait until all that was asked of the device is done."""
+        if self.torch.type == "cuda":
+            torch.cuda.synchronize(self.torch)
+
     def describe(self) -> str:
         """Name the device for people."""
         if self.torch.type == "cuda":

@@ -13,7 +13,7 @@ from nasrun.config import matching, plugins, ranges
 from nasrun.config.declarations import declared
 from nasrun.config.identity import leaves
 from nasrun.config.renamed import present
-from nasrun.config.schema import PLUGINS, PluginNode, RunConfig, SearchConfig
+from nasrun.config.schema import OPTIONAL, PLUGINS, PluginNode, RunConfig, SearchConfig
 from nasrun.errors import Problem
 
 READERS = ("strategy", "evaluator")  # what reads keys of other groups
@@ -47,7 +47,7 @@ def all_faults(config: RunConfig) -> Iterator[Problem]:
     sound = True
     for item in fields(config):
         node = getattr(config, item.name)
-        missing = item.name == "predictor" and node is None  # most strategies use none
+        missing = item.name in OPTIONAL and node is None
         if item.name in PLUGINS and not missing:
             for problem in plugins.faults(node, item.name):
                 sound = False

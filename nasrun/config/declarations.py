@@ -22,7 +22,12 @@ import annotated_types
 from nasrun.protocols import settings
 
 PACKAGE = Path(__file__).resolve().parents[1]
-RUNTIME = {"self", "context", "generator"}  # what a plug-in is given besides its settings
+RUNTIME = {
+    "self",
+    "context",
+    "generator",
+    "networks",
+}  # what a plug-in is given besides its settings
 NAMES: Mapping[str, Any] = {
     **{kind.__name__: kind for kind in (int, float, bool, str, list, tuple)},
     **{name: getattr(typing, name) for name in ("Annotated", "Any", "Literal")},

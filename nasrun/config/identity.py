@@ -10,6 +10,8 @@ from typing import Any
 
 from nasrun.config.schema import RunConfig
 
+LATER = ("objective", "constraint.")
+"""Keys that earlier runs do not have: null means what these runs did, so it decides nothing."""
 MOST_NAMED = 8  # differences that a message names
 
 
@@ -27,7 +29,9 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def decisive(config: RunConfig) -> dict[str, Any]:
     """Return dotted key and plain value of all that decides the result."""
     irrelevant = ("name", "sweep.on_error", "on_oom", "evaluator.workers")
-    return {key: value for key, value in leaves(config) if key not in irrelevant}
+    found = {key: value for key, value in leaves(config) if key not in irrelevant}
+    unused = [key for key in found if key.startswith(LATER) and found[key] is None]
+    return {key: found[key] for key in found if key not in unused}
 
 
 def signature(config: RunConfig) -> str:

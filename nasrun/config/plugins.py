@@ -32,6 +32,7 @@ ROOMS = {
     "strategy": "strategies",
     "evaluator": "evaluators",
     "predictor": "predictors",
+    "objective": "objectives",
     "exporter": "exporters",
 }
 OWN_KEYS = ("_target_", "_partial_")  # of a node; all others are keywords of its target

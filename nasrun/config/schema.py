@@ -8,10 +8,10 @@ are plain mappings that `plugins.py` checks against the signature of their targe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from annotated_types import Gt, Interval
 
@@ -31,8 +31,10 @@ from nasrun.protocols.settings import (
     Unit,
     WeightTraining,
 )
+from nasrun.protocols.space import NetworkSize
 
-PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "objective", "strategy")
+OPTIONAL = ("predictor", "objective")  # most strategies use none
 DEVICES = "auto, cpu, cuda or cuda:<n>"
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
@@ -76,6 +78,18 @@ class BudgetConfig:
 
 
 @dataclass
+class ConstraintConfig:
+    """The most that the network of a result may cost; `None` is no limit. It came later."""
+
+    params_m: Annotated[float, Gt(0), Unit("million parameters")] | None = None
+    flops_m: Annotated[float, Gt(0), Unit("million multiply-adds")] | None = None
+    memory_mb: Annotated[float, Gt(0), Unit("MB")] | None = None
+    latency_ms: Annotated[float, Gt(0), Unit("ms")] | None = None
+    objective: Annotated[float, Gt(0), Unit("of the objective")] | None = None
+    measurements: Annotated[int, Interval(ge=2, le=10**6), Unit("measurements")] | None = None
+
+
+@dataclass
 class RetrainConfig:
     epochs: Annotated[int, Interval(ge=0, le=10**6)]
     batch_size: BatchSize | None
@@ -95,6 +109,16 @@ class RetrainConfig:
     drop_path: Fraction
     label_smoothing: Fraction
     validation: Fraction
+
+    @property
+    def size(self) -> NetworkSize:
+        """Return how large the retrained network is."""
+        return NetworkSize(
+            channels=self.channels,
+            cells=self.cells,
+            auxiliary=self.auxiliary_weight > 0,
+            stem=cast(Literal["cifar", "imagenet"] | None, self.stem),
+        )
 
     @property
     def training(self) -> WeightTraining:
@@ -130,6 +154,8 @@ class SearchConfig(RunConfig):
     population: PopulationConfig
     budget: BudgetConfig
     floor: bool
+    objective: Any = None  # None: the error alone
+    constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
 
 
 @dataclass
@@ -139,6 +165,7 @@ class RetrainCommandConfig(RunConfig):
 
 PARTS: Mapping[str, type] = {
     "budget": BudgetConfig,
+    "constraint": ConstraintConfig,
     "fitness": FitnessConfig,
     "population": PopulationConfig,
     "retrain": RetrainConfig,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -228,12 +228,7 @@ def require_possible(config: RetrainConfig, train: Split) -> None:
 
 
 def network_size(config: RetrainConfig) -> NetworkSize:
-    return NetworkSize(
-        channels=config.channels,
-        cells=config.cells,
-        auxiliary=config.auxiliary_weight > 0,
-        stem=cast(Literal["cifar", "imagenet"] | None, config.stem),
-    )
+    return config.size
 
 
 def measure_network(wiring: Wiring, genotype: Genotype, size: NetworkSize) -> tuple[int, int]:

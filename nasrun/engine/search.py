@@ -17,6 +17,7 @@ from nasrun.engine.drive import Session, drive, validation_accuracy
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.measure import Limits
 from nasrun.protocols.result import AgainstFloors, FrontMember, Result, TableEntry
 from nasrun.protocols.space import SearchSpace, as_module
 from nasrun.protocols.strategy import Strategy
@@ -80,7 +81,7 @@ def _search(
         )
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
-    front = front_of(strategy, wiring.space)
+    front = front_of(strategy, wiring.space, wiring.limits)
     chosen = front[0].genotype
     # at once: the retraining may take days, and others can use the cell meanwhile
     write_genotype(session.folder, chosen)
@@ -109,11 +110,21 @@ def _search(
     )
 
 
-def front_of(strategy: Strategy, space: SearchSpace) -> tuple[FrontMember, ...]:
-    """Return what a search has found, the chosen one first, each with the values of its label."""
+def front_of(
+    strategy: Strategy, space: SearchSpace, limits: Limits | None = None
+) -> tuple[FrontMember, ...]:
+    """Return what a search has found, the chosen one first, each with the values of its label.
+
+    A search that compares by its error alone has a front too where its labels have more objectives.
+    Labels are within the limits; what comes without one is held to them here.
+    """
     found, values = strategy.best(), list[dict[str, float]]()
     labels = strategy.labels
+    if labels is None and limits is not None:
+        found = tuple(limits.within(genotype) for genotype in found)
     if labels is not None:
+        if len(found) == 1 and len(labels.objectives) > 1:
+            found = tuple(label.genotype for label in labels.front())
         names = [objective.name for objective in labels.objectives]
         known = labels.evaluate(found)  # hence free
         values = [dict(zip(names, label.values, strict=True)) for label in known]

@@ -19,13 +19,18 @@ from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
 from nasrun.config import checks, identity, plugins, schema
+from nasrun.engine import limits as limiting
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
 from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.genotype import Genotype
+from nasrun.objectives.counts import BY_COST
+from nasrun.objectives.limited_space import LimitedSpace
+from nasrun.objectives.limits import LimitsOfRun
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.evaluation import Cost, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
+from nasrun.protocols.measure import Measure, MeasuredNetworks
 from nasrun.protocols.result import Final
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.strategy import Strategy
@@ -123,6 +128,7 @@ class Wiring:
             "processes": self.device.group.size,
             **self._workers_record(),
             **self._objectives_record(),
+            **self._measures_record(),
             "data": {"name": self.dataset_name, "sha256": images, "table_sha256": table},
         }
 
@@ -133,6 +139,12 @@ class Wiring:
         labels = self.strategy.labels
         objectives = self.raw_evaluator.objectives if labels is None else labels.objectives
         return {"objectives": [asdict(one) for one in objectives]}
+
+    def _measures_record(self) -> dict[str, Any]:
+        """Describe what is measured besides the error, and what of it is limited."""
+        if self.limits is None:
+            return {}
+        return {"measures": limiting.record(self.objective, self.limits.limits)}
 
     @property
     def search_settings(self) -> schema.SearchConfig:
@@ -146,16 +158,63 @@ class Wiring:
         return strategy
 
     @cached_property
+    def networks(self) -> MeasuredNetworks:
+        """Return which networks are measured: the retrained ones, or else those behind labels."""
+        retrain, evaluator = self.settings.retrain, self.raw_evaluator
+        if retrain.epochs > 0:
+            return MeasuredNetworks(self.space, self.dataset.shape, retrain.size, self.device)
+        shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
+        size = evaluator.makers_size or evaluator.size
+        return MeasuredNetworks(self.space, shape, size, self.device)
+
+    @cached_property
+    def objective(self) -> Measure | None:
+        """Return the objective beside the error, if there is one."""
+        if vars(self.settings).get("objective") is None:
+            return None
+        return limiting.objective_of(self.search_settings, self.networks)
+
+    @cached_property
+    def limits(self) -> LimitsOfRun | None:
+        """Return what the result is held to; `None` without constraints and objective.
+
+        Raises:
+            UsageError: nothing of the space is within the limits.
+        """
+        if "constraint" not in vars(self.settings):
+            return None
+        settings = self.search_settings
+        limited = any(value is not None for value in asdict(settings.constraint).values())
+        if not limited and self.objective is None:
+            return None
+        limits = list(limiting.limits_of(settings, self.objective, self.networks))
+        rng = self.streams.derived("constraints").numpy("architectures")
+        return LimitsOfRun(self.space, limits, settings.constraint.measurements, rng)
+
+    @cached_property
+    def allowed_space(self) -> Any:
+        return self.space if self.limits is None else LimitedSpace(self.space, self.limits)
+
+    @cached_property
     def evaluator(self) -> Labels:
-        return self._labels_of(self.raw_evaluator)
+        evaluator = self.raw_evaluator
+        # of few measurements nobody buys one for each label
+        few = self.search_settings.constraint.measurements is not None
+        if self.objective is not None and not few:
+            evaluator = NetworkCost(evaluator, self.objective)
+        return self._labels_of(evaluator)
 
     def with_cost(self, cost: Cost) -> Labels:
+        if len(self.evaluator.objectives) > 1:
+            return self.evaluator
         evaluator = self.raw_evaluator
         shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
-        return self._labels_of(NetworkCost(evaluator, cost, self.space, shape))
+        networks = MeasuredNetworks(self.space, shape, evaluator.size, self.device)
+        return self._labels_of(NetworkCost(evaluator, BY_COST[cost](networks)))
 
     def _labels_of(self, evaluator: Evaluator) -> Labels:
-        return Labels(evaluator, self.space, self.search_settings.budget.evaluations)
+        budget = self.search_settings.budget.evaluations
+        return Labels(evaluator, self.space, budget, self.limits)
 
     @cached_property
     def raw_evaluator(self) -> Evaluator:

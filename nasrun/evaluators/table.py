@@ -43,6 +43,7 @@ class TableLookup(Evaluator):
         self.table = store.load(self.space.name, file, context.dataset_name)
         self.columns = self.table.columns(context.dataset_name)
         self.shape = self.table.shapes.get(context.dataset_name)
+        self.makers_size = self.table.size
         self.optimum = float(self.columns.signal_R.max())  # for reports; a search may not see it
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:

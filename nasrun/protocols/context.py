@@ -39,11 +39,22 @@ class SearchContext(Protocol):
         """Return the search space; a `DifferentiableSpace` for a strategy that `needs_alphas`."""
 
     @property
+    def allowed_space(self) -> Any:
+        """Return the space of which a strategy proposes architectures.
+
+        It is `space` without what breaks a constraint, or does not depend on its input where there
+        is a constraint or a further objective.
+        """
+
+    @property
     def evaluator(self) -> Labels:
         """Return the source of true evaluations: counted, cached, within `budget.evaluations`."""
 
     def with_cost(self, cost: Cost) -> Labels:
-        """As `evaluator`, with a cost of the network behind a label as its last objective."""
+        """As `evaluator`, with a cost of the network behind a label as its last objective.
+
+        Where the run has an objective of its own, that is the last one.
+        """
 
     def workers(self, count: int | None) -> Workers:
         """Make `count` processes to train candidates in, each with an evaluator of its own.

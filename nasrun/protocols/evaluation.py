@@ -83,6 +83,7 @@ class Evaluator(Stateful, Protocol):
     optimum: float | None = None  # the best accuracy a label can have, where that is known
     size: NetworkSize = NetworkSize()  # of the networks behind the labels
     shape: TaskShape | None = None  # of their images, where that is known without the dataset
+    makers_size: NetworkSize | None = None  # of networks that others have trained, for a table
 
     @property
     def num_scorings(self) -> int:

@@ -18,6 +18,8 @@ from nasrun.compute.process_group import is_lost
 from nasrun.errors import RunError, require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective, StepReport
+from nasrun.protocols.measure import Limits
+from nasrun.protocols.pareto import non_dominated_ranks
 from nasrun.protocols.space import SearchSpace
 
 MAX_MISSES = 1000  # draws in a row that are not new; then a source is taken for exhausted
@@ -34,11 +36,15 @@ class Labels:
 
     Args:
         budget: how many labels can be bought, at most.
+        limits: what a result is held to; `None` is nothing.
     """
 
-    def __init__(self, evaluator: Evaluator, space: SearchSpace, budget: int) -> None:
+    def __init__(
+        self, evaluator: Evaluator, space: SearchSpace, budget: int, limits: Limits | None = None
+    ) -> None:
         self.budget = budget
         self._evaluator = evaluator
+        self._limits = limits
         self._canonical = space.canonical
         self._known: dict[str, Evaluation] = {}  # by canonical form, in the order of asking
         self._ahead: list[Evaluation] = []  # bought before they were asked for, see `evaluate_next`
@@ -157,16 +163,45 @@ class Labels:
         ]
 
     def best(self) -> Evaluation:
-        """Return the label of the lowest validation error, the first among equals.
+        """Return the label of the lowest validation error that is within the limits.
+
+        Of equals it is the one of the lower further objectives, then the first. Whether a label is
+        within the limits is measured from the best one on, so few need be.
 
         Raises:
-            RunError: there is no label that has not failed.
+            RunError: there is no label that has not failed, or none within the limits.
         """
         usable = [evaluation for evaluation in self.ledger if evaluation.error is None]
         if not usable:
             errors = "; ".join({str(evaluation.error) for evaluation in self.ledger})
             raise RunError(f"none of {len(self)} evaluations succeeded: {errors}")
-        return min(usable, key=validation_error)
+        usable.sort(key=lambda evaluation: evaluation.values)
+        found = next(filter(self._holds, usable), None)
+        if found is None:
+            raise RunError(
+                f"none of {len(usable)} evaluated architectures is within the limits: raise a "
+                "limit, constraint.measurements or budget.evaluations"
+            )
+        return found
+
+    def front(self) -> list[Evaluation]:
+        """List the labels within the limits that no other one beats in all objectives.
+
+        They are in the order of the validation error; of equal values there is one.
+        """
+        usable = {label.values: label for label in self.ledger if label.error is None}
+        while usable:
+            rank_N = non_dominated_ranks(np.array(list(usable)))
+            found = [one for one, rank in zip(usable.values(), rank_N, strict=True) if rank == 0]
+            beyond = [one.values for one in found if not self._holds(one)]
+            if not beyond:
+                return sorted(found, key=validation_error)
+            for values in beyond:
+                del usable[values]
+        return []
+
+    def _holds(self, label: Evaluation) -> bool:
+        return self._limits is None or self._limits.holds(label.genotype)
 
     def new(self) -> tuple[Evaluation, ...]:
         """Return the labels bought since the last call."""
@@ -183,11 +218,19 @@ class Labels:
             figures["val_accuracy"] = 1.0 - validation_error(new[-1])
         if self._evaluator.labels_are_scores:
             figures["scorings"] = float(self._evaluator.num_scorings)
-        best = self.best() if num_failed < len(self) else None
+        best = self._best_so_far()
+        if self._limits is not None and self._limits.num_measurements > 0:
+            figures["measurements"] = float(self._limits.num_measurements)
         if best is not None:
             figures["best_val_accuracy"] = 1.0 - validation_error(best)
         incumbent = None if best is None else best.genotype
         return StepReport(figures | dict(metrics or {}), new, incumbent)
+
+    def _best_so_far(self) -> Evaluation | None:
+        try:
+            return self.best()
+        except RunError:
+            return None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the labels and the state of the evaluator, as plain values.
@@ -195,7 +238,9 @@ class Labels:
         A resumed run finds in them what was paid for already.
         """
         evaluator = self._evaluator
+        limits = {} if self._limits is None else {"limits": self._limits.state_dict()}
         return {
+            **limits,
             "labels": [_plain(key, label) for key, label in self._known.items()],
             "ahead": [_plain(self._canonical(one.genotype), one) for one in self._ahead],
             "num_reported": self._num_reported,
@@ -208,6 +253,8 @@ class Labels:
         self._ahead = [_evaluation(label) for label in state["ahead"]]
         self._num_reported = state["num_reported"]
         self._exhausted = state["exhausted"]
+        if self._limits is not None:
+            self._limits.load_state_dict(state["limits"])
         if self._evaluator.labels_are_scores:
             self._evaluator.load_state_dict(state["evaluator"])
 

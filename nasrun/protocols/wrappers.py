@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
+from nasrun.protocols.data import TaskShape
 from nasrun.protocols.evaluation import Evaluation, Evaluator
 from nasrun.protocols.result import Final
 from nasrun.protocols.scorer import Gradient, Scorer, Scores
-from nasrun.protocols.space import ArchGraph, MixingWeights, Mixture, Statistics
+from nasrun.protocols.space import (
+    ArchGraph,
+    DifferentiableSpace,
+    MixingWeights,
+    Mixture,
+    Network,
+    NetworkSize,
+    Statistics,
+    Supernet,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +39,7 @@ class WrappedEvaluator(Evaluator):
         self.at_once = inner.at_once
         self.optimum = inner.optimum
         self.size, self.shape = inner.size, inner.shape
+        self.makers_size = inner.makers_size
 
     @property
     def num_scorings(self) -> int:
@@ -56,6 +67,91 @@ class WrappedEvaluator(Evaluator):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.inner.load_state_dict(dict(state))
+
+
+class WrappedSpace(DifferentiableSpace):
+    """A space that offers what another one does; a subclass overrides what it does itself."""
+
+    def __init__(self, inner: DifferentiableSpace) -> None:
+        self.inner = inner
+        self.name, self.cardinalities, self.operations = (
+            inner.name,
+            inner.cardinalities,
+            inner.operations,
+        )
+        self.channels, self.cells = inner.channels, inner.cells
+        self.differentiable = inner.differentiable  # type: ignore[misc]  # each has its own
+        self.counts_by_formula = inner.counts_by_formula  # type: ignore[misc]
+        if inner.differentiable:
+            self.alpha_shapes, self.edges = inner.alpha_shapes, inner.edges
+            self.edges_per_node = inner.edges_per_node
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        return self.inner.sample(rng)
+
+    def validate(self, genotype: Genotype) -> None:
+        self.inner.validate(genotype)
+
+    def canonical(self, genotype: Genotype) -> str:
+        return self.inner.canonical(genotype)
+
+    def pruned(self, genotype: Genotype) -> Genotype:
+        return self.inner.pruned(genotype)
+
+    def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
+        return self.inner.mutate(parent, rng)
+
+    def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
+        return self.inner.crossover(first, second, rng)
+
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        return self.inner.neighbours(genotype)
+
+    def edge_moves(self, genotype: Genotype) -> list[Genotype]:
+        return self.inner.edge_moves(genotype)
+
+    def encode(self, genotype: Genotype) -> tuple[int, ...]:
+        return self.inner.encode(genotype)
+
+    def decode(self, genes: Sequence[int]) -> Genotype:
+        return self.inner.decode(genes)
+
+    def from_vector(self, vector_D: np.ndarray) -> Genotype:
+        return self.inner.from_vector(vector_D)
+
+    def to_vector(self, genotype: Genotype) -> np.ndarray:
+        return self.inner.to_vector(genotype)
+
+    def size(self) -> int:
+        return self.inner.size()
+
+    def enumerate(self) -> Iterator[Genotype]:
+        return self.inner.enumerate()
+
+    def graph(self, genotype: Genotype) -> ArchGraph:
+        return self.inner.graph(genotype)
+
+    def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
+        return self.inner.network(genotype, shape, size)
+
+    def params_and_flops(
+        self, genotype: Genotype, shape: TaskShape, size: NetworkSize
+    ) -> tuple[int, int]:
+        return self.inner.params_and_flops(genotype, shape, size)
+
+    def supernet(self, shape: TaskShape, **settings: Any) -> Supernet:
+        return self.inner.supernet(shape, **settings)
+
+    def discretise(
+        self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
+    ) -> Genotype:
+        return self.inner.discretise(weights, gates)
+
+    def one_hot(self, genotype: Genotype) -> dict[str, Tensor]:
+        return self.inner.one_hot(genotype)
+
+    def one_hot_gates(self, genotype: Genotype) -> dict[str, Tensor]:
+        return self.inner.one_hot_gates(genotype)
 
 
 class WrappedScorer(Scorer):

@@ -56,6 +56,7 @@ class NasBench101(IntegerCodedSpace):
     """
 
     name = "nasbench101"
+    counts_by_formula = True
     cardinalities = (2,) * len(PAIRS) + (len(OPERATIONS),) * (MAX_VERTICES - 2)
 
     def __init__(self, *, channels: Annotated[int, Interval(ge=5, le=4_096)], cells: Cells) -> None:

@@ -35,6 +35,7 @@ class NasBench201(FixedEdgesSpace):
     """
 
     name = "nasbench201"
+    counts_by_formula = True
     nodes = NODES
     edges = EDGES
     operations: tuple[str, ...] = OPERATIONS

@@ -35,7 +35,7 @@ class SupernetSearch(Strategy, ABC):
     training: WeightTraining
 
     def __post_init__(self) -> None:
-        self.space: DifferentiableSpace = self.context.space
+        self.space: DifferentiableSpace = self.context.allowed_space
         self.scorer = self.new_scorer(**self.supernet_settings())
         self.epoch = 0  # epochs that are done
 

@@ -176,7 +176,7 @@ def nsganet(num_labels: int, seed: int = 0, fails: bool = False) -> NSGANet:
     evaluator = TwoGains()
     evaluator.fails = fails
     context = SimpleNamespace(
-        space=SPACE,
+        allowed_space=SPACE,
         streams=RandomStreams(seed),
         with_cost=lambda cost: Labels(evaluator, SPACE, budget=1000),
     )

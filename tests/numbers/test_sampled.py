@@ -68,7 +68,7 @@ def gain(genotype) -> float:
 def made(method, num_epochs: int = 2, seed: int = 0, space: Any = SPACE, **changes: Any):
     scorer = Known()
     context = SimpleNamespace(
-        space=space,
+        allowed_space=space,
         streams=RandomStreams(seed),
         scorer=lambda **_: scorer,
         progress=lambda *_, **__: None,

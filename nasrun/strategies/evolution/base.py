@@ -35,7 +35,7 @@ class DiscreteSearch(Strategy, ABC):
     total_steps: int | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.space: SearchSpace = self.context.space
+        self.space: SearchSpace = self.context.allowed_space
         self.rng = self.context.streams.numpy("search")
         self.labels = self.offered_labels().limited(self.num_labels)
         self.total_steps = self.num_labels

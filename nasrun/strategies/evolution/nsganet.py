@@ -36,7 +36,7 @@ import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Cost, Evaluation, StepReport
-from nasrun.protocols.labels import Labels, validation_error
+from nasrun.protocols.labels import Labels
 from nasrun.protocols.pareto import crowding_distances, non_dominated_ranks
 from nasrun.protocols.settings import AtMost, NotNegative, PopulationSize, Probability, plugin
 from nasrun.strategies.evolution.base import DiscreteSearch
@@ -48,7 +48,8 @@ class NSGANet(DiscreteSearch):
 
     Args:
         num_labels: how many architectures are evaluated.
-        second_objective: beside the validation error; of the network behind a label.
+        second_objective: beside the validation error, of the network behind a label; the run's
+            `objective` takes its place.
         population_size: P.
         crossover: probability that a child has two parents.
         eta: of the mutation; the larger, the nearer are the values to which a gene changes.
@@ -90,12 +91,7 @@ class NSGANet(DiscreteSearch):
 
     def front(self) -> list[Evaluation]:
         """List what no other label dominates, the lowest error first; equal values once."""
-        usable = {label.values: label for label in self.labels.ledger if label.error is None}
-        if not usable:
-            return []
-        rank_N = non_dominated_ranks(np.array(list(usable)))
-        found = [one for one, rank in zip(usable.values(), rank_N, strict=True) if rank == 0]
-        return sorted(found, key=validation_error)
+        return self.labels.front()
 
     def best(self) -> tuple[Genotype, ...]:
         """Return the front; raises `RunError` where every evaluation failed."""

@@ -68,7 +68,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         """Pre-train first, then buy the first labels, then do one round after the other."""
         metrics: dict[str, float] = {}
         if self.num_steps == 0:
-            metrics = self.model.pretrain(OneEditPairs(self.space), self.progress)
+            metrics = self.model.pretrain(OneEditPairs(self.context.space), self.progress)
         elif self.num_steps == 1:
             self.labels.evaluate_new(self.num_initial, self.sample)
         else:

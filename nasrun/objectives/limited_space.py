@@ -1,0 +1,165 @@
+"""Offer of a space only what is within limits, so that every strategy keeps to them.
+
+Shapes: D genes, E edges, O operations.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasrun.genotypes.genotype import Genotype
+from nasrun.objectives.limits import MOST_ENUMERATED, LimitsOfRun
+from nasrun.protocols.space import DifferentiableSpace, MixingWeights
+from nasrun.protocols.wrappers import WrappedSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NUM_TRIES = 50  # draws of an operator before another way is taken
+SMALLEST = 1e-12  # a mixing weight whose logarithm is taken
+
+
+class LimitedSpace(WrappedSpace):
+    """A space that proposes nothing beyond the limits of a run.
+
+    - `sample`, `mutate` and `crossover` are drawn again until what they give is allowed. Where that
+      is rare, a sample is drawn from the list of all that is allowed (a small space), or moved to
+      the neighbour of the least excess until it is.
+    - `neighbours` and `edge_moves` leave out what is not allowed.
+    - `decode`, `from_vector` and `crossover` move what they give in the same way.
+    - `discretise` gives the likeliest architecture that holds.
+
+    Supernets, networks, graphs, sizes and codes are those of the whole space.
+    """
+
+    def __init__(self, inner: DifferentiableSpace, limits: LimitsOfRun) -> None:
+        super().__init__(inner)
+        self._limits = limits
+
+    def sample(self, rng: np.random.Generator) -> Genotype:
+        for _ in range(NUM_TRIES):
+            genotype = self.inner.sample(rng)
+            if self._limits.allows(genotype):
+                return genotype
+        if listed := self._limits.listed():
+            return listed[int(rng.integers(len(listed)))]
+        return self._moved(genotype)
+
+    def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
+        for _ in range(NUM_TRIES):
+            genotype = self.inner.mutate(parent, rng)
+            if self._limits.allows(genotype):
+                return genotype
+        return self.sample(rng)
+
+    def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
+        for _ in range(NUM_TRIES):
+            genotype = self.inner.crossover(first, second, rng)
+            if self._limits.allows(genotype):
+                return genotype
+        return self._moved(genotype)
+
+    def neighbours(self, genotype: Genotype) -> list[Genotype]:
+        return [one for one in self.inner.neighbours(genotype) if self._limits.allows(one)]
+
+    def edge_moves(self, genotype: Genotype) -> list[Genotype]:
+        return [one for one in self.inner.edge_moves(genotype) if self._limits.allows(one)]
+
+    def decode(self, genes: Sequence[int]) -> Genotype:
+        return self._moved(self.inner.decode(genes))
+
+    def from_vector(self, vector_D: np.ndarray) -> Genotype:
+        return self._moved(self.inner.from_vector(vector_D))
+
+    def enumerate(self) -> Iterator[Genotype]:
+        return filter(self._limits.allows, self.inner.enumerate())
+
+    def _moved(self, genotype: Genotype) -> Genotype:
+        moved = self._limits.climbed_down(genotype)
+        return moved if self._limits.allows(moved) else self._limits.example
+
+    # ------------------------------------------------------------------ relaxation
+
+    def discretise(
+        self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
+    ) -> Genotype:
+        """Derive the likeliest architecture that holds.
+
+        The likelihood is the product of the weights (times the gates) of what it has. In a small
+        space it is searched for in the order of likelihood; else the likeliest is moved to the
+        neighbour that loses the least of it for each bit of excess, and then back up.
+        """
+        first = self.inner.discretise(weights, gates)
+        if self._limits.allows(first) and self._limits.holds(first):
+            return first
+        likelihood = Likelihood(self.inner, weights, gates)
+        if self.inner.size() <= MOST_ENUMERATED:
+            return self._best_first(first, likelihood)
+        found = self._climbed(self._descended(first, likelihood), likelihood)
+        return self._limits.within(found)
+
+    def _best_first(self, first: Genotype, likelihood: Likelihood) -> Genotype:
+        """Visit architectures from the likeliest on, by changes of one gene, until one holds."""
+        waiting = [(-likelihood.of(first), 0, first)]
+        seen = {first}
+        while waiting:
+            _, _, genotype = heapq.heappop(waiting)
+            if self._limits.allows(genotype) and self._limits.holds(genotype):
+                return genotype
+            for one in self.inner.neighbours(genotype):
+                if one not in seen:
+                    seen.add(one)
+                    heapq.heappush(waiting, (-likelihood.of(one), len(seen), one))
+        return self._limits.example
+
+    def _descended(self, genotype: Genotype, likelihood: Likelihood) -> Genotype:
+        """Lower the excess to 0, by the changes that cost the least likelihood for it."""
+        excess = self._limits.excess(genotype)
+        while excess > 0:
+            here = likelihood.of(genotype)
+            less = [
+                ((here - likelihood.of(one)) / (excess - beyond), beyond, one)
+                for one in self.inner.neighbours(genotype)
+                if (beyond := self._limits.excess(one)) < excess
+            ]
+            if not less:
+                break
+            _, excess, genotype = min(less, key=lambda found: found[0])
+        return genotype
+
+    def _climbed(self, genotype: Genotype, likelihood: Likelihood) -> Genotype:
+        """Move to the likeliest allowed neighbour for as long as that is likelier."""
+        while True:
+            best = max(self.neighbours(genotype), key=likelihood.of, default=genotype)
+            if likelihood.of(best) <= likelihood.of(genotype):
+                return genotype
+            genotype = best
+
+
+class Likelihood:
+    """How likely architectures are under mixing weights: the sum of the logarithms."""
+
+    def __init__(
+        self,
+        space: DifferentiableSpace,
+        weights: MixingWeights,
+        gates: Mapping[str, Tensor] | None,
+    ) -> None:
+        self._space = space
+        self._log = {}
+        for name, weights_EO in weights.items():
+            scaled_EO = weights_EO.detach().double()
+            if gates is not None:
+                scaled_EO = scaled_EO * gates[name].detach().double()[:, None]
+            self._log[name] = scaled_EO.clamp_min(SMALLEST).log()
+
+    def of(self, genotype: Genotype) -> float:
+        chosen = self._space.one_hot(genotype)
+        return math.fsum(
+            float(log_EO[chosen[name] > 0].sum()) for name, log_EO in self._log.items()
+        )
