@@ -30,14 +30,17 @@ class Prediction:
 
 
 def unlabelled(trained: Trained, paths: list[Path]) -> Iterator[Inputs]:
-    """Read pictures, folders of them, and .npz files."""
+    """Read pictures, folders of them, .npz files, and .csv files of signals."""
     record = trained.record
     arrays = [path for path in paths if path.suffix == ".npz"]
     for file in arrays:
         yield from inputs.from_arrays(
             file, record.input_channels, record.input_size, labelled=False
         )
-    others = [path for path in paths if path not in arrays]
+    tables = [path for path in paths if path.suffix == ".csv"]
+    for file in tables:
+        yield from inputs.from_rows(file, record.input_channels, record.input_size)
+    others = [path for path in paths if path not in (*arrays, *tables)]
     if others:
         files = inputs.pictures_of(others)
         yield from inputs.from_pictures(

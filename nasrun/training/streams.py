@@ -174,10 +174,10 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     Raises:
         UsageError: there are too few groups.
     """
-    from sklearn.model_selection import train_test_split  # half a second to import
-
     if split.groups_N is not None:
         return apart(split, split.search_shares[1], rng)
+    from sklearn.model_selection import train_test_split  # half a second to import
+
     labels_N = split.labels_N.numpy()
     num_train, num_validation = num_of_halves(split)
     train, validation = train_test_split(
