@@ -28,7 +28,7 @@ from nasrun.runs.model_file import ModelRecord
 from nasrun.training.costs import measure, require_room
 from nasrun.training.loop import LogitsAndLabels, LossAndLogits, predict, train_epoch
 from nasrun.training.schedule import Shape
-from nasrun.training.streams import BatchStream
+from nasrun.training.streams import BatchStream, apart
 from nasrun.training.update import WeightUpdate
 
 LOAD = Load("retraining", "retrain", "retrain.channels or retrain.cells")
@@ -79,6 +79,8 @@ class Retraining:
         train = self._wiring.dataset.train
         if self.config.validation == 0:
             return train, None
+        if train.groups_N is not None:
+            return apart(train, self.config.validation, self._wiring.streams.numpy("holdout"))
         kept, held_out = train_test_split(
             np.arange(len(train)),
             test_size=self.config.validation,

@@ -18,7 +18,7 @@ from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
-from nasrun.config import checks, identity, plugins, schema
+from nasrun.config import catalogue, checks, identity, plugins, schema
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
 from nasrun.evaluators.network_cost import NetworkCost
@@ -76,7 +76,21 @@ class Wiring:
             # on a table and without retraining nothing trains, and no images need be there
             if collect("evaluator", lambda: self.needs_images):
                 collect("dataset", lambda: self.dataset)
+                if self.space is not None and "dataset" in vars(self):
+                    collect("space", self._require_fitting_inputs)
         self.streams = RandomStreams(settings.seed)
+
+    def _require_fitting_inputs(self) -> None:
+        """Raise a `UsageError` where the networks of the space take other inputs than there are."""
+        kind, size = self.dataset.shape.kind, " x ".join(map(str, self.dataset.shape.size))
+        if kind not in self.space.takes:
+            nodes = (self.settings.space, self.settings.dataset)
+            space, dataset = map(plugins.option, nodes)
+            fitting = " or ".join(f"space={name}" for name in spaces_for(kind))
+            raise UsageError(
+                f"space={space} takes {' and '.join(self.space.takes)}, and dataset={dataset} has "
+                f"{kind} of the size {size}: type {fitting}"
+            )
 
     @property
     def device(self) -> Device:
@@ -240,6 +254,14 @@ class Wiring:
                 f"evaluator={chosen} does not suit strategy={strategy}, which works on "
                 f"{works_on}: leave evaluator out"
             )
+
+
+def spaces_for(kind: str) -> list[str]:
+    """List the spaces whose networks take inputs of a kind, without their variants."""
+    root = catalogue.conf_dir()
+    names = [one.name for one in catalogue.options("space", root) if not one.is_variant]
+    nodes = {name: catalogue.content("space", name, root) for name in names}
+    return [name for name, node in nodes.items() if kind in plugins.target(node).takes]
 
 
 def load_dataset(node: Mapping[str, Any]) -> Dataset:

@@ -1,4 +1,8 @@
-"""Define what a dataset offers. Shapes: B batch, C channels, H height, W width, N images."""
+"""Define what a dataset offers: images, raw_BCHW, or signals, raw_BCL.
+
+Shapes: B batch, C channels, H height, W width, L samples of a signal, N inputs. Where a name says
+images_BCHW, an input of a dataset of signals is of the shape BCL.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
     from nasrun.compute.process_group import Share
 
 Batch: TypeAlias = "tuple[Tensor, Tensor]"
-"""(images_BCHW float32, normalised, on the device; labels_B int64)."""
+"""(images_BCHW or signals_BCL, float32, normalised, on the device; labels_B int64)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,15 @@ class TaskShape:
     channels: int
     size: tuple[int, ...]  # (H, W) for images, (L,) for signals
     num_classes: int
+
+    @property
+    def kind(self) -> str:
+        """Say what inputs are: `images` have two spatial dimensions, `signals` one."""
+        return KINDS[len(self.size)]
+
+
+KINDS = {1: "signals", 2: "images"}
+"""What inputs are called, by the number of their spatial dimensions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,7 @@ class Split(Protocol):
 
     labels_N: Tensor  # int64, on the CPU
     search_shares: tuple[float, float]  # of each class: what a search trains and validates on
+    groups_N: Tensor | None  # int64: inputs of one group, a patient, are never split; `None`: free
 
     def __len__(self) -> int: ...
 

@@ -87,6 +87,7 @@ class SearchSpace(Protocol):
     channels: int = 1  # of the networks of a search, where they have a size to choose
     cells: int = 1
     differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
+    takes: ClassVar[tuple[str, ...]] = ("images",)  # the kinds of inputs, of `protocols.data.KINDS`
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...
 
