@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasrun.errors import UsageError, brief
+from nasrun.genotypes.cell1d import placed
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 
 KNOWN_OPERATIONS = (
@@ -42,6 +43,8 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
             per node. A third number that is a fraction is a weight, and is left out.
         notes: gets a sentence for all that was left out or filled in.
 
+    Operations on signals make it a genotype of `space=cell1d_darts`.
+
     Raises:
         UsageError: it is no DARTS cell.
     """
@@ -60,7 +63,7 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
     for name in ("connectN", "connects"):
         if fields.get(name) is not None:
             raise UsageError(f"{name}={brief(fields[name])} of a DARTS genotype must be None")
-    return darts_genotype(pairs, concat)
+    return placed(darts_genotype(pairs, concat))
 
 
 def _flat(name: str, listed: object) -> list[Any]:
@@ -120,6 +123,7 @@ def _target(name: str, edge: object) -> int:
 def darts_genotype(
     pairs: Mapping[str, Sequence[tuple[str, int]]],
     concat: Mapping[str, Sequence[int]] | None = None,
+    space: str = "darts",
 ) -> Genotype:
     """Make a DARTS genotype from the usual lists of (operation, input state), two per node.
 
@@ -149,7 +153,7 @@ def darts_genotype(
             raise UsageError(f"the concat of cell '{name}' is a list of states 2 to 5")
         edges += [Edge("concat", state, OUTPUT) for state in sorted(set(states))]
         cells.append(Cell(name, STATES, tuple(edges)))
-    return Genotype("darts", tuple(cells))
+    return Genotype(space, tuple(cells))
 
 
 def darts_text(genotype: Genotype) -> str:
