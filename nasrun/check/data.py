@@ -30,6 +30,7 @@ class FewBatches:
     def __init__(self, split: Split, clock: Clock) -> None:
         self.labels_N = split.labels_N
         self.search_shares = split.search_shares
+        self.groups_N = split.groups_N
         self._split = split
         self._clock = clock
 
@@ -120,12 +121,13 @@ def _augmentation_faults(dataset: Dataset, cutout: bool) -> Iterator[str]:
     order_M = torch.randperm(len(dataset.train), generator=generator)[:LOOK_BATCH]
     batches = dataset.train.batches(order_M, len(order_M), torch.device("cpu"), generator)
     raw_BCHW, _ = next(iter(batches))
-    keys = ["dataset.crop_padding"] + ["dataset.cutout_length"] * cutout
+    moved = "crop_padding" if dataset.shape.kind == "images" else "shift"
+    keys = [f"dataset.{moved}"] + ["dataset.cutout_length"] * cutout
     before = _share_of_blank(raw_BCHW)
     after = _share_of_blank(dataset.augment(raw_BCHW, generator, cutout))
     if after > max(0.5, before):
         yield (
-            f"{after:.0%} of the training images are blank after augmentation: lower "
+            f"{after:.0%} of the training {dataset.shape.kind} are blank after augmentation: lower "
             f"{' or '.join(keys)}"
         )
 

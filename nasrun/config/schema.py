@@ -156,6 +156,8 @@ class SearchConfig(RunConfig):
     floor: bool
     objective: Any = None  # None: the error alone
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
+    # without a value in the records of earlier versions, see `identity.LATER`
+    metric: Annotated[str, OneOf("accuracy", "balanced_accuracy", "macro_f1")] | None = None
 
 
 @dataclass

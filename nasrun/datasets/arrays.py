@@ -1,6 +1,7 @@
-"""Hold labelled images that fit in memory: the base of most datasets of this folder.
+"""Hold labelled images or signals that fit in memory: the base of most datasets of this folder.
 
-Shapes: N images, M and B some of them, C channels, H height, W width.
+Shapes: N inputs, M and B some of them, C channels, H height, W width; signals are NCL wherever
+images are NCHW.
 """
 
 from __future__ import annotations
@@ -13,33 +14,36 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.counts import class_counts
 from nasrun.datasets.faint import faint_channels
-from nasrun.datasets.images import ChannelStatistics, ImageDataset, Resident
+from nasrun.datasets.images import ChannelStatistics, ImageDataset, RandomChanges, Resident
 from nasrun.errors import require
-from nasrun.protocols.data import Batch, TaskShape
+from nasrun.protocols.data import Balance, Batch, MetricName, TaskShape
 
 MAX_DEVICE_BYTES = 4 * 2**30  # a larger set stays on the host and travels batch by batch
 CHUNK = 1024  # images that are converted to float64 at a time
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""images_NCHW, uint8 or floating; labels_N, integers in [0, K)."""
+"""images_NCHW or signals_NCL, uint8 or floating; labels_N, integers in [0, K)."""
 
 
 class TensorSplit:
     """A `Split`: some rows of a tensor of images. Subsets share the images and their copies.
 
     Args:
-        images: images_NCHW, uint8 or float32.
+        images: images_NCHW or signals_NCL, uint8 or float32.
         labels_M: int64, one per row.
         rows_M: int64, which images are in the split, in this order.
+        groups_M: int64, one per row: inputs that belong together, see `Split`.
     """
 
     search_shares = (0.5, 0.5)
 
-    def __init__(self, images: Resident, labels_M: Tensor, rows_M: Tensor) -> None:
+    def __init__(
+        self, images: Resident, labels_M: Tensor, rows_M: Tensor, groups_M: Tensor | None = None
+    ) -> None:
         self.labels_N = labels_M
+        self.groups_N = groups_M
         self.images = images
         self._rows_N = rows_M
 
@@ -47,7 +51,9 @@ class TensorSplit:
         return len(self.labels_N)
 
     def subset(self, indices_M: Tensor) -> TensorSplit:
-        return TensorSplit(self.images, self.labels_N[indices_M], self._rows_N[indices_M])
+        groups_M = None if self.groups_N is None else self.groups_N[indices_M]
+        rows_M = self._rows_N[indices_M]
+        return TensorSplit(self.images, self.labels_N[indices_M], rows_M, groups_M)
 
     def batches(
         self, order_M: Tensor, batch_size: int, device: torch.device, crops: Generator | None = None
@@ -71,7 +77,8 @@ class ArrayDataset(ImageDataset):
 
     Args:
         name: as in `conf/dataset/`.
-        train, test: images_NCHW (uint8, or floating, which becomes float32) and labels_N.
+        train, test: images_NCHW or signals_NCL (uint8, or floating, which becomes float32), and
+            labels_N.
         num_classes: K.
         batch_size: the default size of a training batch.
         limit: keep at most so many training images (see `balanced_rows`); `None` keeps all.
@@ -81,6 +88,8 @@ class ArrayDataset(ImageDataset):
         class_names: in the order of the labels; their numbers where there are no names.
         white: see `ImageDataset`; 255 for uint8 unless it is given.
         counted: whether the images of each class are counted in the notes.
+        balance, metric: see `Dataset`.
+        train_groups: integers_N, where training inputs belong together, see `Split`.
         notes: see `ImageDataset`; whether a channel is nearly constant is added to them.
 
     Raises:
@@ -96,31 +105,42 @@ class ArrayDataset(ImageDataset):
         num_classes: int,
         batch_size: int,
         limit: int | None,
-        augmentation: Augmentation,
+        augmentation: RandomChanges,
         statistics: ChannelStatistics | None = None,
         class_names: Sequence[str] | None = None,
         white: float | None = None,
         counted: bool = False,
+        balance: Balance = Balance(),  # noqa: B008 - a value
+        metric: MetricName = "accuracy",
+        train_groups: np.ndarray | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.train = _split(*_limited(train, limit, num_classes))
+        if limit is not None:
+            kept_M = balanced_rows(train[1], limit, num_classes)
+            train = (train[0][kept_M], train[1][kept_M])
+            train_groups = None if train_groups is None else train_groups[kept_M]
+        self.train = _split(*train, train_groups)
         self.test = _split(*test)
         images_NCHW = self.train.images.tensor
-        channels, height, width = images_NCHW.shape[1:]
+        channels, *size = images_NCHW.shape[1:]
+        shape = TaskShape(channels, tuple(size), num_classes)
         if counted and class_names is not None:
-            labels = (split.labels_N.numpy() for split in (self.train, self.test))
-            notes = [*class_counts(class_names, *labels), *notes]
+            labels, test_labels = self.train.labels_N.numpy(), self.test.labels_N.numpy()
+            notes = [*class_counts(class_names, labels, test_labels, shape.kind), *notes]
         if statistics is None:
             statistics = channel_statistics(images_NCHW)
-            notes = [*notes, *faint_channels(torch.split(images_NCHW, CHUNK), statistics[1])]
+            chunks = torch.split(images_NCHW, CHUNK)
+            notes = [*notes, *faint_channels(chunks, statistics[1], shape.kind)]
         super().__init__(
             name=name,
-            shape=TaskShape(channels, (height, width), num_classes),
+            shape=shape,
             batch_size=batch_size,
             augmentation=augmentation,
             statistics=statistics,
             dtype=images_NCHW.dtype,
             class_names=class_names,
+            balance=balance,
+            metric=metric,
             white=255.0 if white is None and images_NCHW.dtype == torch.uint8 else white,
             notes=notes,
         )
@@ -156,30 +176,29 @@ def balanced_rows(labels_N: np.ndarray, limit: int, num_classes: int) -> np.ndar
 
 
 def channel_statistics(images_NCHW: Tensor) -> ChannelStatistics:
-    """Return (mean_C, deviation_C) over images and pixels, in float64.
+    """Return (mean_C, deviation_C) over images and pixels, or samples of signals, in float64.
 
     The deviation of a constant channel is given as 1, so that one can divide by it.
     """
     chunks = torch.split(images_NCHW, CHUNK)
     num_pixels = images_NCHW[:, 0].numel()
     # a chunk of images at a time: all of them would take up to eight times their memory
-    mean_C = torch.stack([chunk.double().sum((0, 2, 3)) for chunk in chunks]).sum(0) / num_pixels
-    centred = (chunk.double() - mean_C[:, None, None] for chunk in chunks)
-    squares_C = torch.stack([chunk.square().sum((0, 2, 3)) for chunk in centred]).sum(0)
+    spatial = tuple(range(2, images_NCHW.dim()))
+    mean_C = torch.stack([chunk.double().sum((0, *spatial)) for chunk in chunks]).sum(0)
+    mean_C = mean_C / num_pixels
+    broadcast = mean_C.view(-1, *[1] * len(spatial))
+    centred = (chunk.double() - broadcast for chunk in chunks)
+    squares_C = torch.stack([chunk.square().sum((0, *spatial)) for chunk in centred]).sum(0)
     # in a second pass: the mean square less the squared mean would lose digits
     deviation_C = (squares_C / num_pixels).sqrt()
     return mean_C.tolist(), torch.where(deviation_C > 0, deviation_C, 1.0).tolist()
 
 
-def _limited(train: Arrays, limit: int | None, num_classes: int) -> Arrays:
-    if limit is None:
-        return train
-    kept_M = balanced_rows(train[1], limit, num_classes)
-    return train[0][kept_M], train[1][kept_M]
-
-
-def _split(images_NCHW: np.ndarray, labels_N: np.ndarray) -> TensorSplit:
+def _split(
+    images_NCHW: np.ndarray, labels_N: np.ndarray, groups_N: np.ndarray | None = None
+) -> TensorSplit:
     dtype = np.uint8 if images_NCHW.dtype == np.uint8 else np.float32
     images = torch.from_numpy(np.ascontiguousarray(images_NCHW, dtype=dtype))
     labels = torch.from_numpy(np.ascontiguousarray(labels_N, dtype=np.int64))
-    return TensorSplit(Resident(images), labels, torch.arange(len(labels)))
+    groups = None if groups_N is None else torch.from_numpy(groups_N.astype(np.int64))
+    return TensorSplit(Resident(images), labels, torch.arange(len(labels)), groups)

@@ -31,7 +31,7 @@ class Augmentation:
     cutout_length: int
 
     def draw(
-        self, num_images: int, size: tuple[int, int], generator: torch.Generator, cutout: bool
+        self, num_images: int, size: tuple[int, ...], generator: torch.Generator, cutout: bool
     ) -> Tensor:
         """Draw draws_5B, int64: top and left of the crop, mirrored or not, centre of the cutout.
 

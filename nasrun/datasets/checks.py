@@ -15,18 +15,29 @@ NUM_SHOWN = 5  # of a long list of faults of one kind
 
 def image_problems(name: str, images: np.ndarray) -> Iterator[str]:
     """Yield faults of one array of images, [N,H,W] or four dimensions, uint8 or floating."""
+    return _input_problems(name, images, "image", (3, 4), "[N,H,W], [N,H,W,C] or [N,C,H,W]")
+
+
+def signal_problems(name: str, signals: np.ndarray) -> Iterator[str]:
+    """Yield faults of one array of signals, [N,L] or [N,C,L], uint8 or floating."""
+    return _input_problems(name, signals, "signal", (2, 3), "[N,L] or [N,C,L]")
+
+
+def _input_problems(
+    name: str, images: np.ndarray, noun: str, dimensions: tuple[int, int], forms: str
+) -> Iterator[str]:
     if images.dtype != np.uint8 and images.dtype.kind != "f":
-        yield f"{name} holds {images.dtype}; images must be uint8 or floating"
-    elif images.ndim not in (3, 4):
-        yield f"{name} has the shape {images.shape}; images must be [N,H,W], [N,H,W,C] or [N,C,H,W]"
+        yield f"{name} holds {images.dtype}; {noun}s must be uint8 or floating"
+    elif images.ndim not in dimensions:
+        yield f"{name} has the shape {images.shape}; {noun}s must be {forms}"
     elif images.size == 0:
-        yield f"{name} holds no images (its shape is {images.shape})"
+        yield f"{name} holds no {noun}s (its shape is {images.shape})"
     elif images.dtype.kind == "f":
         with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, and is a fault
             finite = np.isfinite(images.astype(np.float32))
         bad_M = np.flatnonzero(~finite.all(axis=tuple(range(1, images.ndim))))
         if len(bad_M):
-            yield f"{name} has NaN or infinite values in {_some('image', bad_M, len(bad_M))}"
+            yield f"{name} has NaN or infinite values in {_some(noun, bad_M, len(bad_M))}"
 
 
 def label_problems(name: str, labels: np.ndarray) -> Iterator[str]:

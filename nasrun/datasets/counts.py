@@ -1,4 +1,4 @@
-"""Say how many images of which classes there are."""
+"""Say how many images, or signals, of which classes there are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ MOST_NAMED = 12  # classes; where there are more, only the range of their sizes 
 
 
 def class_counts(
-    names: Sequence[str], train_N: Sequence[int] | np.ndarray, test_N: Sequence[int] | np.ndarray
+    names: Sequence[str],
+    train_N: Sequence[int] | np.ndarray,
+    test_N: Sequence[int] | np.ndarray,
+    kind: str = "images",
 ) -> Iterator[str]:
     """Yield one sentence with the numbers of images, and one on classes without test images.
 
     Args:
         names: of the classes.
         train_N, test_N: labels in [0, number of classes).
+        kind: what the inputs are called.
     """
     train_K, test_K = (
         np.bincount(np.asarray(labels_N, dtype=np.int64), minlength=len(names))
@@ -28,12 +32,12 @@ def class_counts(
     else:
         each = f"{_range(train_K)} + {_range(test_K)} each"
     yield (
-        f"{len(train_N):,} training + {len(test_N):,} test images of {len(names):,} classes: {each}"
+        f"{len(train_N):,} training + {len(test_N):,} test {kind} of {len(names):,} classes: {each}"
     )
     without = [name for name, count in zip(names, test_K, strict=True) if count == 0]
     if without:
         named = ", ".join(without[:MOST_NAMED]) + (", ..." if len(without) > MOST_NAMED else "")
-        yield f"warning: no test images of {named}: the test accuracy says nothing of them"
+        yield f"warning: no test {kind} of {named}: the test accuracy says nothing of them"
 
 
 def _range(counts_K: np.ndarray) -> str:

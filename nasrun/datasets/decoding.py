@@ -133,6 +133,8 @@ class PictureSplit:
         workers: processes that decode; 0 decodes in this one.
     """
 
+    groups_N: Tensor | None = None
+
     def __init__(
         self,
         decoder: Decoder,

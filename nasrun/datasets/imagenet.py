@@ -141,7 +141,7 @@ def _faint(decoder: Decoder) -> Iterator[str]:
         images_BCHW = torch.stack(images)
         deviation_C = images_BCHW.double().std(dim=(0, 2, 3), correction=0).tolist()
         which = f"the {len(images)} training images that were looked at"
-        yield from faint_channels([images_BCHW], deviation_C, which)
+        yield from faint_channels([images_BCHW], deviation_C, which=which)
 
 
 def _counts(found: Found) -> Iterator[str]:

@@ -1,20 +1,20 @@
-"""Augment whole batches of images and normalise them, on the device that holds the batch.
+"""Augment whole batches of images or signals and normalise them, on the device that holds them.
 
-Shapes: B batch, C channels, H height, W width.
+Shapes: B batch, C channels, H height, W width; signals are BCL wherever images are BCHW.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from nasrun.compute.device import is_out_of_memory
 from nasrun.compute.process_group import Share
-from nasrun.datasets.augmentation import Augmentation
 from nasrun.errors import OutOfMemory
-from nasrun.protocols.data import Reading, TaskShape
+from nasrun.protocols.data import Balance, MetricName, Reading, TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
 """(mean_C, deviation_C) of the raw values over the training set."""
@@ -41,19 +41,32 @@ class Resident:
         return self._copies[device]
 
 
+class RandomChanges(Protocol):
+    """How training inputs are changed at random: `Augmentation`, or `SignalAugmentation`."""
+
+    def draw(
+        self, num_images: int, size: tuple[int, ...], generator: torch.Generator, cutout: bool, /
+    ) -> Tensor:
+        """Draw the random numbers of a batch, one column per input, on the CPU."""
+
+    def apply(self, raw_BCHW: Tensor, draws: Tensor, fill_C: Tensor | None, /) -> Tensor:
+        """Return the changed inputs; `fill_C` is what cutout writes, `None` for no cutout."""
+
+
 class ImageDataset:
-    """The part of a `Dataset` that does not depend on where its images come from.
+    """The part of a `Dataset` that does not depend on where its images or signals come from.
 
     Args:
         name: as in `conf/dataset/`.
-        shape: of the images, as networks see them.
+        shape: of the inputs, as networks see them.
         batch_size: the default size of a training batch.
         augmentation: crops, flips and cutout that suit the data.
-        statistics: by which images are normalised.
-        dtype: of the raw images, uint8 or float32.
+        statistics: by which inputs are normalised.
+        dtype: of the raw inputs, uint8 or float32.
         class_names: in the order of the labels; their numbers where there are no names.
         white: the raw value of white in pictures; `None` where raw values are any numbers.
         scaled: pixels to which the shorter side of a picture is scaled; `None`: the size itself.
+        balance, metric: see `Dataset`.
         notes: what a person should know before the run, a sentence each.
     """
 
@@ -63,17 +76,20 @@ class ImageDataset:
         name: str,
         shape: TaskShape,
         batch_size: int,
-        augmentation: Augmentation,
+        augmentation: RandomChanges,
         statistics: ChannelStatistics,
         dtype: torch.dtype,
         class_names: Sequence[str] | None = None,
         white: float | None = None,
         scaled: int | None = None,
+        balance: Balance = Balance(),  # noqa: B008 - a value
+        metric: MetricName = "accuracy",
         notes: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.shape = shape
         self.batch_size = batch_size
+        self.balance, self.metric = balance, metric
         self.notes: Sequence[str] = list(notes)
         self._augmentation = augmentation
         means, deviations = statistics
@@ -82,12 +98,13 @@ class ImageDataset:
             mean=tuple(means),
             deviation=tuple(deviations),
             white=white,
-            scaled=scaled or min(shape.size),
+            scaled=(scaled or min(shape.size)) if len(shape.size) == 2 else None,
             whole=dtype == torch.uint8,
         )
         mean_C = torch.tensor(means)
-        self._mean = Resident(mean_C[:, None, None])
-        self._deviation = Resident(torch.tensor(deviations)[:, None, None])
+        broadcast = (-1, *[1] * len(shape.size))
+        self._mean = Resident(mean_C.view(broadcast))
+        self._deviation = Resident(torch.tensor(deviations).view(broadcast))
         self._fill = Resident((mean_C.round() if dtype == torch.uint8 else mean_C).to(dtype))
 
     def augment(
@@ -103,12 +120,12 @@ class ImageDataset:
         the normalisation (in uint8 only to the nearest raw value).
         """
         share = share or Share(range(len(raw_BCHW)), len(raw_BCHW))
-        size = (raw_BCHW.shape[2], raw_BCHW.shape[3])
-        draws_5B = self._augmentation.draw(share.batch_size, size, generator, cutout)
+        size = tuple(raw_BCHW.shape[2:])
+        draws_XB = self._augmentation.draw(share.batch_size, size, generator, cutout)
         # drawn for the whole batch, so that several processes augment as a single one does
-        draws_5B = draws_5B[:, share.rows.start : share.rows.stop]
+        draws_XB = draws_XB[:, share.rows.start : share.rows.stop]
         fill_C = self._fill.on(raw_BCHW.device) if cutout else None
-        return self._augmentation.apply(raw_BCHW, draws_5B, fill_C)
+        return self._augmentation.apply(raw_BCHW, draws_XB, fill_C)
 
     def normalise(self, raw_BCHW: Tensor) -> Tensor:
         """Return float32 with zero mean and unit deviation per channel over the training set."""

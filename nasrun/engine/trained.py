@@ -25,7 +25,8 @@ class Standalone(nn.Module):
         self.network = network
         for name in ("mean", "deviation"):
             values_C = torch.tensor(getattr(record.reading, name))
-            self.register_buffer(name, values_C[:, None, None])
+            # one value per channel, whatever the number of spatial dimensions
+            self.register_buffer(name, values_C.view(-1, *[1] * len(record.input_size)))
 
     def forward(self, raw_BCHW: Tensor) -> Tensor:
         """Return logits_BK."""

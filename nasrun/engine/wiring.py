@@ -18,7 +18,7 @@ from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
-from nasrun.config import checks, identity, plugins, schema
+from nasrun.config import catalogue, checks, identity, plugins, schema
 from nasrun.engine import limits as limiting
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
@@ -27,7 +27,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.counts import BY_COST
 from nasrun.objectives.limited_space import LimitedSpace
 from nasrun.objectives.limits import LimitsOfRun
-from nasrun.protocols.data import Dataset
+from nasrun.protocols.data import Dataset, MetricName
 from nasrun.protocols.evaluation import Cost, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.measure import Measure, MeasuredNetworks
@@ -81,7 +81,21 @@ class Wiring:
             # on a table and without retraining nothing trains, and no images need be there
             if collect("evaluator", lambda: self.needs_images):
                 collect("dataset", lambda: self.dataset)
+                if self.space is not None and "dataset" in vars(self):
+                    collect("space", self._require_fitting_inputs)
         self.streams = RandomStreams(settings.seed)
+
+    def _require_fitting_inputs(self) -> None:
+        """Raise a `UsageError` where the networks of the space take other inputs than there are."""
+        kind, size = self.dataset.shape.kind, " x ".join(map(str, self.dataset.shape.size))
+        if kind not in self.space.takes:
+            nodes = (self.settings.space, self.settings.dataset)
+            space, dataset = map(plugins.option, nodes)
+            fitting = " or ".join(f"space={name}" for name in spaces_for(kind))
+            raise UsageError(
+                f"space={space} takes {' and '.join(self.space.takes)}, and dataset={dataset} has "
+                f"{kind} of the size {size}: type {fitting}"
+            )
 
     @property
     def device(self) -> Device:
@@ -94,6 +108,26 @@ class Wiring:
     @property
     def dataset_name(self) -> str:
         return str(self.settings.dataset["name"])
+
+    @cached_property
+    def metric(self) -> MetricName:
+        offered, chosen = self._evaluator_kind.metrics, self.search_settings.metric
+        if chosen is None:  # a table has accuracies, whatever the dataset asks for
+            own = self.dataset.metric if self._evaluator_kind.needs_images else "accuracy"
+            return own if own in offered else "accuracy"
+        nodes = (self.search_settings.evaluator, self.search_settings.strategy)
+        evaluator, strategy = map(plugins.option, nodes)
+        if chosen not in offered:
+            raise UsageError(
+                f"metric={chosen} is not possible with evaluator={evaluator}, which knows "
+                f"{' and '.join(offered)} alone: leave metric out"
+            )
+        if not plugins.target(self.search_settings.strategy).maximises_metric:
+            raise UsageError(
+                f"metric={chosen}: strategy={strategy} follows the gradient of the validation "
+                "loss, and maximises no metric: leave metric out"
+            )
+        return chosen
 
     @cached_property
     def needs_images(self) -> bool:
@@ -154,6 +188,7 @@ class Wiring:
     @cached_property
     def strategy(self) -> Strategy:
         """Build the strategy. It gets this object as its context, and builds what it touches."""
+        self.metric  # noqa: B018 - now, so that a mistake in it is found now
         strategy: Strategy = plugins.build(self.search_settings.strategy, self)
         return strategy
 
@@ -279,6 +314,14 @@ class Wiring:
     def _evaluator_kind(self) -> type[Evaluator]:
         kind: type[Evaluator] = plugins.target(self.search_settings.evaluator)
         return kind
+
+
+def spaces_for(kind: str) -> list[str]:
+    """List the spaces whose networks take inputs of a kind, without their variants."""
+    root = catalogue.conf_dir()
+    names = [one.name for one in catalogue.options("space", root) if not one.is_variant]
+    nodes = {name: catalogue.content("space", name, root) for name in names}
+    return [name for name, node in nodes.items() if kind in plugins.target(node).takes]
 
 
 def load_dataset(node: Mapping[str, Any]) -> Dataset:

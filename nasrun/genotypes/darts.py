@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasrun.errors import UsageError, brief
+from nasrun.genotypes.cell1d import placed
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasnet import NUM_NODES, nasnet_genotype
 from nasrun.genotypes.pairs import pair_cell, state_names
@@ -46,6 +47,8 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
             per node. A third number that is a fraction is a weight, and is left out.
         notes: gets a sentence for all that was left out or filled in.
 
+    Operations on signals make it a genotype of `space=cell1d_darts`.
+
     Raises:
         UsageError: it is no DARTS cell.
     """
@@ -66,7 +69,7 @@ def from_fields(fields: Mapping[str, Any], notes: list[str]) -> Genotype:
             raise UsageError(f"{name}={brief(fields[name])} of a DARTS genotype must be None")
     if all(len(listed) == 2 * NUM_NODES for listed in pairs.values()):
         return nasnet_genotype(pairs, concat)
-    return darts_genotype(pairs, concat)
+    return placed(darts_genotype(pairs, concat))
 
 
 def _flat(name: str, listed: object) -> list[Any]:
@@ -126,6 +129,7 @@ def _target(name: str, edge: object) -> int:
 def darts_genotype(
     pairs: Mapping[str, Sequence[tuple[str, int]]],
     concat: Mapping[str, Sequence[int] | None] | None = None,
+    space: str = "darts",
 ) -> Genotype:
     """Make a DARTS genotype from the usual lists of (operation, input state), two per node.
 
@@ -134,7 +138,7 @@ def darts_genotype(
     given = {} if concat is None else concat
     output = {name: NODES if given.get(name) is None else given[name] for name in pairs}
     return Genotype(
-        "darts",
+        space,
         tuple(pair_cell(name, listed, output[name], len(NODES)) for name, listed in pairs.items()),
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from nasrun.errors import UsageError
+from nasrun.genotypes.cell1d import placed
 from nasrun.genotypes.genotype import Cell, Edge, Genotype
 
 NODES = ("in", "1", "2", "out")
@@ -27,7 +28,8 @@ def nasbench201_genotype(operations: Sequence[str]) -> Genotype:
 def parse(text: str) -> Genotype:
     """Read a genotype from `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`.
 
-    The operations may be any, spaces do not matter, and the edges of a node may stand in any order.
+    The operations may be any, and those on signals make it a cell of `space=cell1d`. Spaces do not
+    matter, and the edges of a node may stand in any order.
     """
     edges = []
     for target, part in enumerate("".join(text.split()).split("+"), start=1):
@@ -45,11 +47,11 @@ def parse(text: str) -> Genotype:
             "a NAS-Bench-201 string has three nodes with one, two and three edges, one from each "
             "node before"
         )
-    return nasbench201_genotype([edge.operation for edge in edges])
+    return placed(nasbench201_genotype([edge.operation for edge in edges]))
 
 
 def nasbench201_text(genotype: Genotype) -> str:
-    """Write the official NAS-Bench-201 string of a genotype of that space."""
+    """Write the official NAS-Bench-201 string of a genotype with such a cell."""
     cell = genotype.cell("cell")
     parts = []
     for target in range(1, len(cell.nodes)):

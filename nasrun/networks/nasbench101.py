@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Cell
 from nasrun.genotypes.nasbench101 import NUM_STACKS, vertex_widths
+from nasrun.networks.blocks.layers import IMAGES
 from nasrun.networks.blocks.operations import drop_paths
 from nasrun.protocols.data import TaskShape
 
@@ -99,11 +99,7 @@ class NasBench101Network(nn.Module):
 
     def __init__(self, cell: Cell, shape: TaskShape, *, channels: int, cells: int) -> None:
         super().__init__()
-        if len(shape.size) != 2:
-            raise UsageError(
-                f"space=nasbench101 needs images, and the inputs of this dataset have the size "
-                f"{shape.size}: choose a dataset of images"
-            )
+        IMAGES.require(shape, "nasbench101")
         self.drop_path = 0.0  # the benchmark has none; the trainer sets it where a recipe asks
         self.stem = convolution(shape.channels, channels, 3)
         self.stacks = nn.ModuleList()

@@ -1,10 +1,14 @@
-"""Define what a dataset offers. Shapes: B batch, C channels, H height, W width, N images."""
+"""Define what a dataset offers: images, raw_BCHW, or signals, raw_BCL.
+
+Shapes: B batch, C channels, H height, W width, L samples of a signal, N inputs. Where a name says
+images_BCHW, an input of a dataset of signals is of the shape BCL.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
     from nasrun.compute.process_group import Share
 
 Batch: TypeAlias = "tuple[Tensor, Tensor]"
-"""(images_BCHW float32, normalised, on the device; labels_B int64)."""
+"""(images_BCHW or signals_BCL, float32, normalised, on the device; labels_B int64)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,33 @@ class TaskShape:
     channels: int
     size: tuple[int, ...]  # (H, W) for images, (L,) for signals
     num_classes: int
+
+    @property
+    def kind(self) -> str:
+        """Say what inputs are: `images` have two spatial dimensions, `signals` one."""
+        return KINDS[len(self.size)]
+
+
+KINDS = {1: "signals", 2: "images"}
+"""What inputs are called, by the number of their spatial dimensions."""
+
+
+MetricName: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+"""What a search can maximise on validation inputs, see `nasrun.training.quality`."""
+BalanceKind: TypeAlias = Literal["none", "class_weights", "balanced_batches"]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How trainings make rare classes count.
+
+    `class_weights` weigh the loss of an input; with `balanced_batches` inputs are drawn with
+    replacement. Either way a class of n inputs has the weight n^(1 - strength): at 0 classes count
+    as often as there are inputs, at 1 all count alike.
+    """
+
+    kind: BalanceKind = "none"
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +76,7 @@ class Split(Protocol):
 
     labels_N: Tensor  # int64, on the CPU
     search_shares: tuple[float, float]  # of each class: what a search trains and validates on
+    groups_N: Tensor | None  # int64: inputs of one group, a patient, are never split; `None`: free
 
     def __len__(self) -> int: ...
 
@@ -67,6 +99,8 @@ class Dataset(Protocol):
     shape: TaskShape
     batch_size: int  # the default size of a training batch
     reading: Reading  # how other inputs are read, once a network is trained
+    balance: Balance  # of the classes, in every training
+    metric: MetricName  # what a search maximises, unless its settings say something else
     notes: Sequence[str]  # what a person should know before a run: what was read, what left out
 
     @property

@@ -88,6 +88,7 @@ class SearchSpace(Protocol):
     cells: int = 1
     differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
     counts_by_formula: ClassVar[bool] = False  # whether `params_and_flops` builds no network
+    takes: ClassVar[tuple[str, ...]] = ("images",)  # the kinds of inputs, of `protocols.data.KINDS`
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...
 

@@ -27,6 +27,7 @@ class Strategy(Stateful, Protocol):
     needs_alphas: ClassVar[bool] = False  # whether the space must be a `DifferentiableSpace`
     needs_weights: ClassVar[bool] = False  # whether it differentiates by the weights of a supernet
     predicts: ClassVar[bool] = False  # whether it has a predictor, see `rank`
+    maximises_metric: ClassVar[bool] = True  # whether it compares architectures by `metric`
     labels: Labels | None = None  # of one that asks for true evaluations
     remedies: ClassVar[Mapping[str, str]] = {}
     """What to type against each thing that the guard can see: `rest` (alpha hardly moves), `worse`

@@ -2,9 +2,7 @@
 
 Source: Dong, Yang, ICLR 2020, arXiv 2001.00326.
 
-A cell has four nodes; each of its six edges carries one of five operations, and a node adds up
-its edges. The macro skeleton around the cells is fixed. No torch at import time.
-Shapes: E = 6 edges, O = 5 operations.
+Its cells are described in `nasrun.spaces.staged`. No torch at import time.
 """
 
 from __future__ import annotations
@@ -12,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
-from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, NUM_STAGES, OPERATIONS
+from nasrun.genotypes.nasbench201 import KERNEL_SIZES, NUM_STAGES, OPERATIONS
 from nasrun.protocols.settings import Cells, Channels, Divides
-from nasrun.spaces.fixed_edges import FixedEdgesSpace
+from nasrun.spaces.staged import StagedSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,19 +22,11 @@ if TYPE_CHECKING:
     from nasrun.protocols.space import Network, NetworkSize, Supernet
 
 
-class NasBench201(FixedEdgesSpace):
-    """The cells of NAS-Bench-201. A gene is the operation of one edge, in the order of `EDGES`.
-
-    Args:
-        channels: width of the first stage; it doubles twice.
-        cells: N, the number of cells per stage.
-        partial_channels: k of PC-DARTS in the supernet; 1 is off, as in the benchmark.
-    """
+class NasBench201(StagedSpace):
+    """The cells of NAS-Bench-201, on images. `StagedSpace` says what the settings are."""
 
     name = "nasbench201"
     counts_by_formula = True
-    nodes = NODES
-    edges = EDGES
     operations: tuple[str, ...] = OPERATIONS
 
     def __init__(
@@ -47,39 +36,19 @@ class NasBench201(FixedEdgesSpace):
         cells: Cells,
         partial_channels: Annotated[Channels, Divides("channels")],
     ) -> None:
-        super().__init__()
-        self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
+        super().__init__(channels, cells, partial_channels)
 
-    def canonical(self, genotype: Genotype) -> str:
-        """Write the cell as a formula of its input `0` and zero `#`, without skips and `none`.
-
-        Zeros stay terms of a sum and sums are not merged, as in the isomorphism check of the
-        benchmark: 6,466 classes. (A full simplification would find 4,930.)
-        """
-        self.validate(genotype)
-        states = ["0"]
-        for target in range(1, len(NODES)):
-            edges = genotype.cell("cell").edges_into(target)
-            terms = (_term(edge.operation, states[edge.source]) for edge in edges)
-            states.append("+".join(sorted(terms)))
-        return states[-1]
-
-    def supernet(
+    def build_supernet(
         self,
         shape: TaskShape,
-        *,
-        channels: int | None = None,
-        cells: int | None = None,
-        partial_channels: int | None = None,
-        active: Mapping[str, Tensor] | None = None,
-        skip_dropout: float = 0.0,
+        channels: int,
+        cells: int,
+        partial_channels: int,
+        active: Mapping[str, Tensor] | None,
+        skip_dropout: float,
     ) -> Supernet:
         from nasrun.networks.nasbench201.supernet import NasBench201Supernet
 
-        channels = self.channels if channels is None else channels
-        cells = self.cells if cells is None else cells
-        partial_channels = self.partial_channels if partial_channels is None else partial_channels
-        _check_size(channels, partial_channels)
         return NasBench201Supernet(
             shape,
             channels=channels,
@@ -89,21 +58,12 @@ class NasBench201(FixedEdgesSpace):
             skip_dropout=skip_dropout,
         )
 
-    def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
-        """Build the network of the benchmark.
-
-        It has no auxiliary head, whatever `size` asks for.
-        """
+    def build_network(
+        self, genotype: Genotype, shape: TaskShape, channels: int, cells: int
+    ) -> Network:
+        """Build the network of the benchmark."""
         from nasrun.networks.nasbench201.derived import NasBench201Network
 
-        if size.stem == "imagenet":
-            raise UsageError(
-                f"retrain.stem={size.stem} is not possible: space=nasbench201 has one stem, "
-                "type retrain.stem=cifar"
-            )
-        self.validate(genotype)
-        channels = self.channels if size.channels is None else size.channels
-        cells = self.cells if size.cells is None else size.cells
         return NasBench201Network(genotype, shape, channels=channels, cells=cells)
 
     def params_and_flops(
@@ -134,14 +94,3 @@ class NasBench201(FixedEdgesSpace):
             flops += cells * taps * channels**2 * height * width
         classifier = (channels + 1) * shape.num_classes
         return parameters + 2 * channels + classifier, flops + classifier
-
-
-def _term(operation: str, state: str) -> str:
-    if operation == "none" or state == "#":
-        return "#"
-    return state if operation == "skip_connect" else f"({state})@{operation}"
-
-
-def _check_size(channels: int, partial_channels: int) -> None:
-    allowed = f"a divisor of space.channels={channels} (1 is off)"
-    require(channels % partial_channels == 0, "space.partial_channels", partial_channels, allowed)

@@ -26,6 +26,7 @@ class Toy(FixedEdgesSpace):
     nodes = ("in", "1", "2", "out")
     edges = ((0, 1), (1, 2), (2, 3))
     operations: tuple[str, ...] = ("a", "b", "c", "d")
+    takes = ("images", "signals")
 
     def canonical(self, genotype: Genotype) -> str:
         """Return the operations in the order of the edges; all 64 genotypes differ."""

@@ -18,6 +18,9 @@ from nasrun.compute.device import LEAST_PART, Device
 from nasrun.compute.process_group import Share
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Batch, Dataset, Split
+from nasrun.training.balance import drawn_order
+
+NUM_CHOICES = 200  # of the groups that are held out, of which the best is taken
 
 
 class BatchStream:
@@ -58,11 +61,18 @@ class BatchStream:
     def one_pass(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once in a new order, in batches of like size.
 
+        Where the dataset asks for balanced batches, images are drawn with replacement instead.
+
         An incomplete last batch is left out, since batch norm needs batches of like size; which
         images that are differs from pass to pass. A process of a group gets its share of each
         batch.
         """
-        order_N = self._shuffle()
+        balance = self.dataset.balance
+        order_N = (
+            drawn_order(self.split.labels_N, balance.strength, self._generator)
+            if balance.kind == "balanced_batches"
+            else self._shuffle()
+        )
         num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
         rows = self._device.group.share(size)
         order_TB = order_N[: num_batches * size].view(num_batches, size)
@@ -158,8 +168,14 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     """Split training data into what a search trains and what it validates on.
 
     They are halves of the split, or the shares that it names itself. Each class has the same share
-    of both, and no image is in both.
+    of both, and no image is in both. Where inputs belong to groups, no group is in both, and the
+    shares of the classes are as near as the groups allow.
+
+    Raises:
+        UsageError: there are too few groups.
     """
+    if split.groups_N is not None:
+        return apart(split, split.search_shares[1], rng)
     from sklearn.model_selection import train_test_split  # half a second to import
 
     labels_N = split.labels_N.numpy()
@@ -172,3 +188,32 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
         random_state=int(rng.integers(2**32)),
     )
     return split.subset(torch.from_numpy(train)), split.subset(torch.from_numpy(validation))
+
+
+def apart(split: Split, share: float, rng: np.random.Generator) -> tuple[Split, Split]:
+    """Hold whole groups out of a split: return what is left, and about a `share` of the inputs.
+
+    Of many random choices of groups it is the one in which the shares of the classes that are held
+    out come nearest to `share`, and so a class that few groups have is on both sides.
+
+    Raises:
+        UsageError: there is one group only.
+    """
+    assert split.groups_N is not None
+    groups, group_N = np.unique(split.groups_N.numpy(), return_inverse=True)
+    if len(groups) < 2:
+        raise UsageError(
+            "all training inputs belong to one group (a patient), and a search validates on other "
+            "groups than it trains on: add records"
+        )
+    labels_N = split.labels_N.numpy()
+    counts_GK = np.zeros((len(groups), int(labels_N.max()) + 1))
+    np.add.at(counts_GK, (group_N, labels_N), 1)
+    shares_GK = counts_GK / np.maximum(counts_GK.sum(axis=0), 1)
+    num_held_out = min(max(1, round(share * len(groups))), len(groups) - 1)
+    choices = [rng.permutation(len(groups))[:num_held_out] for _ in range(NUM_CHOICES)]
+    there_K = counts_GK.sum(axis=0) > 0
+    off = [np.abs(shares_GK[chosen].sum(axis=0) - share)[there_K].sum() for chosen in choices]
+    held_out_N = np.isin(group_N, choices[int(np.argmin(off))])
+    kept, held_out = np.flatnonzero(~held_out_N), np.flatnonzero(held_out_N)
+    return split.subset(torch.from_numpy(kept)), split.subset(torch.from_numpy(held_out))

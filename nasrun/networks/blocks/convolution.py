@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.networks.blocks.layers import IMAGES, Layers
+
 LARGEST_SPLIT = 16
 """Maps up to this size are split by parity; in larger ones the copies cost as much (measured)."""
 
@@ -22,16 +24,16 @@ def convolve(
     groups: int = 1,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Return `F.conv2d` with an odd square kernel, padded so that stride 1 keeps the size."""
-    half = kernel.shape[-1] // 2
+    """Return `F.conv2d` with a kernel of odd sizes, padded so that stride 1 keeps the size."""
+    half = kernel.shape[2] // 2, kernel.shape[3] // 2
     if dilation == 2 and stride == 2:  # only even pixels are ever read
         return F.conv2d(_even(images_BCHW), kernel, bias, padding=half, groups=groups)
     height, width = images_BCHW.shape[2:]
     small = height % 2 == width % 2 == 0 and max(height, width) <= LARGEST_SPLIT
-    if dilation == 2 and half >= 2 and small:
+    if dilation == 2 and min(half) >= 2 and small:
         parts = split_by_parity(images_BCHW)
         return join_by_parity(F.conv2d(parts, kernel, bias, padding=half, groups=groups))
-    padding = dilation * half
+    padding = dilation * half[0], dilation * half[1]
     return F.conv2d(images_BCHW, kernel, bias, stride, padding, dilation, groups)
 
 
@@ -65,13 +67,21 @@ def join_by_parity(parts: Tensor) -> Tensor:
 class Depthwise(nn.Conv2d):
     """A depthwise convolution without bias; see `convolve`."""
 
-    def __init__(self, channels: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        layers: Layers = IMAGES,
+    ) -> None:
+        rows, columns = layers.margin(kernel_size)
         super().__init__(
             channels,
             channels,
-            kernel_size,
+            layers.window(kernel_size),
             stride,
-            padding=dilation * (kernel_size // 2),
+            padding=(dilation * rows, dilation * columns),
             dilation=dilation,
             groups=channels,
             bias=False,

@@ -17,14 +17,17 @@ from torch import Tensor, nn
 
 from nasrun.networks.blocks.stacked import as_images, as_rows
 
-UNPARAMETRISED = ("max_pool_3x3", "avg_pool_3x3", "skip_connect")
+
+def is_unparametrised(operation: str) -> bool:
+    """Return whether an operation, at stride 1, computes the same on every edge."""
+    return operation == "skip_connect" or "pool" in operation
 
 
 class StateMixing(NamedTuple):
     """The mixing weights of the N edges that leave one state, each repeated for M channels."""
 
     scales: Mapping[str, Tensor]  # operation -> scale of the N*M output channels
-    matrices: Mapping[str, Tensor]  # UNPARAMETRISED -> (M, N*M), from M channels to all nodes
+    matrices: Mapping[str, Tensor]  # unparametrised -> (M, N*M), from M channels to all nodes
 
 
 def state_mixings(
@@ -47,7 +50,7 @@ def state_mixings(
     scales = weights_OE.repeat_interleave(channels, dim=1)
     scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
     # Pools and the identity are computed once for all edges: M channels go to N*M.
-    plain = [name for name in operations if name in UNPARAMETRISED]
+    plain = [name for name in operations if is_unparametrised(name)]
     identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
     rows = [operations.index(name) for name in plain]
     matrices_PMEM = weights_OE[rows][:, None, :, None] * identity_MM[:, None]

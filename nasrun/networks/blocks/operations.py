@@ -1,4 +1,4 @@
-"""Build the operations of derived DARTS and NASNet networks, with affine batch norm.
+"""Build the operations of derived networks, with affine batch norm.
 
 Each reads images_BCHW and returns as many channels, at half the size where `stride` is 2.
 Shapes: B batch, C channels, H height, W width. Source: Liu et al. 2019 and its public code.
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.networks.blocks.convolution import Depthwise
+from nasrun.networks.blocks.layers import IMAGES, Layers
 
 
 def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
@@ -25,44 +26,51 @@ def drop_paths(images_BCHW: Tensor, probability: float) -> Tensor:
     return images_BCHW * (mask_B111 / keep)
 
 
-def make_operation(name: str, channels: int, stride: int) -> nn.Module:
-    """Build the operation `name` of a DARTS or NASNet genotype.
+def make_operation(name: str, channels: int, stride: int, layers: Layers = IMAGES) -> nn.Module:
+    """Build the operation `name` of a genotype, whose last digit is the size of its window.
 
     Pooling has no batch norm in a derived network.
     """
     if name == "none":
-        return Zero(stride)
-    if name == "max_pool_3x3":
-        return nn.MaxPool2d(3, stride, padding=1)
-    if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+        return Zero(stride, layers)
     if name == "skip_connect":
-        return nn.Identity() if stride == 1 else FactorisedReduce(channels, channels)
+        return nn.Identity() if stride == 1 else FactorisedReduce(channels, channels, layers)
     if name == "conv_7x1_1x7":
         return row_and_column(channels, 7, stride)
-    kernel_size = int(name[-1])
+    size = int(name[-1])
+    window, margin = layers.window(size), layers.margin(size)
+    if name.startswith("max_pool"):
+        return nn.MaxPool2d(window, stride, margin)
+    if name.startswith("avg_pool"):
+        return nn.AvgPool2d(window, stride, margin, count_include_pad=False)
     if name.startswith("dil_conv"):
-        return nn.Sequential(*separable(channels, kernel_size, stride, dilation=2))
-    assert name.startswith("sep_conv"), name
-    return nn.Sequential(
-        *separable(channels, kernel_size, stride), *separable(channels, kernel_size, 1)
-    )
+        return nn.Sequential(*separable(channels, size, stride, layers, dilation=2))
+    if name.startswith("sep_conv"):
+        return nn.Sequential(
+            *separable(channels, size, stride, layers), *separable(channels, size, 1, layers)
+        )
+    assert name.startswith("conv"), name
+    dense = nn.Conv2d(channels, channels, window, stride, margin, bias=False)
+    return nn.Sequential(nn.ReLU(), dense, nn.BatchNorm2d(channels))
 
 
 class Zero(nn.Module):
     """Nothing: an edge that is left out."""
 
-    def __init__(self, stride: int) -> None:
+    def __init__(self, stride: int, layers: Layers = IMAGES) -> None:
         super().__init__()
-        self.stride = stride
+        self.stride, self.layers = stride, layers
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        return torch.zeros_like(images_BCHW[:, :, :: self.stride, :: self.stride])
+        halved = images_BCHW if self.stride == 1 else self.layers.every_second(images_BCHW)
+        return torch.zeros_like(halved)
 
 
-def separable(channels: int, kernel_size: int, stride: int, dilation: int = 1) -> list[nn.Module]:
+def separable(
+    channels: int, kernel_size: int, stride: int, layers: Layers, dilation: int = 1
+) -> list[nn.Module]:
     """List ReLU, depthwise convolution, pointwise convolution and batch norm."""
-    depthwise = Depthwise(channels, kernel_size, stride, dilation)
+    depthwise = Depthwise(channels, kernel_size, stride, dilation, layers)
     pointwise = nn.Conv2d(channels, channels, 1, bias=False)
     return [nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(channels)]
 
@@ -93,8 +101,9 @@ class FactorisedReduce(nn.Module):
     1x1 convolution of fewer than 16 channels_last channels (its issue 6035), and large maps crash.
     """
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
+        self.layers = layers
         self.even = nn.Conv2d(channels_in, channels // 2, 1, bias=False)
         self.odd = nn.Conv2d(channels_in, channels - channels // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
@@ -102,8 +111,9 @@ class FactorisedReduce(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         rectified_BCHW = F.relu(images_BCHW)
         # One more row and column of zeros gives odd sizes as many odd pixels as even ones.
-        padded_BCHW = F.pad(rectified_BCHW, (0, 1, 0, 1))
-        even_BCHW, odd_BCHW = rectified_BCHW[:, :, ::2, ::2], padded_BCHW[:, :, 1::2, 1::2]
+        padded_BCHW = self.layers.one_longer(rectified_BCHW)
+        even_BCHW = self.layers.every_second(rectified_BCHW)
+        odd_BCHW = self.layers.every_second(padded_BCHW, first=1)
         halves = (self.even(even_BCHW), self.odd(odd_BCHW))
         output_BCHW: Tensor = self.norm(torch.cat(halves, dim=1))
         return output_BCHW

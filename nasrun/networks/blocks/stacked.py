@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from nasrun.networks.blocks.batch_norm import BatchNorm, Folded
 from nasrun.networks.blocks.convolution import convolve
+from nasrun.networks.blocks.layers import IMAGES, Layers
 from nasrun.protocols.space import Statistics
 
 WIDEST_COMPOSED = 16
@@ -58,13 +59,18 @@ class Separable(nn.Module):
     """
 
     def __init__(
-        self, num_edges: int, channels: int, kernel_size: int, stride: int = 1, dilation: int = 1
+        self,
+        num_edges: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        layers: Layers = IMAGES,
     ) -> None:
         super().__init__()
         self.channels, self.stride, self.dilation = channels, stride, dilation
-        self.depthwise_ECKK = _kernel(
-            num_edges, channels, kernel_size, kernel_size, fan_in=kernel_size**2
-        )
+        window = layers.window(kernel_size)
+        self.depthwise_ECKK = _kernel(num_edges, channels, *window, fan_in=math.prod(window))
         self.pointwise_EOI = _kernel(num_edges, channels, channels, fan_in=channels)
 
     def forward(
@@ -108,8 +114,11 @@ class FactorisedReduce(nn.Module):
     padded with zeros at the bottom and the right.
     """
 
-    def __init__(self, num_edges: int, channels_in: int, channels_out: int) -> None:
+    def __init__(
+        self, num_edges: int, channels_in: int, channels_out: int, layers: Layers = IMAGES
+    ) -> None:
         super().__init__()
+        self.num_axes = layers.num_axes
         self.weight_EOI = _kernel(num_edges, channels_out, channels_in, fan_in=channels_in)
 
     def kernel(self, factor_EO: Tensor | None) -> Tensor:
@@ -118,27 +127,38 @@ class FactorisedReduce(nn.Module):
         upper_left, lower_right = weight_EOI[..., None, None].chunk(2, dim=1)
         # A weight at the upper left of a 2x2 kernel of stride 2 sees the pixels of even rows and
         # columns, one at the lower right those of odd ones.
-        parts = [F.pad(upper_left, (0, 1, 0, 1)), F.pad(lower_right, (1, 0, 1, 0))]
+        parts = [
+            F.pad(upper_left, (0, 1) * self.num_axes),
+            F.pad(lower_right, (1, 0) * self.num_axes),
+        ]
         return torch.cat(parts, dim=1)
 
     def forward(
         self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
     ) -> Tensor:
         height, width = images_BCHW.shape[2:]
-        if height % 2 or width % 2:
-            images_BCHW = F.pad(images_BCHW, (0, width % 2, 0, height % 2))
+        rows, columns = kernel_NIKK.shape[2:]  # one row of a signal stays one row
+        if height % rows or width % columns:
+            images_BCHW = F.pad(images_BCHW, (0, width % columns, 0, height % rows))
         return F.conv2d(images_BCHW, kernel_NIKK, bias_N, stride=2)
 
 
 class Dense(nn.Module):
-    """E plain convolutions that read the same images and keep their size."""
+    """E plain convolutions that read the same images."""
 
-    def __init__(self, num_edges: int, channels: int, kernel_size: int) -> None:
+    def __init__(
+        self,
+        num_edges: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        layers: Layers = IMAGES,
+    ) -> None:
         super().__init__()
-        fan_in = channels * kernel_size**2
-        self.kernels_NMkk = _kernel(
-            num_edges * channels, channels, kernel_size, kernel_size, fan_in=fan_in
-        )
+        self.stride = stride
+        window = layers.window(kernel_size)
+        fan_in = channels * math.prod(window)
+        self.kernels_NMkk = _kernel(num_edges * channels, channels, *window, fan_in=fan_in)
 
     def of_edge(self) -> Tensor:
         """Return kernel_EOIKK, a view of the parameter."""
@@ -147,7 +167,7 @@ class Dense(nn.Module):
     def forward(
         self, images_BCHW: Tensor, kernel_NIKK: Tensor, bias_N: Tensor | None = None
     ) -> Tensor:
-        return F.conv2d(images_BCHW, kernel_NIKK, bias_N, padding=kernel_NIKK.shape[-1] // 2)
+        return convolve(images_BCHW, kernel_NIKK, self.stride, bias=bias_N)
 
 
 Convolution = Separable | Pointwise | FactorisedReduce | Dense

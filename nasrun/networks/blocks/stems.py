@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.networks.blocks.layers import IMAGES, Layers
 from nasrun.protocols.space import Statistics
 
 MULTIPLIER = 3  # the CIFAR stem is so many times as wide as the first cell
@@ -22,10 +23,12 @@ class CifarStem(nn.Module):
 
     halves = False  # whether the second state has half the size of the first
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
         self.width = MULTIPLIER * channels
-        self.convolution = nn.Conv2d(channels_in, self.width, 3, padding=1, bias=False)
+        self.convolution = nn.Conv2d(
+            channels_in, self.width, layers.window(3), padding=layers.margin(3), bias=False
+        )
         self.norm = BatchNorm(self.width, affine=True)
 
     def forward(self, images_BCHW: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
@@ -41,12 +44,12 @@ class ImageNetStem(nn.Module):
 
     halves = True
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
         self.width = channels
         widths = [channels_in, max(1, channels // 2), channels, channels]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+            nn.Conv2d(before, after, layers.window(3), 2, layers.margin(3), bias=False)
             for before, after in itertools.pairwise(widths)
         )
         self.norms = nn.ModuleList(BatchNorm(width, affine=True) for width in widths[1:])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.edge_mixing import PartialChannels
+from nasrun.networks.blocks.layers import IMAGES, Layers
 from nasrun.networks.blocks.stacked import (
     Convolution,
     FactorisedReduce,
@@ -32,10 +33,12 @@ from nasrun.protocols.space import Statistics
 class Preprocess(nn.Module):
     """A layer that brings a rectified cell output to C channels, at half the size if `halve`."""
 
-    def __init__(self, channels_in: int, channels: int, halve: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, halve: bool, layers: Layers = IMAGES
+    ) -> None:
         super().__init__()
         self.convolve: Pointwise | FactorisedReduce = (
-            FactorisedReduce(1, channels_in, channels)
+            FactorisedReduce(1, channels_in, channels, layers)
             if halve
             else Pointwise(channels_in, channels)
         )
@@ -74,6 +77,7 @@ class Cell(nn.Module):
         operations: Sequence[str],
         built_EO: list[list[bool]],
         rectified: bool,
+        layers: Layers = IMAGES,
     ) -> None:
         super().__init__()
         self.stride, self.rectified = stride, rectified
@@ -82,7 +86,14 @@ class Cell(nn.Module):
             channels, partial_channels, num_inputs=len(inputs), num_nodes=NUM_NODES
         )
         self.states = nn.ModuleList(
-            StateEdges(edges, operations, built_EO, self.partial.mixed, stride if state < 2 else 1)
+            StateEdges(
+                edges,
+                operations,
+                built_EO,
+                self.partial.mixed,
+                stride if state < 2 else 1,
+                layers,
+            )
             for state, edges in enumerate(EDGES_OF_STATE)
         )
 

@@ -1,4 +1,4 @@
-"""Build the network of a DARTS or NASNet genotype, to be trained from scratch.
+"""Build the network of a DARTS or NASNet genotype, on images or signals, to be trained.
 
 Source: Liu et al. 2019, arXiv 1806.09055, whose code builds both alike.
 
@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.errors import UsageError
 from nasrun.genotypes.darts import reductions
 from nasrun.genotypes.genotype import Cell, Genotype
 from nasrun.genotypes.pairs import nodes_of, output_of
+from nasrun.networks.blocks.layers import IMAGES, Layers
 from nasrun.networks.blocks.operations import (
     FactorisedReduce,
     drop_paths,
@@ -43,17 +43,23 @@ class DartsCell(nn.Module):
         *,
         reduction: bool,
         halve_first: bool,
+        layers: Layers = IMAGES,
     ) -> None:
         super().__init__()
         # Both inputs are brought to the same size and width, so that a node can add them up.
-        reduce = FactorisedReduce if halve_first else pointwise
-        self.prepare_first = reduce(channels_before_previous, channels)
+        self.prepare_first = (
+            FactorisedReduce(channels_before_previous, channels, layers)
+            if halve_first
+            else pointwise(channels_before_previous, channels)
+        )
         self.prepare_second = pointwise(channels_previous, channels)
         # Two for each node, in the order of the nodes; `forward` counts on it.
         self.edges = [edge for node in nodes_of(cell) for edge in cell.edges_into(node)]
         self.operations = nn.ModuleList(
             # a reduction cell halves what comes from its inputs; the nodes have the smaller size
-            make_operation(edge.operation, channels, 2 if reduction and edge.source < 2 else 1)
+            make_operation(
+                edge.operation, channels, 2 if reduction and edge.source < 2 else 1, layers
+            )
             for edge in self.edges
         )
         self.concat = [edge.source for edge in cell.edges_into(output_of(cell))]
@@ -85,15 +91,21 @@ class AuxiliaryHead(nn.Module):
 
     STRIDES = {"cifar": 3, "imagenet": 2}  # noqa: RUF012 - a constant
 
-    def __init__(self, channels: int, num_classes: int, stem: Literal["cifar", "imagenet"]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        stem: Literal["cifar", "imagenet"],
+        layers: Layers = IMAGES,
+    ) -> None:
         super().__init__()
         self.features = nn.Sequential(
             nn.ReLU(),
-            nn.AvgPool2d(5, stride=self.STRIDES[stem], count_include_pad=False),
+            nn.AvgPool2d(layers.window(5), stride=self.STRIDES[stem], count_include_pad=False),
             nn.Conv2d(channels, 128, 1, bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
+            nn.Conv2d(128, 768, layers.window(2), bias=False),
             nn.BatchNorm2d(768) if stem == "cifar" else nn.Identity(),
             nn.ReLU(),
         )
@@ -112,11 +124,12 @@ class AuxiliaryHead(nn.Module):
 class CifarStem(nn.Module):
     """A 3x3 convolution; both states are its output."""
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels_in, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        kernel = nn.Conv2d(
+            channels_in, channels, layers.window(3), padding=layers.margin(3), bias=False
         )
+        self.layers = nn.Sequential(kernel, nn.BatchNorm2d(channels))
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         state_BCHW = self.layers(images_BCHW)
@@ -126,11 +139,12 @@ class CifarStem(nn.Module):
 class ImageNetStem(nn.Module):
     """Three 3x3 convolutions of stride 2; the states are the outputs of the last two."""
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
 
         def convolution(channels_in: int, channels: int) -> list[nn.Module]:
-            kernel = nn.Conv2d(channels_in, channels, 3, stride=2, padding=1, bias=False)
+            window, margin = layers.window(3), layers.margin(3)
+            kernel = nn.Conv2d(channels_in, channels, window, 2, margin, bias=False)
             return [kernel, nn.BatchNorm2d(channels)]
 
         self.first = nn.Sequential(
@@ -150,14 +164,15 @@ class DartsNetwork(nn.Module):
     """The network of a genotype. `forward` returns logits_BK.
 
     Args:
-        genotype: a valid genotype of the DARTS or the NASNet space.
+        genotype: a valid genotype of the DARTS or the NASNet space, or of their like on signals.
         channels, cells: width of the first cell and number of cells; those at one and two thirds
             are reduction cells.
         auxiliary: whether to add an auxiliary head, where the map two thirds up is large enough.
-        stem: "imagenet" divides the size of the images by 8 before the first cell.
+        stem: "imagenet" divides the size of the inputs by 8 before the first cell.
+        layers: those for images, or those for signals.
 
     Raises:
-        UsageError: the inputs are not images.
+        UsageError: the inputs are of the other kind.
     """
 
     def __init__(
@@ -169,19 +184,17 @@ class DartsNetwork(nn.Module):
         cells: int,
         auxiliary: bool,
         stem: Literal["cifar", "imagenet"],
+        layers: Layers = IMAGES,
     ) -> None:
         super().__init__()
-        if len(shape.size) != 2:
-            raise UsageError(
-                f"space={genotype.space} needs images, and the inputs of this dataset have the "
-                f"size {shape.size}: choose a dataset of images"
-            )
+        layers.require(shape, genotype.space)
+        self.layers = layers
         self.drop_path = 0.0
         # The maps of a cell are smaller than the images by 2 to this power.
         num_halvings = 3 if stem == "imagenet" else 0
         width = channels if stem == "imagenet" else STEM_MULTIPLIER * channels
         make_stem = ImageNetStem if stem == "imagenet" else CifarStem
-        self.stem = make_stem(shape.channels, width)
+        self.stem = make_stem(shape.channels, width, layers)
         self.cells = nn.ModuleList()
         self.auxiliary_head: AuxiliaryHead | None = None
         self.auxiliary_position = 2 * cells // 3
@@ -199,6 +212,7 @@ class DartsNetwork(nn.Module):
                 channels,
                 reduction=reduction,
                 halve_first=halve_first,
+                layers=layers,
             )
             self.cells.append(cell)
             halve_first = reduction
@@ -207,7 +221,7 @@ class DartsNetwork(nn.Module):
                 # Convolutions of stride 2 round odd sizes up.
                 size = tuple(-(-length // 2**num_halvings) for length in shape.size)
                 if AuxiliaryHead.fits(size, stem):
-                    self.auxiliary_head = AuxiliaryHead(previous, shape.num_classes, stem)
+                    self.auxiliary_head = AuxiliaryHead(previous, shape.num_classes, stem, layers)
         self.classifier = nn.Linear(previous, shape.num_classes)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -222,7 +236,7 @@ class DartsNetwork(nn.Module):
         """Return logits_BK, and the auxiliary head's if asked for; drop paths only in training."""
         drop_path = self.drop_path if self.training else 0.0
         auxiliary_BK = None
-        before_previous_BCHW, previous_BCHW = self.stem(images_BCHW)
+        before_previous_BCHW, previous_BCHW = self.stem(self.layers.maps(images_BCHW))
         for position, cell in enumerate(self.cells):
             output_BCHW = cell(before_previous_BCHW, previous_BCHW, drop_path)
             before_previous_BCHW, previous_BCHW = previous_BCHW, output_BCHW

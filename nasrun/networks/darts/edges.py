@@ -21,9 +21,11 @@ from nasrun.genotypes.darts import EDGES, NODES
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.dropout import Dropout
 from nasrun.networks.blocks.edge_mixing import StateMixing
+from nasrun.networks.blocks.layers import IMAGES, Layers
 from nasrun.networks.blocks.stacked import (
     AveragePool,
     Convolution,
+    Dense,
     FactorisedReduce,
     Kernels,
     MaxPool,
@@ -33,7 +35,7 @@ from nasrun.networks.blocks.stacked import (
 )
 from nasrun.protocols.space import Statistics
 
-POOLS = {"max_pool_3x3": MaxPool, "avg_pool_3x3": AveragePool}
+POOLS = {"max": MaxPool, "avg": AveragePool}  # windows of three; one row of a signal has no other
 NUM_NODES, NUM_EDGES = len(NODES), len(EDGES)
 EDGES_OF_STATE = tuple(
     [edge for edge, (source, _) in enumerate(EDGES) if source == state]
@@ -57,17 +59,21 @@ class CellMixing:
 class Convolutions(nn.Module):
     """The same convolution with batch norm on N edges; a separable one comes twice in a row."""
 
-    def __init__(self, name: str, num_edges: int, channels: int, stride: int) -> None:
+    def __init__(
+        self, name: str, num_edges: int, channels: int, stride: int, layers: Layers = IMAGES
+    ) -> None:
         super().__init__()
         convolutions: list[nn.Module]
         if name == "skip_connect":
-            convolutions = [FactorisedReduce(num_edges, channels, channels)]
+            convolutions = [FactorisedReduce(num_edges, channels, channels, layers)]
+        elif name.startswith("conv"):
+            convolutions = [Dense(num_edges, channels, int(name[-1]), stride, layers)]
         else:
-            kernel_size = int(name[-1])
+            size = int(name[-1])
             dilation = 2 if name.startswith("dil") else 1
-            convolutions = [Separable(num_edges, channels, kernel_size, stride, dilation)]
+            convolutions = [Separable(num_edges, channels, size, stride, dilation, layers)]
             if name.startswith("sep"):
-                convolutions.append(Separable(num_edges, channels, kernel_size))
+                convolutions.append(Separable(num_edges, channels, size, layers=layers))
         self.convolutions = nn.ModuleList(convolutions)
         self.norms = nn.ModuleList(BatchNorm(channels, num_edges=num_edges) for _ in convolutions)
 
@@ -110,6 +116,7 @@ class StateEdges(nn.Module):
         built_EO: list[list[bool]],
         channels: int,
         stride: int,
+        layers: Layers = IMAGES,
     ) -> None:
         super().__init__()
         self.edges, self.stride = edges, stride
@@ -118,7 +125,7 @@ class StateEdges(nn.Module):
             name: nodes for name in self.columns if (nodes := self._nodes(name, built_EO))
         }
         self.pools = nn.ModuleDict(
-            {name: POOLS[name](stride) for name in self.built if name in POOLS}
+            {name: POOLS[name[:3]](stride) for name in self.built if "pool" in name}
         )
         # One norm for each pool, not for each edge: without parameters a pool has the same output,
         # and the same statistics, on every edge that leaves the state.
@@ -128,9 +135,9 @@ class StateEdges(nn.Module):
         self.dropout = Dropout()
         self.stacks = nn.ModuleDict(
             {
-                name: Convolutions(name, len(nodes), channels, stride)
+                name: Convolutions(name, len(nodes), channels, stride, layers)
                 for name, nodes in self.built.items()
-                if name not in POOLS and not (name == "skip_connect" and self.has_identity)
+                if name not in self.pools and not (name == "skip_connect" and self.has_identity)
             }
         )
         # What a pass with running statistics joins to one convolution; see `_folded`.
@@ -227,9 +234,11 @@ class StateEdges(nn.Module):
         # one, so both kernels can be added up.
         merged, *others = sorted(kernels, key=lambda kernel: -kernel.shape[-1])
         for kernel in others:
-            margin = (merged.shape[-1] - kernel.shape[-1]) // 2
-            inner = slice(margin, merged.shape[-1] - margin)
-            merged[..., inner, inner].add_(kernel)
+            margins = (
+                (a - b) // 2 for a, b in zip(merged.shape[2:], kernel.shape[2:], strict=True)
+            )
+            rows_of, columns_of = (slice(margin, -margin or None) for margin in margins)
+            merged[..., rows_of, columns_of].add_(kernel)
         # Any of the dilated convolutions will do: they share stride and dilation, and get the
         # kernel.
         return total.add_(as_rows(convolution(rectified_BMHW, merged, bias_N)))

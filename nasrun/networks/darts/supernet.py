@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from nasrun.errors import closest, raise_together
-from nasrun.genotypes.darts import CELLS, KNOWN_OPERATIONS, reductions
+from nasrun.genotypes import cell1d, darts
+from nasrun.genotypes.darts import CELLS, reductions
 from nasrun.networks.blocks.batch_norm import BatchNorm, fold
 from nasrun.networks.blocks.edge_mixing import state_mixings
+from nasrun.networks.blocks.layers import IMAGES, SIGNALS, Layers
 from nasrun.networks.blocks.stacked import Convolution, Kernels, as_rows, compose
 from nasrun.networks.blocks.stems import CifarStem, ImageNetStem
 from nasrun.networks.darts.cell import Cell, CellInput, Preprocess
@@ -36,6 +38,7 @@ from nasrun.networks.darts.edges import (
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Mixture, Statistics
 
+KNOWN = {IMAGES: darts.KNOWN_OPERATIONS, SIGNALS: cell1d.KNOWN_OPERATIONS}
 MOST_SHARED = 2**26
 """How many numbers (256 MB) of a state's edges' outputs are kept; more are computed each time."""
 
@@ -51,14 +54,15 @@ class DartsSupernet(nn.Module):
     Weights are float32. They are initialised from torch's global generator; dropout draws from it.
 
     Args:
-        shape: a task on images of any size (8x8 will do).
-        operations: some of `KNOWN_OPERATIONS`, in the order of the mixing weights' columns.
+        shape: a task on images of any size (8x8 will do), or on signals.
+        operations: some of those of the space, in the order of the mixing weights' columns.
         channels, cells: width of the first cell, and number of cells.
         partial_channels: k; one k-th of the channels is mixed, the others bypass the operations.
         stem: "cifar", or "imagenet" for large images.
         active: cell type -> active_EO, bool: the operations that are built (default: all).
         skip_dropout: probability (P-DARTS, arXiv 1904.12760) that an element of an identity's
             output is dropped, in "update" calls; it may be changed between calls.
+        layers: those for images, or those for signals.
 
     Raises:
         UsageError: the settings fit no network.
@@ -75,9 +79,11 @@ class DartsSupernet(nn.Module):
         stem: Literal["cifar", "imagenet"] = "cifar",
         active: Mapping[str, Tensor] | None = None,
         skip_dropout: float = 0.0,
+        layers: Layers = IMAGES,
     ) -> None:
         super().__init__()
-        _check(shape, operations, channels, cells, partial_channels, skip_dropout)
+        _check(shape, operations, channels, cells, partial_channels, skip_dropout, layers)
+        self.layers = layers
         self.operations = tuple(operations)
         self.skip_dropout = skip_dropout
         self.reductions = reductions(cells)
@@ -88,7 +94,7 @@ class DartsSupernet(nn.Module):
             for cell_type in CELLS
         }
         make_stem = ImageNetStem if stem == "imagenet" else CifarStem
-        self.stem = make_stem(shape.channels, channels)
+        self.stem = make_stem(shape.channels, channels, layers)
         before_previous = previous = self.stem.width
         # The older input of a cell comes from before the last reduction, and has twice the size.
         after_reduction = self.stem.halves
@@ -97,7 +103,7 @@ class DartsSupernet(nn.Module):
             reduction = position in self.reductions
             channels *= 2 if reduction else 1
             inputs = [
-                Preprocess(before_previous, channels, halve=after_reduction),
+                Preprocess(before_previous, channels, after_reduction, layers),
                 Preprocess(previous, channels, halve=False),
             ]
             built_EO = self.built[self._cell_type(position)].tolist()
@@ -112,6 +118,7 @@ class DartsSupernet(nn.Module):
                     built_EO,
                     # the classifier averages the last cell's nodes as they are
                     rectified=position < cells - 1,
+                    layers=layers,
                 )
             )
             before_previous, previous = previous, NUM_NODES * channels
@@ -177,7 +184,7 @@ class DartsSupernet(nn.Module):
     def _stem(self, images_BCHW: Tensor, statistics: Statistics) -> tuple[Tensor, Tensor]:
         """Return the two states that the first cell reads."""
         # `as_rows` and `as_images` are then views, all through the network.
-        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
+        images_BCHW = self.layers.maps(images_BCHW).contiguous(memory_format=torch.channels_last)
         before_previous, previous = self.stem(images_BCHW, statistics)
         return before_previous, previous
 
@@ -260,17 +267,19 @@ def _check(
     cells: int,
     partial_channels: int,
     skip_dropout: float,
+    layers: Layers,
 ) -> None:
     """Raise a `UsageError` for all settings at once that fit no network."""
+    known = KNOWN[layers]
     problems = [
-        f"space.operations: unknown operation '{name}', {closest(name, KNOWN_OPERATIONS)}"
+        f"space.operations: unknown operation '{name}', {closest(name, known)}"
         for name in operations
-        if name not in KNOWN_OPERATIONS
+        if name not in known
     ]
     if not operations or len(set(operations)) < len(operations):
         problems.append(f"space.operations={list(operations)} must name operations, each once")
-    if len(shape.size) != 2:
-        problems.append(f"space=darts needs images, not inputs of size {shape.size}")
+    if len(shape.size) != layers.num_axes:
+        problems.append(f"the network needs {layers.inputs}, not inputs of size {shape.size}")
     for key, number in (("channels", channels), ("cells", cells)):
         if number < 1:
             problems.append(f"space.{key}={number} must be at least 1")

@@ -1,6 +1,6 @@
 """Build the macro skeleton of NAS-Bench-201 and the network of one genotype.
 
-Source: Dong, Yang, ICLR 2020.
+The skeleton serves images and signals. Source: Dong, Yang, ICLR 2020.
 
 Stem, three stages of N cells with C, 2C and 4C channels, a residual block of stride 2 between
 stages, global average pool, linear classifier. Shapes: B batch, C channels, H height, W width,
@@ -14,10 +14,10 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import KERNEL_SIZES, NUM_STAGES
 from nasrun.networks.blocks.batch_norm import BatchNorm
+from nasrun.networks.blocks.layers import IMAGES, Layers
 from nasrun.networks.blocks.operations import drop_paths
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Statistics
@@ -31,11 +31,17 @@ def average_pool(images_BCHW: Tensor) -> Tensor:
 class Convolution(nn.Module):
     """ReLU, convolution without bias, affine batch norm."""
 
-    def __init__(self, channels_in: int, channels: int, kernel_size: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        layers: Layers = IMAGES,
+    ) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(
-            channels_in, channels, kernel_size, stride, padding=kernel_size // 2, bias=False
-        )
+        window, margin = layers.window(kernel_size), layers.margin(kernel_size)
+        self.convolution = nn.Conv2d(channels_in, channels, window, stride, margin, bias=False)
         self.norm = BatchNorm(channels, affine=True)
 
     def forward(self, images_BCHW: Tensor, statistics: Statistics) -> Tensor:
@@ -46,39 +52,49 @@ class Convolution(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions, the first of stride 2, beside an average pool and a 1x1 convolution."""
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+    def __init__(self, channels_in: int, channels: int, layers: Layers = IMAGES) -> None:
         super().__init__()
-        self.first = Convolution(channels_in, channels, 3, stride=2)
-        self.second = Convolution(channels, channels, 3)
+        self.halves = layers.window(2)
+        self.first = Convolution(channels_in, channels, 3, 2, layers)
+        self.second = Convolution(channels, channels, 3, 1, layers)
         self.shortcut = nn.Conv2d(channels_in, channels, 1, bias=False)
 
     def forward(self, images_BCHW: Tensor, statistics: Statistics) -> Tensor:
         # Rounding up gives both branches one size for odd images, of which the benchmark has none.
-        halved_BCHW = F.avg_pool2d(images_BCHW, 2, ceil_mode=True, count_include_pad=False)
+        halved_BCHW = F.avg_pool2d(
+            images_BCHW, self.halves, ceil_mode=True, count_include_pad=False
+        )
         output_BCHW: Tensor = self.second(self.first(images_BCHW, statistics), statistics)
         return output_BCHW + self.shortcut(halved_BCHW)
 
 
 class Skeleton(nn.Module):
-    """The network around the cells, which `make_cell(channels)` builds.
+    """The network around the cells of `space`, which `make_cell(channels)` builds.
 
     Raises:
-        UsageError: the inputs are not images.
+        UsageError: the inputs are not what the layers are for.
     """
 
     def __init__(
-        self, shape: TaskShape, channels: int, cells: int, make_cell: Callable[[int], nn.Module]
+        self,
+        shape: TaskShape,
+        channels: int,
+        cells: int,
+        make_cell: Callable[[int], nn.Module],
+        *,
+        layers: Layers = IMAGES,
+        space: str = "nasbench201",
     ) -> None:
         super().__init__()
-        if len(shape.size) != 2:
-            raise UsageError(
-                f"space=nasbench201 needs images, and the inputs of this dataset have the size "
-                f"{shape.size}: choose a dataset of images"
-            )
-        self.stem = nn.Conv2d(shape.channels, channels, 3, padding=1, bias=False)
+        layers.require(shape, space)
+        self.layers = layers
+        window, margin = layers.window(3), layers.margin(3)
+        self.stem = nn.Conv2d(shape.channels, channels, window, padding=margin, bias=False)
         self.stem_norm = BatchNorm(channels, affine=True)
         widths = [channels * 2**stage for stage in range(NUM_STAGES)]
-        self.reductions = nn.ModuleList(ResidualBlock(width // 2, width) for width in widths[1:])
+        self.reductions = nn.ModuleList(
+            ResidualBlock(width // 2, width, layers) for width in widths[1:]
+        )
         self.stages = nn.ModuleList(
             nn.ModuleList(make_cell(width) for _ in range(cells)) for width in widths
         )
@@ -92,6 +108,7 @@ class Skeleton(nn.Module):
 
         Each cell is called with the images, `statistics` and `cell_arguments`.
         """
+        images_BCHW = self.layers.maps(images_BCHW)
         state_BCHW: Tensor = self.stem_norm(self.stem(images_BCHW), statistics)
         for number, stage in enumerate(self.stages):
             if number > 0:

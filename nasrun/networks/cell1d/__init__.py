@@ -1,0 +1,1 @@
+"""Build supernets and derived networks of cells on signals."""
