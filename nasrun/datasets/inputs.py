@@ -1,7 +1,7 @@
 """Read what a trained network is asked about: pictures, folders of them, arrays.
 
 A picture becomes what the dataset of the training would have made of it.
-Shapes: N inputs, B of them at a time, C channels, H height, W width.
+Shapes: N inputs, B of them at a time, C channels, H height, W width; signals are BCL.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from PIL import Image
 
 from nasrun.datasets.folders import ENDINGS, is_hidden
 from nasrun.datasets.npz import channels_first, read_contents
+from nasrun.datasets.npz_signals import as_signals
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre
 from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Reading
@@ -112,8 +113,11 @@ def from_arrays(
     raise_together(f"{file}: {contents.as_named(text)}" for text in contents.problems)
     images, labels = contents.arrays["x_test"], contents.arrays.get("y_test")
     wanted = (channels, *size)
-    if images.ndim in (3, 4) and images.shape[1:] != wanted:
-        images = channels_first(images, "auto")
+    if images.shape[1:] != wanted:
+        if len(size) == 2 and images.ndim in (3, 4):
+            images = channels_first(images, "auto")
+        elif len(size) == 1 and images.ndim in (2, 3):
+            images = as_signals(images, "auto")
     if images.shape[1:] != wanted or images.dtype.kind not in "uif":
         found = " x ".join(map(str, images.shape[1:]))
         raise UsageError(

@@ -37,6 +37,7 @@ class Cell1d(StagedSpace):
     """
 
     name = "cell1d"
+    takes = ("signals",)
 
     def __init__(
         self,

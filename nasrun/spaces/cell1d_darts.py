@@ -27,6 +27,7 @@ class Cell1dDarts(TwoInputsSpace):
     """The DARTS cells, on signals. `TwoInputsSpace` says what the settings are."""
 
     name = "cell1d_darts"
+    takes = ("signals",)
     known_operations: ClassVar[tuple[str, ...]] = KNOWN_OPERATIONS
 
     def build_supernet(
