@@ -18,7 +18,7 @@ from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.result import AgainstFloors, FrontMember, Result
-from nasrun.protocols.space import SearchSpace, as_module
+from nasrun.protocols.space import SearchSpace, TrainingHints, as_module
 from nasrun.protocols.strategy import Strategy
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.result_file import RESULT_FILE
@@ -168,6 +168,10 @@ def run_retrain(
     if config.retrain.epochs > 0:
         carried = result.to_json()
         training = Retraining(wiring, result.genotype, config.retrain)
+        if saved is None and training.hints != TrainingHints():
+            session.log(
+                f"the genotype is trained by what it says itself: {said_of(training.hints)}"
+            )
         spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
         if session.group.is_first:
             with session.folder.replacing("model.pt") as path:
@@ -177,6 +181,16 @@ def run_retrain(
         result = replace(result, retrain=training.result(spent.seconds), warnings=warnings)
     session.folder.write_json(RESULT_FILE, result.to_json())
     return result
+
+
+def said_of(hints: TrainingHints) -> str:
+    """Name the settings that a genotype has.
+
+    >>> said_of(TrainingHints(learning_rate=0.1))
+    'learning_rate=0.1'
+    """
+    said = {"learning_rate": hints.learning_rate, "batch_size": hints.batch_size}
+    return ", ".join(f"{name}={value}" for name, value in said.items() if value is not None)
 
 
 def bytes_written(

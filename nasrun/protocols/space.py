@@ -65,6 +65,14 @@ class NetworkSize:
 
 
 @dataclass(frozen=True)
+class TrainingHints:
+    """What a genotype says of its own training; `None` leaves a setting as it is."""
+
+    learning_rate: float | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
 class ArchGraph:
     """All that a predictor may know of an architecture: a labelled directed acyclic graph.
 
@@ -130,6 +138,10 @@ class SearchSpace(Protocol):
         """Yield all genotypes; raise `UsageError` where there are too many."""
 
     def graph(self, genotype: Genotype) -> ArchGraph: ...
+
+    def training_hints(self, genotype: Genotype) -> TrainingHints:
+        """Return the settings of a training that are part of the genotype; here none is."""
+        return TrainingHints()
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network: ...
 
