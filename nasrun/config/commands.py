@@ -207,6 +207,20 @@ COMMANDS = {
         group="exporter",
         flags=("--format", "--out"),
     ),
+    "compress": CommandHelp(
+        "make a retrained network smaller by pruning whole channels",
+        "nasrun compress RUN [--keep SHARE] [--epochs N] [--format NAMES] [--out DIR]",
+        (
+            ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "half of it"),
+            ("nasrun compress RUN --keep 0.7 --format onnx,int8", "less, and 8 bits besides"),
+        ),
+        "SHARE (0.5) of the channels of each layer stay, those of the largest weights; N (5) epochs "
+        "on the training set follow. The pruned network is written to DIR as nasrun export would; "
+        "accuracy, size and latency before and after are shown, and kept in compressed.json. What "
+        "it needs besides: pip install 'nasrun[pruning]'.",
+        group="exporter",
+        flags=("--keep", "--epochs", "--format", "--out"),
+    ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",
         "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",

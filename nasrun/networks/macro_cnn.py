@@ -73,7 +73,7 @@ class MacroCnnNetwork(nn.Module):
                 f"{shape.size}: choose a dataset of images"
             )
         self.drop_path = 0.0  # set by the trainer where a recipe asks for it
-        self.stem = convolution(shape.channels, channels, 3)
+        self.stem = nn.Sequential(*convolution(shape.channels, channels, 3), nn.ReLU())
         widths = [channels, *(channels * block.width for block in plan.blocks)]
         self.blocks = nn.ModuleList(
             MacroBlock(block, before, width)
@@ -83,7 +83,7 @@ class MacroCnnNetwork(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         drop_path = self.drop_path if self.training else 0.0
-        state_BCHW: Tensor = functional.relu(self.stem(images_BCHW))
+        state_BCHW: Tensor = self.stem(images_BCHW)
         for block in self.blocks:
             state_BCHW = block(state_BCHW, drop_path)
         logits_BK: Tensor = self.classifier(state_BCHW.mean((2, 3)))
