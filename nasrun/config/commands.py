@@ -214,12 +214,28 @@ COMMANDS = {
             ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "half of it"),
             ("nasrun compress RUN --keep 0.7 --format onnx,int8", "less, and 8 bits besides"),
         ),
-        "SHARE (0.5) of the channels of each layer stay, those of the largest weights; N (5) epochs "
-        "on the training set follow. The pruned network is written to DIR as nasrun export would; "
-        "accuracy, size and latency before and after are shown, and kept in compressed.json. What "
-        "it needs besides: pip install 'nasrun[pruning]'.",
+        "SHARE (0.5) of the channels of each layer stay, those of the largest weights; N (5) "
+        "epochs on the training set follow. The pruned network is written to DIR as nasrun export "
+        "would; accuracy, size and latency before and after are shown, and kept in "
+        "compressed.json. What it needs besides: pip install 'nasrun[pruning]'.",
         group="exporter",
         flags=("--keep", "--epochs", "--format", "--out"),
+    ),
+    "family": CommandHelp(
+        "cut networks of many sizes out of the supernet of a search",
+        "nasrun family RUN [--members M] [--epochs N] [--out DIR]",
+        (
+            ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", "24 networks"),
+            ("nasrun family RUN --epochs 0", "with the weights of the search as they are"),
+            ("nasrun export RUN/family/07 --format onnx,int8", "one of them"),
+        ),
+        "RUN is a search on a supernet (space=nasbench201 with evaluator=shared_weights, or a "
+        "strategy on alphas). M (24) members are spread over the range of multiply-adds; the "
+        "shared weights are trained on for them alone, N (60) epochs in all; each member takes "
+        "its weights over, and measures the statistics of batch norm anew. DIR (RUN/family) gets "
+        "a folder each, for nasrun export, predict and evaluate, and family.json. A call that was "
+        "interrupted goes on when it is typed again.",
+        flags=("--members", "--epochs", "--out"),
     ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",

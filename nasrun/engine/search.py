@@ -21,6 +21,7 @@ from nasrun.protocols.result import AgainstFloors, FrontMember, Result
 from nasrun.protocols.space import SearchSpace, TrainingHints, as_module
 from nasrun.protocols.strategy import Strategy
 from nasrun.runs.folder import RunFolder
+from nasrun.runs.model_file import SUPERNET_FILE
 from nasrun.runs.result_file import RESULT_FILE
 from nasrun.storage.tensor_files import num_bytes, write_tensors
 from nasrun.training.costs import is_large
@@ -79,6 +80,7 @@ def _search(
         )
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
+    _keep_weights(wiring, session)
     front = front_of(strategy, wiring.space)
     chosen = front[0].genotype
     # at once: the retraining may take days, and others can use the cell meanwhile
@@ -106,6 +108,14 @@ def _search(
         predictor=insight.ranked(metrics),
         warnings=tuple(spent.guard.said.values()),
     )
+
+
+def _keep_weights(wiring: Wiring, session: Session) -> None:
+    """Keep the weights of the supernet, where networks can be cut out of it: nasrun family."""
+    weights = wiring.shared_weights()
+    if weights and session.group.is_first:
+        with session.folder.replacing(SUPERNET_FILE) as path:
+            write_tensors(path, {name: one.cpu() for name, one in weights.items()})
 
 
 def front_of(strategy: Strategy, space: SearchSpace) -> tuple[FrontMember, ...]:

@@ -176,6 +176,11 @@ class Wiring:
         self._require(self._evaluator_kind.makes_scorers, "alphas")
         return self.raw_evaluator.scorer(**settings)
 
+    def shared_weights(self) -> Mapping[str, torch.Tensor]:
+        """Return the weights of the search's supernet, where networks of the space inherit them."""
+        inherit = self.space.differentiable and self.space.inherits
+        return self.raw_evaluator.shared_weights() if inherit else {}
+
     def workers(self, count: int | None) -> Workers:
         gpus = self._gpus()
         if count is None:

@@ -22,7 +22,7 @@ from nasrun.genotypes.genotype import Cell, Edge, Genotype
 SPACE = "macro_cnn"
 POOLS = ("max", "avg")
 Pool = Literal["max", "avg"]
-LARGEST = 1_000  # of any number in a text
+LARGEST, DEEPEST = 1_000, 100  # widths and kernels, convolutions of a block
 
 _BLOCK = re.compile(
     r"(?P<depth>\d{1,4})\s*(?:x\s*)?conv(?P<kernel>\d{1,4})x(?P=kernel)\s+w(?P<width>\d{1,4})"
@@ -159,10 +159,10 @@ def parse(text: str) -> Genotype:
                 f"'{brief(part.strip())}' is no block of a macro_cnn text, such as {EXAMPLE}"
             )
         pool: Pool = "max" if found["pool"] == "max" else "avg"
-        sizes = [int(found[name]) for name in ("depth", "width", "kernel")]
-        if not all(1 <= size <= LARGEST for size in sizes) or sizes[0] > 100:
+        depth, width, kernel = (int(found[name]) for name in ("depth", "width", "kernel"))
+        if not (1 <= depth <= DEEPEST and 1 <= width <= LARGEST and 1 <= kernel <= LARGEST):
             raise UsageError(f"'{brief(part.strip())}' has a number that no block can have")
-        blocks.append(Block(*sizes, pool, found["skip"] is not None))
+        blocks.append(Block(depth, width, kernel, pool, found["skip"] is not None))
     said = _read_training(training) if training.strip() else None
     return Plan(tuple(blocks), training=said).genotype
 

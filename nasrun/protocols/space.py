@@ -188,6 +188,7 @@ class DifferentiableSpace(SearchSpace, Protocol):
     alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
     edges: tuple[tuple[int, int], ...]  # (source, target) of the rows of each cell type
     edges_per_node: int | None  # how many that enter a node a genotype keeps; `None` is all
+    inherits: bool = False  # whether it offers `inherited`
 
     def supernet(
         self,
@@ -204,6 +205,14 @@ class DifferentiableSpace(SearchSpace, Protocol):
         Operations that are not `active` are not built, so that a space can shrink during the
         search.
         """
+
+    def inherited(self, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state of the network of a genotype by the weights of a supernet.
+
+        Both have the space's own size. The network then computes what the supernet does for this
+        genotype alone, under the same statistics of batch norm.
+        """
+        raise NotImplementedError
 
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None

@@ -40,6 +40,9 @@ class WrappedEvaluator(Evaluator):
     def scorer(self, **settings: Any) -> Scorer:
         return self.inner.scorer(**settings)
 
+    def shared_weights(self) -> Mapping[str, Tensor]:
+        return self.inner.shared_weights()
+
     def final(self, genotype: Genotype) -> Final:
         return self.inner.final(genotype)
 

@@ -48,6 +48,14 @@ class NasBench201(FixedEdgesSpace):
     ) -> None:
         super().__init__()
         self.channels, self.cells, self.partial_channels = channels, cells, partial_channels
+        # with partial channels the operations of a supernet are narrower than those of a network
+        self.inherits = partial_channels == 1
+
+    def inherited(self, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        from nasrun.networks.nasbench201.supernet import inherited
+
+        self.validate(genotype)
+        return inherited(genotype, weights)
 
     def canonical(self, genotype: Genotype) -> str:
         """Write the cell as a formula of its input `0` and zero `#`, without skips and `none`.

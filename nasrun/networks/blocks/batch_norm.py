@@ -119,7 +119,11 @@ def with_torchs_norms(network: nn.Module) -> nn.Module:
     """Put a `TorchNorm` in the place of each affine norm of one edge, in the network itself."""
     for parent in list(network.modules()):
         for name, norm in parent.named_children():
-            if isinstance(norm, BatchNorm) and norm.weight_EC is not None and len(norm.weight_EC) == 1:
+            if (
+                isinstance(norm, BatchNorm)
+                and norm.weight_EC is not None
+                and len(norm.weight_EC) == 1
+            ):
                 assert norm.bias_EC is not None
                 own = TorchNorm(norm.weight_EC.shape[1], EPSILON)
                 with torch.no_grad():
