@@ -35,12 +35,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
     from nasrun.config import plugins
-    from nasrun.engine.family import Family  # torch
+    from nasrun.engine.family import Family, require_weights  # torch
     from nasrun.launch.replay import load_config, recorded_dataset, recorded_node
 
     folder: Path = parsed.out or parsed.run / "family"
     if (folder / FILE).exists():
         raise UsageError(f"{folder} has a family already: type --out and another folder")
+    require_weights(parsed.run)
     node, dataset = recorded_node(parsed.run, "space"), recorded_dataset(parsed.run)
     seed = int(load_config(parsed.run).seed)
     family = Family(parsed.run, plugins.build(node), dataset, seed)

@@ -100,13 +100,11 @@ class Family:
                 f"networks of space={space.name}, as {folder} has it, take over no weights of a "
                 "supernet: those of space=nasbench201 with space.partial_channels=1 do"
             )
+        require_weights(folder)
         path = folder / SUPERNET_FILE
-        weights = read_tensors(path) if path.is_file() else None
+        weights = read_tensors(path)
         if weights is None:
-            raise UsageError(
-                f"{folder} has no sound {SUPERNET_FILE}: a search on a supernet keeps it, such as "
-                "nasrun search space=nasbench201 strategy=random evaluator=shared_weights"
-            )
+            raise UsageError(f"{path} is cut off or altered: nasrun search --from {folder}")
         self.space, self.dataset = space, dataset
         self.device = Device("auto", "float32", False)
         self.streams = RandomStreams(seed).derived("family")
@@ -265,6 +263,16 @@ class Family:
             network(images).cpu()  # which waits for the device
             times.append(1000 * (time.perf_counter() - started))
         return float(np.median(times[3:]))
+
+
+def require_weights(folder: Path) -> None:
+    """Raise a `UsageError` unless a search has kept the weights of its supernet in the folder."""
+    if not (folder / SUPERNET_FILE).is_file():
+        raise UsageError(
+            f"{folder} has no {SUPERNET_FILE}: a search keeps it whose networks take over weights "
+            "of its supernet, such as nasrun search space=nasbench201 strategy=random "
+            "evaluator=shared_weights"
+        )
 
 
 def by_cost(drawn: Sequence[Candidate], count: int) -> list[list[Candidate]]:

@@ -224,3 +224,27 @@ class MacroCnn(IntegerCodedSpace):
         self.validate(genotype)
         channels = self.channels if size.channels is None else size.channels
         return MacroCnnNetwork(plan(genotype), shape, channels=channels)
+
+    def params_and_flops(
+        self, genotype: Genotype, shape: TaskShape, size: NetworkSize
+    ) -> tuple[int, int]:
+        """Count the parameters and multiply-adds of one input without building the network.
+
+        Batch norm, pooling, sums and biases count no multiply-adds.
+        """
+        self.validate(genotype)
+        channels = self.channels if size.channels is None else size.channels
+        height, width = shape.size
+        kernels, norms = 9 * shape.channels * channels, channels
+        flops, before = kernels * height * width, channels
+        for block in plan(genotype).blocks:
+            after = channels * block.width
+            taps = block.kernel**2 * after
+            own = taps * (before + (block.depth - 1) * after)
+            norms += block.depth * after
+            if block.skip and before != after:
+                own, norms = own + before * after, norms + after
+            kernels, flops = kernels + own, flops + own * height * width
+            height, width, before = -(-height // 2), -(-width // 2), after
+        classifier = before * shape.num_classes
+        return kernels + 2 * norms + classifier + shape.num_classes, flops + classifier

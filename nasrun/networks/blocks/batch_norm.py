@@ -131,5 +131,5 @@ def with_torchs_norms(network: nn.Module) -> nn.Module:
                     own.bias.copy_(norm.bias_EC[0])
                 own.running_mean = norm.running_mean_EC[0].clone()
                 own.running_var = norm.running_var_EC[0].clone()
-                setattr(parent, name, own)
+                setattr(parent, name, own.train(norm.training))
     return network
