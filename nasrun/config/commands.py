@@ -42,7 +42,8 @@ def _benchmark_files(root: Path) -> Iterator[str]:
 GENOTYPE = (
     "GENOTYPE is a run folder, a file (a log, a module, JSON: the last genotype in it), FILE:NAME, "
     "a name (nasrun list genotypes), or (in quotes) a text: Genotype(normal=[...], reduce=[...]), "
-    "JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and operations"
+    "JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and operations, "
+    "macro_cnn(2 conv3x3 w1 skip max, 1 conv5x5 w4 avg)"
 )
 COMMANDS = {
     "search": CommandHelp(
@@ -208,6 +209,36 @@ COMMANDS = {
         "latency are shown. What it needs besides: pip install -e '.[export]'.",
         group="exporter",
         flags=("--format", "--out"),
+    ),
+    "compress": CommandHelp(
+        "make a retrained network smaller by pruning whole channels",
+        "nasrun compress RUN [--keep SHARE] [--epochs N] [--format NAMES] [--out DIR]",
+        (
+            ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "half of it"),
+            ("nasrun compress RUN --keep 0.7 --format onnx,int8", "less, and 8 bits besides"),
+        ),
+        "SHARE (0.5) of the channels of each layer stay, those of the largest weights; N (5) "
+        "epochs on the training set follow. The pruned network is written to DIR as nasrun export "
+        "would; accuracy, size and latency before and after are shown, and kept in "
+        "compressed.json. What it needs besides: pip install 'nasrun[pruning]'.",
+        group="exporter",
+        flags=("--keep", "--epochs", "--format", "--out"),
+    ),
+    "family": CommandHelp(
+        "cut networks of many sizes out of the supernet of a search",
+        "nasrun family RUN [--members M] [--epochs N] [--out DIR]",
+        (
+            ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", "24 networks"),
+            ("nasrun family RUN --epochs 0", "with the weights of the search as they are"),
+            ("nasrun export RUN/family/07 --format onnx,int8", "one of them"),
+        ),
+        "RUN is a search on a supernet (space=nasbench201 with evaluator=shared_weights, or a "
+        "strategy on alphas). M (24) members are spread over the range of multiply-adds; the "
+        "shared weights are trained on for them alone, N (60) epochs in all; each member takes "
+        "its weights over, and measures the statistics of batch norm anew. DIR (RUN/family) gets "
+        "a folder each, for nasrun export, predict and evaluate, and family.json. A call that was "
+        "interrupted goes on when it is typed again.",
+        flags=("--members", "--epochs", "--out"),
     ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",

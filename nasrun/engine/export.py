@@ -85,9 +85,13 @@ def exporters(names: Iterable[str]) -> dict[str, Exporter]:
 
 
 def export(
-    trained: Trained, dataset: Dataset, chosen: Mapping[str, Exporter], folder: Path
+    trained: Trained,
+    dataset: Dataset,
+    chosen: Mapping[str, Exporter],
+    folder: Path,
+    num_compared: int = NUM_COMPARED,
 ) -> tuple[list[Exported], float]:
-    """Write every format, and compare each with the network on test images.
+    """Write every format, and compare each with the network on so many test images.
 
     Returns:
         What was written, and the accuracy of the network itself on these images.
@@ -96,7 +100,7 @@ def export(
         RunError: a file does not do what the network does.
         UsageError: the folder cannot be written.
     """
-    raw_NCHW, labels_N = _some(dataset.test, NUM_COMPARED)
+    raw_NCHW, labels_N = _some(dataset.test, num_compared)
     calibration_NCHW = None
     if any(exporter.calibrates for exporter in chosen.values()):
         calibration_NCHW, _ = _some(dataset.train, NUM_CALIBRATING)

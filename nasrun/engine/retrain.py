@@ -22,7 +22,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Batch, Split
 from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.result import ClassFigures, Retrained
-from nasrun.protocols.space import Network, NetworkSize, as_module
+from nasrun.protocols.space import Network, NetworkSize, TrainingHints, as_module
 from nasrun.runs.model_file import ModelRecord
 from nasrun.training.balance import ClassLoss
 from nasrun.training.costs import measure, require_room
@@ -55,9 +55,11 @@ class Retraining:
         self._device.place(as_module(self.network))
         # what runs in several processes; `network` itself is tested and saved
         self._parallel = self._device.parallel(_WithAuxiliary(self.network))
+        # what a genotype says of its own training comes before the recipe
+        self.hints: TrainingHints = wiring.space.training_hints(genotype)
         self.update = WeightUpdate(
             as_module(self.network).parameters(),
-            config.training,
+            config.training.with_rate(self.hints.learning_rate),
             num_epochs=config.epochs,
             nesterov=config.nesterov,
             schedule=cast(Shape, config.schedule),
@@ -73,7 +75,7 @@ class Retraining:
             cutout=config.cutout,
         )
         self._loss = ClassLoss(wiring.dataset, train, config.label_smoothing)
-        self._batch_size = config.batch_size or wiring.dataset.batch_size
+        self._batch_size = self.hints.batch_size or config.batch_size or wiring.dataset.batch_size
 
     def _splits(self) -> tuple[Split, Split | None]:
         from sklearn.model_selection import train_test_split

@@ -19,9 +19,10 @@ from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.measure import Limits
 from nasrun.protocols.result import AgainstFloors, FrontMember, Result, TableEntry
-from nasrun.protocols.space import SearchSpace, as_module
+from nasrun.protocols.space import SearchSpace, TrainingHints, as_module
 from nasrun.protocols.strategy import Strategy
 from nasrun.runs.folder import RunFolder
+from nasrun.runs.model_file import SUPERNET_FILE
 from nasrun.runs.result_file import RESULT_FILE
 from nasrun.storage.tensor_files import num_bytes, write_tensors
 from nasrun.training.costs import is_large
@@ -81,6 +82,7 @@ def _search(
         )
     for name, figure in insight.figures():
         session.recorder.figure(spent.steps, name, figure)
+    _keep_weights(wiring, session)
     front = front_of(strategy, wiring.space, wiring.limits)
     chosen = front[0].genotype
     # at once: the retraining may take days, and others can use the cell meanwhile
@@ -112,6 +114,14 @@ def _search(
         predictor=insight.ranked(metrics),
         warnings=tuple(spent.guard.said.values()),
     )
+
+
+def _keep_weights(wiring: Wiring, session: Session) -> None:
+    """Keep the weights of the supernet, where networks can be cut out of it: nasrun family."""
+    weights = wiring.shared_weights()
+    if weights and session.group.is_first:
+        with session.folder.replacing(SUPERNET_FILE) as path:
+            write_tensors(path, {name: one.cpu() for name, one in weights.items()})
 
 
 def front_of(
@@ -190,6 +200,10 @@ def run_retrain(
     if config.retrain.epochs > 0:
         carried = result.to_json()
         training = Retraining(wiring, result.genotype, config.retrain)
+        if saved is None and training.hints != TrainingHints():
+            session.log(
+                f"the genotype is trained by what it says itself: {said_of(training.hints)}"
+            )
         spent = drive(training, "retrain", session, saved=saved, carried=carried, budget=budget)
         if session.group.is_first:
             with session.folder.replacing("model.pt") as path:
@@ -199,6 +213,16 @@ def run_retrain(
         result = replace(result, retrain=training.result(spent.seconds), warnings=warnings)
     session.folder.write_json(RESULT_FILE, result.to_json())
     return result
+
+
+def said_of(hints: TrainingHints) -> str:
+    """Name the settings that a genotype has.
+
+    >>> said_of(TrainingHints(learning_rate=0.1))
+    'learning_rate=0.1'
+    """
+    said = {"learning_rate": hints.learning_rate, "batch_size": hints.batch_size}
+    return ", ".join(f"{name}={value}" for name, value in said.items() if value is not None)
 
 
 def bytes_written(

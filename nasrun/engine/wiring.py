@@ -7,7 +7,7 @@ they are first touched.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, cast
@@ -20,8 +20,9 @@ from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
 from nasrun.config import catalogue, checks, identity, plugins, schema
 from nasrun.engine import limits as limiting
+from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
-from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
+from nasrun.errors import OutOfMemory, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.counts import BY_COST
@@ -65,7 +66,7 @@ class Wiring:
         self._show_progress = show_progress
         self._workers: Workers | None = None
         # one message has all mistakes: those of the settings, and those of what they build
-        with _Collector(checks.all_faults(settings)) as collect:
+        with Collector(checks.all_faults(settings)) as collect:
             self._device: Any = collect(
                 "device",
                 lambda: Device(
@@ -260,6 +261,11 @@ class Wiring:
     def scorer(self, **settings: Any) -> Scorer:
         return self.raw_evaluator.scorer(**settings)
 
+    def shared_weights(self) -> Mapping[str, torch.Tensor]:
+        """Return the weights of the search's supernet, where networks of the space inherit them."""
+        inherit = self.space.differentiable and self.space.inherits
+        return self.raw_evaluator.shared_weights() if inherit else {}
+
     def workers(self, count: int | None) -> Workers:
         gpus = self._gpus()
         if count is None:
@@ -370,32 +376,3 @@ def labeller(
         return evaluation, wiring.device.parts
 
     return answer
-
-
-class _Collector:
-    """Call several constructors and raise their `UsageError`s together.
-
-    `problems` that were found before are raised with them. What has problems already is not
-    constructed.
-    """
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        known = list(problems)
-        self._faulty = {problem.key.partition(".")[0] for problem in known}
-        self._problems: list[str] = [*known]
-
-    def __enter__(self) -> Callable[[str, Callable[[], Any]], Any]:
-        faulty = self._faulty
-
-        def collect(name: str, construct: Callable[[], Any]) -> Any:
-            try:
-                return None if name in faulty else construct()
-            except UsageError as error:
-                self._problems += error.problems
-                return None
-
-        return collect
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            raise_together(self._problems)

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+from torch import Tensor
 from torch.nn import functional
 
 from nasrun.errors import OutOfMemory, RunError, UsageError
@@ -77,10 +78,16 @@ class SharedWeights(Evaluator):
             training=training,
         )
         self._one_shot: SupernetScorer | None = None  # made and trained with the first label
+        self._made: SupernetScorer | None = None  # the last one that a strategy has asked for
 
     def scorer(self, **settings: Any) -> SupernetScorer:
         """Make a new supernet; the settings are those of `SupernetScorer`."""
-        return SupernetScorer(self._context, **settings)
+        self._made = SupernetScorer(self._context, **settings)
+        return self._made
+
+    def shared_weights(self) -> Mapping[str, Tensor]:
+        last = self._one_shot or self._made
+        return {} if last is None or not last.is_whole else last.named_weights()
 
     @property
     def num_scorings(self) -> int:

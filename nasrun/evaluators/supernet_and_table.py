@@ -8,10 +8,12 @@ and needs no supernet, so that both kinds stand in one comparison.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.evaluators.table import TableLookup
@@ -59,6 +61,10 @@ class SupernetAndTable(TableLookup):
         """Make a new supernet; the settings are those of `SupernetScorer`."""
         self._scorer = SupernetScorer(self._context, **settings)
         return self._scorer
+
+    def shared_weights(self) -> Mapping[str, Tensor]:
+        last = self._scorer
+        return {} if last is None or not last.is_whole else last.named_weights()
 
     def final(self, genotype: Genotype) -> Final:
         """Return what the table says of the result, and how well the supernet ranked cells."""

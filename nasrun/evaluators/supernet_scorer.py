@@ -89,6 +89,9 @@ class SupernetScorer:
         self._load = Load("training of the supernet", group, SIZES)
         self.num_scorings = 0
         self.has_all = supernet.get("active") is None  # whether every architecture has its weights
+        sizes = ("channels", "cells", "partial_channels")
+        own = all(supernet.get(name) is None for name in sizes)
+        self.is_whole = self.has_all and own  # and in the size that the space itself has
         if is_large(space, supernet.get("channels"), supernet.get("cells")):
             # Built without data first: what does not fit is refused before its memory is asked for.
             with torch.device("meta"):

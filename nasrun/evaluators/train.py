@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 from nasrun.compute.device import Load
@@ -26,7 +25,7 @@ from nasrun.protocols.settings import (
     WeightTraining,
     WorkerCount,
 )
-from nasrun.protocols.space import Network, NetworkSize, as_module
+from nasrun.protocols.space import Network, NetworkSize, TrainingHints, as_module
 from nasrun.protocols.state import Streams
 from nasrun.training.balance import ClassLoss
 from nasrun.training.loop import LossAndLogits, predict, train_epoch
@@ -42,7 +41,7 @@ class TrainEvaluator(Evaluator):
 
     All draws of a training come from the run's seed and the canonical form of the architecture, so
     that its label does not depend on what was evaluated before, nor where. Processes of a group
-    share the candidates.
+    share the candidates. A genotype that has its own learning rate or batch size is trained by it.
 
     Args:
         workers: processes that train one candidate each; 1 trains them here, one after the other,
@@ -79,11 +78,7 @@ class TrainEvaluator(Evaluator):
         self.epochs = epochs
         self.size = NetworkSize(channels=channels, cells=cells)
         self.batch_size = batch_size or context.dataset.batch_size
-        self.weight_update = partial(
-            WeightUpdate,
-            num_epochs=epochs,
-            training=training,
-        )
+        self.training = training
         self.metric = context.metric
         self.objectives = (error_of(self.metric),)
         self.space = context.space
@@ -123,16 +118,21 @@ class TrainEvaluator(Evaluator):
         with streams.global_torch("network"):
             network: Network = self.space.network(genotype, self.dataset.shape, self.size)
         self.device.place(as_module(network))
-        training = self._train(network, streams)
+        training = self._train(network, streams, self.space.training_hints(genotype))
         accuracy, score = self._validate(network)
         details = {"train_loss": training["loss"], "train_accuracy": training["accuracy"]}
         if self.metric != "accuracy":
             details["val_accuracy"] = accuracy
         return Evaluation(genotype, (1.0 - score,), time.perf_counter() - started, details)
 
-    def _train(self, network: Network, streams: Streams) -> dict[str, float]:
+    def _train(self, network: Network, streams: Streams, hints: TrainingHints) -> dict[str, float]:
         """Train the network; return the metrics of the last epoch."""
-        update = self.weight_update(as_module(network).parameters())
+        update = WeightUpdate(
+            as_module(network).parameters(),
+            self.training.with_rate(hints.learning_rate),
+            num_epochs=self.epochs,
+        )
+        batch_size = hints.batch_size or self.batch_size
         batches = BatchStream(
             self.dataset, self.train_half, self.device, streams.torch("batches"), augment=True
         )
@@ -149,7 +149,7 @@ class TrainEvaluator(Evaluator):
         for epoch in range(1, self.epochs + 1):
             with streams.global_torch("dropout"):
                 metrics = train_epoch(
-                    batches.one_pass(self.batch_size), forward, update, self.device, load=LOAD
+                    batches.one_pass(batch_size), forward, update, self.device, load=LOAD
                 )
             self.progress(epoch, self.epochs, loss=metrics["loss"])
         return metrics

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrun.errors import UsageError, brief, closest
-from nasrun.genotypes import darts, nasbench101, nasbench201
+from nasrun.genotypes import darts, macro_cnn, nasbench101, nasbench201
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.literal import MAX_LENGTH, NotLiteral, arguments, literal
 
@@ -34,10 +34,12 @@ MAX_BEFORE = 500  # characters before a genotype in which its name is looked for
 
 _EXPECTED = (
     "expected Genotype(normal=[('operation', input), ...], reduce=[...]), JSON, "
-    "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|, or a matrix and operations of NAS-Bench-101"
+    "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and operations of NAS-Bench-101, or "
+    f"{macro_cnn.EXAMPLE}"
 )
 _START = re.compile(
     r"(?P<call>(?<!class )\bGenotype\s*\()"
+    r"|(?P<plain>\bmacro_cnn\s*+\()"
     r"|(?P<mapping>\{\s*[\"'](?:space|(?:normal|reduce|reduction)(?:_concat)?)[\"']\s*:)"
     r"|(?P<matrix>\[\s*[\[(]\s*[01](?:\.0?)?\s*,)"
     r"|(?P<edges>\|[ \t]*\w++[ \t]*~(?:[|\w~+ \t]*\|)?)"
@@ -215,9 +217,17 @@ def _at(start: re.Match[str], before: str, text: str) -> Read | None:
             return None
         names = operations[0]
         return lambda _: nasbench101.from_matrix(literal(inside), literal(names))
+    if start["plain"]:
+        return lambda _: _plain(inside)
     if start["call"]:
         return lambda notes: _called(inside, notes)
     return lambda notes: _of_mapping(_json_or_literal(inside), notes)
+
+
+def _plain(text: str) -> Genotype:
+    if not text:  # cut off
+        raise NotLiteral
+    return macro_cnn.parse(text.partition("(")[2].removesuffix(")"))
 
 
 def _called(text: str, notes: list[str]) -> Genotype:

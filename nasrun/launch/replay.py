@@ -213,10 +213,19 @@ def recorded_dataset(folder: Path) -> Dataset:
     Raises:
         UsageError: its configuration or its data cannot be read.
     """
-    node = OmegaConf.to_container(load_config(folder)).get("dataset")  # type: ignore[union-attr]
-    raise_together(plugins.faults(node, "dataset"))
-    dataset: Dataset = plugins.build(cast(Mapping[str, Any], node))
+    dataset: Dataset = plugins.build(recorded_node(folder, "dataset"))
     return dataset
+
+
+def recorded_node(folder: Path, group: str) -> Mapping[str, Any]:
+    """Return the plug-in node of a group that a run was made with.
+
+    Raises:
+        UsageError: it cannot be read, or is none of this version.
+    """
+    node = OmegaConf.to_container(load_config(folder)).get(group)  # type: ignore[union-attr]
+    raise_together(plugins.faults(node, group))
+    return cast(Mapping[str, Any], node)
 
 
 def load_recorded(folder: Path) -> DictConfig:

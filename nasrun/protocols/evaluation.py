@@ -18,6 +18,8 @@ from nasrun.protocols.space import ArchGraph, MixingWeights, NetworkSize
 from nasrun.protocols.state import Stateful
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nasrun.protocols.scorer import Scorer
 
 
@@ -113,6 +115,13 @@ class Evaluator(Stateful, Protocol):
     def scorer(self, **settings: Any) -> Scorer:
         """Make a fresh scorer; the settings are those of `SupernetScorer`."""
         raise NotImplementedError
+
+    def shared_weights(self) -> Mapping[str, Tensor]:
+        """Return the weights of a supernet of the space's own size, by name.
+
+        It is empty where none was trained, or none that has all architectures.
+        """
+        return {}
 
     def final(self, genotype: Genotype) -> Final:
         """Return what the evaluator knows of the result and the search may not see.

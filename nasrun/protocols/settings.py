@@ -7,7 +7,7 @@ known to be sound. A whole number without a declared upper end can be a million 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, TypeVar, cast, dataclass_transform
 
 from annotated_types import Ge, Gt, Interval
@@ -130,3 +130,9 @@ class WeightTraining:
     momentum: Fraction
     weight_decay: NotNegative
     gradient_clip: NotNegative  # the largest norm of the gradient; 0 is off
+
+    def with_rate(self, learning_rate: float | None) -> WeightTraining:
+        """Return the same settings with another learning rate; `None` changes nothing."""
+        if learning_rate is None:
+            return self
+        return replace(self, learning_rate=learning_rate)

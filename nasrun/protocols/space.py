@@ -65,6 +65,14 @@ class NetworkSize:
 
 
 @dataclass(frozen=True)
+class TrainingHints:
+    """What a genotype says of its own training; `None` leaves a setting as it is."""
+
+    learning_rate: float | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
 class ArchGraph:
     """All that a predictor may know of an architecture: a labelled directed acyclic graph.
 
@@ -133,6 +141,10 @@ class SearchSpace(Protocol):
 
     def graph(self, genotype: Genotype) -> ArchGraph: ...
 
+    def training_hints(self, genotype: Genotype) -> TrainingHints:
+        """Return the settings of a training that are part of the genotype; here none is."""
+        return TrainingHints()
+
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network: ...
 
     def params_and_flops(
@@ -178,6 +190,7 @@ class DifferentiableSpace(SearchSpace, Protocol):
     alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
     edges: tuple[tuple[int, int], ...]  # (source, target) of the rows of each cell type
     edges_per_node: int | None  # how many that enter a node a genotype keeps; `None` is all
+    inherits: bool = False  # whether it offers `inherited`
 
     def supernet(
         self,
@@ -194,6 +207,14 @@ class DifferentiableSpace(SearchSpace, Protocol):
         Operations that are not `active` are not built, so that a space can shrink during the
         search.
         """
+
+    def inherited(self, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state of the network of a genotype by the weights of a supernet.
+
+        Both have the space's own size. The network then computes what the supernet does for this
+        genotype alone, under the same statistics of batch norm.
+        """
+        raise NotImplementedError
 
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None

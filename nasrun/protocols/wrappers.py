@@ -21,6 +21,7 @@ from nasrun.protocols.space import (
     NetworkSize,
     Statistics,
     Supernet,
+    TrainingHints,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class WrappedEvaluator(Evaluator):
 
     def scorer(self, **settings: Any) -> Scorer:
         return self.inner.scorer(**settings)
+
+    def shared_weights(self) -> Mapping[str, Tensor]:
+        return self.inner.shared_weights()
 
     def final(self, genotype: Genotype) -> Final:
         return self.inner.final(genotype)
@@ -82,9 +86,10 @@ class WrappedSpace(DifferentiableSpace):
         self.channels, self.cells = inner.channels, inner.cells
         self.differentiable = inner.differentiable  # type: ignore[misc]  # each has its own
         self.counts_by_formula = inner.counts_by_formula  # type: ignore[misc]
+        self.takes = inner.takes  # type: ignore[misc]
         if inner.differentiable:
             self.alpha_shapes, self.edges = inner.alpha_shapes, inner.edges
-            self.edges_per_node = inner.edges_per_node
+            self.edges_per_node, self.inherits = inner.edges_per_node, inner.inherits
 
     def sample(self, rng: np.random.Generator) -> Genotype:
         return self.inner.sample(rng)
@@ -139,8 +144,14 @@ class WrappedSpace(DifferentiableSpace):
     ) -> tuple[int, int]:
         return self.inner.params_and_flops(genotype, shape, size)
 
+    def training_hints(self, genotype: Genotype) -> TrainingHints:
+        return self.inner.training_hints(genotype)
+
     def supernet(self, shape: TaskShape, **settings: Any) -> Supernet:
         return self.inner.supernet(shape, **settings)
+
+    def inherited(self, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.inner.inherited(genotype, weights)
 
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None

@@ -18,6 +18,7 @@ from nasrun.protocols.plain import from_plain, to_plain
 from nasrun.runs.folder import RUN_FILE, RunFolder, read_json
 
 MODEL_FILE, WEIGHTS_FILE = "model.json", "model.pt"
+SUPERNET_FILE = "supernet.pt"  # the shared weights of a search, where networks can inherit them
 
 
 @dataclass(frozen=True, kw_only=True)

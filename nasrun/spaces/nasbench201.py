@@ -37,6 +37,14 @@ class NasBench201(StagedSpace):
         partial_channels: Annotated[Channels, Divides("channels")],
     ) -> None:
         super().__init__(channels, cells, partial_channels)
+        # with partial channels the operations of a supernet are narrower than those of a network
+        self.inherits = partial_channels == 1
+
+    def inherited(self, genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        from nasrun.networks.nasbench201.supernet import inherited
+
+        self.validate(genotype)
+        return inherited(genotype, weights)
 
     def build_supernet(
         self,

@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from nasrun.cli.main import main
+from nasrun.engine import compress
 from nasrun.engine.ask import Quality
 from nasrun.engine.trained import load
 
@@ -22,6 +23,7 @@ CELLS = {
     "darts": ["space=darts", "space.channels=4", "space.cells=3"],
     "nasbench201": ["space=nasbench201", "space.channels=4", "space.cells=1"],
     "nasbench101": ["space=nasbench101", "space.channels=8", "space.cells=1"],
+    "macro_cnn": ["space=macro_cnn", "space.channels=4"],
 }
 
 
@@ -119,7 +121,10 @@ def test_quality_by_hand_and_by_scikit_learn() -> None:
     "name",
     [
         "nasbench201",
-        *(pytest.param(name, marks=pytest.mark.processes) for name in ("darts", "nasbench101")),
+        *(
+            pytest.param(name, marks=pytest.mark.processes)
+            for name in ("darts", "nasbench101", "macro_cnn")
+        ),
     ],
 )
 def test_a_program_of_torch_does_what_the_network_does(
@@ -132,7 +137,13 @@ def test_a_program_of_torch_does_what_the_network_does(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("name", "form"), [("darts", "python"), ("nasbench201", "onnx,int8")])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("darts", "python"), ("macro_cnn", "python"),
+        ("nasbench201", "onnx,int8"), ("macro_cnn", "onnx,int8"),
+    ],
+)  # fmt: skip
 def test_other_formats(name: str, form: str, runs: dict[str, Path], tmp_path, capsys) -> None:
     pytest.importorskip("safetensors" if form == "python" else "onnxscript")
     pytest.importorskip("safetensors" if form == "python" else "onnxruntime")
@@ -143,7 +154,39 @@ def test_other_formats(name: str, form: str, runs: dict[str, Path], tmp_path, ca
     if form == "python":
         text = (tmp_path / "model.py").read_text()
         assert "nasrun" not in text
-        assert "# cells.0" in text
+        assert ("# blocks.0" if name == "macro_cnn" else "# cells.0") in text
+
+
+def test_half_of_the_channels_are_cut_in_every_layer(runs: dict[str, Path]) -> None:
+    pytest.importorskip("torch_pruning")
+    for name, folder in runs.items():
+        original = load(folder)
+        small = compress.pruned(original, 0.5)
+        kept = original.network.state_dict()
+        assert small(torch.zeros(3, 3, 8, 8)).shape == (3, 2), name
+        sizes = [sum(one.numel() for one in net.parameters()) for net in (original.network, small)]
+        assert sizes[1] < 0.6 * sizes[0] or name == "nasbench101", name  # whose sums fix its widths
+        assert all(
+            torch.equal(kept[key], one) for key, one in original.network.state_dict().items()
+        )
+        if name == "macro_cnn":
+            stem = next(one for one in small.modules() if isinstance(one, torch.nn.Conv2d))
+            assert stem.weight.shape == (4, 3, 3, 3)  # retrain=smoke has 8 channels
+
+
+@pytest.mark.processes
+def test_a_network_is_made_smaller(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
+    for package in ("torch_pruning", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    words = ["--keep", "0.5", "--epochs", "2", "--out", str(tmp_path)]
+    main(["compress", str(runs["macro_cnn"]), *words])
+    told = capsys.readouterr().out
+    assert "original" in told
+    found = json.loads((tmp_path / "compressed.json").read_text())
+    before, after = found["original"], found["pruned"]
+    assert after["params"] < 0.5 * before["params"]
+    assert after["files"]["onnx"]["bytes"] < before["files"]["onnx"]["bytes"]
+    assert after["files"]["onnx"]["accuracy"] == found["test_accuracy"]["tuned"]  # all 16 pictures
 
 
 def refused(capsys: Any, *words: str) -> str:
@@ -168,6 +211,7 @@ def test_what_cannot_be_is_told_in_one_sentence(
         ("predict", str(tmp_path), str(pictures)): "is no run folder",
         ("evaluate", run, str(tmp_path / "classes")): "green is none of the classes",
         ("export", run, "--format", "onxx"): "did you mean onnx",
+        ("compress", run, "--keep", "1.5"): "--keep=1.5 is not possible",
     }
     for words, sentence in cases.items():
         assert sentence in refused(capsys, *words), words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from types import SimpleNamespace
 
@@ -175,6 +176,21 @@ def test_sizes_of_the_sample(size: int, sample: int) -> None:
 def test_generations_of_the_genetic_algorithm() -> None:
     steps = run(make(Genetic, num_labels=20))
     assert [len(step) for step in steps] == [6, 5, 5, 4]  # 1 of 6 survives; 20 in all
+
+
+def test_a_genetic_search_ends_by_generations_or_where_nothing_becomes_better() -> None:
+    assert len(run(make(Genetic, num_labels=40, num_generations=3))) == 3
+    strategy = make(Genetic, num_labels=64, patience=2)
+    best = [1.0]
+    while not strategy.finished:
+        strategy.step()
+        best.append(strategy.labels.best().values[0])
+    better = [after < before for before, after in itertools.pairwise(best)]
+    assert better[-3:] == [True, False, False]  # found before the end: two in a row end it
+    assert (False, False) not in itertools.pairwise(better[:-1])
+    restored = make(Genetic, num_labels=64, patience=2)
+    restored.load_state_dict(strategy.state_dict())
+    assert restored.finished
 
 
 def test_children_come_from_two_parents_and_one_mutation() -> None:

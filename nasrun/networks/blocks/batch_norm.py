@@ -102,3 +102,34 @@ def fold(norms: Sequence[BatchNorm]) -> Folded:
         norm: (factor_N.view_as(norm.running_mean_EC), shift_N.view_as(norm.running_mean_EC))
         for norm, factor_N, shift_N in zip(norms, factors, shifts, strict=True)
     }
+
+
+class TorchNorm(nn.BatchNorm2d):
+    """Torch's own batch norm in the place of one above, for tools that know torch's layers.
+
+    In evaluation it normalises by the running statistics, in training by the batch.
+    """
+
+    def forward(self, images_BCHW: Tensor, statistics: Statistics = "update") -> Tensor:
+        normalised_BCHW: Tensor = super().forward(images_BCHW)
+        return normalised_BCHW
+
+
+def with_torchs_norms(network: nn.Module) -> nn.Module:
+    """Put a `TorchNorm` in the place of each affine norm of one edge, in the network itself."""
+    for parent in list(network.modules()):
+        for name, norm in parent.named_children():
+            if (
+                isinstance(norm, BatchNorm)
+                and norm.weight_EC is not None
+                and len(norm.weight_EC) == 1
+            ):
+                assert norm.bias_EC is not None
+                own = TorchNorm(norm.weight_EC.shape[1], EPSILON)
+                with torch.no_grad():
+                    own.weight.copy_(norm.weight_EC[0])
+                    own.bias.copy_(norm.bias_EC[0])
+                own.running_mean = norm.running_mean_EC[0].clone()
+                own.running_var = norm.running_var_EC[0].clone()
+                setattr(parent, name, own.train(norm.training))
+    return network

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, OPERATIONS
 from nasrun.networks.blocks.batch_norm import BatchNorm, fold
 from nasrun.networks.blocks.dropout import Dropout
@@ -270,3 +271,31 @@ class NasBench201Supernet(Skeleton):
         # `as_rows` and `as_images` are then views, all through the network.
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         return self.logits(images_BCHW, statistics, mixings)
+
+
+def inherited(genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state of the network of a genotype, from the state of a supernet.
+
+    A convolution is a part of the stack of all edges that leave its source. Its batch norm has no
+    scale and shift in the supernet: 1 and 0 in the network.
+    """
+    state = {name: value for name, value in weights.items() if ".convolutions." not in name}
+    cells = {name.partition("convolutions.")[0] for name in weights if ".convolutions." in name}
+    for cell in cells:
+        for edge in genotype.cell("cell").edges:
+            if edge.operation not in KERNEL_SIZES:
+                continue
+            stack = f"{cell}convolutions.{edge.operation}_from_{edge.source}."
+            place = EDGES_FROM[edge.source].index(EDGES.index((edge.source, edge.target)))
+            mean_EC = weights[f"{stack}norm.running_mean_EC"]
+            own = slice(place, place + 1)
+            kernels = weights[f"{stack}kernels_NMkk"].chunk(len(mean_EC))[place]
+            name = f"{cell}convolutions.{edge.source}_{edge.target}."
+            state |= {
+                f"{name}convolution.weight": kernels.clone(),
+                f"{name}norm.weight_EC": torch.ones_like(mean_EC[own]),
+                f"{name}norm.bias_EC": torch.zeros_like(mean_EC[own]),
+                f"{name}norm.running_mean_EC": mean_EC[own].clone(),
+                f"{name}norm.running_var_EC": weights[f"{stack}norm.running_var_EC"][own].clone(),
+            }
+    return state

@@ -1,0 +1,360 @@
+"""Cut a family of networks out of one supernet: small ones to large ones, without a training each.
+
+After once-for-all networks (Cai et al., ICLR 2020, arXiv 1908.09791): members are spread over the
+range of multiply-adds; their weights are those of the supernet, and the statistics of batch norm
+are measured anew for each. Before that the shared weights may be trained on for the members alone,
+by the sandwich rule with distillation in place (Yu, Huang, ICCV 2019, arXiv 1903.05134): each batch
+trains the largest, the smallest and two others, which are taught by the largest.
+
+Deviation: members differ in their cells alone; width and depth are those of the supernet.
+
+Shapes: B batch, K classes, N images.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nasrun.compute.device import Device, precise
+from nasrun.errors import UsageError, require
+from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.source import FILE_NAME as GENOTYPE_FILE
+from nasrun.graphs.paths import effective_paths
+from nasrun.protocols.data import Batch, Dataset
+from nasrun.protocols.plain import to_plain
+from nasrun.protocols.settings import WeightTraining
+from nasrun.protocols.space import (
+    DifferentiableSpace,
+    Mixture,
+    Network,
+    NetworkSize,
+    Supernet,
+    as_module,
+)
+from nasrun.protocols.state import Progress
+from nasrun.randomness import RandomStreams
+from nasrun.runs.model_file import MODEL_FILE, SUPERNET_FILE, WEIGHTS_FILE, ModelRecord
+from nasrun.storage.durable import replacing
+from nasrun.storage.tensor_files import read_tensors, write_tensors
+from nasrun.training.loop import LossAndLogits, predict, train_epoch
+from nasrun.training.streams import BatchStream, halves
+from nasrun.training.update import WeightUpdate
+
+NUM_DRAWN = 3_000  # architectures among which members are chosen
+NUM_TRIED = 8  # of like cost, of which the best becomes a member
+MOST_HELD_OUT = 512  # images of the validation half by which members are chosen
+NUM_TIMED = 20  # calls behind a latency
+MOMENTUM = 0.1  # of the running statistics of every batch norm here
+PROGRESS_FILE = "training.pt"
+TRAINING = WeightTraining(
+    learning_rate=0.1, learning_rate_min=0.0, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture and what its network costs."""
+
+    genotype: Genotype
+    params: int
+    flops: int  # multiply-adds of one input
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network of the family, and what was measured of it."""
+
+    candidate: Candidate
+    network: Network
+    test_accuracy: float
+    latency_ms: float  # of one input on the device, median
+
+
+class Family:
+    """The shared weights of a run, its space and its data.
+
+    Args:
+        folder: of a search that kept the weights of its supernet.
+        seed: of the run; what is drawn here comes from it.
+
+    Raises:
+        UsageError: networks of the space inherit nothing, or there are no weights.
+    """
+
+    def __init__(
+        self, folder: Path, space: DifferentiableSpace, dataset: Dataset, seed: int
+    ) -> None:
+        if not (space.differentiable and space.inherits):
+            raise UsageError(
+                f"networks of space={space.name}, as {folder} has it, take over no weights of a "
+                "supernet: those of space=nasbench201 with space.partial_channels=1 do"
+            )
+        require_weights(folder)
+        path = folder / SUPERNET_FILE
+        weights = read_tensors(path)
+        if weights is None:
+            raise UsageError(f"{path} is cut off or altered: nasrun search --from {folder}")
+        self.space, self.dataset = space, dataset
+        self.device = Device("auto", "float32", False)
+        self.streams = RandomStreams(seed).derived("family")
+        self._halves = RandomStreams(seed).fresh("halves")
+        self.supernet: Supernet = space.supernet(dataset.shape)
+        try:
+            as_module(self.supernet).load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"{path} does not fit the space of the run: {reason}") from None
+        self.device.place(as_module(self.supernet))
+
+    # ------------------------------------------------------------------ the choice
+
+    def choose(self, count: int) -> list[Candidate]:
+        """Choose members: the largest, the smallest, and others at even ratios of their cost.
+
+        Of up to `NUM_TRIED` architectures of like cost the best one is taken, by its accuracy with
+        the shared weights on images that are held out.
+
+        Raises:
+            UsageError: fewer members than two are asked for, or more than there are.
+        """
+        require(count >= 2, "--members", count, "at least 2")
+        drawn = self._drawn()
+        if len(drawn) < count:
+            raise UsageError(f"--members {count}: the space has {len(drawn)} different networks")
+        rng = self.streams.numpy("tried")
+        parts = [
+            [part[place] for place in rng.permutation(len(part))[:NUM_TRIED]]
+            for part in by_cost(drawn, count)
+        ]
+        ranked = [self._ranked(part) for part in parts]
+        return spread([drawn[0]], [drawn[-1]], ranked, count)
+
+    def _drawn(self) -> list[Candidate]:
+        """Draw architectures that compute something, no two of them the same, the small first."""
+        rng = self.streams.numpy("drawn")
+        found: dict[str, Candidate] = {}
+        for _ in range(NUM_DRAWN):
+            genotype = self.space.sample(rng)
+            key = self.space.canonical(genotype)
+            if key not in found and effective_paths(self.space.graph(genotype)):
+                cost = self.space.params_and_flops(genotype, self.dataset.shape, NetworkSize())
+                found[key] = Candidate(genotype, *cost)
+        return sorted(found.values(), key=lambda one: one.flops)
+
+    @torch.no_grad()
+    def _ranked(self, part: Sequence[Candidate]) -> list[Candidate]:
+        """Sort candidates by their accuracy on the held-out images, equals by the loss."""
+        images_BCHW, labels_B = self._held_out
+        scores = []
+        for candidate in part:
+            logits_BK = precise(self._path(candidate)(images_BCHW))
+            right = (logits_BK.argmax(1) == labels_B).double().mean()
+            scores.append((-float(right), float(functional.cross_entropy(logits_BK, labels_B))))
+        return [part[place] for place in sorted(range(len(part)), key=scores.__getitem__)]
+
+    @cached_property
+    def _held_out(self) -> Batch:
+        """Return images of the half on which the search has validated, and their labels."""
+        _, validation = halves(self.dataset.train, self._halves)
+        order_M = torch.arange(min(MOST_HELD_OUT, len(validation)))
+        ((raw_BCHW, labels_B),) = validation.batches(order_M, MOST_HELD_OUT, self.device.torch)
+        return self.device.images(self.dataset.normalise(raw_BCHW)), labels_B
+
+    def _path(self, candidate: Candidate) -> Callable[[Tensor], Tensor]:
+        """Return what computes logits_BK by the shared weights, under the batch's statistics."""
+        weights = self.space.one_hot(candidate.genotype)
+        active = {name: weights_EO > 0 for name, weights_EO in weights.items()}
+        place = self.device.torch
+        on_device = {name: one.to(place) for name, one in weights.items()}
+        gates = self.space.one_hot_gates(candidate.genotype)
+        gates = {name: one.to(place) for name, one in gates.items()}
+        mixture = Mixture(on_device, gates, active)
+        return lambda images: self.supernet(images, mixture, statistics="batch")
+
+    # ------------------------------------------------------------------ the training
+
+    def train(
+        self, members: Sequence[Candidate], epochs: int, folder: Path, progress: Progress
+    ) -> None:
+        """Train the shared weights on for the members, on the whole training set.
+
+        After each epoch all that a further call needs is in the folder, to go on from there.
+        """
+        require(epochs >= 0, "--epochs", epochs, "at least 0")
+        network = as_module(self.supernet)
+        update = WeightUpdate(network.parameters(), TRAINING, num_epochs=epochs)
+        paths = [self._path(member) for member in members]
+        names = [self.space.canonical(member.genotype) for member in members]
+        recipe = {"epochs": epochs, "members": names}
+        done = _restored(folder / PROGRESS_FILE, recipe, network, update)
+        for epoch in range(done + 1, epochs + 1):
+            streams = self.streams.derived(f"epoch {epoch}")
+            batches = BatchStream(
+                self.dataset, self.dataset.train, self.device, streams.torch("batches"),
+                augment=True,
+            )  # fmt: skip
+            forward = sandwich(paths, streams.numpy("others"))
+            one_pass = batches.one_pass(self.dataset.batch_size)
+            found = train_epoch(one_pass, forward, update, self.device)
+            state = {"network": network.state_dict(), "update": update.state_dict()}
+            with replacing(folder / PROGRESS_FILE) as path:
+                write_tensors(path, {"recipe": recipe, "epoch": epoch, **state})
+            progress(epoch, epochs, loss=found["loss"], accuracy=found["accuracy"])
+
+    # ------------------------------------------------------------------ the members
+
+    def member(self, candidate: Candidate) -> Member:
+        """Build the network of a member, with inherited weights and statistics of its own."""
+        network = self.space.network(candidate.genotype, self.dataset.shape, NetworkSize())
+        weights = as_module(self.supernet).state_dict()
+        as_module(network).load_state_dict(self.space.inherited(candidate.genotype, weights))
+        self.device.place(as_module(network))
+        recalibrate(network, self.dataset, self.device)
+        logits_NK, labels_N = predict(network, self.dataset, self.dataset.test, self.device)
+        accuracy = float((logits_NK.argmax(1) == labels_N).double().mean())
+        return Member(candidate, network, accuracy, self._latency(network))
+
+    def write(self, member: Member, space: Mapping[str, Any], folder: Path) -> None:
+        """Write what nasrun export, predict, evaluate and retrain read of a network.
+
+        `space` is the plug-in node of the space.
+        """
+        shape, genotype = self.dataset.shape, member.candidate.genotype
+        record = ModelRecord(
+            genotype=genotype,
+            space=dict(space),
+            channels=None,
+            cells=None,
+            stem=None,
+            auxiliary=False,
+            input_channels=shape.channels,
+            input_size=shape.size,
+            reading=self.dataset.reading,
+        )
+        texts = {MODEL_FILE: to_plain(record), GENOTYPE_FILE: genotype.to_json()}
+        for name, content in texts.items():
+            with replacing(folder / name) as path:
+                path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        with replacing(folder / WEIGHTS_FILE) as path:
+            state = as_module(member.network).state_dict()
+            write_tensors(path, {name: one.cpu() for name, one in state.items()})
+
+    @torch.inference_mode()
+    def _latency(self, network: Network) -> float:
+        """Return the median milliseconds of a call with one input, after three to warm up."""
+        shape = self.dataset.shape
+        images = self.device.images(torch.zeros(1, shape.channels, *shape.size)).to(
+            self.device.torch
+        )
+        times = []
+        for _ in range(NUM_TIMED + 3):
+            started = time.perf_counter()
+            network(images).cpu()  # which waits for the device
+            times.append(1000 * (time.perf_counter() - started))
+        return float(np.median(times[3:]))
+
+
+def require_weights(folder: Path) -> None:
+    """Raise a `UsageError` unless a search has kept the weights of its supernet in the folder."""
+    if not (folder / SUPERNET_FILE).is_file():
+        raise UsageError(
+            f"{folder} has no {SUPERNET_FILE}: a search keeps it whose networks take over weights "
+            "of its supernet, such as nasrun search space=nasbench201 strategy=random "
+            "evaluator=shared_weights"
+        )
+
+
+def by_cost(drawn: Sequence[Candidate], count: int) -> list[list[Candidate]]:
+    """Sort candidates into `count` intervals of equal ratio of multiply-adds, empty ones left out.
+
+    >>> [len(part) for part in by_cost([Candidate(None, 0, n) for n in (1, 2, 3, 100)], 2)]
+    [3, 1]
+    """
+    flops_N = np.array([one.flops for one in drawn], dtype=float)
+    edges = np.geomspace(flops_N.min(), flops_N.max(), count + 1)[1:-1]
+    place_N = np.searchsorted(edges, flops_N, side="right")
+    parts = [[drawn[n] for n in np.flatnonzero(place_N == part).tolist()] for part in range(count)]
+    return [part for part in parts if part]
+
+
+def spread(
+    first: Sequence[Candidate],
+    last: Sequence[Candidate],
+    ranked: Sequence[Sequence[Candidate]],
+    count: int,
+) -> list[Candidate]:
+    """Take the first and the last, then the best of each part, the second of each, and so on."""
+    chosen = [*first, *last]
+    for rank in range(max(map(len, ranked))):
+        for part in ranked:
+            if rank < len(part) and len(chosen) < count and part[rank] not in chosen:
+                chosen.append(part[rank])
+    return sorted(chosen, key=lambda one: one.flops)
+
+
+def sandwich(
+    paths: Sequence[Callable[[Tensor], Tensor]], rng: np.random.Generator
+) -> Callable[[Batch], LossAndLogits]:
+    """Return the loss of a batch: of the largest by labels, of three others by what that one says.
+
+    The others are the smallest, the first of the paths, and two at random, if there are so many.
+    """
+
+    def forward(batch: Batch) -> LossAndLogits:
+        images_BCHW, labels_B = batch
+        logits_BK = paths[-1](images_BCHW)
+        taught_BK = precise(logits_BK.detach()).softmax(1)
+        losses = [functional.cross_entropy(precise(logits_BK), labels_B)]
+        inner = rng.permutation(np.arange(1, len(paths) - 1))[:2].tolist()
+        for place in [0, *inner]:
+            other_BK = precise(paths[place](images_BCHW))
+            losses.append(functional.cross_entropy(other_BK, taught_BK))
+        return torch.stack(losses).mean(), logits_BK
+
+    return forward
+
+
+def _restored(
+    path: Path, recipe: Mapping[str, Any], network: torch.nn.Module, update: WeightUpdate
+) -> int:
+    """Take over the state of an earlier call that asked for the same; return its epochs."""
+    saved = read_tensors(path) if path.is_file() else None
+    if saved is None or saved.get("recipe") != recipe:
+        return 0
+    network.load_state_dict(saved["network"])
+    update.load_state_dict(saved["update"])
+    return int(saved["epoch"])
+
+
+@torch.no_grad()
+def recalibrate(network: Network, dataset: Dataset, device: Device, batch_size: int = 512) -> None:
+    """Measure the statistics of every batch norm anew, on the training images as they are.
+
+    Each is the mean over batches of what a batch has.
+    """
+    module = as_module(network).train()
+    running = {name: one for name, one in module.named_buffers() if ".running_" in f".{name}"}
+    totals = {name: torch.zeros_like(one) for name, one in running.items()}
+    order_M, number = torch.arange(len(dataset.train)), 0
+    for raw_BCHW, _ in dataset.train.batches(order_M, batch_size, device.torch):
+        for one in running.values():
+            one.zero_()
+        network(device.images(dataset.normalise(raw_BCHW)))
+        # from zeros, one update leaves the share `MOMENTUM` of what the batch has
+        for name, one in running.items():
+            totals[name] += one / MOMENTUM
+        number += 1
+    for name, one in running.items():
+        one.copy_(totals[name] / number)
+    module.eval()
