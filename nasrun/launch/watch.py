@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nasrun.compute import cancellation
 from nasrun.runs.progress import Progress, progress_of
@@ -26,9 +26,13 @@ class Watch:
 
     On a terminal it draws the running ones; elsewhere a line says from time to time how far they
     are. Beginnings and ends are told in both.
+
+    Args:
+        why_they_wait: says why jobs are not running yet, where that is known.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], why_they_wait: Callable[[], str] = str) -> None:
+        self._why_they_wait = why_they_wait
         self._settings = dict(zip((job.number for job in jobs), differing(jobs), strict=True))
         self._left = list(jobs)
         self._states = {job.number: _state(job) for job in jobs}
@@ -121,9 +125,11 @@ class Watch:
             else ""
         )
         failed = f", {self._ended['failed']} failed" if self._ended["failed"] else ""
+        num_waiting = len(self._left) - len(progress)
+        why = self._why_they_wait() if num_waiting else ""
         return (
             f"{self._ended['done']} of {number} jobs done{failed}, {len(progress)} running, "
-            f"{len(self._left) - len(progress)} waiting{eta}"
+            f"{num_waiting} waiting{f' ({why})' if why else ''}{eta}"
         )
 
 
