@@ -8,6 +8,7 @@ Anything else that escapes is a fault of ours and shows its traceback.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Self
 
@@ -131,13 +132,14 @@ def brief(value: object, most: int = 120) -> str:
 
 
 def is_of_hydra(error: Exception) -> bool:
-    """Return whether Hydra raised an error, or one of its libraries.
+    """Return whether Hydra raised an error, or one of its libraries, or Python when these called.
 
     Most of what they raise is the user's mistake, and some of it are plain `ValueError`s.
     """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        where = where if package in sys.stdlib_module_names else package
         trace = trace.tb_next
-    where = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    packages = {name.partition(".")[0] for name in (type(error).__module__, where)}
-    return bool(packages & {"hydra", "omegaconf", "yaml", "antlr4"})
+    raised_by = {type(error).__module__.partition(".")[0], where}
+    return bool(raised_by & {"hydra", "omegaconf", "yaml", "antlr4"})

@@ -139,7 +139,7 @@ COMMANDS = {
         "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
         "that were interrupted go on, those that failed or never began are run, and those that "
         "are done are left as they are. A key that says where files are (dataset.root, "
-        "dataset.file, benchmark.file, ...) may be typed anew where they have moved; the data "
+        "dataset.file, evaluator.file, genotype) may be typed anew where they have moved; the data "
         "must be the same. Other settings stay.",
     ),
     "report": CommandHelp(

@@ -65,6 +65,9 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
 
     `arguments` are the words of the command line, the command first.
     """
+    unusable = [word for word in arguments[1:] if not _may_name_a_file(word)]
+    if isinstance(error, ValueError) and unusable:
+        return f"{unusable[0]!r} holds a letter that no name can have"
     if isinstance(error, (RecursionError, *BARE)) and not is_of_hydra(error):
         return None
     if isinstance(error, RecursionError):
@@ -122,6 +125,13 @@ def _number_for_a_group(arguments: Sequence[str]) -> str | None:
         if key in chosen and not re.fullmatch(r"[A-Za-z_][\w,]*|null", value):
             return suggestions.for_number(word, known, root)
     return None
+
+
+def _may_name_a_file(word: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:  # half of a pair of UTF-16
+        return False
 
 
 def _not_understood(override: str, command: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -22,13 +23,16 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from nasrun.config.hydra_errors import EXTRAS, not_installed
 from nasrun.errors import UsageError
+from nasrun.launch import slurm
 from nasrun.launch.composing import Composer
 from nasrun.launch.job import Jobs
 from nasrun.launch.placement import OneProcessEach
 from nasrun.launch.shares import at_once, num_cores, share_cores, visible_gpus
 from nasrun.runs.sweep import Job
+from nasrun.terminal import console
 
 SLOTS = ".slots"  # in the folder of a sweep, while it runs
+PATIENCE_S = 15.0  # for jobs of SLURM that were told to stop
 
 
 def require_usable(launcher: str, config: DictConfig) -> None:
@@ -67,6 +71,10 @@ class Engine:
     ) -> None:
         self._name = config.hydra.runtime.choices["hydra/launcher"]
         self._started: list[Any] = []
+        self._jobs: Sequence[Job] = ()
+        self._home = home
+        self._watcher = slurm.Watcher(home) if self._name == "submitit_slurm" else None
+        self._earlier: list[str] = []  # jobs of SLURM that an earlier launcher has left behind
         task: TaskFunction = jobs
         if self._name == "joblib":
             task = _share_this_machine(config, jobs, home, num_jobs)
@@ -93,6 +101,7 @@ class Engine:
         """
         overrides = [list(job.overrides) for job in jobs]
         self._started.clear()
+        self._jobs = jobs
         with self._noted():
             try:
                 numbers = Numbers([job.number for job in jobs])
@@ -106,9 +115,46 @@ class Engine:
         """Return whether jobs are known to have left this process; joblib's are not noted."""
         return bool(self._started) or self._name == "joblib"
 
+    def await_earlier(self) -> None:
+        """Wait for jobs of the sweep that go on in SLURM although their launcher has ended.
+
+        They hold their folders. Those that only wait are taken out of the queue, to be submitted
+        anew with what was typed now.
+        """
+        if self._watcher is None or not (left := slurm.left_behind(self._home)):
+            return
+        self._earlier = [*left]
+        waiting = [job_id for job_id, state in left.items() if state.state == "PENDING"]
+        if waiting:
+            slurm.cancel_waiting(waiting)
+        if len(waiting) < len(left):
+            console.say(
+                f"{len(left) - len(waiting)} jobs of this sweep are still running in SLURM; the "
+                "others are submitted when they have ended"
+            )
+        while slurm.left_behind(self._home):
+            time.sleep(slurm.LEAST_SECONDS)
+
+    def why_they_wait(self) -> str:
+        """Return why jobs are not running yet, in the words of a cluster that says so."""
+        return "" if self._watcher is None else self._watcher.why_they_wait()
+
+    def fate(self, job: Job) -> str | None:
+        """Say how SLURM has ended a job, if it says so."""
+        if self._watcher is None:
+            return None
+        for own, submitted in zip(self._jobs, self._started, strict=False):
+            state = self._watcher.states.get(submitted.job_id)
+            if own.number == job.number and state is not None and not state.is_live:
+                words = slurm.last_words(submitted.paths.stderr)
+                return f"SLURM says {state}{f': {words}' if words else ''}"
+        return None
+
     def stop(self) -> None:
         """End what is running and what is still in a queue; joblib has done so already."""
-        if self._name.startswith("submitit"):
+        if self._watcher is not None:
+            slurm.stop([*self._earlier, *(job.job_id for job in self._started)], PATIENCE_S)
+        elif self._name.startswith("submitit"):
             for job in self._started:
                 job.cancel(check=False)
         elif self._name == "ray":
@@ -133,7 +179,7 @@ class Engine:
             from submitit import AutoExecutor
 
             local = self._name == "submitit_local"
-            with _heard(AutoExecutor, "map_array", self._started.extend, hushed=local):
+            with self._watching(), _heard(AutoExecutor, "map_array", self._submitted, hushed=local):
                 yield
         elif self._name == "ray":
             from hydra_plugins.hydra_ray_launcher import _core
@@ -142,6 +188,27 @@ class Engine:
                 yield
         else:
             yield
+
+    def _submitted(self, started: Sequence[Any]) -> None:
+        self._started.extend(started)
+        if self._watcher is not None:
+            pairs = zip(self._jobs, started, strict=True)
+            self._watcher.follow({job.job_id: own.number for own, job in pairs})
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Within the context, let submitit ask our watcher in the place of its own."""
+        if self._watcher is None:
+            yield
+            return
+        import submitit
+
+        asking: Any = submitit.SlurmJob
+        original, asking.watcher = asking.watcher, self._watcher
+        try:
+            yield
+        finally:
+            asking.watcher = original
 
 
 class Numbers(int):

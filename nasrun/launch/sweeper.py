@@ -159,8 +159,14 @@ class Sweeper(Plugin):
             self._run_one_by_one(engine, waiting)
             return
         try:
-            with Watch(waiting):
-                self._run_at_once(engine, waiting)
+            with Watch(waiting, engine.why_they_wait):
+                engine.await_earlier()
+                left = [job for job in waiting if job.record().get("status") != "done"]
+                for job in waiting:
+                    if job not in left:
+                        self._note(job, None)
+                if left:
+                    self._run_at_once(engine, left)
         except KeyboardInterrupt:
             engine.stop()
             _mark_interrupted(waiting)
@@ -202,18 +208,20 @@ class Sweeper(Plugin):
         The system may have killed it for want of memory. What had begun and is not done is for
         `nasrun resume`; what had not gets new processes.
         """
-        rest = [job for job in jobs if not job.record()]
+        fates = {job.number: engine.fate(job) for job in jobs}
+        rest = [job for job in jobs if not job.record() and fates[job.number] is None]
         hopeless = len(rest) == len(jobs)
         if not engine.has_submitted:
             for job in jobs:
                 self._note(job, RunError(f"it could not be submitted: {error}"))
             return
-        console.complain(f"a worker process has died: {type(error).__name__}")
+        if not any(fates.values()):
+            console.complain(f"a worker process has died: {type(error).__name__}")
         if hopeless:
             console.complain(str(error))
-        killed = RunError("its process was killed, or another one beside it")
+        killed = "its process was killed, or another one beside it"
         for job in jobs if hopeless else [job for job in jobs if job not in rest]:
-            self._note(job, killed)
+            self._note(job, RunError(fates[job.number] or killed))
         if rest and not hopeless:
             self._run_at_once(engine, rest)
 

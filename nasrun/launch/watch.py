@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nasrun.compute import cancellation
 from nasrun.runs.progress import Progress, progress_of
@@ -27,9 +27,13 @@ class Watch:
 
     On a terminal it draws the running ones; elsewhere a line says from time to time how far they
     are. Beginnings and ends are told in both.
+
+    Args:
+        why_they_wait: says why jobs are not running yet, where that is known.
     """
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], why_they_wait: Callable[[], str] = str) -> None:
+        self._why_they_wait = why_they_wait
         self._settings = dict(zip((job.number for job in jobs), differing(jobs), strict=True))
         self._left = list(jobs)
         self._states = {job.number: _state(job) for job in jobs}
@@ -115,9 +119,11 @@ class Watch:
         self._pace.reached(sum(self._ended.values()) + sum(shares))
         left = eta(self._pace.remaining(number))
         failed = f", {self._ended['failed']} failed" if self._ended["failed"] else ""
+        num_waiting = len(self._left) - len(progress)
+        why = self._why_they_wait() if num_waiting else ""
         return (
             f"{self._ended['done']} of {number} jobs done{failed}, {len(progress)} running, "
-            f"{len(self._left) - len(progress)} waiting{left and f', {left}'}"
+            f"{num_waiting} waiting{f' ({why})' if why else ''}{left and f', {left}'}"
         )
 
 

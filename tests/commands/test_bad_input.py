@@ -40,6 +40,8 @@ def refused(capsys, *arguments: str) -> str:
         (["fitness.zetta=1"], ["fitness.zetta", "fitness.zeta"]),
         (["+=/etc/passwd"], ["'+=/etc/passwd' has no key"]),  # fuzz --seed 181732121, trial 417
         (["+@a=x"], ["'+@a=x' has no key"]),
+        (["evaluator=\ud800"], ["'evaluator=\\ud800' holds a letter"]),  # trial 583
+        (["space=a\x00b"], ["'space=a\\x00b' holds a letter"]),  # trial 658
         (["optimizer=adam"], ["optimizer"]),
         (["fitness.zeta=abc"], ["fitness.zeta=abc", "number"]),
         (["fitness.eta=nan"], ["fitness.eta=nan", "finite"]),
