@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from nasrun.errors import UsageError, closest
+from nasrun.genotypes import known_networks
 from nasrun.genotypes import text as genotypes
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import published_cells
@@ -16,8 +17,9 @@ FILE_NAME = "genotype.json"
 def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
     """Return the genotype that `text` stands for.
 
-    It is what the file or run folder `text` holds, what was published under the name `text`, what
-    the text itself says, or what a file holds under a name (`FILE:NAME`). `tell` gets a sentence
+    It is what the file or run folder `text` holds, what was published under the name `text`, a
+    network of torchvision (`resnet18`, `torchvision:resnet18`), what the text itself says, or what
+    a file holds under a name (`FILE:NAME`). `tell` gets a sentence
     about what was chosen, left out or filled in.
 
     Raises:
@@ -34,6 +36,9 @@ def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
     cells = published_cells()
     if text in cells:
         return cells[text].genotype
+    network = known_networks.named(text)
+    if network is not None:
+        return network
     file, _, name = str(path).rpartition(":")
     if name and os.path.isfile(file):
         return genotypes.load(Path(file), tell, name)
@@ -41,5 +46,5 @@ def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
         return genotypes.parse(text, tell)
     raise UsageError(
         f"there is no run folder, file or published genotype '{text[:120]}'; "
-        f"{closest(text[:120], cells)}"
+        f"{closest(text[:120], [*cells, *known_networks.NETWORKS])}"
     )

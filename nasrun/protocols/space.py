@@ -87,6 +87,7 @@ class SearchSpace(Protocol):
     channels: int = 1  # of the networks of a search, where they have a size to choose
     cells: int = 1
     differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
+    left_aside: ClassVar[tuple[str, ...]] = ()  # settings of `retrain` that its networks ignore
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...
 
