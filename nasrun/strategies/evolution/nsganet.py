@@ -35,7 +35,7 @@ from typing import Annotated
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Cost, Evaluation, StepReport
+from nasrun.protocols.evaluation import Cost, Evaluation, Objective, StepReport
 from nasrun.protocols.labels import Labels, validation_error
 from nasrun.protocols.pareto import crowding_distances, non_dominated_ranks
 from nasrun.protocols.settings import AtMost, NotNegative, PopulationSize, Probability, plugin
@@ -72,7 +72,8 @@ class NSGANet(DiscreteSearch):
         """Make one generation; the last one ends with the budget."""
         sources = (self.child, self.sample) if self.population else (self.sample,)
         children = self.labels.evaluate_new(self.population_size, *sources)
-        self.population = in_order(self.population + children)[: self.population_size]
+        everyone = self.population + children
+        self.population = in_order(everyone, self.labels.objectives)[: self.population_size]
         return self.labels.report({"front_size": float(len(self.front()))})
 
     def child(self) -> Genotype:
@@ -92,7 +93,7 @@ class NSGANet(DiscreteSearch):
         usable = {label.values: label for label in self.labels.ledger if label.error is None}
         if not usable:
             return []
-        rank_N = non_dominated_ranks(np.array(list(usable)))
+        rank_N = non_dominated_ranks(costs(list(usable.values()), self.labels.objectives))
         found = [one for one, rank in zip(usable.values(), rank_N, strict=True) if rank == 0]
         return sorted(found, key=validation_error)
 
@@ -102,9 +103,15 @@ class NSGANet(DiscreteSearch):
         return tuple(label.genotype for label in self.front())
 
 
-def in_order(labels: Sequence[Evaluation]) -> list[Evaluation]:
+def costs(labels: Sequence[Evaluation], objectives: Sequence[Objective]) -> np.ndarray:
+    """Return costs_NM, what is to be minimised: values, with a minus where more is better."""
+    rows = (zip(objectives, label.values, strict=True) for label in labels)
+    return np.array([[objective.cost(value) for objective, value in row] for row in rows])
+
+
+def in_order(labels: Sequence[Evaluation], objectives: Sequence[Objective]) -> list[Evaluation]:
     """Sort by rank, and in a front by crowding distance, the most apart first."""
-    costs_NM = np.array([label.values for label in labels])
+    costs_NM = costs(labels, objectives)
     rank_N = non_dominated_ranks(costs_NM)
     order_N = np.lexsort((-crowding_distances(costs_NM, rank_N), rank_N))
     return [labels[place] for place in order_N]
