@@ -90,6 +90,7 @@ def keys() -> str:
 
 
 COLUMNS = ("key", "default", "declared", "what it is")
+WITHOUT_KEYS = ("benchmark", "network")  # groups whose options say what they are in their gloss
 
 
 @functools.cache
@@ -134,7 +135,7 @@ def group_keys(group: str) -> str:
             remarks.append(
                 f"Extends {', '.join(bases)}" + ("; keys that differ:" if keys_of_it else ".")
             )
-        if (keys_of_it or remarks) and group != "benchmark":
+        if (keys_of_it or remarks) and group not in WITHOUT_KEYS:
             text = " ".join([escaped(f"{option.gloss}."), *remarks])
             sections.append(f"### {word}\n\n{text}\n\n{keys_of_it}".rstrip())
             word = f"[{word}](#{anchor(group, option.name)})"

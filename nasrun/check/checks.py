@@ -115,7 +115,7 @@ class Checks(Jobs):
         genotype = None
         schema: Any = SearchConfig
         if self.kind == "retrain":
-            genotype, config = prepare_retrain.resolved(config)
+            genotype, config = prepare_retrain.resolved(config, choices)
             schema = RetrainCommandConfig
         typed = compose.to_typed(config, schema, choices)
         short = compose.to_typed(shortened(config), schema, choices)

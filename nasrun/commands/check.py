@@ -52,7 +52,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """Return "retrain" where a genotype is given or `--from` names a retraining, else "search"."""
+    """Return the command whose jobs are checked.
+
+    It is "retrain" where a genotype or a network is given, or `--from` names a retraining, else
+    "search".
+    """
     keys = {word.partition("=")[0].lstrip("+") for word in arguments}
     kinds = set[object]()
     for word in arguments:
@@ -60,4 +64,5 @@ def _command(arguments: Sequence[str]) -> str:
         if word.startswith(FLAG) and file.is_file():
             record = read_json(file)
             kinds.add(record.get("kind") if isinstance(record, dict) else None)
-    return "retrain" if "genotype" in keys or "retrain" in kinds else "search"
+    known = {"genotype", "network"} & keys
+    return "retrain" if known or "retrain" in kinds else "search"

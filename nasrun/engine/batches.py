@@ -1,4 +1,4 @@
-"""Compare the sizes of batches with what there is to train on, before a run begins."""
+"""Say before a run begins what does not fit: sizes of batches, settings that networks ignore."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ def require_possible(wiring: Wiring) -> None:
 
 
 def notes(wiring: Wiring) -> Iterator[str]:
-    """Yield what a person should know before a run: of the data, and of batches larger than them.
+    """Yield what a person should know before a run.
 
-    Data on which nothing trains are left out.
+    That is: settings that the networks ignore, the data unless nothing trains on them, and batches
+    that are larger than these.
     """
+    yield from _left_aside(wiring)
     if not wiring.needs_images:
         return
     yield from (f"dataset {wiring.dataset_name}: {note}" for note in wiring.dataset.notes)
@@ -56,6 +58,17 @@ def notes(wiring: Wiring) -> Iterator[str]:
             )
     if "strategy" in vars(wiring):  # built already, and without a mistake
         yield from _cut(wiring.strategy, num_of_halves(wiring.dataset.train)[1])
+
+
+def _left_aside(wiring: Wiring) -> Iterator[str]:
+    """Name the settings of a recipe that the networks of the space have no use for."""
+    names, settings = wiring.space.left_aside, vars(wiring.settings.retrain)
+    given = [f"retrain.{name}={settings[name]}" for name in names if settings[name]]
+    if given and settings["epochs"] > 0:
+        yield (
+            f"networks of space={wiring.space.name} have a size and paths of their own, and leave "
+            f"aside {', '.join(given)}"
+        )
 
 
 def _cut(strategy: Strategy, num_images: int) -> Iterator[str]:

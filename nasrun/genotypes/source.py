@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from nasrun.errors import UsageError, closest
+from nasrun.genotypes import known_networks
 from nasrun.genotypes import text as genotypes
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import published_cells
@@ -17,9 +18,10 @@ FRONT_NAME = "front.json"  # of a run with several objectives: its architectures
 def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
     """Return the genotype that `text` stands for.
 
-    It is what the file or run folder `text` holds, what was published under the name `text`, what
-    the text itself says, or what a file holds under a name (`FILE:NAME`), or a run's front at a
-    place (`RUN:2`). `tell` gets a sentence about what was chosen, left out or filled in.
+    It is what the file or run folder `text` holds, what was published under the name `text`, a
+    network of torchvision (`resnet18`, `torchvision:resnet18`), what the text itself says, what a
+    file holds under a name (`FILE:NAME`), or a run's front at a place (`RUN:2`). `tell` gets a
+    sentence about what was chosen, left out or filled in.
 
     Raises:
         UsageError: there is none, or it cannot be read.
@@ -35,6 +37,9 @@ def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
     cells = published_cells()
     if text in cells:
         return cells[text].genotype
+    network = known_networks.named(text)
+    if network is not None:
+        return network
     file, _, name = str(path).rpartition(":")
     if name and os.path.isdir(file) and not genotypes.is_text(text):
         return genotypes.load(_front_of(Path(file)), tell, name)
@@ -44,7 +49,7 @@ def resolve(text: str, tell: genotypes.Tell = lambda _: None) -> Genotype:
         return genotypes.parse(text, tell)
     raise UsageError(
         f"there is no run folder, file or published genotype '{text[:120]}'; "
-        f"{closest(text[:120], cells)}"
+        f"{closest(text[:120], [*cells, *known_networks.NETWORKS])}"
     )
 
 

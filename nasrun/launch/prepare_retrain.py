@@ -8,7 +8,7 @@ from types import MappingProxyType
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config import catalogue, checks, compose, identity, schema
-from nasrun.errors import UsageError, raise_together
+from nasrun.errors import UsageError, brief, raise_together
 from nasrun.genotypes.genotype import Genotype
 from nasrun.launch import hparams
 from nasrun.launch.places import GENOTYPE
@@ -28,7 +28,7 @@ def prepare(
     places: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Find everything that can be wrong, before a file is written."""
-    genotype, config = resolved(config, places.get(GENOTYPE))
+    genotype, config = resolved(config, choices, places.get(GENOTYPE))
     settings = compose.to_typed(config, schema.RetrainCommandConfig, choices, places)
     raise_together([*checks.all_faults(settings), *checks.missing_places(settings)])
     from nasrun.compute import process_group
@@ -59,10 +59,13 @@ def prepare(
     return Prepared(record, run, decisive, bytes_written(wiring, genotype), group)
 
 
-def resolved(config: DictConfig, place: str | None = None) -> tuple[Genotype | None, DictConfig]:
+def resolved(
+    config: DictConfig, choices: Mapping[str, str], place: str | None = None
+) -> tuple[Genotype | None, DictConfig]:
     """Return the genotype, `None` for a random one, and the configuration with its space.
 
     Args:
+        choices: group -> chosen option.
         place: where it is, where that is elsewhere than the configuration says.
     """
     from nasrun.compute import torchrun
@@ -71,6 +74,13 @@ def resolved(config: DictConfig, place: str | None = None) -> tuple[Genotype | N
     if OmegaConf.is_missing(config, "genotype"):
         raise UsageError(
             "retrain needs an architecture: nasrun retrain genotype=<run folder, file or text>"
+        )
+    network = choices.get("network")
+    known = catalogue.content("network", str(network), catalogue.conf_dir()).get("genotype")
+    if known not in (None, config.genotype):
+        raise UsageError(
+            f"network={network} and genotype={brief(str(config.genotype))} are two architectures: "
+            "leave one of them out"
         )
     if config.retrain.epochs == 0:
         raise UsageError("retrain.epochs=0 leaves nothing to do: choose retrain=short")

@@ -159,3 +159,9 @@ class StepReport:
     evaluations: tuple[Evaluation, ...] = ()
     incumbent: Genotype | None = None
     weights: MixingWeights | None = None  # shown as heat maps
+
+
+def costs(labels: Sequence[Evaluation], objectives: Sequence[Objective]) -> np.ndarray:
+    """Return costs_NM, what is to be minimised: values, with a minus where more is better."""
+    rows = (zip(objectives, label.values, strict=True) for label in labels)
+    return np.array([[objective.cost(value) for objective, value in row] for row in rows])

@@ -17,7 +17,7 @@ import numpy as np
 from nasrun.compute.process_group import is_lost
 from nasrun.errors import RunError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective, StepReport
+from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective, StepReport, costs
 from nasrun.protocols.measure import Limits
 from nasrun.protocols.pareto import non_dominated_ranks
 from nasrun.protocols.space import SearchSpace
@@ -191,7 +191,7 @@ class Labels:
         """
         usable = {label.values: label for label in self.ledger if label.error is None}
         while usable:
-            rank_N = non_dominated_ranks(np.array(list(usable)))
+            rank_N = non_dominated_ranks(costs(list(usable.values()), self.objectives))
             found = [one for one, rank in zip(usable.values(), rank_N, strict=True) if rank == 0]
             beyond = [one.values for one in found if not self._holds(one)]
             if not beyond:

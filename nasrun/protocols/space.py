@@ -98,6 +98,7 @@ class SearchSpace(Protocol):
     inherits: bool = False  # whether it is one that offers `inherited`
     counts_by_formula: ClassVar[bool] = False  # whether `params_and_flops` builds no network
     takes: ClassVar[tuple[str, ...]] = ("images",)  # the kinds of inputs, of `protocols.data.KINDS`
+    left_aside: ClassVar[tuple[str, ...]] = ()  # settings of `retrain` that its networks ignore
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...
 

@@ -86,7 +86,7 @@ class WrappedSpace(DifferentiableSpace):
         self.channels, self.cells = inner.channels, inner.cells
         self.differentiable = inner.differentiable  # type: ignore[misc]  # each has its own
         self.counts_by_formula = inner.counts_by_formula  # type: ignore[misc]
-        self.takes = inner.takes  # type: ignore[misc]
+        self.takes, self.left_aside = inner.takes, inner.left_aside  # type: ignore[misc]
         if inner.differentiable:
             self.alpha_shapes, self.edges = inner.alpha_shapes, inner.edges
             self.edges_per_node, self.inherits = inner.edges_per_node, inner.inherits

@@ -14,6 +14,7 @@ from nasrun.report.statistics import Clusters
 # Where a run was made and how it is called is no setting of the method.
 NO_SETTINGS = {"name", "device", "floor", "dataset.root", "dataset.download"}
 FIRST = ("strategy", "dataset", "space")
+SETTING = ("experiment", "network")  # groups whose options set keys of others
 REPEATING = ("strategy.", "evaluator.")  # nodes that repeat the values of other groups
 
 
@@ -164,12 +165,12 @@ def separating_keys(runs: Sequence[Run]) -> tuple[str, ...]:
 def _candidates(runs: Sequence[Run]) -> Iterator[str]:
     """Yield the keys that may tell runs apart, the most telling ones first.
 
-    What people compare comes first; then typed keys, recipes after them; then what differs, the
-    shallow keys before the deep ones, and last what merely repeats another key.
+    What people compare comes first; then typed keys, after them those that set others; then what
+    differs, the shallow keys before the deep ones, and last what merely repeats another key.
     """
     typed = dict.fromkeys(key for run in runs for key in run.overrides if _is_setting(key))
     yield from (key for key in FIRST if key in typed)
-    yield from sorted((key for key in typed if key not in FIRST), key=lambda k: k == "experiment")
+    yield from sorted((key for key in typed if key not in FIRST), key=lambda k: k in SETTING)
     leaves = dict.fromkeys(key for run in runs for key in run.config if _is_setting(key))
     differing = [key for key in leaves if len({value_of(run, key) for run in runs}) > 1]
     differing.sort(key=lambda key: (key.startswith(REPEATING), key.count("."), key))

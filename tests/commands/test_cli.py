@@ -178,8 +178,8 @@ def test_wrong_flags(given: list[str], message: str) -> None:
         (["search", "-cn", "nope"], "nasrun: Cannot find primary config 'nope'."),
         (["search", "-cd", "nope"], "nasrun: Additional config directory '"),
         (["retrain", "strategy=egnas"],
-         "nasrun: nasrun retrain has no group strategy; choose from dataset, experiment, retrain, "
-         "space\n"),
+         "nasrun: nasrun retrain has no group strategy; choose from dataset, experiment, network, "
+         "retrain, space\n"),
         (["retrain", "genotyp=a"], "nasrun: genotyp does not exist; did you mean genotype?\n"),
     ],
     ids=str,

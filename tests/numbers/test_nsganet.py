@@ -18,7 +18,7 @@ from nasrun.errors import RunError, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.source import resolve
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.evaluation import COSTS, VALIDATION_ERROR, Evaluation, Evaluator
+from nasrun.protocols.evaluation import COSTS, VALIDATION_ERROR, Evaluation, Evaluator, Objective
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.pareto import crowding_distances, non_dominated_ranks
 from nasrun.protocols.result import FrontMember, Result
@@ -120,14 +120,40 @@ def test_ranks_and_crowding_are_those_of_pymoo() -> None:
         assert crowding_distances(costs_NM, rank_N)[front] == pytest.approx(expected)
 
 
+def test_ranks_and_crowding_of_random_points_are_those_that_pymoo_gave() -> None:
+    """pymoo 0.6.2, whose crowding is the mean over two objectives; alone in a front it has 0."""
+    costs_NM = np.array([
+        [0.40, 0.72], [0.28, 0.08], [0.97, 0.56], [0.64, 0.58], [0.48, 0.12], [0.31, 0.74],
+        [0.91, 0.89], [0.95, 0.03], [0.74, 0.67], [0.63, 0.64], [0.13, 0.63], [0.79, 0.01],
+    ])  # fmt: skip
+    rank_N = non_dominated_ranks(costs_NM)
+    assert rank_N.tolist() == [1, 0, 2, 2, 1, 1, 4, 1, 3, 2, 0, 0]
+    half = [0.5694, 1.0, INF, 1.0, 0.9156, INF, INF, INF, INF, INF, INF, INF]
+    assert crowding_distances(costs_NM, rank_N) / 2 == pytest.approx(half, abs=5e-5)
+
+
+BOTH = (VALIDATION_ERROR, COSTS["flops"])
+MOST = Objective("images_per_s", "1/s", "maximise")
+
+
 def label(*values: float) -> Evaluation:
     return Evaluation(SPACE.decode((0, 0, 0)), values, 0.0)
+
+
+def test_an_objective_that_is_maximised_counts_with_a_minus() -> None:
+    """The fast and the precise one are the front, the third is beaten by both, and what failed by
+    all; with both minimised the slowest of equal error would be the best."""
+    failed = label(VALIDATION_ERROR.worst, MOST.worst)
+    labels = [failed, label(0.3, 10), label(0.3, 50), label(0.1, 20)]
+    order = in_order(labels, (VALIDATION_ERROR, MOST))
+    assert {labels.index(one) for one in order[:2]} == {2, 3}
+    assert [labels.index(one) for one in order[2:]] == [1, 0]
 
 
 def test_selection_takes_fronts_in_turn_and_the_most_apart_first() -> None:
     labels = [label(3, 3), label(4, 4), label(0, 9), label(1, 8.5), label(9, 0)]
     # In the front 0, 2, 3, 4 the ends come first, then 0 with 8 / 9 + 8.5 / 9 before 3's 9 / 9.
-    assert [labels.index(one) for one in in_order(labels)] == [2, 4, 0, 3, 1]
+    assert [labels.index(one) for one in in_order(labels, BOTH)] == [2, 4, 0, 3, 1]
 
 
 def test_mutation_by_hand() -> None:
@@ -213,7 +239,7 @@ def test_the_population_is_the_best_of_parents_and_children() -> None:
     strategy.step()
     before = strategy.population
     report = strategy.step()
-    ranked = in_order([*before, *report.evaluations])
+    ranked = in_order([*before, *report.evaluations], BOTH)
     assert strategy.population == ranked[:8]
     assert report.metrics["front_size"] == len(strategy.front())
 

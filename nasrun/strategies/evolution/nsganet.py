@@ -35,7 +35,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import Cost, Evaluation, StepReport
+from nasrun.protocols.evaluation import Cost, Evaluation, Objective, StepReport, costs
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.pareto import crowding_distances, non_dominated_ranks
 from nasrun.protocols.settings import AtMost, NotNegative, PopulationSize, Probability, plugin
@@ -74,7 +74,8 @@ class NSGANet(DiscreteSearch):
         """Make one generation; the last one ends with the budget."""
         sources = (self.child, self.sample) if self.population else (self.sample,)
         children = self.labels.evaluate_new(self.population_size, *sources)
-        self.population = in_order(self.population + children)[: self.population_size]
+        everyone = self.population + children
+        self.population = in_order(everyone, self.labels.objectives)[: self.population_size]
         return self.labels.report({"front_size": float(len(self.front()))})
 
     def child(self) -> Genotype:
@@ -99,9 +100,9 @@ class NSGANet(DiscreteSearch):
         return tuple(label.genotype for label in self.front())
 
 
-def in_order(labels: Sequence[Evaluation]) -> list[Evaluation]:
+def in_order(labels: Sequence[Evaluation], objectives: Sequence[Objective]) -> list[Evaluation]:
     """Sort by rank, and in a front by crowding distance, the most apart first."""
-    costs_NM = np.array([label.values for label in labels])
+    costs_NM = costs(labels, objectives)
     rank_N = non_dominated_ranks(costs_NM)
     order_N = np.lexsort((-crowding_distances(costs_NM, rank_N), rank_N))
     return [labels[place] for place in order_N]
