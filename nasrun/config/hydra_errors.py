@@ -34,7 +34,7 @@ from nasrun.config.checks import all_faults
 from nasrun.config.commands import COMMANDS
 from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import PARTS, SCHEMAS, RunConfig
-from nasrun.errors import UsageError, closest, is_of_hydra, one_line, together
+from nasrun.errors import UsageError, closest, enumerated, is_of_hydra, one_line, together
 from nasrun.genotypes.published import published_cells
 
 USER_MISTAKES = (
@@ -69,6 +69,8 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     if isinstance(error, RecursionError):
         return "an override or a configuration is nested too deeply"
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
+        if emptied := [word for word in arguments[1:] if _empties_a_group(word)]:
+            return _emptied_group(emptied[0])
         named = re.search(r"full_key: (\S+)", str(error))
         where = f"{named[1]}: " if named else "the configuration cannot be composed: "
         return f"{where}{_first_lines(str(error))}"
@@ -104,6 +106,17 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
             f"or write '{key}=[{value}]' for one list"
         )
     return _first_lines(text or str(cause))
+
+
+def _empties_a_group(word: str) -> bool:
+    group, _, option = word.partition("=")
+    return option == "null" and group in catalogue.groups(catalogue.conf_dir())
+
+
+def _emptied_group(word: str) -> str:
+    group = word.partition("=")[0]
+    names = [one.name for one in catalogue.options(group, catalogue.conf_dir())]
+    return f"{word} is not possible: leave {group} out, or choose {enumerated(names, 'or')}"
 
 
 def _not_understood(override: str, command: str) -> str:
