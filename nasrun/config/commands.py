@@ -40,10 +40,10 @@ def _benchmark_files(root: Path) -> Iterator[str]:
 
 
 GENOTYPE = (
-    "GENOTYPE is a run folder, a file (a log, a module, JSON: the last genotype in it), FILE:NAME, "
-    "a name (nasrun list genotypes), or (in quotes) a text: Genotype(normal=[...], reduce=[...]), "
-    "JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and operations, "
-    "macro_cnn(2 conv3x3 w1 skip max, 1 conv5x5 w4 avg)"
+    "GENOTYPE is a run folder, RUN:2 (the second of its front), a file (a log, a module, JSON: the "
+    "last genotype in it), FILE:NAME, a name (nasrun list genotypes), or (in quotes) a text: "
+    "Genotype(normal=[...], reduce=[...]), JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and "
+    "operations, macro_cnn(2 conv3x3 w1 skip max, 1 conv5x5 w4 avg)"
 )
 COMMANDS = {
     "search": CommandHelp(

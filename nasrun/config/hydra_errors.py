@@ -34,7 +34,7 @@ from nasrun.config.checks import all_faults
 from nasrun.config.commands import COMMANDS
 from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import PARTS, SCHEMAS, RunConfig
-from nasrun.errors import UsageError, closest, is_of_hydra, one_line, together
+from nasrun.errors import UsageError, closest, enumerated, is_of_hydra, one_line, together
 from nasrun.genotypes.published import published_cells
 
 USER_MISTAKES = (
@@ -79,6 +79,8 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
     if str(error).startswith("Config group override must be a string or a list"):
         return _number_for_a_group(arguments)
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
+        if emptied := [word for word in arguments[1:] if _empties_a_group(word)]:
+            return _emptied_group(emptied[0])
         named = re.search(r"full_key: (\S+)", str(error))
         where = f"{named[1]}: " if named else "the configuration cannot be composed: "
         return f"{where}{_first_lines(str(error))}"
@@ -132,6 +134,17 @@ def _may_name_a_file(word: str) -> bool:
         return b"\0" not in os.fsencode(word)
     except UnicodeEncodeError:  # half of a pair of UTF-16
         return False
+
+
+def _empties_a_group(word: str) -> bool:
+    group, _, option = word.partition("=")
+    return option == "null" and group in catalogue.groups(catalogue.conf_dir())
+
+
+def _emptied_group(word: str) -> str:
+    group = word.partition("=")[0]
+    names = [one.name for one in catalogue.options(group, catalogue.conf_dir())]
+    return f"{word} is not possible: leave {group} out, or choose {enumerated(names, 'or')}"
 
 
 def _not_understood(override: str, command: str) -> str:

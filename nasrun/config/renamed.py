@@ -1,7 +1,8 @@
-"""Translate the targets of plug-ins that have moved, so that runs of earlier versions go on.
+"""Bring records of plug-ins up to date that have moved, or have got settings since.
 
 A run folder records where each plug-in was when it was made. Resume, `--from` and report compare
-these records with today's configuration, and must not take a moved module for another setting.
+these records with today's configuration, and must not take a moved module for another setting. A
+setting that came later has here what all runs before it had; defaults of new runs stand in `conf/`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ TARGETS = {
 }
 
 
+LATER: Mapping[str, Mapping[str, Any]] = {
+    f"nasrun.strategies.egnas.{name}": {"active": False}
+    for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
+}
+"""Present target -> settings that records of earlier versions lack, and what they would be."""
+
+
 def present(target: str) -> str:
     """Return where a plug-in is now; a target that has not moved is returned as it is."""
     return TARGETS.get(target, target)
@@ -39,14 +47,24 @@ def present(target: str) -> str:
 def with_present_targets(config: Mapping[str, Any]) -> dict[str, Any]:
     """Copy a configuration, nested or by dotted keys, with the present targets of its plug-ins.
 
+    Settings that these have got since are added.
+
     >>> with_present_targets({"strategy": {"_target_": "nasrun.strategies.egnas.EGNAS"}})
-    {'strategy': {'_target_': 'nasrun.strategies.egnas.egnas.EGNAS'}}
+    {'strategy': {'_target_': 'nasrun.strategies.egnas.egnas.EGNAS', 'active': False}}
     """
-    return {key: _translated(key, value) for key, value in config.items()}
+    found = {key: _translated(key, value) for key, value in config.items()}
+    for key, target in list(found.items()):
+        if _names_a_target(key, target):
+            for name, value in LATER.get(target, {}).items():
+                found.setdefault(f"{str(key).removesuffix('_target_')}{name}", value)
+    return found
 
 
 def _translated(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return with_present_targets(value)
-    names_a_target = str(key).rpartition(".")[2] == "_target_" and isinstance(value, str)
-    return present(value) if names_a_target else value
+    return present(value) if _names_a_target(key, value) else value
+
+
+def _names_a_target(key: str, value: Any) -> bool:
+    return str(key).rpartition(".")[2] == "_target_" and isinstance(value, str)

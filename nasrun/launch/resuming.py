@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from nasrun.compute import torchrun
 from nasrun.config import identity
+from nasrun.config.renamed import with_present_targets
 from nasrun.errors import UsageError
 from nasrun.launch import places as located
 from nasrun.launch.interruption import in_words
@@ -85,13 +86,16 @@ def _prepared_where_it_is(
 def _signature_then(path: Path, prepared: Prepared) -> str:
     """Return the signature that the run has if its configuration is unchanged.
 
-    The targets of its plug-ins are called what they were called when it began.
+    The targets of its plug-ins are called what they were called when it began, and settings that
+    they have got since are left out.
     """
     recorded = dict(identity.leaves(OmegaConf.to_container(load_recorded(path))))
+    added = with_present_targets(recorded).keys() - recorded.keys()
     return identity.signature_of(
         {
             key: recorded[key] if key.endswith("._target_") and key in recorded else value
             for key, value in prepared.settings.items()
+            if key not in added
         }
     )
 

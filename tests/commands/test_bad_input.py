@@ -66,6 +66,8 @@ def refused(capsys, *arguments: str) -> str:
         (["dataset=cifar10"], ["dataset.download=true"]),
         (["dataset.limit=3"], ["dataset.limit=3"]),
         (["experiment=paper"], ["experiment=paper", "egnas_cifar10"]),
+        (["strategy=bananas", "predictor=null"], ["predictor=null is not possible: leave", "dcl"]),
+        (["strategy=darts", "evaluator=train"], ["evaluator=train does not score: type"]),
     ],
     ids=lambda value: " ".join(value)[:60],
 )

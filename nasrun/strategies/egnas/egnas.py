@@ -95,7 +95,7 @@ class EGNAS(SupernetSearch):
     sigma: Positive  # initial step size of CMA-ES
     sigma_schedule: SigmaSchedule
     covariance: Covariance  # of CMA-ES
-    active: bool = False  # negative weights of the worse half; earlier runs do not record it
+    active: bool  # negative weights of the worse half
     sigma_start: NotNegative  # distance of the starts from alpha (line 5)
     xi: float  # step size of Eq. 8
     zeta: float  # weight of the cross-entropy in Eq. 7

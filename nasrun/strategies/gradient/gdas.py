@@ -19,6 +19,9 @@ Deviations:
   0, to the output, and so gives it the sum of the output's gradient.
 - Both cell types of DARTS are searched; the paper's best cell has a fixed reduction cell.
 - Without Nesterov's momentum, so that methods compare.
+
+An operation's slope is seen only where it was drawn, with its whole weight. The toy space's loss
+flattens out behind the best operation, so that a middling one with a steeper slope can win there.
 """
 
 from __future__ import annotations
