@@ -20,7 +20,7 @@ CHOICES = [
     (group, option) for group, option in OPTIONS if group in compose("search", conf_dir()).choices
 ]
 RECIPES = options("experiment")
-TO_BE_SAID = ("dataset.root=null", "dataset.file=null")  # where the person's own data are
+TO_BE_SAID = ("dataset.root=null", "dataset.file=null", "objective.column=null")  # a person's own
 
 
 def check(config: DictConfig) -> SearchConfig:
