@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -36,17 +36,17 @@ def objective_of(settings: SearchConfig, networks: MeasuredNetworks) -> Measure 
 
 def limits_of(
     settings: SearchConfig, objective: Measure | None, networks: MeasuredNetworks
-) -> Iterator[Limit]:
-    """Yield the limits of the constraints.
+) -> list[Limit]:
+    """List the limits of the constraints.
 
     A quantity is measured by the run's objective where that is of it, else by the option of
     `conf/objective` that is called like it, with the values of its file.
 
     Raises:
-        UsageError: `constraint.objective` without an objective, or besides the constraint of the
-            same quantity.
+        UsageError: `constraint.objective` without an objective, or `constraint.measurements`
+            without anything to measure.
     """
-    constraint = settings.constraint
+    constraint, found = settings.constraint, list[Limit]()
     for name, quantity in QUANTITIES.items():
         at_most = asdict(constraint)[name]
         if at_most is None:
@@ -55,15 +55,20 @@ def limits_of(
         ours = objective is not None and objective.quantity == quantity
         measure = objective if ours else _by_default(quantity, networks)
         assert measure is not None
-        yield Limit(key, measure, at_most * SCALES.get(key, 1.0))
-    if constraint.objective is None:
-        return
-    if objective is None:
+        found.append(Limit(key, measure, at_most * SCALES.get(key, 1.0)))
+    if constraint.objective is not None and objective is None:
         raise UsageError(
             f"constraint.objective={constraint.objective:g} limits an objective, and there is none:"
             " type objective=table, latency, memory, params or flops too"
         )
-    yield Limit("constraint.objective", objective, constraint.objective)
+    if constraint.objective is not None and objective is not None:
+        found.append(Limit("constraint.objective", objective, constraint.objective))
+    if constraint.measurements is not None and not any(one.measure.is_bought for one in found):
+        raise UsageError(
+            f"constraint.measurements={constraint.measurements} is of what is measured on a device,"
+            " and nothing such is limited: type constraint.latency_ms too, or leave it out"
+        )
+    return found
 
 
 def _by_default(quantity: str, networks: MeasuredNetworks) -> Measure:

@@ -14,6 +14,7 @@ import torch
 from annotated_types import Interval
 from torch import nn
 
+from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Objective
 from nasrun.protocols.measure import Measure, MeasuredNetworks
@@ -53,6 +54,11 @@ class Latency(Measure):
         repeats: Calls,
         batch_size: Annotated[int, Interval(ge=1, le=100_000), Unit("images")],
     ) -> None:
+        if networks.device.group.size > 1:
+            raise UsageError(
+                "a latency cannot be measured with torchrun, whose processes would measure "
+                "different ones: search in one process, or type objective=table"
+            )
         self.part, self.warmup, self.repeats = part, warmup, repeats
         self._networks, self._device, self._batch_size = networks, networks.device, batch_size
         self._blocks: dict[str, float] = {}  # the look-up table, in ms
