@@ -82,6 +82,8 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
     chosen = str(config.strategy.get("_target_", "")).rpartition(".")[2]
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+        if key == "strategy.second_objective" and config.get("objective") is not None:
+            yield f"{override}: the run's objective takes its place; leave one of them out"
         group = key.partition(".")[0]
         read_by_key = group in ("fitness", "population", "budget")
         if not (read_by_key or group == "predictor") or key in ("budget", "budget.seconds"):

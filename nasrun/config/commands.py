@@ -78,6 +78,8 @@ COMMANDS = {
             "fitness.zeta",
             "fitness.eta",
             "population.size",
+            "constraint.latency_ms",
+            "constraint.params_m",
             "budget.epochs",
             "budget.seconds",
             "retrain.epochs",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -14,6 +14,7 @@ from nasrun.config import plugins
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
 from nasrun.engine.batches import notes
 from nasrun.engine.drive import Session, drive, validation_accuracy, validation_score
+from nasrun.engine.limits import costs_of, hypervolume_of
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
@@ -100,6 +101,7 @@ def _search(
         seed=config.seed,
         genotype=chosen,
         front=front if len(front) > 1 else None,
+        **_costs(wiring, front),
         evaluations=0 if wiring.labels_are_scores else spent.evaluations,
         scorings=int(metrics.get("scorings", 0)),
         search_seconds=spent.seconds,
@@ -122,6 +124,19 @@ def _keep_weights(wiring: Wiring, session: Session) -> None:
     if weights and session.group.is_first:
         with session.folder.replacing(SUPERNET_FILE) as path:
             write_tensors(path, {name: one.cpu() for name, one in weights.items()})
+
+
+def _costs(wiring: Wiring, front: Sequence[FrontMember]) -> dict[str, Any]:
+    """Return what the result says of costs: its own, their limits, how much the front dominates."""
+    found: dict[str, Any] = {}
+    limits, labels = wiring.limits, wiring.strategy.labels
+    limited = () if limits is None else limits.limits
+    if labels is not None:
+        found["hypervolume"] = hypervolume_of(front, labels, wiring.objective, limited)
+    if limits is not None:
+        found["costs"] = costs_of(front[0].genotype, wiring.objective, limits)
+        found["measurements"] = limits.num_measurements or None
+    return found
 
 
 def front_of(

@@ -20,7 +20,8 @@ from nasrun.terminal.text import command
 
 def summary(folder: Path, result: Result) -> str:
     """Return the end of a run as text."""
-    rows = [*_search(result), *_front(result.front), *_predictor(result.predictor)]
+    rows = [*_search(result), *_costs(result), *_front(result.front)]
+    rows += _predictor(result.predictor)
     rows += _floor(result.floor)
     rows += [*_table(result.table), *_one_shot(result.one_shot)]
     rows += [*_retrain(result.retrain), *_warnings(result.warnings)]
@@ -52,6 +53,18 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
     yield "search", ", ".join(parts)
 
 
+def _costs(result: Result) -> Iterator[tuple[str, str]]:
+    """One row per cost, with its limit."""
+    for place, cost in enumerate(result.costs or ()):
+        limit = "" if cost.at_most is None else f" of at most {cost.at_most:,.6g}"
+        text = f"{cost.name} {cost.value:,.6g}{limit} {cost.unit}, {cost.how}"
+        yield "cost" if place == 0 else "", text
+    if result.measurements is not None:
+        yield "", f"{result.measurements:,} architectures measured, the others predicted"
+    if result.hypervolume is not None:
+        yield "dominated", f"{result.hypervolume.value:.4f} of the box (hypervolume of the front)"
+
+
 MOST_CLASSES = 6  # whose figures fit onto a line; those of others are in result.json
 MOST_SHOWN = 10  # members of a front; all are in result.json
 
@@ -67,8 +80,10 @@ def _front(front: Sequence[FrontMember] | None) -> Iterator[tuple[str, str]]:
 
 
 def shown(value: float) -> str:
-    """Write a fraction with four digits, and a count with commas."""
-    return f"{value:,.0f}" if value >= 1 else f"{value:.4f}"
+    """Write a fraction and a small number with four digits, and a count with commas."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if value >= 1 else f"{value:.4f}"
 
 
 def _predictor(ranked: Ranked | None) -> Iterator[tuple[str, str]]:

@@ -223,7 +223,7 @@ class Wiring:
         limited = any(value is not None for value in asdict(settings.constraint).values())
         if not limited and self.objective is None:
             return None
-        limits = list(limiting.limits_of(settings, self.objective, self.networks))
+        limits = limiting.limits_of(settings, self.objective, self.networks)
         rng = self.streams.derived("constraints").numpy("architectures")
         return LimitsOfRun(self.space, limits, settings.constraint.measurements, rng)
 

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
+from nasrun.objectives.roster import Roster
 from nasrun.protocols.measure import Measure
 from nasrun.protocols.space import SearchSpace
 
@@ -39,6 +40,9 @@ class Knowledge(Protocol):
     def measured(self, genotype: Genotype) -> float:
         """Return the cost itself."""
 
+    def estimates(self, roster: Roster) -> np.ndarray:
+        """Return estimate_N, float64, of all that is listed."""
+
     def state(self) -> State:
         """Return what was bought, as plain values."""
 
@@ -53,6 +57,7 @@ class Exact(Knowledge):
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
         self._known: dict[Genotype, float] = {}
+        self._estimate_N: np.ndarray | None = None
 
     def estimate(self, genotype: Genotype) -> float:
         if genotype not in self._known:
@@ -62,6 +67,11 @@ class Exact(Knowledge):
     def measured(self, genotype: Genotype) -> float:
         return self.estimate(genotype)
 
+    def estimates(self, roster: Roster) -> np.ndarray:
+        if self._estimate_N is None:
+            self._estimate_N = np.array([self.estimate(one) for one in roster.genotypes])
+        return self._estimate_N
+
     def state(self) -> State:
         return []
 
@@ -70,16 +80,17 @@ class Exact(Knowledge):
 
 
 class FewMeasurements(Knowledge):
-    """A cost that is measured for a few architectures; isomorphic ones share a measurement.
+    """A cost that is measured for a few architectures.
 
-    Whoever needs to be certain of another one buys its measurement, and all later predictions learn
+    Isomorphic ones are measured apart: what is left over in a network takes time as well. Whoever
+    needs to be certain of another one buys its measurement, and all later predictions learn
     from that.
     """
 
     def __init__(self, measure: Measure, space: SearchSpace) -> None:
         self._measure, self._space = measure, space
-        self._known: dict[str, tuple[Genotype, float]] = {}  # by the canonical form
-        self._keys: dict[Genotype, str] = {}
+        self._known: dict[Genotype, float] = {}
+        self._counted: dict[Genotype, Counter[str]] = {}
         self._model: tuple[float, dict[str, float]] | None = None
 
     @property
@@ -87,41 +98,47 @@ class FewMeasurements(Knowledge):
         return len(self._known)
 
     def estimate(self, genotype: Genotype) -> float:
-        known = self._known.get(self._key(genotype))
-        if known is not None:
-            return known[1]
-        if self._model is None:
-            genotypes, costs = zip(*self._known.values(), strict=True)
-            self._model = fit([self._counts(one) for one in genotypes], costs)
-        intercept, weights = self._model
+        if genotype in self._known:
+            return self._known[genotype]
+        intercept, weights = self._fitted()
         counts = self._counts(genotype)
         return intercept + sum(weights.get(name, 0.0) * counts[name] for name in counts)
 
-    def measured(self, genotype: Genotype) -> float:
-        key = self._key(genotype)
-        if key not in self._known:
-            self._known[key] = genotype, self._measure.measure(genotype)
-            self._model = None
-        return self._known[key][1]
+    def _fitted(self) -> tuple[float, dict[str, float]]:
+        if self._model is None:
+            counts = [self._counts(one) for one in self._known]
+            self._model = fit(counts, list(self._known.values()))
+        return self._model
 
-    def _key(self, genotype: Genotype) -> str:
-        if genotype not in self._keys:
-            self._keys[genotype] = self._space.canonical(genotype)
-        return self._keys[genotype]
+    def estimates(self, roster: Roster) -> np.ndarray:
+        intercept, weights = self._fitted()
+        weights_L = np.array([weights.get(name, 0.0) for name in roster.names])
+        estimate_N = intercept + roster.counts_NL @ weights_L
+        for genotype, cost in self._known.items():
+            estimate_N[roster.place[genotype]] = cost
+        return estimate_N
+
+    def measured(self, genotype: Genotype) -> float:
+        if genotype not in self._known:
+            self._known[genotype] = self._measure.measure(genotype)
+            self._model = None
+        return self._known[genotype]
 
     def _counts(self, genotype: Genotype) -> Counter[str]:
-        return Counter(self._space.graph(genotype).labels)
+        if genotype not in self._counted:
+            self._counted[genotype] = Counter(self._space.graph(genotype).labels)
+        return self._counted[genotype]
 
     def state(self) -> State:
         return [
             {"genotype": json.dumps(genotype.to_json()), "cost": cost}
-            for genotype, cost in self._known.values()
+            for genotype, cost in self._known.items()
         ]
 
     def restore(self, state: State) -> None:
         """Take over what was bought; raises what the reading of plain values raises."""
         bought = [(Genotype.from_json(json.loads(one["genotype"])), one["cost"]) for one in state]
-        self._known = {self._key(genotype): (genotype, float(cost)) for genotype, cost in bought}
+        self._known = {genotype: float(cost) for genotype, cost in bought}
         self._model = None
 
 

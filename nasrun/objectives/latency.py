@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
 from torch import nn
 
+from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Objective
 from nasrun.protocols.measure import Measure, MeasuredNetworks
@@ -21,6 +22,7 @@ from nasrun.protocols.settings import CountOrNone, Unit
 from nasrun.protocols.space import as_module
 
 Part = Literal["network", "blocks"]
+Inputs = tuple[Any, ...]
 Calls = Annotated[int, Interval(ge=1, le=10_000), Unit("calls")]
 
 
@@ -52,6 +54,11 @@ class Latency(Measure):
         repeats: Calls,
         batch_size: Annotated[int, Interval(ge=1, le=100_000), Unit("images")],
     ) -> None:
+        if networks.device.group.size > 1:
+            raise UsageError(
+                "a latency cannot be measured with torchrun, whose processes would measure "
+                "different ones: search in one process, or type objective=table"
+            )
         self.part, self.warmup, self.repeats = part, warmup, repeats
         self._networks, self._device, self._batch_size = networks, networks.device, batch_size
         self._blocks: dict[str, float] = {}  # the look-up table, in ms
@@ -71,7 +78,7 @@ class Latency(Measure):
         with torch.inference_mode(), self._device.autocast():
             if self.part == "network":
                 return self.time(lambda: network(images_BCHW))
-            return sum(self._block(block, inputs) for block, inputs in calls(network, images_BCHW))
+            return sum(self._block(*call) for call in calls(network, images_BCHW))
 
     def time(self, call: Callable[[], Any]) -> float:
         """Return the median time of a call in ms."""
@@ -85,21 +92,25 @@ class Latency(Measure):
                 times.append(1000 * (time.perf_counter() - started))
         return statistics.median(times)
 
-    def _block(self, block: nn.Module, inputs: tuple[torch.Tensor, ...]) -> float:
-        key = f"{block!r} {[tuple(one.shape) for one in inputs]}"
+    def _block(self, block: nn.Module, inputs: Inputs, named: Mapping[str, Any]) -> float:
+        tensors = [one for one in inputs if isinstance(one, torch.Tensor)]
+        others = [one for one in inputs if not isinstance(one, torch.Tensor)]
+        key = f"{block!r} {[tuple(one.shape) for one in tensors]} {others} {sorted(named)}"
         if key not in self._blocks:
-            self._blocks[key] = self.time(lambda: block(*inputs))
+            self._blocks[key] = self.time(lambda: block(*inputs, **named))
         return self._blocks[key]
 
 
 def calls(
     network: nn.Module, images_BCHW: torch.Tensor
-) -> list[tuple[nn.Module, tuple[torch.Tensor, ...]]]:
+) -> list[tuple[nn.Module, Inputs, Mapping[str, Any]]]:
     """List the calls of modules without parts in one pass, each with its inputs, in their order."""
-    found = list[tuple[nn.Module, tuple[torch.Tensor, ...]]]()
+    found = list[tuple[nn.Module, Inputs, Mapping[str, Any]]]()
     leaves = [one for one in network.modules() if next(one.children(), None) is None]
     hooks = [
-        one.register_forward_pre_hook(lambda module, inputs: found.append((module, inputs)))
+        one.register_forward_pre_hook(
+            lambda module, inputs, named: found.append((module, inputs, named)), with_kwargs=True
+        )
         for one in leaves
     ]
     try:

@@ -5,7 +5,6 @@ Shapes: D genes, E edges, O operations.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.objectives.limits import MOST_ENUMERATED, LimitsOfRun
+from nasrun.objectives.limits import LimitsOfRun
+from nasrun.objectives.roster import Roster
 from nasrun.protocols.space import DifferentiableSpace, MixingWeights
 from nasrun.protocols.wrappers import WrappedSpace
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-NUM_TRIES = 50  # draws of an operator before another way is taken
+NUM_TRIES = 20  # draws of an operator before another way is taken
 SMALLEST = 1e-12  # a mixing weight whose logarithm is taken
 
 
@@ -28,10 +28,11 @@ class LimitedSpace(WrappedSpace):
     """A space that proposes nothing beyond the limits of a run.
 
     - `sample`, `mutate` and `crossover` are drawn again until what they give is allowed. Where that
-      is rare, a sample is drawn from the list of all that is allowed (a small space), or moved to
-      the neighbour of the least excess until it is.
+      is rare, samples are drawn from the list of all that is allowed (a small space), or moved to
+      something allowed.
     - `neighbours` and `edge_moves` leave out what is not allowed.
-    - `decode`, `from_vector` and `crossover` move what they give in the same way.
+    - `decode`, `from_vector` and `crossover` move what they give to something allowed: in a small
+      space to that with the most genes in common, else by the neighbours of the least excess.
     - `discretise` gives the likeliest architecture that holds.
 
     Supernets, networks, graphs, sizes and codes are those of the whole space.
@@ -42,12 +43,13 @@ class LimitedSpace(WrappedSpace):
         self._limits = limits
 
     def sample(self, rng: np.random.Generator) -> Genotype:
+        roster = self._limits.roster if self._limits.is_rare else None
+        if roster is not None and len(places := np.flatnonzero(self._limits.allowed())) > 0:
+            return roster.genotypes[int(rng.choice(places))]
         for _ in range(NUM_TRIES):
             genotype = self.inner.sample(rng)
             if self._limits.allows(genotype):
                 return genotype
-        if listed := self._limits.listed():
-            return listed[int(rng.integers(len(listed)))]
         return self._moved(genotype)
 
     def mutate(self, parent: Genotype, rng: np.random.Generator) -> Genotype:
@@ -55,7 +57,8 @@ class LimitedSpace(WrappedSpace):
             genotype = self.inner.mutate(parent, rng)
             if self._limits.allows(genotype):
                 return genotype
-        return self.sample(rng)
+        nearby = self.neighbours(parent)
+        return nearby[int(rng.integers(len(nearby)))] if nearby else self.sample(rng)
 
     def crossover(self, first: Genotype, second: Genotype, rng: np.random.Generator) -> Genotype:
         for _ in range(NUM_TRIES):
@@ -80,7 +83,7 @@ class LimitedSpace(WrappedSpace):
         return filter(self._limits.allows, self.inner.enumerate())
 
     def _moved(self, genotype: Genotype) -> Genotype:
-        moved = self._limits.climbed_down(genotype)
+        moved = self._limits.moved(genotype)
         return moved if self._limits.allows(moved) else self._limits.example
 
     # ------------------------------------------------------------------ relaxation
@@ -98,23 +101,14 @@ class LimitedSpace(WrappedSpace):
         if self._limits.allows(first) and self._limits.holds(first):
             return first
         likelihood = Likelihood(self.inner, weights, gates)
-        if self.inner.size() <= MOST_ENUMERATED:
-            return self._best_first(first, likelihood)
-        found = self._climbed(self._descended(first, likelihood), likelihood)
-        return self._limits.within(found)
-
-    def _best_first(self, first: Genotype, likelihood: Likelihood) -> Genotype:
-        """Visit architectures from the likeliest on, by changes of one gene, until one holds."""
-        waiting = [(-likelihood.of(first), 0, first)]
-        seen = {first}
-        while waiting:
-            _, _, genotype = heapq.heappop(waiting)
+        roster = self._limits.roster
+        if roster is None:
+            found = self._climbed(self._descended(first, likelihood), likelihood)
+            return self._limits.within(found)
+        for place in np.argsort(-likelihood.of_all(roster), kind="stable"):
+            genotype = roster.genotypes[place]
             if self._limits.allows(genotype) and self._limits.holds(genotype):
                 return genotype
-            for one in self.inner.neighbours(genotype):
-                if one not in seen:
-                    seen.add(one)
-                    heapq.heappush(waiting, (-likelihood.of(one), len(seen), one))
         return self._limits.example
 
     def _descended(self, genotype: Genotype, likelihood: Likelihood) -> Genotype:
@@ -157,6 +151,11 @@ class Likelihood:
             if gates is not None:
                 scaled_EO = scaled_EO * gates[name].detach().double()[:, None]
             self._log[name] = scaled_EO.clamp_min(SMALLEST).log()
+
+    def of_all(self, roster: Roster) -> np.ndarray:
+        """Return likelihood_N, float64, of all that is listed."""
+        log_W = np.concatenate([log_EO.numpy().ravel() for log_EO in self._log.values()])
+        return roster.one_hot(self._space) @ log_W
 
     def of(self, genotype: Genotype) -> float:
         chosen = self._space.one_hot(genotype)

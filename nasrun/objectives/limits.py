@@ -1,8 +1,9 @@
-"""Keep what a run proposes and finds within its limits."""
+"""Keep what a run proposes and finds within its limits. Shapes: N listed architectures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,15 @@ import numpy as np
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.few_measurements import Exact, FewMeasurements, Knowledge
+from nasrun.objectives.roster import Roster, is_connected, roster_of
 from nasrun.protocols.measure import Limit, Limits
 from nasrun.protocols.space import SearchSpace
 
 MEASURED_FIRST = 20  # where it is not said; of what is too slow for every candidate
-MOST_ENUMERATED = 100_000  # architectures that are all looked at before a space is given up
-NUM_SAMPLED = 300  # in a larger space, before the smallest ones are climbed down to
+NUM_SAMPLED = 300  # before a space is searched for something within the limits
+RARE = 0.05  # share of them below which a small space is drawn from by its list
 NUM_CLIMBS = 5
-CUT_OFF = 10.0  # the excess of an architecture whose output does not depend on its input
+CUT_OFF = 1e9  # the excess of an architecture whose output does not depend on its input
 
 
 class LimitsOfRun(Limits):
@@ -45,7 +47,7 @@ class LimitsOfRun(Limits):
         self._rng = rng
         self._connected: dict[Genotype, bool] = {}
         self._known = [self._knowledge(limit, num_measured) for limit in limits]
-        self._listed: list[Genotype] | None = None
+        self._allowed: tuple[int, np.ndarray] | None = None
         self.example = self._require_possible()
 
     def _knowledge(self, limit: Limit, num_measured: int | None) -> Knowledge:
@@ -65,27 +67,23 @@ class LimitsOfRun(Limits):
     def num_measurements(self) -> int:
         return sum(one.num_measurements for one in self._known)
 
-    @property
-    def is_exact(self) -> bool:
-        """Return whether nothing is predicted."""
-        return all(isinstance(one, Exact) for one in self._known)
+    @cached_property
+    def roster(self) -> Roster | None:
+        """Return the list of all architectures, in a small space."""
+        return roster_of(self.space)
 
     def is_connected(self, genotype: Genotype) -> bool:
         """Return whether the output depends on the input."""
         if genotype not in self._connected:
-            adjacency_VV = self.space.graph(genotype).adjacency_VV
-            reached_V = np.zeros(len(adjacency_VV), dtype=bool)
-            reached_V[0] = True
-            for vertex in range(1, len(adjacency_VV)):  # in the order of the graph
-                reached_V[vertex] = bool((adjacency_VV[:vertex, vertex] > 0) @ reached_V[:vertex])
-            self._connected[genotype] = bool(reached_V[-1])
+            self._connected[genotype] = is_connected(self.space.graph(genotype).adjacency_VV)
         return self._connected[genotype]
 
     def allows(self, genotype: Genotype) -> bool:
+        return self._estimates_fit(genotype) and self.is_connected(genotype)
+
+    def _estimates_fit(self, genotype: Genotype) -> bool:
         pairs = zip(self.limits, self._known, strict=True)
-        return self.is_connected(genotype) and all(
-            known.estimate(genotype) <= limit.at_most for limit, known in pairs
-        )
+        return all(known.estimate(genotype) <= limit.at_most for limit, known in pairs)
 
     def holds(self, genotype: Genotype) -> bool:
         pairs = zip(self.limits, self._known, strict=True)
@@ -104,20 +102,29 @@ class LimitsOfRun(Limits):
         return {limit.measure.objective.name: known.measured(genotype) for limit, known in pairs}
 
     def within(self, genotype: Genotype) -> Genotype:
-        """Go to the neighbour of the least excess until one holds; else return one known to hold.
+        """Take what is allowed nearby until one holds; else return one known to hold.
 
         What was predicted wrongly is known then, and is passed by.
         """
         for _ in range(NUM_SAMPLED):
-            genotype = self.climbed_down(genotype)
+            genotype = self.moved(genotype)
             if not self.allows(genotype):
                 break
             if self.holds(genotype):
                 return genotype
         return self.example
 
-    def climbed_down(self, genotype: Genotype) -> Genotype:
-        """Go from neighbour to neighbour to where the excess is 0, or least."""
+    def moved(self, genotype: Genotype) -> Genotype:
+        """Return the allowed architecture that has the most genes in common.
+
+        In a space that is too large for a list it is climbed to, from neighbour to neighbour with
+        the least excess, and may be none that is allowed.
+        """
+        if self.allows(genotype):
+            return genotype
+        if self.roster is not None:
+            genes_D = np.array(self.space.encode(genotype))
+            return self.roster.nearest(genes_D, self.allowed()) or genotype
         excess = self.excess(genotype)
         while excess > 0:
             nearby = [(self.excess(one), one) for one in self.space.neighbours(genotype)]
@@ -127,36 +134,71 @@ class LimitsOfRun(Limits):
             excess, genotype = least, best
         return genotype
 
-    def listed(self) -> list[Genotype] | None:
-        """List all that is allowed, in a small space where nothing is predicted; else `None`."""
-        if self._listed is None and self.is_exact and self.space.size() <= MOST_ENUMERATED:
-            self._listed = [one for one in self.space.enumerate() if self.allows(one)]
-        return self._listed
+    def allowed(self) -> np.ndarray:
+        """Return allowed_N, bool, of the roster."""
+        assert self.roster is not None
+        if self._allowed is None or self._allowed[0] != self.num_measurements:
+            allowed_N = self.roster.connected_N.copy()
+            for limit, known in zip(self.limits, self._known, strict=True):
+                allowed_N &= known.estimates(self.roster) <= limit.at_most
+            self._allowed = self.num_measurements, allowed_N
+        return self._allowed[1]
 
     def _require_possible(self) -> Genotype:
         """Return an architecture that holds; raise a `UsageError` where there seems to be none."""
         found = [self.space.sample(self._rng) for _ in range(NUM_SAMPLED)]
-        for genotype in found:
-            if self.allows(genotype) and self.holds(genotype):
+        allowed = [one for one in found if self.allows(one)]
+        self.is_rare = len(allowed) < RARE * NUM_SAMPLED
+        for genotype in allowed:
+            if self.holds(genotype):
                 return genotype
-        if (listed := self.listed()) is not None:
-            if listed:
-                return listed[0]
-            raise UsageError(self._impossible(list(self.space.enumerate()), "the lowest of all"))
-        starts = sorted(found, key=self.excess)[:NUM_CLIMBS]
+        if self.roster is not None:
+            return self._first_of_list(self.roster)
         lowest = list[Genotype]()
-        for start in starts:
-            genotype = self.climbed_down(start)
+        for start in sorted(found, key=self.excess)[:NUM_CLIMBS]:
+            genotype = start
             for _ in range(NUM_CLIMBS):  # what was predicted wrongly is known then
+                genotype = self.moved(genotype)
                 lowest.append(genotype)
                 if self.holds(genotype):
                     return genotype
-                genotype = self.climbed_down(genotype)
         raise UsageError(self._impossible(lowest, "the lowest that was found"))
+
+    def _first_of_list(self, roster: Roster) -> Genotype:
+        """Return the first of a list that holds; where all are looked up, one that is allowed does.
+
+        What is predicted is measured from the least excess on, a few times `NUM_CLIMBS`.
+        """
+        for _ in range(NUM_CLIMBS**2):
+            if self.allowed().any():
+                least = int(self.allowed().argmax())
+            elif self.num_measurements == 0:
+                raise UsageError(self._impossible(roster.genotypes, "the lowest of all"))
+            else:
+                least = int(self._beyond(roster).argmin())
+                if not self._is_new(roster.genotypes[least]):  # it is measured, and still the least
+                    break
+            if self.holds(roster.genotypes[least]):
+                return roster.genotypes[least]
+        raise UsageError(self._impossible(roster.genotypes, "the lowest as far as is known"))
+
+    def _is_new(self, genotype: Genotype) -> bool:
+        """Return whether its measurement teaches anything."""
+        before = self.num_measurements
+        self.holds(genotype)
+        return self.num_measurements > before
+
+    def _beyond(self, roster: Roster) -> np.ndarray:
+        """Return excess_N of the roster."""
+        beyond_N = np.where(roster.connected_N, 0.0, CUT_OFF)
+        for limit, known in zip(self.limits, self._known, strict=True):
+            beyond_N = beyond_N + np.maximum(0.0, known.estimates(roster) / limit.at_most - 1.0)
+        return beyond_N
 
     def _impossible(self, genotypes: Sequence[Genotype], what: str) -> str:
         typed = " and ".join(f"{limit.key}={_shown(limit)}" for limit in self.limits)
-        lowest = ", ".join(self._lowest([one for one in genotypes if self.is_connected(one)]))
+        connected = [one for one in genotypes if self.is_connected(one)]
+        lowest = ", ".join(self._lowest(connected or genotypes))
         together = " together" if len(self.limits) > 1 else ""
         return (
             f"{typed} leave{'s' * (len(self.limits) == 1)} no architecture of "
@@ -176,6 +218,7 @@ class LimitsOfRun(Limits):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for known, measured in zip(self._known, state["measured"], strict=True):
             known.restore(measured)
+        self._allowed = None
 
 
 def _shown(limit: Limit) -> str:

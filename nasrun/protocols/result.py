@@ -114,6 +114,30 @@ class FrontMember:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hypervolume:
+    """How much a front dominates: the share, in [0, 1], of the box between 0 and a reference.
+
+    The reference has a value for each objective, by its name: 1 for the error; for a cost its
+    limit, or else the largest of the table, or else the largest of the run's labels. Shares by
+    different references cannot be compared.
+    """
+
+    value: float
+    reference: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What the network of the result costs besides its error, and at most may cost."""
+
+    name: str
+    unit: str
+    value: float
+    at_most: float | None
+    how: str  # it was measured
+
+
+@dataclass(frozen=True, kw_only=True)
 class Final:
     """What an evaluator knows of the result, and the search may not see."""
 
@@ -131,6 +155,9 @@ class Result(Final):
     seed: int
     genotype: Genotype
     front: tuple[FrontMember, ...] | None = None  # of a method that finds several; chosen one first
+    hypervolume: Hypervolume | None = None  # of the front
+    costs: tuple[Cost, ...] | None = None  # of a run with an objective besides, or a constraint
+    measurements: int | None = None  # bought on a device where not all costs were known
     evaluations: int = 0  # true ones
     scorings: int = 0  # on shared weights, or predicted
     search_seconds: float = 0.0

@@ -126,6 +126,8 @@ METRICS = {
         Metric("macro_f1", "macro F1", of_result("retrain", "macro_f1")),
         Metric("params", "parameters", of_result("retrain", "params"), False, False),
         Metric("flops", "multiply-adds", of_result("retrain", "flops"), False, False),
+        Metric("hypervolume", "hypervolume", of_result("hypervolume", "value"), percent=False),
+        Metric("measurements", "measurements", of_result("measurements"), False, False),
         Metric("evaluations", "true evaluations", of_result("evaluations"), False, False),
         Metric("scorings", "candidates scored", _scorings, False, False),
         Metric("search_seconds", "search, s", of_result("search_seconds"), False, False),

@@ -17,9 +17,11 @@ from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.source import resolve
+from nasrun.objectives.counts import BY_COST
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.evaluation import COSTS, VALIDATION_ERROR, Evaluation, Evaluator, Objective
 from nasrun.protocols.labels import Labels
+from nasrun.protocols.measure import MeasuredNetworks
 from nasrun.protocols.pareto import crowding_distances, non_dominated_ranks
 from nasrun.protocols.result import FrontMember, Result
 from nasrun.protocols.space import NetworkSize
@@ -283,7 +285,9 @@ def test_a_cost_is_that_of_the_network_behind_the_label(cost, value: float) -> N
         return 10, 40
 
     shape = TaskShape(3, (8, 8), 10)
-    evaluator = NetworkCost(Failing(), cost, SimpleNamespace(params_and_flops=counted), shape)  # type: ignore[arg-type]
+    space = SimpleNamespace(params_and_flops=counted, counts_by_formula=True)
+    networks = MeasuredNetworks(space, shape, Failing.size, None)  # type: ignore[arg-type]
+    evaluator = NetworkCost(Failing(), BY_COST[cost](networks))
     failed, sound = evaluator.evaluate([SPACE.decode((0, 0, 0)), SPACE.decode((1, 0, 0))])
     assert failed.values == (INF, INF)
     assert failed.error == "killed"
