@@ -14,7 +14,6 @@ import numpy as np
 
 from nasrun.errors import UsageError
 
-
 LARGEST = float(np.finfo(np.float32).max)
 
 
