@@ -14,6 +14,8 @@ import numpy as np
 
 from nasrun.errors import UsageError
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def rows_of(
     file: Path, channels: int, length: int, batch: int
@@ -59,6 +61,6 @@ def _signal(file: Path, number: int, row: Sequence[str], channels: int, length: 
 
 def _is_number(text: str) -> bool:
     try:
-        return bool(np.isfinite(np.float32(float(text))))
-    except (ValueError, OverflowError):
+        return abs(float(text)) <= LARGEST  # false for what is not a number, too
+    except ValueError:
         return False
