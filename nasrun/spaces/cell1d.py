@@ -38,6 +38,7 @@ class Cell1d(StagedSpace):
 
     name = "cell1d"
     takes = ("signals",)
+    known_operations: tuple[str, ...] = KNOWN_OPERATIONS
 
     def __init__(
         self,

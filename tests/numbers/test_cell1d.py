@@ -174,6 +174,13 @@ def test_a_text_of_operations_on_signals_is_a_cell_on_signals() -> None:
     ).validate(genotype)
 
 
+def test_known_operations_that_are_not_searched_can_be_retrained() -> None:
+    genotype = parse(CELL.replace("conv_7", "dil_conv_7"))
+    assert SPACE.network(genotype, BEATS, NetworkSize())(torch.randn(2, 2, 21)).shape == (2, 5)
+    with pytest.raises(UsageError, match="'dil_conv_7' on an edge: it can be retrained"):
+        SPACE.encode(genotype)
+
+
 def test_canonical_form_by_hand() -> None:
     assert SPACE.canonical(parse(CELL)) == (
         "(#+(0)@conv_7)@sep_conv_5+((0)@conv_7)@dil_conv_5+(0)@max_pool_3"
