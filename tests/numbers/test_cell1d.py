@@ -25,6 +25,7 @@ from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Mixture, NetworkSize, as_module
 from nasrun.spaces.cell1d import Cell1d
 from nasrun.spaces.cell1d_darts import Cell1dDarts
+from nasrun.training.costs import measure
 
 # fmt: off
 ALL = ["none", "skip_connect", "avg_pool_3", "max_pool_3", "conv_3", "conv_5", "conv_7",
@@ -156,8 +157,10 @@ def test_size_and_parameters_by_hand() -> None:
 
     expected = 2 * 3 * 4 + 8 + sum(map(cell, (4, 8, 16))) + reduction(4) + reduction(8)
     expected += 32 + 16 * 5 + 5  # the last norm and the classifier
-    parameters, _ = SPACE.params_and_flops(parse(CELL), BEATS, NetworkSize())
-    assert parameters == expected
+    found = SPACE.params_and_flops(parse(CELL), BEATS, NetworkSize())
+    parameters, flops = measure(SPACE.network(parse(CELL), BEATS, NetworkSize()), BEATS)
+    assert found[0] == parameters == expected
+    assert found[1] == flops + 5  # the bias of the classifier, as in the table of NAS-Bench-201
 
 
 def test_a_text_of_operations_on_signals_is_a_cell_on_signals() -> None:
@@ -172,6 +175,13 @@ def test_a_text_of_operations_on_signals_is_a_cell_on_signals() -> None:
     Cell1dDarts(
         channels=4, cells=3, partial_channels=1, stem="cifar", operations=["conv_7", "skip_connect"]
     ).validate(genotype)
+
+
+def test_known_operations_that_are_not_searched_can_be_retrained() -> None:
+    genotype = parse(CELL.replace("conv_7", "dil_conv_7"))
+    assert SPACE.network(genotype, BEATS, NetworkSize())(torch.randn(2, 2, 21)).shape == (2, 5)
+    with pytest.raises(UsageError, match="'dil_conv_7' on an edge: it can be retrained"):
+        SPACE.encode(genotype)
 
 
 def test_canonical_form_by_hand() -> None:
