@@ -13,7 +13,6 @@ Shapes: B batch, K classes, N images.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,8 @@ from nasrun.compute.device import Device, precise
 from nasrun.engine.tuning import test_accuracy, tune
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.source import FILE_NAME as GENOTYPE_FILE
 from nasrun.graphs.paths import effective_paths
 from nasrun.protocols.data import Batch, Dataset
-from nasrun.protocols.plain import to_plain
 from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import (
     DifferentiableSpace,
@@ -45,7 +42,7 @@ from nasrun.protocols.space import (
 )
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
-from nasrun.runs.model_file import MODEL_FILE, SUPERNET_FILE, WEIGHTS_FILE, ModelRecord
+from nasrun.runs.model_file import SUPERNET_FILE
 from nasrun.storage.durable import replacing
 from nasrun.storage.tensor_files import read_tensors, write_tensors
 from nasrun.training.loop import LossAndLogits, train_epoch
@@ -235,31 +232,6 @@ class Family:
             recalibrate(built, self.dataset, self.device)
             accuracy = test_accuracy(network, self.dataset, self.device)
         return Member(candidate, built, inherited, accuracy, self._latency(built))
-
-    def write(self, member: Member, space: Mapping[str, Any], folder: Path) -> None:
-        """Write what nasrun export, predict, evaluate and retrain read of a network.
-
-        `space` is the plug-in node of the space.
-        """
-        shape, genotype = self.dataset.shape, member.candidate.genotype
-        record = ModelRecord(
-            genotype=genotype,
-            space=dict(space),
-            channels=None,
-            cells=None,
-            stem=None,
-            auxiliary=False,
-            input_channels=shape.channels,
-            input_size=shape.size,
-            reading=self.dataset.reading,
-        )
-        texts = {MODEL_FILE: to_plain(record), GENOTYPE_FILE: genotype.to_json()}
-        for name, content in texts.items():
-            with replacing(folder / name) as path:
-                path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        with replacing(folder / WEIGHTS_FILE) as path:
-            state = as_module(member.network).state_dict()
-            write_tensors(path, {name: one.cpu() for name, one in state.items()})
 
     @torch.inference_mode()
     def _latency(self, network: Network) -> float:
