@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasrun.config.commands import argument_parser
-from nasrun.storage.durable import replacing
+from nasrun.storage.durable import make_folder, replacing
 from nasrun.terminal import console
 from nasrun.terminal.progress import Display
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen = export.exporters(parsed.format.split(","))
     network = trained.load(parsed.run)
     folder: Path = parsed.out or parsed.run / "compressed"
+    make_folder(folder)
     display = Display()
     display.start("tuning", "epoch", parsed.epochs, 0)
     found = compress.compress(

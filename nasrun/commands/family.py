@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from nasrun.config import plugins
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
-from nasrun.genotypes.source import FILE_NAME
-from nasrun.storage.durable import replacing
+from nasrun.storage.durable import make_folder
 from nasrun.terminal import console
 from nasrun.terminal.progress import Display
 
-if TYPE_CHECKING:
-    from nasrun.engine.family import Member
-
 FILE = "family.json"
-CONFIG = Path(".hydra") / "config.yaml"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,72 +26,58 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--members", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--tune", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
-    from nasrun.config import plugins
-    from nasrun.engine.family import Family, require_weights  # torch
+    from nasrun.engine.family import PROGRESS_FILE, Family, require_weights  # torch
+    from nasrun.engine.family_members import write_json, write_member, written
     from nasrun.launch.replay import load_config, recorded_dataset, recorded_node
 
-    folder: Path = parsed.out or parsed.run / "family"
+    run: Path = parsed.run
+    folder: Path = parsed.out or run / "family"
     if (folder / FILE).exists():
         raise UsageError(f"{folder} has a family already: type --out and another folder")
-    require_weights(parsed.run)
-    node, dataset = recorded_node(parsed.run, "space"), recorded_dataset(parsed.run)
-    seed = int(load_config(parsed.run).seed)
-    family = Family(parsed.run, plugins.build(node), dataset, seed)
+    require_weights(run)
+    node, dataset = recorded_node(run, "space"), recorded_dataset(run)
+    family = Family(run, plugins.build(node), dataset, int(load_config(run).seed))
     chosen = family.choose(parsed.members)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     display = Display()
     display.start("family", "epoch", parsed.epochs, 0)
     family.train(chosen, parsed.epochs, folder, display.progress)
-    display.finish()
-    members = [family.member(candidate) for candidate in chosen]
-    width = len(str(len(members)))
-    for number, member in enumerate(members, start=1):
+    members = list[dict[str, Any]]()
+    width, recipe = len(str(len(chosen))), {"epochs": parsed.epochs, "tune": parsed.tune}
+    for number, candidate in enumerate(chosen, start=1):
         own = folder / f"{number:0{width}}"
-        own.mkdir(exist_ok=True)
-        family.write(member, node, own)
-        (own / CONFIG).parent.mkdir(exist_ok=True)
-        shutil.copyfile(parsed.run / CONFIG, own / CONFIG)
-    with replacing(folder / FILE) as path:
-        path.write_text(json.dumps([_plain(one) for one in members], indent=2) + "\n", "utf-8")
+        figures = written(own, candidate, recipe)
+        if figures is None:
+            member = family.member(candidate, parsed.tune, display.progress)
+            figures = write_member(member, own, recipe, run, node, dataset)
+        members.append(figures)
+    display.finish()
+    write_json(folder / FILE, members)
+    (folder / PROGRESS_FILE).unlink(missing_ok=True)
     _show(members, folder, width)
 
 
-def _plain(member: Member) -> dict[str, object]:
-    candidate = member.candidate
-    return {
-        "genotype": candidate.genotype.to_json(),
-        "params": candidate.params,
-        "flops": candidate.flops,
-        "latency_ms": member.latency_ms,
-        "test_accuracy": member.test_accuracy,
-    }
-
-
-def _show(members: Sequence[Member], folder: Path, width: int) -> None:
+def _show(members: Sequence[Mapping[str, Any]], folder: Path, width: int) -> None:
     rows = [
         [
             f"{number:0{width}}",
-            member.candidate.genotype.short_id,
-            f"{member.candidate.params:,}",
-            f"{member.candidate.flops:,}",
-            f"{member.latency_ms:.2f}",
-            f"{100 * member.test_accuracy:.2f}",
+            member["id"],
+            f"{member['params']:,}",
+            f"{member['flops']:,}",
+            f"{member['latency_ms']:.2f}",
+            f"{100 * member['inherited_accuracy']:.2f}",
+            f"{100 * member['test_accuracy']:.2f}",
         ]
         for number, member in enumerate(members, start=1)
     ]
-    columns = [
-        "member",
-        "genotype",
-        "parameters",
-        "multiply-adds",
-        "ms, batch 1",
-        "test accuracy %",
-    ]
+    columns = ["member", "genotype", "parameters", "multiply-adds", "ms, batch 1"]
+    columns += ["inherited, test %", "in the end, test %"]
     console.table("the family, the smallest first", columns, rows, text_columns=2)
-    first, last = members[0].candidate.flops, members[-1].candidate.flops
+    first, last = members[0]["flops"], members[-1]["flops"]
     console.say(
         f"{len(members)} networks, multiply-adds 1 to {last / first:.1f}; each is a folder of "
-        f"{folder}, with its {FILE_NAME}: nasrun export {folder / rows[0][0]}"
+        f"{folder}: nasrun export {folder / rows[0][0]}"
     )

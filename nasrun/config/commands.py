@@ -230,7 +230,7 @@ COMMANDS = {
     ),
     "family": CommandHelp(
         "cut networks of many sizes out of the supernet of a search",
-        "nasrun family RUN [--members M] [--epochs N] [--out DIR]",
+        "nasrun family RUN [--members M] [--epochs N] [--tune T] [--out DIR]",
         (
             ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", "24 networks"),
             ("nasrun family RUN --epochs 0", "with the weights of the search as they are"),
@@ -239,10 +239,11 @@ COMMANDS = {
         "RUN is a search on a supernet (space=nasbench201 with evaluator=shared_weights, or a "
         "strategy on alphas). M (24) members are spread over the range of multiply-adds; the "
         "shared weights are trained on for them alone, N (60) epochs in all; each member takes "
-        "its weights over, and measures the statistics of batch norm anew. DIR (RUN/family) gets "
-        "a folder each, for nasrun export, predict and evaluate, and family.json. A call that was "
+        "its weights over, and measures the statistics of batch norm anew. T (0) epochs for each "
+        "member alone bring it nearer to a training of its own. DIR (RUN/family) gets a folder "
+        "each, for nasrun export, predict and evaluate, and family.json. A call that was "
         "interrupted goes on when it is typed again.",
-        flags=("--members", "--epochs", "--out"),
+        flags=("--members", "--epochs", "--tune", "--out"),
     ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",

@@ -2,7 +2,7 @@
 
 G. Fang, X. Ma, M. Song, M. Bi Mi, X. Wang. DepGraph: Towards Any Structural Pruning. CVPR 2023,
 arXiv 2301.12900, as the package torch-pruning has it: channels that only make sense together form a
-group, and in each layer the groups of the smallest norm are cut out. Shapes: B batch, K classes.
+group, and in each layer the groups of the smallest norm are cut out.
 """
 
 from __future__ import annotations
@@ -16,32 +16,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from nasrun.compute.device import Device, precise
+from nasrun.compute.device import Device
 from nasrun.config import plugins
 from nasrun.engine.export import Exported, export
 from nasrun.engine.trained import Standalone, Trained
+from nasrun.engine.tuning import test_accuracy, tune
 from nasrun.errors import UsageError, require
 from nasrun.networks.blocks.batch_norm import with_torchs_norms
-from nasrun.protocols.data import Batch, Dataset
+from nasrun.protocols.data import Dataset
 from nasrun.protocols.exporter import Exporter
-from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import Network
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
 from nasrun.training.costs import measure
-from nasrun.training.loop import LossAndLogits, predict, train_epoch
-from nasrun.training.streams import BatchStream
-from nasrun.training.update import WeightUpdate
 
 NUM_COMPARED = 2_000  # test images behind an accuracy, at most
 MISFITS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
            ValueError)  # fmt: skip
-TUNING = WeightTraining(
-    learning_rate=0.02, learning_rate_min=0.0, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0
-)
 
 
 @dataclass(frozen=True)
@@ -90,10 +83,10 @@ def compress(
     device = Device("auto", "float32", False)
     network = pruned(trained, keep)
     smaller = replace(trained, network=network)
-    cut = _accuracy(network, dataset, device)
+    cut = test_accuracy(network.network, dataset, device)
     if epochs > 0:
-        tune(network.network, dataset, device, epochs, progress)
-    tuned = _accuracy(network, dataset, device)
+        tune(network.network, dataset, device, RandomStreams(0), epochs, progress)
+    tuned = test_accuracy(network.network, dataset, device)
     network.to("cpu")
     with tempfile.TemporaryDirectory() as scratch:
         before = _stage("original", trained, dataset, chosen, Path(scratch))
@@ -135,32 +128,6 @@ def pruned(trained: Trained, keep: float) -> Standalone:
         ) from None
     assert fits, "the classifier is left as it is"
     return Standalone(network, record).eval()
-
-
-def tune(
-    network: nn.Module, dataset: Dataset, device: Device, epochs: int, progress: Progress
-) -> None:
-    """Train a network on for some epochs of the whole training set, by SGD and a cosine."""
-    streams = RandomStreams(0)
-    device.place(network)
-    update = WeightUpdate(network.parameters(), TUNING, num_epochs=epochs)
-    batches = BatchStream(dataset, dataset.train, device, streams.torch("compress"), augment=True)
-
-    def forward(batch: Batch) -> LossAndLogits:
-        images_BCHW, labels_B = batch
-        logits_BK: Tensor = network(images_BCHW)
-        return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
-
-    network.train()
-    for epoch in range(1, epochs + 1):
-        found = train_epoch(batches.one_pass(dataset.batch_size), forward, update, device)
-        progress(epoch, epochs, loss=found["loss"])
-    network.eval()
-
-
-def _accuracy(network: Standalone, dataset: Dataset, device: Device) -> float:
-    logits_NK, labels_N = predict(device.place(network.network), dataset, dataset.test, device)
-    return float((logits_NK.argmax(1) == labels_N).double().mean())
 
 
 def _stage(

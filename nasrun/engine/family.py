@@ -13,7 +13,6 @@ Shapes: B batch, K classes, N images.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +26,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun.compute.device import Device, precise
+from nasrun.engine.tuning import test_accuracy, tune
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.source import FILE_NAME as GENOTYPE_FILE
 from nasrun.graphs.paths import effective_paths
 from nasrun.protocols.data import Batch, Dataset
-from nasrun.protocols.plain import to_plain
 from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import (
     DifferentiableSpace,
@@ -44,10 +42,10 @@ from nasrun.protocols.space import (
 )
 from nasrun.protocols.state import Progress
 from nasrun.randomness import RandomStreams
-from nasrun.runs.model_file import MODEL_FILE, SUPERNET_FILE, WEIGHTS_FILE, ModelRecord
+from nasrun.runs.model_file import SUPERNET_FILE
 from nasrun.storage.durable import replacing
 from nasrun.storage.tensor_files import read_tensors, write_tensors
-from nasrun.training.loop import LossAndLogits, predict, train_epoch
+from nasrun.training.loop import LossAndLogits, train_epoch
 from nasrun.training.streams import BatchStream, halves
 from nasrun.training.update import WeightUpdate
 
@@ -77,6 +75,7 @@ class Member:
 
     candidate: Candidate
     network: Network
+    inherited_accuracy: float  # on the test images, before it was trained on alone
     test_accuracy: float
     latency_ms: float  # of one input on the device, median
 
@@ -132,13 +131,14 @@ class Family:
         drawn = self._drawn()
         if len(drawn) < count:
             raise UsageError(f"--members {count}: the space has {len(drawn)} different networks")
+        ends = (drawn[0].flops, drawn[-1].flops)
+        alike = [[one for one in drawn if one.flops == flops] for flops in ends]
         rng = self.streams.numpy("tried")
         parts = [
-            [part[place] for place in rng.permutation(len(part))[:NUM_TRIED]]
-            for part in by_cost(drawn, count)
+            self._ranked([part[place] for place in rng.permutation(len(part))[:NUM_TRIED]])
+            for part in [*alike, *by_cost(drawn, count)]
         ]
-        ranked = [self._ranked(part) for part in parts]
-        return spread([drawn[0]], [drawn[-1]], ranked, count)
+        return spread([part[0] for part in parts[:2]], parts[2:], count)
 
     def _drawn(self) -> list[Candidate]:
         """Draw architectures that compute something, no two of them the same, the small first."""
@@ -214,41 +214,24 @@ class Family:
 
     # ------------------------------------------------------------------ the members
 
-    def member(self, candidate: Candidate) -> Member:
-        """Build the network of a member, with inherited weights and statistics of its own."""
-        network = self.space.network(candidate.genotype, self.dataset.shape, NetworkSize())
-        weights = as_module(self.supernet).state_dict()
-        as_module(network).load_state_dict(self.space.inherited(candidate.genotype, weights))
-        self.device.place(as_module(network))
-        recalibrate(network, self.dataset, self.device)
-        logits_NK, labels_N = predict(network, self.dataset, self.dataset.test, self.device)
-        accuracy = float((logits_NK.argmax(1) == labels_N).double().mean())
-        return Member(candidate, network, accuracy, self._latency(network))
+    def member(self, candidate: Candidate, epochs: int, progress: Progress) -> Member:
+        """Build the network of a member: inherited weights, and statistics of its own.
 
-    def write(self, member: Member, space: Mapping[str, Any], folder: Path) -> None:
-        """Write what nasrun export, predict, evaluate and retrain read of a network.
-
-        `space` is the plug-in node of the space.
+        It is trained on alone for some epochs, where that is asked for.
         """
-        shape, genotype = self.dataset.shape, member.candidate.genotype
-        record = ModelRecord(
-            genotype=genotype,
-            space=dict(space),
-            channels=None,
-            cells=None,
-            stem=None,
-            auxiliary=False,
-            input_channels=shape.channels,
-            input_size=shape.size,
-            reading=self.dataset.reading,
-        )
-        texts = {MODEL_FILE: to_plain(record), GENOTYPE_FILE: genotype.to_json()}
-        for name, content in texts.items():
-            with replacing(folder / name) as path:
-                path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        with replacing(folder / WEIGHTS_FILE) as path:
-            state = as_module(member.network).state_dict()
-            write_tensors(path, {name: one.cpu() for name, one in state.items()})
+        require(epochs >= 0, "--tune", epochs, "at least 0")
+        built = self.space.network(candidate.genotype, self.dataset.shape, NetworkSize())
+        network, weights = as_module(built), as_module(self.supernet).state_dict()
+        network.load_state_dict(self.space.inherited(candidate.genotype, weights))
+        self.device.place(network)
+        recalibrate(built, self.dataset, self.device)
+        inherited = accuracy = test_accuracy(network, self.dataset, self.device)
+        if epochs > 0:
+            streams = self.streams.derived(f"member {self.space.canonical(candidate.genotype)}")
+            tune(network, self.dataset, self.device, streams, epochs, progress)
+            recalibrate(built, self.dataset, self.device)
+            accuracy = test_accuracy(network, self.dataset, self.device)
+        return Member(candidate, built, inherited, accuracy, self._latency(built))
 
     @torch.inference_mode()
     def _latency(self, network: Network) -> float:
@@ -289,13 +272,10 @@ def by_cost(drawn: Sequence[Candidate], count: int) -> list[list[Candidate]]:
 
 
 def spread(
-    first: Sequence[Candidate],
-    last: Sequence[Candidate],
-    ranked: Sequence[Sequence[Candidate]],
-    count: int,
+    ends: Sequence[Candidate], ranked: Sequence[Sequence[Candidate]], count: int
 ) -> list[Candidate]:
-    """Take the first and the last, then the best of each part, the second of each, and so on."""
-    chosen = [*first, *last]
+    """Take both ends, then the best of each part, the second of each, and so on."""
+    chosen = list(ends)
     for rank in range(max(map(len, ranked))):
         for part in ranked:
             if rank < len(part) and len(chosen) < count and part[rank] not in chosen:

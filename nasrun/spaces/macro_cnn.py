@@ -97,10 +97,12 @@ class MacroCnn(IntegerCodedSpace):
         # of the integer code; those of the binary one are as many twos as it has bits
         self._bits = [(len(values) - 1).bit_length() for values in self._choices]
         if coding == "binary":
+            given = {"max_blocks": max_blocks, "max_depth": max_depth}
+            allowed = "1, 2, 4, 8 or 16, or so many values, with space.coding=binary"
             for key, values in choices:
                 power = 2 ** (len(values) - 1).bit_length()
-                allowed = f"{power} values with space.coding=binary, not {len(values)}"
-                require(len(values) == power, f"space.{key}", list(values), allowed)
+                shown = given.get(key, list(values))
+                require(len(values) == power, f"space.{key}", shown, allowed)
         self.is_binary = coding == "binary"
         integers = tuple(len(values) for values in self._choices)
         self.cardinalities = (2,) * sum(self._bits) if self.is_binary else integers
@@ -136,8 +138,13 @@ class MacroCnn(IntegerCodedSpace):
             values += [block.depth, block.width, block.kernel, block.pool, block.skip]
         first = [choices[0] for choices in self._choices]
         values += first[len(values) : 1 + 5 * self.max_blocks]
-        if self.training_genes:
-            values += first[-2:] if found.training is None else list(found.training)
+        if (found.training is not None) != self.training_genes:
+            raise UsageError(
+                f"'{macro_cnn_text(genotype)}' has no genes in this space: learning rate and batch "
+                f"size {'are' if self.training_genes else 'are not'} among them with "
+                f"space.training_genes={str(self.training_genes).lower()}"
+            )
+        values += found.training or ()
         genes = []
         for value, choices in zip(values, self._choices, strict=True):
             if value not in choices:

@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from nasrun.errors import UsageError
+
 UNFINISHED = ".new-"  # how the names of files begin that are being written
 
 
@@ -39,6 +41,14 @@ def replacing(target: Path, previous: Path | None = None) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # a second failure would hide the first
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder that `--out` names; raise `UsageError` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be written: {error.strerror}") from None
 
 
 def sync(path: Path) -> None:

@@ -72,7 +72,7 @@ def test_members_are_spread_over_the_range_of_cost() -> None:
     parts = by_cost(drawn, 4)
     assert [[one.params for one in part] for part in parts] == [[0, 1], [2, 3], [4, 5], [6, 7, 8]]
     parts[1].reverse()  # as if the second were better
-    chosen = spread(drawn[:1], drawn[-1:], parts, 6)
+    chosen = spread([drawn[0], drawn[-1]], parts, 6)
     # the ends, the best of each part (two of them are ends), then the second of the first parts
     assert [one.params for one in chosen] == [0, 1, 3, 4, 6, 8]
 
@@ -105,13 +105,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_member_is_a_network_of_its_own(run: Path, capsys: pytest.CaptureFixture) -> None:
-    main(["family", str(run), "--members", "4", "--epochs", "2"])
+    main(["family", str(run), "--members", "4", "--epochs", "2", "--tune", "1"])
     capsys.readouterr()
     members = json.loads((run / "family" / "family.json").read_text())
     assert len(members) == 4
     flops = [one["flops"] for one in members]
     assert flops == sorted(flops)
     assert flops[-1] > 4 * flops[0]
+    assert any(one["test_accuracy"] != one["inherited_accuracy"] for one in members)
     for number, member in enumerate(members, start=1):
         folder = run / "family" / str(number)
         assert trained.load(folder).record.genotype.to_json() == member["genotype"]

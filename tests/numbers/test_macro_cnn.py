@@ -98,6 +98,8 @@ def test_genes_by_hand_and_blocks_that_wait() -> None:
     assert SPACE.size() == 2 * 32**2
     with pytest.raises(UsageError, match="has no genes in this space: 3 is none of 1, 4"):
         SPACE.encode(parse("macro_cnn(1 conv3x3 w3 max)"))
+    with pytest.raises(UsageError, match=r"are not among them with space\.training_genes=false"):
+        SPACE.encode(parse(TRAINED))
 
 
 def test_neighbouring_choices_are_one_bit_apart() -> None:
@@ -111,7 +113,7 @@ def test_neighbouring_choices_are_one_bit_apart() -> None:
         codes.append(binary.encode(genotype)[3:5])
         assert binary.decode(binary.encode(genotype)) == genotype
     assert codes == [(0, 0), (0, 1), (1, 1), (1, 0)]
-    with pytest.raises(UsageError, match=r"space.widths=\[1, 2, 4\] .* 4 values with space.coding"):
+    with pytest.raises(UsageError, match=r"space.widths=\[1, 2, 4\] .* 8 or 16, or so many values"):
         MacroCnn(**{**four, "widths": [1, 2, 4], "coding": "binary"})
 
 
