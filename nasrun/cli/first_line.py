@@ -28,7 +28,7 @@ def of(name: str, command: CommandHelp, words: Sequence[str], root: Path) -> str
     if repeated:
         return f"{name}: repeats {repeated[0].partition('=')[2]}"
     chosen = catalogue.chosen_options(words, root)
-    if any(not (root / group / f"{option}.yaml").is_file() for group, option in chosen.items()):
+    if any(not _is_option(group, option, root) for group, option in chosen.items()):
         return ""  # one of a folder of their own, or a mistake that is told next
     composition = catalogue.compose(command.config, root, chosen)
     typed = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}
@@ -40,3 +40,7 @@ def of(name: str, command: CommandHelp, words: Sequence[str], root: Path) -> str
             short = text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
             parts.append(f"{key} {short}")
     return f"{name}: {', '.join(parts)}"
+
+
+def _is_option(group: str, option: str, root: Path) -> bool:
+    return any(one.stem == option for one in (root / group).glob("*.yaml"))

@@ -136,7 +136,7 @@ COMMANDS = {
             ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
             ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
             ("nasrun resume outputs/sweeps/... hydra/launcher=joblib", "its jobs at once"),
-            ("nasrun resume outputs/... dataset.root=/new/place", "its data have moved"),
+            ("nasrun resume outputs/... dataset.root=/new/place", "data that moved"),
         ),
         "The run continues from its last checkpoint as if it had never stopped. Of a sweep, jobs "
         "that were interrupted go on, those that failed or never began are run, and those that "
@@ -216,10 +216,10 @@ COMMANDS = {
     ),
     "compress": CommandHelp(
         "make a retrained network smaller by pruning whole channels",
-        "nasrun compress RUN [--keep SHARE] [--epochs N] [--format NAMES] [--out DIR]",
+        "nasrun compress RUN [--keep SHARE] [--epochs N] [--format F] [--out DIR]",
         (
-            ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "half of it"),
-            ("nasrun compress RUN --keep 0.7 --format onnx,int8", "less, and 8 bits besides"),
+            ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "by half"),
+            ("nasrun compress RUN --keep 0.7 --format onnx,int8", "also 8 bits"),
         ),
         "SHARE (0.5) of the channels of each layer stay, those of the largest weights; N (5) "
         "epochs on the training set follow. The pruned network is written to DIR as nasrun export "
@@ -233,7 +233,7 @@ COMMANDS = {
         "nasrun family RUN [--members M] [--epochs N] [--tune T] [--out DIR]",
         (
             ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", "24 networks"),
-            ("nasrun family RUN --epochs 0", "with the weights of the search as they are"),
+            ("nasrun family RUN --epochs 0", "no training"),
             ("nasrun export RUN/family/07 --format onnx,int8", "one of them"),
         ),
         "RUN is a search on a supernet (space=nasbench201 with evaluator=shared_weights, or a "

@@ -77,7 +77,9 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
         word = one_line(keyless[0])
         return f"'{word}' has no key before the =: overrides are key=value or group=option"
     if str(error).startswith("Config group override must be a string or a list"):
-        return _number_for_a_group(arguments)
+        number = _number_for_a_group(arguments)
+        if number is not None:
+            return number
     if isinstance(error, BARE) and not isinstance(error, USER_MISTAKES):
         if emptied := [word for word in arguments[1:] if _empties_a_group(word)]:
             return _emptied_group(emptied[0])

@@ -61,7 +61,7 @@ class MacroCnn(IntegerCodedSpace):
         UsageError: a choice comes twice, or has no binary code.
     """
 
-    name = SPACE
+    name = "macro_cnn"
 
     def __init__(
         self,

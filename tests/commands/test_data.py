@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from nasrun.cli.main import main
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
+from nasrun.terminal.pace import Pace
 from nasrun.terminal import console as console_module
 from nasrun.terminal import progress
 from tests import made_tables
@@ -203,14 +205,20 @@ def test_a_table_that_fails_half_way_is_not_there(made, cache, monkeypatch):
 # ---------------------------------------------------------------------------- describe, verify
 
 
+def _states(made, cache, space):
+    """Where a table is looked for, and whether it is there."""
+    where = ["used"] if (made / f"{space}.npz").exists() else ["not", "there"]
+    return [(made, where), (cache, ["not", "there"])]
+
+
 def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys, monkeypatch):
     monkeypatch.setenv("NASRUN_DATA", str(made))
     main(["data", "describe"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith("  ")] == [
         [str(folder / f"{space}.npz"), *state]
-        for space in ("nasbench101", "nasbench201")
-        for folder, state in ((made, ["used"]), (cache, ["not", "there"]))
+        for space in ("nasbench101", "nasbench201", "nasbench201_hardware")
+        for folder, state in _states(made, cache, space)
     ]
     for what in ("nasbench101", made / "nasbench101.npz"):
         main(["data", "describe", str(what)])
@@ -318,10 +326,11 @@ def test_what_people_are_told_of_files_is_what_is_read(benchmark):
 
 def test_long_work_says_how_far_it_is(capsys, monkeypatch):
     """Every ten seconds, where no bar can be drawn."""
-    clock = iter([0.0, 5.0, 12.0, 24.0, 99.0, 99.0])
-    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    now = 0.0
+    pace = partial(Pace, clock=lambda: now)
+    monkeypatch.setattr(progress, "Pace", pace)
     bar = progress.Bar("verify")
-    for done in (0, 1, 2, 3, 4):
+    for done, now in enumerate((0.0, 5.0, 12.0, 24.0, 99.0)):
         bar(done, 4)
     assert capsys.readouterr().err == "nasrun: verify 50%  ETA 0:12\nnasrun: verify 75%  ETA 0:08\n"
 

@@ -66,6 +66,7 @@ class ShapleyNAS(RelaxedSearch):
         step_size: xi.
     """
 
+    step_cost: ClassVar[str] = "1 gradient a batch, scores"
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.step_size",
         "collapse": "more strategy.num_orders and a longer strategy.warmup are worth a try",
