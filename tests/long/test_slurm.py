@@ -149,7 +149,7 @@ def test_whatever_happens_to_a_sweep_it_ends_with_what_a_serial_one_finds(
     code, text = ended(sweep)
     assert code == 0, text
     assert contents("s") == contents("serial")
-    assert nobody_is_left()
+    until(nobody_is_left)
 
 
 @pytest.mark.slow
