@@ -219,7 +219,7 @@ COMMANDS = {
         "nasrun compress RUN [--keep SHARE] [--epochs N] [--format F] [--out DIR]",
         (
             ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "by half"),
-            ("nasrun compress RUN --keep 0.7 --format onnx,int8", "also 8 bits"),
+            ("nasrun compress RUN --keep 0.7 --format onnx,int8", ""),
         ),
         "SHARE (0.5) of the channels of each layer stay, those of the largest weights; N (5) "
         "epochs on the training set follow. The pruned network is written to DIR as nasrun export "

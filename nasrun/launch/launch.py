@@ -20,7 +20,7 @@ from nasrun.launch import hydra_guard
 from nasrun.launch.interruption import terminated_as_interrupted
 from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
-from nasrun.launch.supervision import Prepare
+from nasrun.launch.supervision import Prepare, short
 from nasrun.runs import sweep as sweeps
 from nasrun.runs.sweep import SWEEP_FILE, Sweep
 from nasrun.terminal import console
@@ -139,7 +139,7 @@ def _run(jobs: Jobs) -> None:
     except KeyboardInterrupt:
         if jobs.sweep is None:
             raise
-        command = shlex.join(["nasrun", "resume", str(jobs.sweep.home), *_launcher(jobs)])
+        command = shlex.join(["nasrun", "resume", str(short(jobs.sweep.home)), *_launcher(jobs)])
         message = f"interrupted; `{command}` goes on"
         raise KeyboardInterrupt(message) from None
     finally:
@@ -155,7 +155,7 @@ def _launcher(jobs: Jobs) -> list[str]:
 
 def _show_sweep(jobs: Jobs) -> None:
     if jobs.sweep is not None:
-        sweeps.show(jobs.sweep.home, jobs.sweep.jobs, _launcher(jobs))
+        sweeps.show(short(jobs.sweep.home), jobs.sweep.jobs, _launcher(jobs))
     elif len(jobs.outcomes) > 1:  # of a sweeper that is not ours
         home = jobs.outcomes[0].folder.parent
         done = [sweeps.Job(one.number, one.folder, one.overrides) for one in jobs.outcomes]

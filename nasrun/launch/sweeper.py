@@ -69,10 +69,12 @@ class Sweeper(Plugin):
 
     def sweep(self, arguments: list[str]) -> Any:
         home = Path(os.path.normpath(str(self._master.hydra.sweep.dir)))
+        if self._jobs.at_once:  # a process of a cluster may be in another folder
+            home = home.absolute()
         if self._jobs.resumed is not None:
             self._settle(home)
             with RunFolder(home), terminated_as_interrupted():
-                self._work_in(self._jobs.resumed)
+                self._work_in(self._jobs.resumed.at(home))
             return
         default = is_default("hydra.sweep.dir", self._master.hydra)
         self._settle(home)
@@ -208,13 +210,13 @@ class Sweeper(Plugin):
         The system may have killed it for want of memory. What had begun and is not done is for
         `nasrun resume`; what had not gets new processes.
         """
-        fates = {job.number: engine.fate(job) for job in jobs}
-        rest = [job for job in jobs if not job.record() and fates[job.number] is None]
-        hopeless = len(rest) == len(jobs)
         if not engine.has_submitted:
             for job in jobs:
                 self._note(job, RunError(f"it could not be submitted: {error}"))
             return
+        fates = {job.number: engine.fate(job) for job in jobs}
+        rest = [job for job in jobs if not job.record() and fates[job.number] is None]
+        hopeless = len(rest) == len(jobs)
         if not any(fates.values()):
             console.complain(f"a worker process has died: {type(error).__name__}")
         if hopeless:

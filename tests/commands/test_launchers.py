@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +26,7 @@ from nasrun.launch import launchers, placement, shares
 from nasrun.launch.launchers import Numbers
 from nasrun.launch.placement import OneProcessEach
 from nasrun.launch.shares import at_once, visible_gpus
+from nasrun.launch.sweeper import Sweeper
 from nasrun.launch.watch import Watch
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
@@ -91,6 +92,19 @@ def test_jobs_with_gaps_keep_their_numbers() -> None:
     numbers = Numbers([2, 3, 7])
     assert [numbers + position for position in range(3)] == [2, 3, 7]
     assert numbers == 2
+
+
+def test_jobs_elsewhere_know_their_folders_wherever_they_are(monkeypatch, capsys) -> None:
+    """A process of a running Ray cluster is in the folder in which the cluster was started."""
+    given: list[Path] = []
+
+    def work(_: Sweeper, home: Path, jobs: Sequence[Job]) -> None:
+        given.extend([home, *(job.folder for job in jobs)])
+
+    monkeypatch.setattr(Sweeper, "_work", work)
+    main(["search", "-m", *QUICK, "seed=0,1", "hydra/launcher=joblib", "hydra.sweep.dir=s"])
+    assert given == [Path.cwd() / "s", Path.cwd() / "s/0", Path.cwd() / "s/1"]
+    assert "2 jobs in s: 2 not run" in capsys.readouterr().out  # as it was typed
 
 
 # ---------------------------------------------------------------------------- shares of a machine

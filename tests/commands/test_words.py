@@ -22,7 +22,7 @@ from nasrun.errors import RunError, UsageError, closest, together
 from nasrun.launch.job import Jobs
 from nasrun.launch.sweeper import Sweeper
 from nasrun.protocols.result import Result
-from nasrun.runs.sweep import Job
+from nasrun.runs.sweep import Job, Sweep
 from tests.commands.pictures import without_pictures
 from tests.commands.refusal import refused
 from tests.made_runs import GENOTYPE
@@ -128,6 +128,31 @@ def test_a_failed_submission_is_recorded_with_its_reason(tmp_path) -> None:
     record = json.loads((tmp_path / "0/run.json").read_text())
     expected = "it could not be submitted: " + reason.replace("\n", " ")
     assert (record["status"], record["error"]) == ("failed", expected)
+
+
+def test_what_slurm_says_of_a_death_is_recorded_of_each_job(tmp_path) -> None:
+    """Also of one that has died before it could write anything, which is not started again."""
+
+    class Engine:
+        has_submitted = True
+
+        def fate(self, job: Job) -> str:
+            return f"SLURM says {['COMPLETED', 'OUT_OF_MEMORY', 'NODE_FAIL'][job.number]} on n1"
+
+    jobs = Jobs("search", None, "", [], None, None)  # type: ignore[arg-type]
+    jobs.at_once = True
+    jobs.sweep = Sweep(tmp_path, "search", "", [], [])
+    sweeper = Sweeper(None)
+    sweeper._jobs = jobs
+    all_jobs = [Job(number, tmp_path / str(number), []) for number in range(3)]
+    for number, status in enumerate(["done", "running"]):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "run.json").write_text(json.dumps({"status": status}))
+    sweeper._after_a_crash(Engine(), all_jobs, RuntimeError("of submitit"))  # type: ignore[arg-type]
+    records = [job.record() for job in all_jobs]
+    assert [record["status"] for record in records] == ["done", "failed", "failed"]
+    assert records[1]["error"] == "SLURM says OUT_OF_MEMORY on n1"
+    assert records[2]["error"] == "SLURM says NODE_FAIL on n1"
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ END
         cat >> "$home"/slurm.conf << END
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
+AccountingStoragePass=$home/munge/socket
 AccountingStoragePort=$((PORT + 2))
 END
     fi
