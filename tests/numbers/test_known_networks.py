@@ -11,7 +11,7 @@ from torch import nn
 from torchvision import models
 
 from nasrun.cli.main import main
-from nasrun.engine import trained
+from nasrun.engine import trained as networks
 from nasrun.errors import UsageError
 from nasrun.genotypes.known_networks import NETWORKS, network_genotype
 from nasrun.genotypes.source import resolve
@@ -75,11 +75,13 @@ def test_the_cifar_stem_leaves_maps_of_an_eighth(name: str) -> None:
     assert (sizes[0], sizes[-1]) == ((32, 48), (4, 6))
 
 
-def test_nothing_is_dropped_at_random() -> None:
-    shape = TaskShape(1, (8, 8), 3)
-    network = SPACE.network(network_genotype("efficientnet_b0"), shape, NetworkSize())
-    images = torch.randn(4, 1, 8, 8)
+def test_nothing_is_dropped_at_random_and_a_short_training_is_enough_to_be_tested() -> None:
+    """MobileNetV3 has dropout, and batch norm with the momentum 0.01."""
+    shape, images = TaskShape(1, (8, 8), 3), torch.randn(4, 1, 8, 8)
+    network = as_module(SPACE.network(network_genotype("mobilenet_v3_small"), shape, NetworkSize()))
     assert torch.equal(network(images), network(images))
+    momenta = {one.momentum for one in network.modules() if isinstance(one, nn.BatchNorm2d)}
+    assert momenta == {0.1}
 
 
 def test_what_cannot_be_built_is_refused_in_a_sentence() -> None:
@@ -101,7 +103,7 @@ def test_a_network_is_retrained_by_the_recipe_and_asked_again(
     assert "leave aside retrain.channels=8" in capsys.readouterr().out
     result = json.loads(Path("run/result.json").read_text())
     assert result["retrain"]["params"] == 352_042 - 2 * 24 * 9  # grey images
-    network = trained.load(Path("run"))
+    network = networks.load(Path("run"))
     assert network.logits(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(SystemExit):
         main(["retrain", *words, "genotype=darts_v2"])
