@@ -115,10 +115,15 @@ def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[Sign]:
     incumbent = report.incumbent
     for cell_type, weights_EO in (report.weights or {}).items():
         strongest = [operations[i] for i in weights_EO.argmax(dim=1).tolist()]
-        yield from _collapse(cell_type, f"in alpha of the {cell_type} cell", strongest)
+        yield from _collapse(cell_type, f"in alpha of the {_called(cell_type)}", strongest)
     for cell in incumbent.cells if incumbent is not None else ():
         chosen = [edge.operation for edge in cell.edges if edge.operation in operations]
-        yield from _collapse(cell.name, f"of the derived {cell.name} cell", chosen)
+        yield from _collapse(cell.name, f"of the derived {_called(cell.name)}", chosen)
+
+
+def _called(cell: str) -> str:
+    """Return what a type of cell is called in a sentence; where there is one it is just `cell`."""
+    return cell if cell == "cell" else f"{cell} cell"
 
 
 def _collapse(cell: str, where: str, names: Sequence[str]) -> Iterator[Sign]:

@@ -55,7 +55,7 @@ def test_the_derived_cell_counts_where_alpha_hides_it() -> None:
     healthy = report([1, 2, 2, 2])
     derived = StepReport(healthy.metrics, incumbent=genotype, weights=healthy.weights)
     (warning,) = Guard().look_at(derived, OPERATIONS)
-    assert "3 of 3 edges of the derived cell cell" in warning
+    assert "3 of 3 edges of the derived cell are" in warning
 
 
 @pytest.mark.parametrize(

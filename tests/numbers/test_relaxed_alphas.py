@@ -99,6 +99,16 @@ def test_beta_darts_regularises_by_the_growing_mean_of_logsumexp() -> None:
         assert float(found[edge, operation]) == pytest.approx(slope, rel=1e-4)
 
 
+def test_beta_darts_regularises_by_a_half_more_each_epoch_unless_told_otherwise() -> None:
+    """With equal alphas the mean is ln 4; the third of 8 epochs has the weight 2 / 2."""
+    strategy = wired("strategy=beta_darts", "space=toy", "budget.epochs=8").strategy
+    assert isinstance(strategy, BetaDARTS)
+    strategy.epoch = 2
+    with torch.no_grad():
+        strategy.alpha["cell"].zero_()
+    assert strategy.penalty().item() == pytest.approx(math.log(4))
+
+
 def test_beta_darts_takes_its_first_step_against_loss_and_regulariser() -> None:
     """Where the loss is flat the regulariser alone decides: every alpha falls by the learning rate,
     the first step of Adam. The gradient of an alpha is about 5 / 3 / 4 = .4 there."""

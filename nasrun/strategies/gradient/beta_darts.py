@@ -12,8 +12,10 @@ weights of an edge from drifting apart, and so the lead of skip connections with
             w by the gradient of L_train
     derive the cell from alpha
 
-Deviations: none. lambda_end is half of T by default, as in the public code (25 of 50, 50 of 100).
-On the toy space, whose loss vanishes, a weight of that size outlasts it and flattens alpha.
+By default lambda_end is half of T, as in the public code (25 of 50, 50 of 100). On the toy space,
+whose loss vanishes, a weight of that size outlasts it and flattens alpha.
+
+Deviations: none.
 """
 
 from __future__ import annotations
