@@ -100,7 +100,11 @@ def composed(primary: str) -> catalogue.Composition:
 
 def root_keys() -> Iterator[tuple[str, ...]]:
     """Yield the keys of the two primary configurations themselves, those of a search first."""
-    hints = {f"sweep.{name}": hint for name, hint in fields(schema.SweepConfig).items()}
+    hints = {
+        f"{part}.{name}": hint
+        for part in ("sweep", "constraint")
+        for name, hint in fields(schema.PARTS[part]).items()
+    }
     shown = set(composed("search").choices)
     for primary, skeleton in (
         ("search", schema.SearchConfig),
