@@ -8,6 +8,7 @@ be read in a few lines (github.com/huggingface/safetensors).
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,7 +39,7 @@ HEAD = '''"""A network as it was trained. It needs torch alone.
 
     import model
     network = model.load()
-    logits_BK = network(images_BCHW)   # raw values, float32; batches of any size
+    logits_BK = network(INPUTS)   # raw values, float32; batches of any size
 """
 
 import json
@@ -87,10 +88,11 @@ SAME = {  # name in aten -> a function of torch that takes the same arguments
     "adaptive_avg_pool2d": "F.adaptive_avg_pool2d",
     "linear": "F.linear",
     "cat": "torch.cat",
+    "pad": "F.pad",
     "flatten": "torch.flatten",
     "zeros_like": "torch.zeros_like",
 }
-METHODS = ("expand_as", "new_zeros", "permute", "reshape", "view")  # of a tensor
+METHODS = ("expand_as", "new_zeros", "permute", "reshape", "unsqueeze", "view")  # of a tensor
 BETWEEN = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 GUARDS = ("_assert", "sym_constrain")  # checks of the tracer, which compute nothing
 
@@ -112,7 +114,9 @@ class Python(Exporter):
             str(folder / "model.safetensors"),
         )
         path = folder / "model.py"
-        path.write_text(HEAD + "".join(f"        {line}\n" for line in lines), encoding="utf-8")
+        given = "images_BCHW" if source.example_BCHW.dim() == 4 else "signals_BCL"
+        text = HEAD.replace("INPUTS", given) + "".join(f"        {line}\n" for line in lines)
+        path.write_text(text, encoding="utf-8")
         return path
 
 
@@ -168,6 +172,8 @@ class _Writer:
         if name == "batch_norm":
             values, weight, bias, mean, variance, _, momentum, epsilon, *_ = arguments
             return f"F.batch_norm({values}, {mean}, {variance}, {weight}, {bias}, False, {momentum}, {epsilon})"  # noqa: E501 - one line of the file
+        if name == "slice":
+            return _sliced(*arguments)
         if name in METHODS or (name, overload) == ("mean", "dim"):
             words = [word for word in words if not word.startswith("pin_memory")]
             return f"{arguments[0]}.{name}({', '.join([*arguments[1:], *words])})"
@@ -186,6 +192,14 @@ class _Writer:
             inside = ", ".join(map(self._text, value))
             return f"[{inside}]"
         return str(value) if str(value).startswith("torch.") else repr(value)
+
+
+def _sliced(values: str, axis: str = "0", start: str = "0", end: str = "", step: str = "1") -> str:
+    """Write a slice along one axis, `x[:, :, 1::2]`."""
+    first = "" if start in ("0", "None") else start
+    last = "" if end in ("None", str(sys.maxsize)) else end
+    every = "" if step == "1" else f":{step}"
+    return f"{values}[{':, ' * int(axis)}{first}:{last}{every}]"
 
 
 def _place(node: Any) -> str:

@@ -6,6 +6,9 @@ cells. No torch at import time.
 
 Source: the shape of Dong, Yang, ICLR 2020, arXiv 2001.00326. Separable and dilated convolutions are
 those of DARTS (Liu, Simonyan, Yang, ICLR 2019, arXiv 1806.09055).
+
+Deviations:
+- Pools have a batch norm in the supernet, as in DARTS; the supernets of NAS-Bench-201 have none.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class Cell1d(StagedSpace):
 
     name = "cell1d"
     takes = ("signals",)
+    known_operations: tuple[str, ...] = KNOWN_OPERATIONS
 
     def __init__(
         self,
@@ -83,3 +87,12 @@ class Cell1d(StagedSpace):
         from nasrun.networks.cell1d.derived import StagedNetwork
 
         return StagedNetwork(genotype, shape, channels=channels, cells=cells)
+
+    def kernels_and_norms(self, operation: str, channels: int) -> tuple[int, int]:
+        kind, _, length = operation.rpartition("_")
+        if not kind.endswith("conv"):
+            return 0, 0
+        if kind == "conv":
+            return channels**2 * int(length), 1
+        repeats = 2 if kind == "sep_conv" else 1
+        return repeats * (channels * int(length) + channels**2), repeats

@@ -28,6 +28,8 @@ class FixedEdgesSpace(IntegerCodedSpace):
     nodes: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]  # (source, target), in the order of the genes
     operations: tuple[str, ...]
+    known_operations: tuple[str, ...] = ()
+    """What a genotype that is not searched for may have besides `operations`."""
     edges_per_node: int | None = None
     differentiable: ClassVar[bool] = True
 
@@ -47,10 +49,13 @@ class FixedEdgesSpace(IntegerCodedSpace):
                 f"this one has {len(cell.nodes)} nodes and the edges {found}"
             )
         for edge in cell.edges:
-            self._validate_operation(edge.operation, cell, self.operations)
+            self._validate_operation(
+                edge.operation, cell, {*self.operations, *self.known_operations}
+            )
 
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
         self.validate(genotype)
+        self._require_searched(genotype.cell("cell"), self.operations)
         found = {(e.source, e.target): e.operation for e in genotype.cell("cell").edges}
         return tuple(self.operations.index(found[edge]) for edge in self.edges)
 

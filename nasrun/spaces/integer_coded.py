@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -182,7 +182,16 @@ class IntegerCodedSpace(SearchSpace, ABC):
                 f"a {self.name} genotype has the cells {', '.join(names)}, each once, not {found}"
             )
 
-    def _validate_operation(self, name: str, cell: Cell, allowed: Sequence[str]) -> None:
+    def _require_searched(self, cell: Cell, searched: Collection[str]) -> None:
+        """Raise a `UsageError` where an edge has an operation without a gene."""
+        for edge in cell.edges:
+            if edge.operation not in searched:
+                raise UsageError(
+                    f"cell '{cell.name}' has '{edge.operation}' on an edge: it can be retrained, "
+                    "and cannot take part in a search of other operations"
+                )
+
+    def _validate_operation(self, name: str, cell: Cell, allowed: Collection[str]) -> None:
         if name not in allowed:
             raise UsageError(
                 f"cell '{cell.name}' has the operation '{name}', which space={self.name} lacks; "

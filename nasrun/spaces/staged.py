@@ -7,13 +7,14 @@ Shapes: E = 6 edges, O operations.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from nasrun.errors import UsageError, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.nasbench201 import EDGES, NODES
+from nasrun.genotypes.nasbench201 import EDGES, NODES, NUM_STAGES
 from nasrun.spaces.fixed_edges import FixedEdgesSpace
 
 if TYPE_CHECKING:
@@ -100,6 +101,42 @@ class StagedSpace(FixedEdgesSpace):
         self, genotype: Genotype, shape: TaskShape, channels: int, cells: int
     ) -> Network:
         """Build the network of a valid genotype."""
+
+    @abstractmethod
+    def kernels_and_norms(self, operation: str, channels: int) -> tuple[int, int]:
+        """Return how many weights the kernels of an operation have, and how many batch norms."""
+
+    def params_and_flops(
+        self, genotype: Genotype, shape: TaskShape, size: NetworkSize
+    ) -> tuple[int, int]:
+        """Count the parameters and multiply-adds of one input without building the network.
+
+        Both are sums over the edges, as in the benchmark's table: every convolution counts, also
+        one that no signal reaches or leaves. Batch norm, pooling and sums count no multiply-adds;
+        the classifier's bias counts as one per class.
+        """
+        channels = self.channels if size.channels is None else size.channels
+        cells = self.cells if size.cells is None else size.cells
+        self.validate(genotype)
+        names = [edge.operation for edge in genotype.cell("cell").edges]
+        lengths, window = shape.size, 3 ** len(shape.size)  # of the skeleton's kernels
+        parameters = (
+            shape.channels * channels * window + 2 * channels
+        )  # the stem and its batch norm
+        flops = shape.channels * channels * window * math.prod(lengths)
+        for stage in range(NUM_STAGES):
+            if stage > 0:  # residual block: two windows, a 1x1 shortcut, two batch norms
+                channels, lengths = 2 * channels, tuple(-(-length // 2) for length in lengths)
+                kernels = window * (channels // 2 + channels) * channels
+                kernels += (channels // 2) * channels
+                parameters += kernels + 4 * channels
+                flops += kernels * math.prod(lengths)
+            counts = [self.kernels_and_norms(name, channels) for name in names]
+            kernels = cells * sum(weights for weights, _ in counts)
+            parameters += kernels + cells * sum(norms for _, norms in counts) * 2 * channels
+            flops += kernels * math.prod(lengths)
+        classifier = (channels + 1) * shape.num_classes
+        return parameters + 2 * channels + classifier, flops + classifier
 
 
 def _term(operation: str, state: str) -> str:

@@ -83,8 +83,8 @@ class TwoInputsSpace(IntegerCodedSpace):
     def validate(self, genotype: Genotype) -> None:
         """Raise `UsageError` unless each node has two edges from different sources.
 
-        Any concat of nodes will do. `none` on an edge is allowed, whatever the operations of the
-        search are: published cells have it, and it leaves the edge out of the network.
+        Any concat of nodes will do. All known operations are allowed, whatever those of the search
+        are, and so is `none`: published cells have it, and it leaves the edge out of the network.
         """
         self._validate_cells(genotype, CELLS)
         for cell in genotype.cells:
@@ -102,7 +102,7 @@ class TwoInputsSpace(IntegerCodedSpace):
                         f"nodes below {node}; it has {found or 'none'}"
                     )
                 for edge in cell.edges_into(node):
-                    self._validate_operation(edge.operation, cell, (*self.choices, "none"))
+                    self._validate_operation(edge.operation, cell, self.known_operations)
             if cell.edges_into(1):
                 raise UsageError(f"cell '{cell.name}' has an edge 0 -> 1 between its two inputs")
             self._validate_concat(cell)
@@ -146,11 +146,7 @@ class TwoInputsSpace(IntegerCodedSpace):
                     f"cell '{cell.name}' leaves a node out of its output: it can be retrained, "
                     "and cannot take part in a search"
                 )
-            if any(edge.operation == "none" for edge in cell.edges):
-                raise UsageError(
-                    f"cell '{cell.name}' has 'none' on an edge: it can be retrained, and cannot "
-                    "take part in a search"
-                )
+            self._require_searched(cell, (*self.choices, "concat"))
             for node in NODES:
                 # Either order of the two inputs is the same cell; the genes have the lower source
                 # first.
