@@ -16,7 +16,7 @@ from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.npz import Layout, read_contents
 from nasrun.datasets.signals import SignalAugmentation
 from nasrun.errors import raise_together
-from nasrun.protocols.data import Dataset
+from nasrun.protocols.data import Balance, BalanceKind, Dataset, MetricName
 from nasrun.protocols.settings import (
     BatchSize,
     Fraction,
@@ -24,6 +24,7 @@ from nasrun.protocols.settings import (
     Meaning,
     NumClasses,
     NumImages,
+    Probability,
     Samples,
 )
 
@@ -41,6 +42,9 @@ def load_npz_signals(
     shift: Samples | None,
     gain: Fraction,
     cutout_length: Samples | None,
+    balance: BalanceKind,
+    balance_strength: Probability,
+    metric: MetricName,
 ) -> Dataset:
     """Load signals, float32, and labels.
 
@@ -50,6 +54,8 @@ def load_npz_signals(
 
     Args:
         shift, gain, cutout_length: see `SignalAugmentation`.
+        balance, balance_strength: see `protocols.data.Balance`.
+        metric: what a search maximises, unless it is told otherwise.
 
     Raises:
         UsageError: names all that is wrong with the file.
@@ -75,6 +81,8 @@ def load_npz_signals(
         ),
         class_names=[str(label) for label in range(num_classes)],
         counted=True,
+        balance=Balance(balance, balance_strength),
+        metric=metric,
         notes=contents.notes,
     )
 

@@ -6,6 +6,9 @@ cells. No torch at import time.
 
 Source: the shape of Dong, Yang, ICLR 2020, arXiv 2001.00326. Separable and dilated convolutions are
 those of DARTS (Liu, Simonyan, Yang, ICLR 2019, arXiv 1806.09055).
+
+Deviations:
+- Pools have a batch norm in the supernet, as in DARTS; the supernets of NAS-Bench-201 have none.
 """
 
 from __future__ import annotations

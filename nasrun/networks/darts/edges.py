@@ -35,7 +35,8 @@ from nasrun.networks.blocks.stacked import (
 )
 from nasrun.protocols.space import Statistics
 
-POOLS = {"max": MaxPool, "avg": AveragePool}  # windows of three; one row of a signal has no other
+# Windows of 3x3, which see one row where there is one. By the first letters of the operation.
+POOLS = {"max": MaxPool, "avg": AveragePool}
 NUM_NODES, NUM_EDGES = len(NODES), len(EDGES)
 EDGES_OF_STATE = tuple(
     [edge for edge, (source, _) in enumerate(EDGES) if source == state]
