@@ -138,7 +138,7 @@ class RememberedScores(WrappedScorer):
 
     def __init__(self, inner: Scorer, clock: Clock) -> None:
         super().__init__(inner)
-        self._known = KnownAnswers[tuple[float, float, float]](clock)
+        self._known = KnownAnswers[tuple[float, float, float, float]](clock)
 
     def score(
         self, candidates: Sequence[Mixture], batch: Any, statistics: Statistics = "batch"
@@ -146,14 +146,16 @@ class RememberedScores(WrappedScorer):
         if self._known.suffices:
             drawn = np.array([self._known.draw() for _ in candidates])
             self.inner.num_scorings += len(candidates)
-            return Scores(drawn[:, 0], drawn[:, 1], drawn[:, 2] if len(drawn) > 1 else None)
+            noise_N = drawn[:, 2] if len(drawn) > 1 else None
+            return Scores(drawn[:, 0], drawn[:, 1], noise_N, drawn[:, 3])
         real = list[Scores]()
 
-        def ask() -> list[tuple[float, float, float]]:
+        def ask() -> list[tuple[float, float, float, float]]:
             scores = self.inner.score(candidates, batch, statistics)
             real.append(scores)
             noise_N = np.zeros(len(candidates)) if scores.noise_N is None else scores.noise_N
-            return list(zip(scores.loss_N, scores.accuracy_N, noise_N, strict=True))
+            own = (scores.loss_N, scores.accuracy_N, noise_N, scores.quality_N)
+            return list(zip(*own, strict=True))
 
         self._known.note(ask)
         if not real:

@@ -11,7 +11,7 @@ from nasrun.config.commands import argument_parser
 from nasrun.terminal import console
 
 if TYPE_CHECKING:
-    from nasrun.engine.ask import Quality
+    from nasrun.training.quality import Quality
 
 MOST_CLASSES = 20  # whose confusions fit onto a screen
 
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
 def _plain(found: Quality) -> dict[str, object]:
     return {
         "accuracy": found.accuracy,
+        "balanced_accuracy": found.balanced_accuracy,
         "macro_f1": found.macro_f1,
         "classes": found.per_class(),
         "confusion": found.confusion_KK.tolist(),
@@ -52,10 +53,12 @@ def _plain(found: Quality) -> dict[str, object]:
 
 
 def _show(found: Quality) -> None:
-    columns = ["class", "inputs", "precision %", "recall %", "F1 %"]
+    columns = [
+        "class", "inputs", "sensitivity (recall) %", "positive predictivity (precision) %", "F1 %"
+    ]  # fmt: skip
     rows = [
         [row["class"], f"{row['count']:,}"]
-        + [f"{100 * row[name]:.2f}" for name in ("precision", "recall", "f1")]
+        + [f"{100 * row[name]:.2f}" for name in ("recall", "precision", "f1")]
         for row in found.per_class()
     ]
     total = int(found.confusion_KK.sum())
@@ -65,5 +68,6 @@ def _show(found: Quality) -> None:
         lines = [[name, *map(str, row)] for name, row in pairs]
         console.table("true class (row), predicted class (column)", ["", *found.classes], lines)
     console.say(
-        f"accuracy {found.accuracy:.2%}, macro F1 {found.macro_f1:.4f}, on {total:,} inputs"
+        f"accuracy {found.accuracy:.2%}, balanced accuracy {found.balanced_accuracy:.2%}, macro F1 "
+        f"{found.macro_f1:.4f}, on {total:,} inputs"
     )

@@ -11,6 +11,7 @@ from typing import Any
 from nasrun.config.schema import RunConfig
 
 MOST_NAMED = 8  # differences that a message names
+LATER = {"metric": None}  # keys that earlier versions lacked, and the value that is what they did
 
 
 def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -27,7 +28,11 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def decisive(config: RunConfig) -> dict[str, Any]:
     """Return dotted key and plain value of all that decides the result."""
     irrelevant = ("name", "sweep.on_error", "on_oom", "evaluator.workers")
-    return {key: value for key, value in leaves(config) if key not in irrelevant}
+    return {
+        key: value
+        for key, value in leaves(config)
+        if key not in irrelevant and not (key in LATER and value == LATER[key])
+    }
 
 
 def signature(config: RunConfig) -> str:

@@ -130,6 +130,8 @@ class SearchConfig(RunConfig):
     population: PopulationConfig
     budget: BudgetConfig
     floor: bool
+    # without a value in the records of earlier versions, see `identity.LATER`
+    metric: Annotated[str, OneOf("accuracy", "balanced_accuracy", "macro_f1")] | None = None
 
 
 @dataclass

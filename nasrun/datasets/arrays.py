@@ -18,7 +18,7 @@ from nasrun.datasets.counts import class_counts
 from nasrun.datasets.faint import faint_channels
 from nasrun.datasets.images import ChannelStatistics, ImageDataset, RandomChanges, Resident
 from nasrun.errors import require
-from nasrun.protocols.data import Batch, TaskShape
+from nasrun.protocols.data import Balance, Batch, MetricName, TaskShape
 
 MAX_DEVICE_BYTES = 4 * 2**30  # a larger set stays on the host and travels batch by batch
 CHUNK = 1024  # images that are converted to float64 at a time
@@ -88,6 +88,7 @@ class ArrayDataset(ImageDataset):
         class_names: in the order of the labels; their numbers where there are no names.
         white: see `ImageDataset`; 255 for uint8 unless it is given.
         counted: whether the images of each class are counted in the notes.
+        balance, metric: see `Dataset`.
         train_groups: integers_N, where training inputs belong together, see `Split`.
         notes: see `ImageDataset`; whether a channel is nearly constant is added to them.
 
@@ -109,6 +110,8 @@ class ArrayDataset(ImageDataset):
         class_names: Sequence[str] | None = None,
         white: float | None = None,
         counted: bool = False,
+        balance: Balance = Balance(),  # noqa: B008 - a value
+        metric: MetricName = "accuracy",
         train_groups: np.ndarray | None = None,
         notes: Sequence[str] = (),
     ) -> None:
@@ -136,6 +139,8 @@ class ArrayDataset(ImageDataset):
             statistics=statistics,
             dtype=images_NCHW.dtype,
             class_names=class_names,
+            balance=balance,
+            metric=metric,
             white=255.0 if white is None and images_NCHW.dtype == torch.uint8 else white,
             notes=notes,
         )

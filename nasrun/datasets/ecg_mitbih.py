@@ -20,8 +20,8 @@ from nasrun.datasets.ecg_beats import CLASSES, DS1, DS2, SAME_PATIENT, Beats
 from nasrun.datasets.ecg_records import read_records
 from nasrun.datasets.signals import SignalAugmentation
 from nasrun.errors import UsageError
-from nasrun.protocols.data import Dataset
-from nasrun.protocols.settings import BatchSize, Fraction, NumImages, Place, Unit
+from nasrun.protocols.data import Balance, BalanceKind, Dataset, MetricName
+from nasrun.protocols.settings import BatchSize, Fraction, NumImages, Place, Probability, Unit
 
 Samples = Annotated[int, Interval(ge=0, le=10_000), Unit("samples")]
 FILE = "ecg_mitbih_beats.npz"  # in the folder NASRUN_DATA
@@ -38,6 +38,9 @@ def load_ecg_mitbih(
     shift: Samples,
     gain: Fraction,
     cutout_length: Samples,
+    balance: BalanceKind,
+    balance_strength: Probability,
+    metric: MetricName,
 ) -> Dataset:
     """Load signals_NCL, float32, 1 x 260.
 
@@ -53,6 +56,8 @@ def load_ecg_mitbih(
         file: packed beats (.npz), or a folder of PhysioNet records; `None` takes those in the
             folder NASRUN_DATA.
         shift, gain, cutout_length: see `SignalAugmentation`.
+        balance, balance_strength: see `protocols.data.Balance`.
+        metric: what a search maximises, unless it is told otherwise.
 
     Raises:
         UsageError: names what is wrong with the file.
@@ -76,6 +81,8 @@ def load_ecg_mitbih(
         augmentation=SignalAugmentation(shift, gain, cutout_length),
         class_names=CLASSES,
         counted=True,
+        balance=Balance(balance, balance_strength),
+        metric=metric,
         train_groups=beats.patients_N[train_M] if between else None,
         notes=[*_notes(beats, between), *beats.notes],
     )

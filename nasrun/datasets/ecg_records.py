@@ -5,6 +5,7 @@ The package `wfdb` reads them. Shapes: T samples of a record, N beats, L samples
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,11 @@ def read_records(folder: Path, records: Sequence[int] = RECORDS) -> Beats:
 def _beats(folder: Path, record: int) -> tuple[np.ndarray, np.ndarray, str]:
     """Cut the beats of one record: signals_NL (mV), labels_N, and a note or an empty text."""
     where = f"dataset.file={folder}: record {record}"
-    wfdb = _wfdb()
+    wfdb = import_wfdb()
     if not (folder / f"{record}.atr").is_file():
         raise UsageError(f"{where} has no annotations: copy {record}.atr beside {record}.hea")
-    place = str(folder / str(record))
     try:
-        header = wfdb.rdheader(place)
-        if problem := _fault(header, folder):
-            raise UsageError(f"{where} {problem}")
-        lead = LEAD if LEAD in header.sig_name else header.sig_name[0]
-        signal_T = wfdb.rdrecord(place, channel_names=[lead]).p_signal[:, 0]
-        annotation = wfdb.rdann(place, "atr")
-        samples, symbols = annotation.sample, annotation.symbol
+        lead, signal_T, samples, symbols = _read(wfdb, folder, record)
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{where} cannot be read by wfdb ({reason}): copy it again") from None
@@ -98,6 +92,22 @@ def _beats(folder: Path, record: int) -> tuple[np.ndarray, np.ndarray, str]:
     return signal_T[places_NL].astype(np.float32), labels_N, note
 
 
+def _read(
+    wfdb: Any, folder: Path, record: int
+) -> tuple[str, np.ndarray, np.ndarray, Sequence[str]]:
+    """Read the lead, its signal_T (mV), and places and symbols of the annotations."""
+    place = str(folder / str(record))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = wfdb.rdheader(place)
+        if problem := _fault(header, folder):
+            raise UsageError(f"dataset.file={folder}: record {record} {problem}")
+        lead = LEAD if LEAD in header.sig_name else header.sig_name[0]
+        signal_T = wfdb.rdrecord(place, channel_names=[lead]).p_signal[:, 0]
+        annotation = wfdb.rdann(place, "atr")
+    return lead, signal_T, annotation.sample, annotation.symbol
+
+
 def _fault(header: Any, folder: Path) -> str | None:
     """Say why the header of a record is not one that can be read here, if it is not."""
     names = getattr(header, "file_name", None)
@@ -114,9 +124,16 @@ def _fault(header: Any, folder: Path) -> str | None:
     return None
 
 
-def _wfdb() -> Any:
+def import_wfdb() -> Any:
+    """Import the package that reads records.
+
+    Raises:
+        UsageError: it is not installed.
+    """
     try:
-        import wfdb
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it does with other packages
+            import wfdb
     except ImportError:
         raise UsageError(
             "dataset=ecg_mitbih reads folders of PhysioNet records with the package wfdb, which is "

@@ -14,7 +14,7 @@ from torch import Tensor
 from nasrun.compute.device import is_out_of_memory
 from nasrun.compute.process_group import Share
 from nasrun.errors import OutOfMemory
-from nasrun.protocols.data import Reading, TaskShape
+from nasrun.protocols.data import Balance, MetricName, Reading, TaskShape
 
 ChannelStatistics = tuple[list[float], list[float]]
 """(mean_C, deviation_C) of the raw values over the training set."""
@@ -66,6 +66,7 @@ class ImageDataset:
         class_names: in the order of the labels; their numbers where there are no names.
         white: the raw value of white in pictures; `None` where raw values are any numbers.
         scaled: pixels to which the shorter side of a picture is scaled; `None`: the size itself.
+        balance, metric: see `Dataset`.
         notes: what a person should know before the run, a sentence each.
     """
 
@@ -81,11 +82,14 @@ class ImageDataset:
         class_names: Sequence[str] | None = None,
         white: float | None = None,
         scaled: int | None = None,
+        balance: Balance = Balance(),  # noqa: B008 - a value
+        metric: MetricName = "accuracy",
         notes: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.shape = shape
         self.batch_size = batch_size
+        self.balance, self.metric = balance, metric
         self.notes: Sequence[str] = list(notes)
         self._augmentation = augmentation
         means, deviations = statistics

@@ -1,4 +1,4 @@
-"""Read what a trained network is asked about: pictures, folders of them, arrays.
+"""Read what a trained network is asked about: pictures, folders of them, arrays, rows of text.
 
 A picture becomes what the dataset of the training would have made of it.
 Shapes: N inputs, B of them at a time, C channels, H height, W width; signals are BCL.
@@ -16,8 +16,8 @@ from PIL import Image
 
 from nasrun.datasets.folders import ENDINGS, is_hidden
 from nasrun.datasets.npz import channels_first, read_contents
-from nasrun.datasets.npz_signals import as_signals
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre
+from nasrun.datasets.signal_files import rows_of
 from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Reading
 
@@ -26,7 +26,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Inputs:
-    """Some inputs: what they are called, raw_BCHW (float32), and their labels where known."""
+    """Some inputs: what they are called, raw_BCHW or raw_BCL (float32), labels where known."""
 
     names: list[str]
     raw_BCHW: np.ndarray
@@ -70,6 +70,11 @@ def from_pictures(
     Raises:
         UsageError: the network was not trained on pictures, or some files are none.
     """
+    if len(size) == 1:
+        raise UsageError(
+            f"the network takes signals, {channels} x {size[0]}, and no pictures: give a .csv file "
+            "with a signal in each row, or an .npz file with an array x_test"
+        )
     if reading.white is None or channels not in (1, 3) or len(set(size)) != 1:
         shape = " x ".join(map(str, (channels, *size)))
         raise UsageError(
@@ -101,6 +106,18 @@ def _picture(file: str, reading: Reading, channels: int, size: int) -> np.ndarra
     return np.round(scaled_CHW) if reading.whole else scaled_CHW
 
 
+def from_rows(file: Path, channels: int, size: tuple[int, ...]) -> Iterator[Inputs]:
+    """Read a text file with a signal in each row.
+
+    Raises:
+        UsageError: the network takes no signals, or the file has none that it takes.
+    """
+    if len(size) != 1:
+        raise UsageError(f"{file} has rows of numbers, and the network takes pictures")
+    for names, signals_BCL in rows_of(file, channels, size[0], BATCH):
+        yield Inputs(names, signals_BCL)
+
+
 def from_arrays(
     file: Path, channels: int, size: tuple[int, ...], *, labelled: bool
 ) -> Iterator[Inputs]:
@@ -113,11 +130,10 @@ def from_arrays(
     raise_together(f"{file}: {contents.as_named(text)}" for text in contents.problems)
     images, labels = contents.arrays["x_test"], contents.arrays.get("y_test")
     wanted = (channels, *size)
-    if images.shape[1:] != wanted:
-        if len(size) == 2 and images.ndim in (3, 4):
-            images = channels_first(images, "auto")
-        elif len(size) == 1 and images.ndim in (2, 3):
-            images = as_signals(images, "auto")
+    if len(size) == 1:
+        images = signals_channels_first(images, wanted)
+    elif images.ndim in (3, 4) and images.shape[1:] != wanted:
+        images = channels_first(images, "auto")
     if images.shape[1:] != wanted or images.dtype.kind not in "uif":
         found = " x ".join(map(str, images.shape[1:]))
         raise UsageError(
@@ -129,6 +145,15 @@ def from_arrays(
         names = [f"{file}:{row}" for row in range(start, stop)]
         own = None if labels is None else labels[start:stop]
         yield Inputs(names, images[start:stop].astype(np.float32), own)
+
+
+def signals_channels_first(signals: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
+    """Return signals_NCL of [N,L] or [N,L,C], a view, where that makes them the `wanted` (C, L)."""
+    if signals.ndim == 2:
+        return signals[:, None]
+    if signals.ndim == 3 and signals.shape[1:] == wanted[::-1]:
+        return signals.transpose(0, 2, 1)
+    return signals
 
 
 def from_class_folders(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from nasrun.datasets.inputs import Inputs
 from nasrun.engine.trained import Trained
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Dataset
+from nasrun.training.quality import Quality
 
 
 @dataclass(frozen=True)
@@ -29,55 +29,18 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How good a network is on labelled inputs.
-
-    `confusion_KK` counts inputs by true class (row) and predicted class (column).
-    """
-
-    classes: tuple[str, ...]
-    confusion_KK: np.ndarray
-
-    @property
-    def accuracy(self) -> float:
-        return float(np.trace(self.confusion_KK) / self.confusion_KK.sum())
-
-    def per_class(self) -> list[dict[str, Any]]:
-        """List precision, recall and F1 of each class, NaN-free: 0 where nothing was predicted."""
-        right_K = np.diag(self.confusion_KK).astype(float)
-        true_K, said_K = self.confusion_KK.sum(1), self.confusion_KK.sum(0)
-        precision_K = right_K / np.maximum(said_K, 1)
-        recall_K = right_K / np.maximum(true_K, 1)
-        f1_K = 2 * right_K / np.maximum(true_K + said_K, 1)
-        return [
-            {
-                "class": name,
-                "count": int(true_K[k]),
-                "precision": float(precision_K[k]),
-                "recall": float(recall_K[k]),
-                "f1": float(f1_K[k]),
-            }
-            for k, name in enumerate(self.classes)
-        ]
-
-    @property
-    def macro_f1(self) -> float:
-        """Return the mean F1 of the classes that there are, in truth or in predictions."""
-        there_K = (self.confusion_KK.sum(0) + self.confusion_KK.sum(1)) > 0
-        f1_K = np.array([row["f1"] for row in self.per_class()])
-        return float(f1_K[there_K].mean())
-
-
 def unlabelled(trained: Trained, paths: list[Path]) -> Iterator[Inputs]:
-    """Read pictures, folders of them, and .npz files."""
+    """Read pictures, folders of them, .npz files, and .csv files of signals."""
     record = trained.record
     arrays = [path for path in paths if path.suffix == ".npz"]
     for file in arrays:
         yield from inputs.from_arrays(
             file, record.input_channels, record.input_size, labelled=False
         )
-    others = [path for path in paths if path not in arrays]
+    tables = [path for path in paths if path.suffix == ".csv"]
+    for file in tables:
+        yield from inputs.from_rows(file, record.input_channels, record.input_size)
+    others = [path for path in paths if path not in (*arrays, *tables)]
     if others:
         files = inputs.pictures_of(others)
         yield from inputs.from_pictures(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nasrun.config import plugins
 from nasrun.engine.wiring import Wiring
 from nasrun.protocols.strategy import Strategy
-from nasrun.training.streams import cut_to_fit, num_of_halves, require_shares
+from nasrun.training.streams import cut_to_fit, halves, num_of_halves, require_shares
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,16 @@ def notes(wiring: Wiring) -> Iterator[str]:
                 "all of them, and each epoch is one update"
             )
     if "strategy" in vars(wiring):  # built already, and without a mistake
-        yield from _cut(wiring.strategy, num_of_halves(wiring.dataset.train)[1])
+        yield from _cut(wiring.strategy, _num_of_halves(wiring)[1])
+
+
+def _num_of_halves(wiring: Wiring) -> tuple[int, int]:
+    """Return how many images the search trains on, and validates on."""
+    train = wiring.dataset.train
+    if train.groups_N is None:
+        return num_of_halves(train)
+    parts = halves(train, wiring.streams.fresh("halves"))  # depends on which groups are drawn
+    return len(parts[0]), len(parts[1])
 
 
 def _cut(strategy: Strategy, num_images: int) -> Iterator[str]:
@@ -86,7 +95,7 @@ def trainings(wiring: Wiring) -> Iterator[Training]:
         node = searches.strategy if by_strategy else searches.evaluator
         if kind.needs_images and "batch_size" in node:
             key = f"{'strategy' if by_strategy else 'evaluator'}.batch_size"
-            num_images, _ = num_of_halves(wiring.dataset.train)
+            num_images, _ = _num_of_halves(wiring)
             shared = by_strategy or kind.labels_are_scores
             yield training("the search", key, node["batch_size"], num_images, shared)
     if settings.retrain.epochs > 0:

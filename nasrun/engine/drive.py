@@ -62,7 +62,7 @@ class Spent:
     steps: int = 0
     evaluations: int = 0
     seconds: float = 0.0
-    best_accuracy: float | None = None
+    best_accuracy: float | None = None  # or of what the search maximises in its place
     last: Mapping[str, float] | None = None
     guard: Guard = field(default_factory=Guard)
 
@@ -226,9 +226,11 @@ def _count(spent: Spent, report: StepReport, seconds: float) -> None:
     spent.steps += 1
     spent.evaluations += len(report.evaluations)
     spent.seconds += seconds
-    accuracy = validation_accuracy(report.metrics)
-    if accuracy is not None:
-        spent.best_accuracy = max(accuracy, spent.best_accuracy or 0.0)
+    score = validation_score(report.metrics)
+    if score is None:
+        score = validation_accuracy(report.metrics)
+    if score is not None:
+        spent.best_accuracy = max(score, spent.best_accuracy or 0.0)
 
 
 def validation_accuracy(metrics: Mapping[str, float]) -> float | None:
@@ -236,7 +238,16 @@ def validation_accuracy(metrics: Mapping[str, float]) -> float | None:
 
     Of a method without labels it is what the last step measured.
     """
-    names = ("best_val_accuracy", "final_val_accuracy", "val_accuracy")
+    return _validation(metrics, "accuracy")
+
+
+def validation_score(metrics: Mapping[str, float]) -> float | None:
+    """Return the same of what the search maximises, where that is not the accuracy."""
+    return _validation(metrics, "score")
+
+
+def _validation(metrics: Mapping[str, float], what: str) -> float | None:
+    names = (f"best_val_{what}", f"final_val_{what}", f"val_{what}")
     return next((metrics[name] for name in names if name in metrics), None)
 
 

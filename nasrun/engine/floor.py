@@ -66,8 +66,11 @@ def wirings(
 
 
 def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> dict[str, float]:
-    """Return the validation accuracy that each floor reaches; one that was run already is read."""
-    accuracies = {}
+    """Return the validation score that each floor reaches; one that was run already is read.
+
+    It is the accuracy, or what the searches maximise in its place.
+    """
+    scores = {}
     for name, wiring in floors.items():
         path = folder.path / "floor" / name
         if (path / RESULT_FILE).exists():
@@ -79,7 +82,7 @@ def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> di
             ):
                 session.log(f"floor: {name}")
                 result = run_search(wiring, wiring.search_settings, session)
-        if result.search_val_accuracy is None:
+        if result.search_score is None:
             raise UsageError(f"{path / RESULT_FILE} is not the result of a search")
-        accuracies[name] = result.search_val_accuracy
-    return accuracies
+        scores[name] = result.search_score
+    return scores

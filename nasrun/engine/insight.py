@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasrun.protocols.evaluation import Evaluation, Evaluator, StepReport
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator, StepReport
 from nasrun.protocols.labels import validation_error
 from nasrun.protocols.predictor import Ranking
 from nasrun.protocols.result import Ranked
@@ -98,7 +98,9 @@ class Insight:
         from nasrun.pictures import plots  # imports matplotlib
 
         if len(self._labels) > 1:
-            name = "validation error" if self._evaluator.optimum is None else "regret"
+            objective = self._evaluator.objectives[0]
+            error = "validation error" if objective is VALIDATION_ERROR else objective.name
+            name = error if self._evaluator.optimum is None else "regret"
             yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
         # What was bought was chosen by the scores, so that the rest shows the predictor better.
         held_out = self.held_out(NUM_DRAWN)

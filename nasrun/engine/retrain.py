@@ -13,20 +13,21 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from nasrun.compute.device import Load, precise
+from nasrun.compute.device import Load
 from nasrun.config.schema import RetrainConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Batch, Split
 from nasrun.protocols.evaluation import StepReport
-from nasrun.protocols.result import Retrained
+from nasrun.protocols.result import ClassFigures, Retrained
 from nasrun.protocols.space import Network, NetworkSize, as_module
 from nasrun.runs.model_file import ModelRecord
+from nasrun.training.balance import ClassLoss
 from nasrun.training.costs import measure, require_room
 from nasrun.training.loop import LogitsAndLabels, LossAndLogits, predict, train_epoch
+from nasrun.training.quality import Quality, confusion
 from nasrun.training.schedule import Shape
 from nasrun.training.streams import BatchStream, apart
 from nasrun.training.update import WeightUpdate
@@ -71,6 +72,7 @@ class Retraining:
             augment=True,
             cutout=config.cutout,
         )
+        self._loss = ClassLoss(wiring.dataset, train, config.label_smoothing)
         self._batch_size = config.batch_size or wiring.dataset.batch_size
 
     def _splits(self) -> tuple[Split, Split | None]:
@@ -129,11 +131,6 @@ class Retraining:
             loss = loss + self.config.auxiliary_weight * self._loss(auxiliary_BK, labels_B)
         return loss, logits_BK
 
-    def _loss(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        return functional.cross_entropy(
-            precise(logits_BK), labels_B, label_smoothing=self.config.label_smoothing
-        )
-
     def _predict(self, split: Split) -> LogitsAndLabels:
         as_module(self.network).eval()
         return predict(self.network, self._wiring.dataset, split, self._device)
@@ -143,21 +140,32 @@ class Retraining:
 
     def result(self, seconds: float) -> Retrained:
         """Measure the network, after training of so many seconds: the only look at test data."""
-        from sklearn.metrics import f1_score
-
-        logits_NK, labels_N = self._predict(self._wiring.dataset.test)
-        predicted_N = logits_NK.argmax(1).numpy()
-        f1 = f1_score(labels_N.numpy(), predicted_N, average="macro", zero_division=0)
-        many = self._wiring.dataset.shape.num_classes > TOP
+        dataset = self._wiring.dataset
+        logits_NK, labels_N = self._predict(dataset.test)
+        num_classes = dataset.shape.num_classes
+        counts_KK = confusion(logits_NK.argmax(1), labels_N, num_classes).long().numpy()
+        quality = Quality(dataset.reading.classes, counts_KK)
         return Retrained(
             epochs=self.epoch,
             seconds=seconds,
             val_accuracy=None if self._validation is None else self._accuracy(self._validation),
             test_accuracy=top_accuracy(logits_NK, labels_N, 1),
-            macro_f1=float(f1),
+            macro_f1=quality.macro_f1,
+            balanced_accuracy=quality.balanced_accuracy,
             params=self.params,
             flops=self.flops,
-            test_top5_accuracy=top_accuracy(logits_NK, labels_N, TOP) if many else None,
+            test_top5_accuracy=(
+                top_accuracy(logits_NK, labels_N, TOP) if num_classes > TOP else None
+            ),
+            classes=tuple(
+                ClassFigures(
+                    name=row["class"],
+                    count=row["count"],
+                    sensitivity=row["recall"],
+                    positive_predictivity=row["precision"],
+                )
+                for row in quality.per_class()
+            ),
         )
 
     def record(self, genotype: Genotype) -> ModelRecord:

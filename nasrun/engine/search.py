@@ -13,7 +13,7 @@ import torch
 from nasrun.config import plugins
 from nasrun.config.schema import BudgetConfig, RunConfig, SearchConfig
 from nasrun.engine.batches import notes
-from nasrun.engine.drive import Session, drive, validation_accuracy
+from nasrun.engine.drive import Session, drive, validation_accuracy, validation_score
 from nasrun.engine.retrain import Retraining, network_size
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
@@ -46,8 +46,8 @@ def run_search(
     else:
         result = _search(wiring, config, session, saved)
         saved = None  # that was of the search; the retraining begins
-        if floors and result.search_val_accuracy is not None:
-            result = replace(result, floor=against_floors(result.search_val_accuracy, floors))
+        if floors and result.search_score is not None:
+            result = replace(result, floor=against_floors(result.search_score, floors))
     return run_retrain(wiring, config, session, result, saved)
 
 
@@ -87,6 +87,8 @@ def _search(
         members = {str(place): one.genotype.to_json() for place, one in enumerate(front, start=1)}
         session.folder.write_json("front.json", members)
     metrics, final = spent.last or {}, wiring.final(chosen)
+    maximised = wiring.metric if strategy.maximises_metric else "accuracy"
+    other_metric = None if maximised == "accuracy" else maximised
     return Result(
         strategy=plugins.option(config.strategy),
         space=wiring.space.name,
@@ -99,6 +101,8 @@ def _search(
         search_seconds=spent.seconds,
         label_seconds=insight.label_seconds,
         search_val_accuracy=validation_accuracy(metrics),
+        metric=other_metric,
+        search_val_score=validation_score(metrics),
         chosen_val_accuracy=metrics.get("chosen_accuracy"),
         threads=torch.get_num_threads(),
         table=final.table,
@@ -123,7 +127,7 @@ def front_of(strategy: Strategy, space: SearchSpace) -> tuple[FrontMember, ...]:
 
 
 def against_floors(accuracy: float, floors: Mapping[str, float]) -> AgainstFloors:
-    """Compare a search with simple methods, by validation accuracies in [0, 1].
+    """Compare a search with simple methods, by what they maximise on validation inputs, in [0, 1].
 
     >>> against_floors(0.5, {"a": 0.25, "b": 0.375}).by
     0.125

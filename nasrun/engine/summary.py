@@ -47,9 +47,12 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
         if table is not None and result.scorings:
             signal = "accuracy there"
         parts.append(f"{signal} {result.search_val_accuracy:.2%}")
+    if result.metric is not None and result.search_val_score is not None:
+        parts.append(f"{result.metric.replace('_', ' ')} {result.search_val_score:.4f}")
     yield "search", ", ".join(parts)
 
 
+MOST_CLASSES = 6  # whose figures fit onto a line; those of others are in result.json
 MOST_SHOWN = 10  # members of a front; all are in result.json
 
 
@@ -120,6 +123,12 @@ def _retrain(retrain: Retrained | None) -> Iterator[tuple[str, str]]:
     if retrain.test_top5_accuracy is not None:
         test += f", top five {retrain.test_top5_accuracy:.2%}"
     yield "test", f"{test}, macro F1 {retrain.macro_f1:.4f}"
+    if 0 < len(retrain.classes) <= MOST_CLASSES:
+        figures = (
+            f"{one.name} {one.sensitivity:.1%} / {one.positive_predictivity:.1%}"
+            for one in retrain.classes
+        )
+        yield "classes", f"sensitivity / positive predictivity: {', '.join(figures)}"
     yield "size", f"{retrain.params:,} parameters, {retrain.flops:,} multiply-adds"
 
 

@@ -23,7 +23,7 @@ from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, Problem, UsageError, raise_together
 from nasrun.evaluators.network_cost import NetworkCost
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.data import Dataset
+from nasrun.protocols.data import Dataset, MetricName
 from nasrun.protocols.evaluation import Cost, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.result import Final
@@ -105,6 +105,26 @@ class Wiring:
         return str(self.settings.dataset["name"])
 
     @cached_property
+    def metric(self) -> MetricName:
+        offered, chosen = self._evaluator_kind.metrics, self.search_settings.metric
+        if chosen is None:  # a table has accuracies, whatever the dataset asks for
+            own = self.dataset.metric if self._evaluator_kind.needs_images else "accuracy"
+            return own if own in offered else "accuracy"
+        nodes = (self.search_settings.evaluator, self.search_settings.strategy)
+        evaluator, strategy = map(plugins.option, nodes)
+        if chosen not in offered:
+            raise UsageError(
+                f"metric={chosen} is not possible with evaluator={evaluator}, which knows "
+                f"{' and '.join(offered)} alone: leave metric out"
+            )
+        if not plugins.target(self.search_settings.strategy).maximises_metric:
+            raise UsageError(
+                f"metric={chosen}: strategy={strategy} follows the gradient of the validation "
+                "loss, and maximises no metric: leave metric out"
+            )
+        return chosen
+
+    @cached_property
     def needs_images(self) -> bool:
         """Return whether anything is trained: not with a benchmark table and without retraining."""
         node = vars(self.settings).get("evaluator")
@@ -163,6 +183,7 @@ class Wiring:
                 f"DifferentiableSpace, and {self.space.name} is none: choose another space"
             )
         # it gets this object as its context, and builds what it touches
+        self.metric  # noqa: B018 - now, so that a mistake in it is found now
         strategy: Strategy = plugins.build(node, self)
         return strategy
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun.compute.device import Device, Load, precise
-from nasrun.protocols.data import Batch
+from nasrun.protocols.data import Batch, MetricName
 from nasrun.protocols.scorer import Scores
 from nasrun.training.loop import portions
+from nasrun.training.quality import measured
 
 
 @torch.no_grad()
@@ -25,6 +26,7 @@ def population_scores(
     logits: Callable[[Tensor], Iterable[Tensor]],
     num_candidates: int,
     batch: Batch,
+    metric: MetricName = "accuracy",
 ) -> Scores:
     """Compute the scores of all candidates.
 
@@ -32,6 +34,7 @@ def population_scores(
         load: what is told where memory runs out.
         logits: yields logits_BK of this process's candidates on given images.
         num_candidates: those of all processes.
+        metric: what the search maximises.
     """
     images_BCHW, labels_B = batch
 
@@ -48,20 +51,25 @@ def population_scores(
 
     group = device.group
     # Empty rows for a process without candidates, which must take part in the gathering, too.
-    figures = [torch.empty(0, 2, dtype=torch.float64, device=device.torch)]
+    wanted: list[MetricName] = ["accuracy"]
+    if metric != "accuracy":
+        wanted.append(metric)
+    figures = [torch.empty(0, 1 + len(wanted), dtype=torch.float64, device=device.torch)]
     losses = [torch.empty(0, len(labels_B), dtype=device.dtype, device=device.torch)]
     if group.share(num_candidates):  # else there are more processes than candidates
         for logits_BK in device.in_parts(load, len(images_BCHW), population):
             each_B = functional.cross_entropy(logits_BK, labels_B, reduction="none")
             loss = functional.cross_entropy(logits_BK, labels_B)
-            accuracy = (logits_BK.argmax(1) == labels_B).double().mean()
+            own = [measured(one, logits_BK, labels_B) for one in wanted]
             losses.append(each_B[None])
-            figures.append(torch.stack([loss.double(), accuracy])[None])
-    figures_N2 = group.gather(torch.cat(figures), num_candidates)
+            figures.append(torch.stack([loss.double(), *own])[None])
+    figures_NF = group.gather(torch.cat(figures), num_candidates)
     losses_NB = group.gather(torch.cat(losses), num_candidates)
-    figures_3N = torch.stack([*figures_N2.T, comparison_noise(losses_NB)])
-    loss_N, accuracy_N, noise_N = figures_3N.cpu().numpy()  # one transfer for all
-    return Scores(loss_N, accuracy_N, noise_N if len(losses_NB) > 1 else None)
+    figures_FN = torch.stack([comparison_noise(losses_NB), *figures_NF.T])
+    noise_N, loss_N, accuracy_N, *others = figures_FN.cpu().numpy()  # one transfer for all
+    return Scores(
+        loss_N, accuracy_N, noise_N if len(losses_NB) > 1 else None, others[0] if others else None
+    )
 
 
 def comparison_noise(losses_NB: Tensor) -> Tensor:

@@ -22,11 +22,13 @@ from nasrun.errors import OutOfMemory, RunError, UsageError
 from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.data import MetricName
+from nasrun.protocols.evaluation import Evaluation, Evaluator, error_of
 from nasrun.protocols.settings import BatchSize, NumEpochs, WeightTraining
 from nasrun.protocols.space import DifferentiableSpace, Mixture
 from nasrun.protocols.state import Progress
 from nasrun.training.loop import predict
+from nasrun.training.quality import METRICS, measured
 
 MAX_BATCH = 512  # images that are normalised together when a label is measured
 
@@ -48,6 +50,7 @@ class SharedWeights(Evaluator):
 
     needs_images: ClassVar[bool] = True
     makes_scorers: ClassVar[bool] = True
+    metrics: ClassVar[tuple[MetricName, ...]] = tuple(METRICS)
     labels_are_scores: bool = True
 
     def __init__(
@@ -64,6 +67,8 @@ class SharedWeights(Evaluator):
                 "architectures share no supernet: type evaluator=train, or choose another space"
             )
         self._context = context
+        self.metric = context.metric
+        self.objectives = (error_of(self.metric),)
         self.space: DifferentiableSpace = context.space
         self.epochs = epochs
         self.learning_rate = training.learning_rate
@@ -151,7 +156,10 @@ class SharedWeights(Evaluator):
         )
         one_shot.num_scorings += 1
         loss = float(functional.cross_entropy(logits_NK, labels_N))
-        return float((logits_NK.argmax(1) != labels_N).double().mean()), {"val_loss": loss}
+        details = {"val_loss": loss}
+        if self.metric != "accuracy":
+            details["val_accuracy"] = float(measured("accuracy", logits_NK, labels_N))
+        return float(1.0 - measured(self.metric, logits_NK, labels_N)), details
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the supernet; empty until that is trained."""

@@ -16,9 +16,11 @@ from nasrun.evaluators.supernet_scorer import SupernetScorer
 from nasrun.evaluators.table import TableLookup
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
+from nasrun.protocols.data import MetricName
 from nasrun.protocols.predictor import Ranking
 from nasrun.protocols.result import Final, OneShot
 from nasrun.protocols.settings import CountOrNone, Pair, Place
+from nasrun.training.quality import METRICS
 
 
 class SupernetAndTable(TableLookup):
@@ -37,6 +39,7 @@ class SupernetAndTable(TableLookup):
     needs_images: ClassVar[bool] = True
     evaluates: ClassVar[bool] = False
     makes_scorers: ClassVar[bool] = True
+    metrics: ClassVar[tuple[MetricName, ...]] = tuple(METRICS)
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ from nasrun.protocols.space import (
     as_module,
 )
 from nasrun.protocols.state import Progress, Streams
+from nasrun.training.balance import ClassLoss
 from nasrun.training.costs import is_large, require_room
 from nasrun.training.loop import LossAndLogits, portions, train_epoch
 from nasrun.training.streams import BatchStream, halves
@@ -107,6 +108,8 @@ class SupernetScorer:
         self._changing = False  # which parameters are updated, from batch to batch
         self._next: BatchShare | None = None  # the batch that follows upon `before_batch`
         train, validation = halves(dataset.train, streams.fresh("halves"))
+        self._metric = context.metric
+        self._loss = ClassLoss(dataset, train)
         self.train_stream = BatchStream(
             dataset, train, device, streams.torch("train"), augment=True
         )
@@ -144,7 +147,7 @@ class SupernetScorer:
             images_BCHW, labels_B = batch
             supernet = self._trained_by_all(changing=current.active is not None)
             logits_BK = supernet(images_BCHW, current)
-            return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
+            return self._loss(logits_BK, labels_B), logits_BK
 
         with self._streams.global_torch("dropout", self._device.group.rank):
             metrics = train_epoch(
@@ -220,7 +223,9 @@ class SupernetScorer:
             calls = partial(self.supernet, images_BCHW, statistics=statistics)  # may be compiled
             return map(calls, on_device)
 
-        scores = population_scores(self._device, SCORING, logits, len(candidates), batch)
+        scores = population_scores(
+            self._device, SCORING, logits, len(candidates), batch, self._metric
+        )
         self.num_scorings += len(candidates)
         return scores
 

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from torch.nn import functional
-
-from nasrun.compute.device import Load, precise
+from nasrun.compute.device import Load
 from nasrun.compute.workers import Died
 from nasrun.errors import require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
-from nasrun.protocols.data import Batch
-from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.data import Batch, MetricName
+from nasrun.protocols.evaluation import Evaluation, Evaluator, error_of
 from nasrun.protocols.labels import attempted, failed
 from nasrun.protocols.settings import (
     BatchSize,
@@ -30,7 +28,9 @@ from nasrun.protocols.settings import (
 )
 from nasrun.protocols.space import Network, NetworkSize, as_module
 from nasrun.protocols.state import Streams
+from nasrun.training.balance import ClassLoss
 from nasrun.training.loop import LossAndLogits, predict, train_epoch
+from nasrun.training.quality import METRICS, measured
 from nasrun.training.streams import BatchStream, halves
 from nasrun.training.update import WeightUpdate
 
@@ -57,6 +57,7 @@ class TrainEvaluator(Evaluator):
     """
 
     needs_images: ClassVar[bool] = True
+    metrics: ClassVar[tuple[MetricName, ...]] = tuple(METRICS)
 
     def __init__(
         self,
@@ -83,6 +84,8 @@ class TrainEvaluator(Evaluator):
             num_epochs=epochs,
             training=training,
         )
+        self.metric = context.metric
+        self.objectives = (error_of(self.metric),)
         self.space = context.space
         self.dataset = context.dataset
         self.device = context.device.alone
@@ -121,9 +124,11 @@ class TrainEvaluator(Evaluator):
             network: Network = self.space.network(genotype, self.dataset.shape, self.size)
         self.device.place(as_module(network))
         training = self._train(network, streams)
-        error = 1.0 - self._accuracy(network)
+        accuracy, score = self._validate(network)
         details = {"train_loss": training["loss"], "train_accuracy": training["accuracy"]}
-        return Evaluation(genotype, (error,), time.perf_counter() - started, details)
+        if self.metric != "accuracy":
+            details["val_accuracy"] = accuracy
+        return Evaluation(genotype, (1.0 - score,), time.perf_counter() - started, details)
 
     def _train(self, network: Network, streams: Streams) -> dict[str, float]:
         """Train the network; return the metrics of the last epoch."""
@@ -132,10 +137,12 @@ class TrainEvaluator(Evaluator):
             self.dataset, self.train_half, self.device, streams.torch("batches"), augment=True
         )
 
+        loss = ClassLoss(self.dataset, self.train_half)
+
         def forward(batch: Batch) -> LossAndLogits:
             images_BCHW, labels_B = batch
             logits_BK = network(images_BCHW)
-            return functional.cross_entropy(precise(logits_BK), labels_B), logits_BK
+            return loss(logits_BK, labels_B), logits_BK
 
         as_module(network).train()
         metrics: dict[str, float] = {}
@@ -147,7 +154,8 @@ class TrainEvaluator(Evaluator):
             self.progress(epoch, self.epochs, loss=metrics["loss"])
         return metrics
 
-    def _accuracy(self, network: Network) -> float:
+    def _validate(self, network: Network) -> tuple[float, float]:
+        """Return the accuracy on the validation half, and what the search maximises."""
         as_module(network).eval()
-        logits_NK, labels_N = predict(network, self.dataset, self.validation_half, self.device)
-        return float((logits_NK.argmax(1) == labels_N).double().mean())
+        found = predict(network, self.dataset, self.validation_half, self.device)
+        return float(measured("accuracy", *found)), float(measured(self.metric, *found))

@@ -239,6 +239,6 @@ def _remove_empty(folder: Path) -> None:
 
 
 def _objective(result: Result | None) -> float:
-    """Return what a sweeper minimises: the validation error where there is one."""
-    accuracy = None if result is None else result.search_val_accuracy
-    return float("nan") if accuracy is None else 1.0 - accuracy
+    """Return what a sweeper minimises: 1 less what the search maximises, where that is known."""
+    score = None if result is None else result.search_score
+    return float("nan") if score is None else 1.0 - score

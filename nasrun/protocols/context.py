@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nasrun.protocols.data import Dataset
+from nasrun.protocols.data import Dataset, MetricName
 from nasrun.protocols.evaluation import Cost
 from nasrun.protocols.scorer import Scorer
 from nasrun.protocols.state import Progress, Streams
@@ -33,6 +33,10 @@ class SearchContext(Protocol):
     @property
     def dataset_name(self) -> str:
         """Return the name alone, for those that need no images; nothing is loaded."""
+
+    @property
+    def metric(self) -> MetricName:
+        """Return what the search maximises on validation inputs."""
 
     @property
     def space(self) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,24 @@ class TaskShape:
 
 KINDS = {1: "signals", 2: "images"}
 """What inputs are called, by the number of their spatial dimensions."""
+
+
+MetricName: TypeAlias = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+"""What a search can maximise on validation inputs, see `nasrun.training.quality`."""
+BalanceKind: TypeAlias = Literal["none", "class_weights", "balanced_batches"]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How trainings make rare classes count.
+
+    `class_weights` weigh the loss of an input; with `balanced_batches` inputs are drawn with
+    replacement. Either way a class of n inputs has the weight n^(1 - strength): at 0 classes count
+    as often as there are inputs, at 1 all count alike.
+    """
+
+    kind: BalanceKind = "none"
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +99,8 @@ class Dataset(Protocol):
     shape: TaskShape
     batch_size: int  # the default size of a training batch
     reading: Reading  # how other inputs are read, once a network is trained
+    balance: Balance  # of the classes, in every training
+    metric: MetricName  # what a search maximises, unless its settings say something else
     notes: Sequence[str]  # what a person should know before a run: what was read, what left out
 
     @property

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.data import TaskShape
+from nasrun.protocols.data import MetricName, TaskShape
 from nasrun.protocols.result import Final
 from nasrun.protocols.space import ArchGraph, MixingWeights, NetworkSize
 from nasrun.protocols.state import Stateful
@@ -41,6 +41,18 @@ class Objective:
 
 VALIDATION_ERROR = Objective("val_error", "fraction")
 
+
+def error_of(metric: MetricName) -> Objective:
+    """Return the objective of a search that maximises a metric: 1 less the metric.
+
+    >>> error_of("macro_f1")
+    Objective(name='val_macro_f1_error', unit='1 - macro_f1', direction='minimise')
+    """
+    if metric == "accuracy":
+        return VALIDATION_ERROR
+    return Objective(f"val_{metric}_error", f"1 - {metric}")
+
+
 Cost = Literal["flops", "params"]
 """What a network costs: the multiply-adds of one input, or the trainable parameters."""
 COSTS: Mapping[Cost, Objective] = {
@@ -51,7 +63,10 @@ COSTS: Mapping[Cost, Objective] = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome of one true evaluation. A failed one has an error and infinite values."""
+    """The outcome of one true evaluation. A failed one has an error and infinite values.
+
+    Where a search maximises another metric than the accuracy, the details have `val_accuracy`.
+    """
 
     genotype: Genotype
     values: tuple[float, ...]  # of the objectives, in their order
@@ -71,6 +86,7 @@ class Evaluator(Stateful, Protocol):
     needs_images: ClassVar[bool]  # whether it trains on the dataset
     evaluates: ClassVar[bool] = True  # whether it offers `evaluate`
     makes_scorers: ClassVar[bool] = False  # whether it offers `scorer`
+    metrics: ClassVar[tuple[MetricName, ...]] = ("accuracy",)  # what a search on it can maximise
     # whether labels are scores on shared weights, whose training a resumed run does not repeat
     labels_are_scores: bool = False
     objectives: tuple[Objective, ...] = (VALIDATION_ERROR,)

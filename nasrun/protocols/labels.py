@@ -180,12 +180,12 @@ class Labels:
         num_failed = sum(evaluation.error is not None for evaluation in self.ledger)
         figures = {"labels": float(len(self)), "failed_labels": float(num_failed)}
         if new and new[-1].error is None:
-            figures["val_accuracy"] = 1.0 - validation_error(new[-1])
+            figures |= _validation(new[-1], "")
         if self._evaluator.labels_are_scores:
             figures["scorings"] = float(self._evaluator.num_scorings)
         best = self.best() if num_failed < len(self) else None
         if best is not None:
-            figures["best_val_accuracy"] = 1.0 - validation_error(best)
+            figures |= _validation(best, "best_")
         incumbent = None if best is None else best.genotype
         return StepReport(figures | dict(metrics or {}), new, incumbent)
 
@@ -265,5 +265,17 @@ def _evaluation(plain: Mapping[str, Any]) -> Evaluation:
 
 
 def validation_error(evaluation: Evaluation) -> float:
-    """Return the first objective, in [0, 1]; infinite where the evaluation failed."""
+    """Return the first objective, in [0, 1]; infinite where the evaluation failed.
+
+    It is 1 less what the search maximises, which is the accuracy unless it says something else.
+    """
     return evaluation.values[0]
+
+
+def _validation(evaluation: Evaluation, prefix: str) -> dict[str, float]:
+    """Return the accuracy of a label and, where the search maximises something else, that."""
+    score = 1.0 - validation_error(evaluation)
+    accuracy = evaluation.details.get("val_accuracy")
+    if accuracy is None:
+        return {f"{prefix}val_accuracy": score}
+    return {f"{prefix}val_accuracy": accuracy, f"{prefix}val_score": score}

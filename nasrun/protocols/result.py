@@ -14,6 +14,16 @@ from nasrun.protocols.plain import from_plain, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassFigures:
+    """How well one class is recognised: of its test inputs, and of those that are taken for it."""
+
+    name: str
+    count: int  # test inputs of the class
+    sensitivity: float  # recall: the share of them that is recognised
+    positive_predictivity: float  # precision: the share of right ones among what is taken for it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retrained:
     """The network of the genotype, trained from scratch."""
 
@@ -25,6 +35,8 @@ class Retrained:
     params: int
     flops: int  # multiply-adds of one image
     test_top5_accuracy: float | None = None  # where there are more than five classes
+    balanced_accuracy: float | None = None  # the mean sensitivity of the classes
+    classes: tuple[ClassFigures, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +130,21 @@ class Result(Final):
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
     search_val_accuracy: float | None = None  # of the last alpha, or of the best label
+    metric: str | None = None  # what the search maximised, where that is not the accuracy
+    search_val_score: float | None = (
+        None  # and how much of it the best label has, or the last alpha
+    )
     chosen_val_accuracy: float | None = None  # of what the last step moved towards (EG-NAS's Eq. 9)
     threads: int | None = None
     predictor: Ranked | None = None
     floor: AgainstFloors | None = None
     retrain: Retrained | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def search_score(self) -> float | None:
+        """Return what the search has reached on validation inputs, of what it maximised."""
+        return self.search_val_accuracy if self.metric is None else self.search_val_score
 
     @property
     def test_accuracy(self) -> float | None:

@@ -25,11 +25,49 @@ class Scores:
 
     `noise_N`: the standard error of a loss, compared with the mean of all candidates on the same
     images, that comes of the images being few; `None` where a single candidate was scored.
+    `metric_N`: what the search maximises, where that is not the accuracy.
     """
 
     loss_N: np.ndarray
     accuracy_N: np.ndarray
     noise_N: np.ndarray | None = None
+    metric_N: np.ndarray | None = None
+
+    @property
+    def quality_N(self) -> np.ndarray:
+        """What candidates are compared by: the metric that the search maximises."""
+        return self.accuracy_N if self.metric_N is None else self.metric_N
+
+    def at(self, places: np.ndarray) -> Scores:
+        """Return the scores of some candidates, in another order."""
+        noise_N, metric_N = self.noise_N, self.metric_N
+        return Scores(
+            self.loss_N[places],
+            self.accuracy_N[places],
+            None if noise_N is None else noise_N[places],
+            None if metric_N is None else metric_N[places],
+        )
+
+    def figures(self, prefix: str = "") -> dict[str, float]:
+        """Return the mean validation accuracy of the candidates, and that of another metric."""
+        found = {f"{prefix}val_accuracy": float(np.mean(self.accuracy_N))}
+        if self.metric_N is not None:
+            found[f"{prefix}val_score"] = float(np.mean(self.metric_N))
+        return found
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Average the scores of the same candidates on several batches."""
+    if len(scores) == 1:
+        return scores[0]
+    noises = [score.noise_N for score in scores if score.noise_N is not None]
+    squares = np.square(noises).sum(axis=0)  # an average over batches is so much surer
+    return Scores(
+        np.mean([score.loss_N for score in scores], axis=0),
+        np.mean([score.accuracy_N for score in scores], axis=0),
+        np.sqrt(squares) / len(scores) if noises else None,
+        None if scores[0].metric_N is None else np.mean([s.quality_N for s in scores], axis=0),
+    )
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ class Strategy(Stateful, Protocol):
     unit: ClassVar[str]  # a label for people
     needs_alphas: ClassVar[bool] = False  # whether the space must be a `DifferentiableSpace`
     predicts: ClassVar[bool] = False  # whether it has a predictor, see `rank`
+    maximises_metric: ClassVar[bool] = True  # whether it compares architectures by `metric`
     labels: Labels | None = None  # of one that asks for true evaluations
     remedies: ClassVar[Mapping[str, str]] = {}
     """What to type against each thing that the guard can see: `rest` (alpha hardly moves), `worse`

@@ -281,7 +281,11 @@ def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]
             if found is not None:
                 drawn[row.group.name] = found
         if drawn:
-            y_label = "best so far: regret" if regrets else "validation error, best so far"
+            error = "best so far: regret" if regrets else "validation error, best so far"
+            others = {run.text("metric") for row in rows for run in row.group.runs} - {None}
+            y_label = (
+                f"1 - {' or '.join(sorted(map(str, others)))}, best so far" if others else error
+            )
             yield CurveSet(axis, rows[0].group.dataset, x_label, y_label, drawn)
 
 

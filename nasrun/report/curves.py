@@ -88,12 +88,12 @@ def read_history(run: Run) -> History:
     if label_errors:
         places_L = np.arange(1, len(label_errors) + 1)
         found["evaluations"] = _staircase(places_L, np.array(label_errors))
-    accuracy_S = np.array([_accuracy(line) for line in steps], dtype=float)
-    if np.isfinite(accuracy_S).any():
+    score_S = np.array([_score(line) for line in steps], dtype=float)
+    if np.isfinite(score_S).any():
         seconds_S = np.cumsum([number(line, "seconds") or 0.0 for line in steps])
         # A method on alphas keeps no best: the maximum of its noisy epochs would be one of luck.
         keeps_best = any(number(line, "best_val_accuracy") is not None for line in steps)
-        error_S = 1.0 - accuracy_S
+        error_S = 1.0 - score_S
         found["seconds"] = _staircase(seconds_S, error_S, keeps_best)
         found["steps"] = _staircase(np.arange(1, len(steps) + 1), error_S, keeps_best)
     taus = [(number(line, "labels"), number(line, "held_out_tau")) for line in steps]
@@ -138,9 +138,10 @@ def _first_value(line: Mapping[str, Any]) -> float:
     return float("nan") if error is None else error
 
 
-def _accuracy(line: Mapping[str, Any]) -> float | None:
-    best = number(line, "best_val_accuracy")
-    return number(line, "val_accuracy") if best is None else best
+def _score(line: Mapping[str, Any]) -> float | None:
+    """Return what the search maximises: the accuracy, where a step has no other score."""
+    names = ("best_val_score", "val_score", "best_val_accuracy", "val_accuracy")
+    return next((value for name in names if (value := number(line, name)) is not None), None)
 
 
 def _staircase(places: np.ndarray, errors: np.ndarray, keeps_best: bool = True) -> Staircase:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from nasrun.errors import UsageError, closest
-from nasrun.report.collect import Run, shown
+from nasrun.report.collect import Run, number, shown
 
 SECONDS_PER_DAY = 86_400.0
 VALIDATION = "validation accuracy"
@@ -119,6 +119,9 @@ METRICS = {
         Metric("val_accuracy", "validation accuracy after retraining",
                of_result("retrain", "val_accuracy")),
         Metric("macro_f1", "macro F1", of_result("retrain", "macro_f1")),
+        Metric("balanced_accuracy", "balanced accuracy", of_result("retrain", "balanced_accuracy")),
+        Metric("search_val_score", "what the search maximised, validation",
+               of_result("search_val_score")),
         Metric("params", "parameters", of_result("retrain", "params"), False, False),
         Metric("flops", "multiply-adds", of_result("retrain", "flops"), False, False),
         Metric("evaluations", "true evaluations", of_result("evaluations"), False, False),
@@ -131,6 +134,28 @@ METRICS = {
     )
 }  # fmt: skip
 BY_DEFAULT = ("test_accuracy", "search_val_accuracy")
+OF_CLASSES = {
+    "sensitivity": "sensitivity",
+    "positive_predictivity": "positive predictivity",
+}
+"""Figures of one class, `sensitivity:NAME`, and what they are called."""
+
+
+def of_class(name: str) -> Metric | None:
+    """Return the metric of one class that a name such as `sensitivity:V` means."""
+    figure, colon, wanted = name.partition(":")
+    if not colon or figure not in OF_CLASSES:
+        return None
+
+    def value(run: Run) -> float | None:
+        retrain = run.result.get("retrain")
+        classes = retrain.get("classes") if isinstance(retrain, dict) else None
+        for one in classes if isinstance(classes, list) else ():
+            if isinstance(one, dict) and one.get("name") == wanted:
+                return number(one, figure)
+        return None
+
+    return Metric(name, f"{OF_CLASSES[figure]} of {shown(wanted)}", value)
 
 
 def choose(name: str | None, runs: Sequence[Run]) -> Metric:
@@ -141,13 +166,16 @@ def choose(name: str | None, runs: Sequence[Run]) -> Metric:
     Raises:
         UsageError: the name is unknown, or no run has such a figure.
     """
-    if name is not None and name not in METRICS:
+    known = METRICS
+    if name is not None and (own := of_class(name)) is not None:
+        known = {**METRICS, name: own}
+    if name is not None and name not in known:
         raise UsageError(f"--metric {name}: {closest(name, METRICS)}")
     wanted = BY_DEFAULT if name is None else (name,)
     for key in wanted:
-        if any(METRICS[key].of(run) is not None for run in runs):
-            return METRICS[key]
+        if any(known[key].of(run) is not None for run in runs):
+            return known[key]
     if name is None or not runs:
-        return METRICS[wanted[0]]  # every run will be listed as lacking it
+        return known[wanted[0]]  # every run will be listed as lacking it
     there = [key for key, metric in METRICS.items() if any(metric.of(r) is not None for r in runs)]
     raise UsageError(f"--metric {name}: no finished run has it; there are {', '.join(there)}")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.scorer import Scorer
+from nasrun.protocols.scorer import Scorer, Scores, mean_scores
 from nasrun.protocols.state import Progress
 
 AT_ONCE = 50  # candidates that are scored between two signs of progress
@@ -19,19 +19,22 @@ AT_ONCE = 50  # candidates that are scored between two signs of progress
 
 def ranked(
     scorer: Scorer, candidates: Sequence[Genotype], batches: Sequence[Any], progress: Progress
-) -> tuple[list[Genotype], np.ndarray, np.ndarray]:
-    """Sort by the accuracy on all batches, equals by the loss, then as they came; the best first.
+) -> tuple[list[Genotype], Scores]:
+    """Sort by the metric on all batches, equals by the loss, then as they came; the best first.
 
     Returns:
-        The candidates, their accuracy_N and their loss_N, float64.
+        The candidates, and the means of their scores over the batches.
     """
-    loss_N, accuracy_N = np.zeros((2, len(candidates)))
+    parts = list[Scores]()
     for start in range(0, len(candidates), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        for batch in batches:
-            scores = scorer.score_paths(candidates[part], batch)
-            loss_N[part] += scores.loss_N / len(batches)
-            accuracy_N[part] += scores.accuracy_N / len(batches)
-        progress(min(part.stop, len(candidates)), len(candidates))
-    order_N = np.lexsort((loss_N, -accuracy_N))  # NaN comes last
-    return [candidates[place] for place in order_N], accuracy_N[order_N], loss_N[order_N]
+        part = candidates[start : start + AT_ONCE]
+        parts.append(mean_scores([scorer.score_paths(part, batch) for batch in batches]))
+        progress(min(start + AT_ONCE, len(candidates)), len(candidates))
+    quality_N = np.concatenate([one.quality_N for one in parts])
+    scores = Scores(
+        np.concatenate([one.loss_N for one in parts]),
+        np.concatenate([one.accuracy_N for one in parts]),
+        metric_N=None if parts[0].metric_N is None else quality_N,
+    )
+    order_N = np.lexsort((scores.loss_N, -quality_N))  # NaN comes last
+    return [candidates[place] for place in order_N], scores.at(order_N)

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 
 from nasrun.protocols.context import SearchContext
-from nasrun.protocols.scorer import Scorer
+from nasrun.protocols.scorer import Scorer, mean_scores
 from nasrun.protocols.settings import BatchSize, NumEpochs, WeightTraining, plugin
 from nasrun.protocols.space import DifferentiableSpace, MixingWeights, Mixture, Statistics
 from nasrun.protocols.strategy import Strategy
@@ -80,10 +79,8 @@ class SupernetSearch(Strategy, ABC):
         mixture, statistics = final
         batches = self.scorer.draw_batches([FINAL_IMAGES] * FINAL_BATCHES)
         scores = [self.scorer.score([mixture], batch, statistics) for batch in batches]
-        return {
-            "final_val_accuracy": float(np.mean([one.accuracy_N[0] for one in scores])),
-            "scorings": float(self.scorer.num_scorings),
-        }
+        figures = mean_scores(scores).figures("final_")
+        return {**figures, "scorings": float(self.scorer.num_scorings)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self.epoch, "scorer": self.scorer.state_dict()}

@@ -17,9 +17,10 @@ SHOWN = {
     "accuracy": "accuracy",
     "train_accuracy": "accuracy",
     "val_accuracy": "val accuracy",
+    "val_score": "val score",
     "fitness_best": "fitness",
 }
-PERCENT = ("accuracy", "val accuracy", "best")
+PERCENT = ("accuracy", "val accuracy", "val score", "best")
 
 
 class Display:

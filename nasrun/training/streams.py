@@ -18,6 +18,7 @@ from nasrun.compute.device import LEAST_PART, Device
 from nasrun.compute.process_group import Share
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Batch, Dataset, Split
+from nasrun.training.balance import drawn_order
 
 NUM_CHOICES = 200  # of the groups that are held out, of which the best is taken
 
@@ -60,11 +61,18 @@ class BatchStream:
     def one_pass(self, batch_size: int) -> Iterator[Batch]:
         """Yield every image once in a new order, in batches of like size.
 
+        Where the dataset asks for balanced batches, images are drawn with replacement instead.
+
         An incomplete last batch is left out, since batch norm needs batches of like size; which
         images that are differs from pass to pass. A process of a group gets its share of each
         batch.
         """
-        order_N = self._shuffle()
+        balance = self.dataset.balance
+        order_N = (
+            drawn_order(self.split.labels_N, balance.strength, self._generator)
+            if balance.kind == "balanced_batches"
+            else self._shuffle()
+        )
         num_batches, size = self.num_batches(batch_size), self.size_of_batch(batch_size)
         rows = self._device.group.share(size)
         order_TB = order_N[: num_batches * size].view(num_batches, size)
@@ -166,10 +174,10 @@ def halves(split: Split, rng: np.random.Generator) -> tuple[Split, Split]:
     Raises:
         UsageError: there are too few groups.
     """
-    from sklearn.model_selection import train_test_split  # half a second to import
-
     if split.groups_N is not None:
         return apart(split, split.search_shares[1], rng)
+    from sklearn.model_selection import train_test_split  # half a second to import
+
     labels_N = split.labels_N.numpy()
     num_train, num_validation = num_of_halves(split)
     train, validation = train_test_split(

@@ -41,7 +41,7 @@ def runs(waves: Path) -> dict[str, Path]:
         (waves.parent / f"{name}.txt").write_text(GENOTYPES[name])
         main(["retrain", f"genotype={waves.parent / name}.txt", f"space={name}", *sizes,
               "retrain=smoke", "retrain.epochs=1",
-              "dataset=npz_signals", f"dataset.file={waves}", "dataset.batch_size=16",
+              "dataset=npz", "dataset.layout=signals", f"dataset.file={waves}", "dataset.batch_size=16",
               f"hydra.run.dir={waves.parent / name}"])  # fmt: skip
     return {name: waves.parent / name for name in SIZES}
 
@@ -92,7 +92,8 @@ def test_what_does_not_fit_is_told_in_one_sentence(
         ("predict", str(runs["cell1d"]), str(tmp_path / "short.npz")): "takes numbers, 2 x 25",
         (
             "search",
-            "dataset=npz_signals",
+            "dataset=npz",
+            "dataset.layout=signals",
             f"dataset.file={waves}",
         ): "space=cell1d or space=cell1d_da",
         ("search", "space=cell1d", "dataset=digits"): "space=cell1d takes signals",

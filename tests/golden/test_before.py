@@ -57,11 +57,21 @@ def changed(folder: Path | str, twin: Path) -> list[str]:
     """One line for each value of a run that is not that of its twin. Where processor or libraries
     are others, a search by a predictor need only have as many labels."""
     now, then = outcome(folder), outcome(twin)
+    now = _known_then(now, then)
     if made_with() == (BEFORE / "made_with.txt").read_text().strip():
         return list(differences(then, now, ALIKE))
     if any("predictor_tau" in line for line in then["metrics.jsonl"]):
         now, then = ({"labels": len(one["evaluations.jsonl"])} for one in (now, then))
     return list(differences(then, now, ELSEWHERE))
+
+
+def _known_then(now: Any, then: Any) -> Any:
+    """What later versions say, without what the earlier one did not say at all."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return {key: _known_then(now[key], then[key]) for key in now if key in then}
+    if isinstance(now, list) and isinstance(then, list) and len(now) == len(then):
+        return [_known_then(*pair) for pair in zip(now, then, strict=True)]
+    return now
 
 
 def status(folder: Path | str) -> str:

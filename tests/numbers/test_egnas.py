@@ -51,7 +51,7 @@ def test_centred_similarity_shifts_by_the_population_mean() -> None:
     printed, centred = make(), make(similarity="centred")
     candidates_ND = np.random.default_rng(1).standard_normal((5, 6))
     epoch = printed.look_around()
-    epoch.accuracy = 2.0  # everyone is worse
+    epoch.quality = 2.0  # everyone is worse
     scores, first_N, mean = printed.fitness(candidates_ND, epoch)
     loss_N = scores.loss_N
     _, second_N, _ = centred.fitness(candidates_ND, epoch)

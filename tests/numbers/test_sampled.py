@@ -95,9 +95,9 @@ def test_equal_accuracies_are_ranked_by_the_loss_and_failures_come_last() -> Non
     candidates = [SPACE.decode((gene, 0, 0)) for gene in range(4)]
     scores = Scores(np.array([0.3, 0.2, np.nan, 0.1]), np.array([0.5, 0.5, 0.5, 0.4]))
     strategy.scorer.score_paths = lambda *_: scores
-    order, accuracy_N = strategy.ranked(candidates, [8])
+    order, ranked = strategy.ranked(candidates, [8])
     assert [candidates.index(one) for one in order] == [1, 0, 2, 3]
-    assert accuracy_N.tolist() == [0.5, 0.5, 0.5, 0.4]
+    assert ranked.accuracy_N.tolist() == [0.5, 0.5, 0.5, 0.4]
 
 
 def test_weights_are_trained_on_uniform_draws() -> None:
@@ -168,10 +168,10 @@ def test_an_update_is_a_step_of_adam_along_the_gradient_of_its_samples() -> None
         advantage_M.append(reward - baseline)
     one_hot_M2 = np.eye(2)[arms_M]
     gradient = -(np.array(advantage_M)[:, None] * (one_hot_M2 - 0.5)).mean(0) * 2 / 4
-    accuracy, entropy = strategy.update()
+    figures, entropy = strategy.update()
     moved = strategy.controller.outputs["2"].bias.detach().numpy()
     assert moved == pytest.approx(-0.05 * gradient / (np.abs(gradient) + 0.001), rel=1e-3)
-    assert accuracy == pytest.approx(rewards[arms_M].mean())
+    assert figures == {"val_accuracy": pytest.approx(rewards[arms_M].mean())}
     assert entropy == pytest.approx(np.log(2))
 
 

@@ -71,9 +71,9 @@ class Scored:
 def test_the_most_accurate_is_chosen_and_among_equals_the_one_of_lower_loss(toy: SETN) -> None:
     some = [toy.space.decode((gene, 0, 0)) for gene in range(4)]
     scored = Scored([0.1, 0.9, 0.5, 0.5], [0.25, 0.5, 0.5, 0.5])
-    best_first, accuracy_N, loss_N = ranked(scored, some, [None], lambda *_, **__: None)  # type: ignore[arg-type]
+    best_first, scores = ranked(scored, some, [None], lambda *_, **__: None)  # type: ignore[arg-type]
     assert best_first[0] == some[2]
-    assert (loss_N[0], accuracy_N[0]) == (0.5, 0.5)
+    assert (scores.loss_N[0], scores.accuracy_N[0]) == (0.5, 0.5)
 
 
 def test_it_finds_the_optimum_of_the_toy_space_in_a_step_after_the_last_epoch() -> None:

@@ -163,9 +163,9 @@ class EGNAS(SupernetSearch):
 
         # Line 15, Eq. 9.
         chosen_ND = np.stack([start.alpha_D for start in starts])
-        accuracy_N = epoch.select(self.mixtures(chosen_ND)).accuracy_N
+        selected = epoch.select(self.mixtures(chosen_ND))
         found_N = np.isfinite([start.fitness for start in starts])
-        best = int(np.argmax(np.where(found_N, accuracy_N, -1.0)))
+        best = int(np.argmax(np.where(found_N, selected.quality_N, -1.0)))
 
         # Line 16, Eq. 8.
         before_D = self.alpha_D
@@ -173,7 +173,8 @@ class EGNAS(SupernetSearch):
             self.alpha_D = before_D + self.xi * self.search_direction(chosen_ND[best])
         return (
             epoch.metrics(starts)
-            | {"chosen_loss": starts[best].loss, "chosen_accuracy": float(accuracy_N[best])}
+            | {"chosen_loss": starts[best].loss}
+            | {"chosen_accuracy": float(selected.accuracy_N[best])}
             | movement(before_D, self.alpha_D, self.space.alpha_shapes)
         )
 
@@ -215,7 +216,7 @@ class EGNAS(SupernetSearch):
         similarity_N = cosine_similarity(self.alpha_D, candidates_ND)
         mean = float(similarity_N.mean()) if mean_similarity is None else mean_similarity
         shift = mean if self.similarity == "centred" else 0.0
-        worse_N = epoch.accuracy > scores.accuracy_N
+        worse_N = epoch.quality > scores.quality_N
         fitness_N = compound_fitness(
             scores.loss_N, similarity_N - shift, worse_N, self.zeta, self.eta
         )

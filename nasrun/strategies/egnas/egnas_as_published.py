@@ -69,7 +69,7 @@ class EGNASAsPublished(EGNAS):
         """Score candidates (Eq. 7), whose L1 and accuracy are those of different mixtures."""
         rows_ND = self.unit_rows(candidates_ND)
         scores = epoch.score(one_by_one(softmax_per_edge(rows_ND, self.space.alpha_shapes)))
-        worse_N = epoch.accuracy > epoch.score(self.mixtures(candidates_ND)).accuracy_N
+        worse_N = epoch.quality > epoch.score(self.mixtures(candidates_ND)).quality_N
         similarity_N = self.row_similarity(rows_ND)
         fitness_N = compound_fitness(scores.loss_N, similarity_N, worse_N, self.zeta, self.eta)
         return scores, fitness_N, float(similarity_N.mean())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nasrun.errors import RunError
-from nasrun.protocols.scorer import Scorer, Scores
+from nasrun.protocols.scorer import Scorer, Scores, mean_scores
 from nasrun.protocols.space import Mixture, Statistics
 from nasrun.strategies.egnas.mixing import softmax_per_edge
 from nasrun.strategies.supernet import weights_step
@@ -47,7 +47,8 @@ class Exploration:
     selection: Sequence[Any]
     statistics: Statistics
     loss: float = np.nan  # of alpha_t on the batches
-    accuracy: float = np.nan  # Acc(alpha_t) of Eq. 7
+    quality: float = np.nan  # Acc(alpha_t) of Eq. 7, or the metric in its place
+    own: Scores = field(default_factory=lambda: Scores(np.array([np.nan]), np.array([np.nan])))
     fitness: list[float] = field(default_factory=list)  # of all candidates, failed ones left out
     losses: list[float] = field(default_factory=list)  # their L1
     noise: list[float] = field(default_factory=list)  # standard errors of their L1, where known
@@ -63,16 +64,7 @@ class Exploration:
         return self._mean(candidates, self.selection)
 
     def _mean(self, candidates: Sequence[Mixture], batches: Sequence[Any]) -> Scores:
-        scores = [self.scorer.score(candidates, one, self.statistics) for one in batches]
-        if len(scores) == 1:
-            return scores[0]
-        noises = [score.noise_N for score in scores if score.noise_N is not None]
-        squares = np.square(noises).sum(axis=0)  # an average over batches is so much surer
-        return Scores(
-            np.mean([score.loss_N for score in scores], axis=0),
-            np.mean([score.accuracy_N for score in scores], axis=0),
-            np.sqrt(squares) / len(scores) if noises else None,
-        )
+        return mean_scores([self.scorer.score(candidates, one, self.statistics) for one in batches])
 
     def score_alpha(self, alpha: Mixture, epoch: int) -> None:
         """Score alpha itself, with which candidates are compared.
@@ -80,8 +72,8 @@ class Exploration:
         Raises:
             RunError: its loss is not finite.
         """
-        own = self.score([alpha])
-        self.loss, self.accuracy = float(own.loss_N[0]), float(own.accuracy_N[0])
+        self.own = self.score([alpha])
+        self.loss, self.quality = float(self.own.loss_N[0]), float(self.own.quality_N[0])
         if not np.isfinite(self.loss):
             raise RunError(
                 f"the supernet's validation loss is {self.loss} in epoch {epoch}: "
@@ -108,7 +100,7 @@ class Exploration:
         fitness = np.array(self.fitness or [np.nan])
         figures = {
             "val_loss": self.loss,
-            "val_accuracy": self.accuracy,
+            **self.own.figures(),
             "fitness_best": float(fitness.min()),
             "fitness_mean": float(fitness.mean()),
             "fitness_spread": float(fitness.std()),

@@ -25,6 +25,7 @@ from nasrun.training.optimisers import Adam
 class AlphaSearch(SupernetSearch):
     """A search that moves alpha by gradients; a subclass says on which images, and by what rule."""
 
+    maximises_metric: ClassVar[bool] = False
     remedies: ClassVar[Mapping[str, str]] = {
         "rest": "raise strategy.alpha_learning_rate",
         "collapse": "a lower strategy.alpha_learning_rate and fewer epochs are worth a try",

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ from nasrun.strategies.gradient.stages import StagedSearch
 @plugin
 class DARTSPT(StagedSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
+
+    maximises_metric: ClassVar[bool] = True
 
     tuning_epochs: Count  # after a decision
     tuning_learning_rate: Positive  # of the weights, where the tuning begins
@@ -132,16 +134,16 @@ class DARTSPT(StagedSearch):
             self.gates[name][remaining.pop(best)] = 0.0
 
     def ranked(self, candidates: list[Mixture]) -> list[int]:
-        """Sort candidates by accuracy, the least accurate first; of equals the highest loss."""
+        """Sort candidates by the metric, the lowest first; of equals the highest loss."""
         batches = (
             self.scorer.draw_batch(self.decision_images) for _ in range(self.decision_batches)
         )
         scores = [self.scorer.score(candidates, batch) for batch in batches]
-        accuracy_N, loss_N = (
+        metric_N, loss_N = (
             np.mean(figures, axis=0)
-            for figures in ([one.accuracy_N for one in scores], [one.loss_N for one in scores])
+            for figures in ([one.quality_N for one in scores], [one.loss_N for one in scores])
         )
-        order: list[int] = np.lexsort((-loss_N, accuracy_N)).tolist()
+        order: list[int] = np.lexsort((-loss_N, metric_N)).tolist()
         return order
 
     def mixture(self) -> Mixture:

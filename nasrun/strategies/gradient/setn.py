@@ -21,8 +21,9 @@ Deviations:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from nasrun.genotypes.genotype import Genotype
@@ -36,6 +37,8 @@ from nasrun.strategies.gradient.base import BilevelSearch
 @plugin
 class SETN(BilevelSearch):
     """The strategy; see the module's docstring, and `BilevelSearch` for its other settings."""
+
+    maximises_metric: ClassVar[bool] = True
 
     num_candidates: Count  # drawn from softmax(alpha) after the last epoch
     num_images: BatchImages  # of the validation half, by which they are ranked
@@ -58,13 +61,11 @@ class SETN(BilevelSearch):
             return super().step()
         candidates = [self.draw() for _ in range(self.num_candidates)]
         batch = self.scorer.draw_batch(self.num_images)
-        best_first, accuracy_N, loss_N = ranked(
-            self.scorer, candidates, [batch], self.context.progress
-        )
+        best_first, scores = ranked(self.scorer, candidates, [batch], self.context.progress)
         self.chosen = best_first[0]
         figures = {
-            "val_loss": float(loss_N[0]),
-            "val_accuracy": float(accuracy_N[0]),
+            "val_loss": float(scores.loss_N[0]),
+            **scores.at(np.arange(1)).figures(),
             "scorings": float(self.scorer.num_scorings),
         }
         return StepReport(figures, incumbent=self.chosen, weights=self.mixing_weights())

@@ -13,6 +13,7 @@ import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
+from nasrun.protocols.scorer import Scores
 from nasrun.protocols.settings import AtMost, BatchImages, Count, plugin
 from nasrun.strategies.finalists import ranked
 from nasrun.strategies.supernet import SupernetSearch
@@ -56,26 +57,25 @@ class SampledSearch(SupernetSearch):
         metrics = {f"train_{name}": value for name, value in trained.items()} | self.learn()
         self.epoch += 1
         if self.finished:
-            metrics["final_val_accuracy"] = self.choose()
+            metrics |= self.choose()
         metrics["scorings"] = float(self.scorer.num_scorings)
         return StepReport(metrics, incumbent=self.winner)
 
-    def choose(self) -> float:
+    def choose(self) -> dict[str, float]:
         """Take the best of the finalists among new samples; return its one-shot accuracy."""
         candidates = list(dict.fromkeys(self.draw() for _ in range(self.num_candidates)))
         finalists, _ = self.ranked(candidates, [self.candidate_images])
         images = [self.finalist_images] * self.finalist_batches
-        best, accuracy_N = self.ranked(finalists[: self.num_finalists], images)
+        best, scores = self.ranked(finalists[: self.num_finalists], images)
         self.winner = best[0]
-        return float(accuracy_N[0])
+        return scores.at(np.arange(1)).figures("final_")
 
     def ranked(
         self, candidates: Sequence[Genotype], images: Sequence[int]
-    ) -> tuple[list[Genotype], np.ndarray]:
-        """Sort by the accuracy on batches of so many images, equals by the loss; the best first."""
+    ) -> tuple[list[Genotype], Scores]:
+        """Sort by the metric on batches of so many images, equals by the loss; the best first."""
         batches = [self.scorer.draw_batch(number) for number in images]
-        best_first, accuracy_N, _ = ranked(self.scorer, candidates, batches, self.context.progress)
-        return best_first, accuracy_N
+        return ranked(self.scorer, candidates, batches, self.context.progress)
 
     def best(self) -> tuple[Genotype, ...]:
         """Return the winner; a search that was stopped before its end chooses now."""

@@ -81,31 +81,32 @@ class ENAS(SampledSearch):
 
     def learn(self) -> dict[str, float]:
         """Train the controller; return means over its updates."""
-        accuracies, entropies = list[float](), list[float]()
+        found, entropies = list[dict[str, float]](), list[float]()
         for update in range(self.num_updates):
-            accuracy, entropy = self.update()
-            accuracies.append(accuracy)
+            figures, entropy = self.update()
+            found.append(figures)
             entropies.append(entropy)
-            self.context.progress(update + 1, self.num_updates, accuracy=accuracy)
+            self.context.progress(update + 1, self.num_updates, accuracy=figures["val_accuracy"])
         return {
-            "val_accuracy": sum(accuracies) / len(accuracies),
+            **{name: sum(one[name] for one in found) / len(found) for name in found[0]},
             "controller_entropy": sum(entropies) / len(entropies),
             "baseline": self.baseline or 0.0,
         }
 
-    def update(self) -> tuple[float, float]:
+    def update(self) -> tuple[dict[str, float], float]:
         """Make one step of the controller; return the mean accuracy and entropy of its samples."""
         samples = self.controller.sample(self.num_samples, self.generator)
         genotypes = [self.space.decode(genes) for genes in samples.genes_MD.tolist()]
         batch = self.scorer.draw_batch(self.reward_images)
-        accuracy_M = torch.from_numpy(self.scorer.score_paths(genotypes, batch).accuracy_N).float()
-        reward_M = accuracy_M + self.entropy_weight * samples.entropy_M.detach()
+        scores = self.scorer.score_paths(genotypes, batch)
+        reward_M = torch.from_numpy(scores.quality_N).float()
+        reward_M = reward_M + self.entropy_weight * samples.entropy_M.detach()
         loss = reinforce_loss(samples.log_probability_M, self.advantages(reward_M))
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         clip_grad_norm_(self.controller.parameters(), self.controller_gradient_clip)
         self.optimiser.step()
-        return float(accuracy_M.mean()), float(samples.entropy_M.detach().mean())
+        return scores.figures(), float(samples.entropy_M.detach().mean())
 
     def advantages(self, reward_M: Tensor) -> Tensor:
         """Move the baseline by one reward after the other; return how far each is above it."""
