@@ -46,8 +46,8 @@ def load_npz(
     """Load images and labels from arrays that may have several forms.
 
     Images are [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating; signals are [N,L], or with
-    `layout=signals` [N,C,L] or [N,L,C], whole numbers or floating. Labels are integers from 0, [N] or [N,1], or one-hot. The names of the
-    arrays may be others that mean the same, see `npz_names`.
+    `layout=signals` [N,C,L] or [N,L,C], of any real numbers. Labels are integers from 0, [N] or
+    [N,1], or one-hot. The names of the arrays may be others that mean the same, see `npz_names`.
 
     Raises:
         UsageError: names all that is wrong with the file.

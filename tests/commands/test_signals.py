@@ -41,7 +41,8 @@ def runs(waves: Path) -> dict[str, Path]:
         (waves.parent / f"{name}.txt").write_text(GENOTYPES[name])
         main(["retrain", f"genotype={waves.parent / name}.txt", f"space={name}", *sizes,
               "retrain=smoke", "retrain.epochs=1",
-              "dataset=npz", "dataset.layout=signals", f"dataset.file={waves}", "dataset.batch_size=16",
+              "dataset=npz", "dataset.layout=signals", f"dataset.file={waves}",
+              "dataset.batch_size=16",
               f"hydra.run.dir={waves.parent / name}"])  # fmt: skip
     return {name: waves.parent / name for name in SIZES}
 
