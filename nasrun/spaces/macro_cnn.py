@@ -27,7 +27,7 @@ from annotated_types import Interval, MinLen
 
 from nasrun.errors import UsageError, brief, require
 from nasrun.genotypes.genotype import Genotype
-from nasrun.genotypes.macro_cnn import POOLS, SPACE, Block, Plan, macro_cnn_text, plan
+from nasrun.genotypes.macro_cnn import POOLS, Block, Plan, macro_cnn_text, plan
 from nasrun.protocols.settings import BatchSize, Channels, Positive
 from nasrun.protocols.space import ArchGraph, TrainingHints
 from nasrun.spaces.integer_coded import IntegerCodedSpace

@@ -21,9 +21,9 @@ from nasrun.cli.main import main
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
-from nasrun.terminal.pace import Pace
 from nasrun.terminal import console as console_module
 from nasrun.terminal import progress
+from nasrun.terminal.pace import Pace
 from tests import made_tables
 from tests.commands.test_cli import WITHOUT_HEAVY_MODULES
 from tests.compose import node
@@ -330,7 +330,8 @@ def test_long_work_says_how_far_it_is(capsys, monkeypatch):
     pace = partial(Pace, clock=lambda: now)
     monkeypatch.setattr(progress, "Pace", pace)
     bar = progress.Bar("verify")
-    for done, now in enumerate((0.0, 5.0, 12.0, 24.0, 99.0)):
+    for done, seconds in enumerate((0.0, 5.0, 12.0, 24.0, 99.0)):
+        now = seconds
         bar(done, 4)
     assert capsys.readouterr().err == "nasrun: verify 50%  ETA 0:12\nnasrun: verify 75%  ETA 0:08\n"
 
