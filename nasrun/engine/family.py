@@ -94,7 +94,7 @@ class Family:
     def __init__(
         self, folder: Path, space: DifferentiableSpace, dataset: Dataset, seed: int
     ) -> None:
-        if not (space.differentiable and space.inherits):
+        if not space.inherits:
             raise UsageError(
                 f"networks of space={space.name}, as {folder} has it, take over no weights of a "
                 "supernet: those of space=nasbench201 with space.partial_channels=1 do"

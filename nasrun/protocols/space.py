@@ -95,6 +95,7 @@ class SearchSpace(Protocol):
     channels: int = 1  # of the networks of a search, where they have a size to choose
     cells: int = 1
     differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
+    inherits: bool = False  # whether it offers `DifferentiableSpace.inherited`
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...
 
@@ -188,7 +189,6 @@ class DifferentiableSpace(SearchSpace, Protocol):
     alpha_shapes: Mapping[str, tuple[int, int]]  # cell type -> (E, O)
     edges: tuple[tuple[int, int], ...]  # (source, target) of the rows of each cell type
     edges_per_node: int | None  # how many that enter a node a genotype keeps; `None` is all
-    inherits: bool = False  # whether it offers `inherited`
 
     def supernet(
         self,
