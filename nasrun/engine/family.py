@@ -274,10 +274,13 @@ def by_cost(drawn: Sequence[Candidate], count: int) -> list[list[Candidate]]:
 def spread(
     ends: Sequence[Candidate], ranked: Sequence[Sequence[Candidate]], count: int
 ) -> list[Candidate]:
-    """Take both ends, then the best of each part, the second of each, and so on."""
+    """Take both ends, then the best of each part, the second of each, and so on.
+
+    The first and the last part, where the ends are from, come after the others.
+    """
     chosen = list(ends)
     for rank in range(max(map(len, ranked))):
-        for part in ranked:
+        for part in [*ranked[1:-1], ranked[0], ranked[-1]]:
             if rank < len(part) and len(chosen) < count and part[rank] not in chosen:
                 chosen.append(part[rank])
     return sorted(chosen, key=lambda one: one.flops)
