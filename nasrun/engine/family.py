@@ -94,7 +94,7 @@ class Family:
     def __init__(
         self, folder: Path, space: DifferentiableSpace, dataset: Dataset, seed: int
     ) -> None:
-        if not (space.differentiable and space.inherits):
+        if not space.inherits:
             raise UsageError(
                 f"networks of space={space.name}, as {folder} has it, take over no weights of a "
                 "supernet: those of space=nasbench201 with space.partial_channels=1 do"
@@ -274,10 +274,13 @@ def by_cost(drawn: Sequence[Candidate], count: int) -> list[list[Candidate]]:
 def spread(
     ends: Sequence[Candidate], ranked: Sequence[Sequence[Candidate]], count: int
 ) -> list[Candidate]:
-    """Take both ends, then the best of each part, the second of each, and so on."""
+    """Take both ends, then the best of each part, the second of each, and so on.
+
+    The first and the last part, where the ends are from, come after the others.
+    """
     chosen = list(ends)
     for rank in range(max(map(len, ranked))):
-        for part in ranked:
+        for part in [*ranked[1:-1], ranked[0], ranked[-1]]:
             if rank < len(part) and len(chosen) < count and part[rank] not in chosen:
                 chosen.append(part[rank])
     return sorted(chosen, key=lambda one: one.flops)

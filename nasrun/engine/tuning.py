@@ -14,7 +14,7 @@ from nasrun.training.streams import BatchStream
 from nasrun.training.update import WeightUpdate
 
 TUNING = WeightTraining(
-    learning_rate=0.02, learning_rate_min=0.0, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0
+    learning_rate=0.05, learning_rate_min=0.0, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0
 )
 
 

@@ -263,8 +263,7 @@ class Wiring:
 
     def shared_weights(self) -> Mapping[str, torch.Tensor]:
         """Return the weights of the search's supernet, where networks of the space inherit them."""
-        inherit = self.space.differentiable and self.space.inherits
-        return self.raw_evaluator.shared_weights() if inherit else {}
+        return self.raw_evaluator.shared_weights() if self.space.inherits else {}
 
     def workers(self, count: int | None) -> Workers:
         gpus = self._gpus()

@@ -73,8 +73,9 @@ def test_members_are_spread_over_the_range_of_cost() -> None:
     assert [[one.params for one in part] for part in parts] == [[0, 1], [2, 3], [4, 5], [6, 7, 8]]
     parts[1].reverse()  # as if the second were better
     chosen = spread([drawn[0], drawn[-1]], parts, 6)
-    # the ends, the best of each part (two of them are ends), then the second of the first parts
-    assert [one.params for one in chosen] == [0, 1, 3, 4, 6, 8]
+    # the ends, the best inside, the best of the outer parts that is no end, the second of part 1
+    assert [one.params for one in chosen] == [0, 2, 3, 4, 6, 8]
+    assert [one.params for one in spread([drawn[0], drawn[-1]], parts, 3)] == [0, 3, 8]
 
 
 def test_the_largest_learns_from_labels_and_teaches_the_others() -> None:
