@@ -92,6 +92,11 @@ def sentence(error: Exception, arguments: Sequence[str]) -> str | None:
         return _missing_config(error)
     if isinstance(error, OverrideParseException):
         return _not_understood(error.override, arguments[0])
+    return _cannot_be_composed(error, arguments)
+
+
+def _cannot_be_composed(error: Exception, arguments: Sequence[str]) -> str:
+    """Return what is meant by an error of the composition that says it in its text."""
     text = str(error)
     group_or_key = re.match(r"Could not override '([^']+)'", text)
     if group_or_key:

@@ -86,11 +86,7 @@ def _search(
     _keep_weights(wiring, session)
     front = front_of(strategy, wiring.space, wiring.limits)
     chosen = front[0].genotype
-    # at once: the retraining may take days, and others can use the cell meanwhile
-    write_genotype(session.folder, chosen)
-    if len(front) > 1:  # so that any of them can be named, as in genotype=RUN:2
-        members = {str(place): one.genotype.to_json() for place, one in enumerate(front, start=1)}
-        session.folder.write_json("front.json", members)
+    _write_front(session.folder, front)
     metrics, final = spent.last or {}, wiring.final(chosen)
     maximised = wiring.metric if strategy.maximises_metric else "accuracy"
     other_metric = None if maximised == "accuracy" else maximised
@@ -116,6 +112,14 @@ def _search(
         predictor=insight.ranked(metrics),
         warnings=tuple(spent.guard.said.values()),
     )
+
+
+def _write_front(folder: RunFolder, front: Sequence[FrontMember]) -> None:
+    """Write what was found at once: the retraining may take days, and others can use it."""
+    write_genotype(folder, front[0].genotype)
+    if len(front) > 1:  # so that any of them can be named, as in genotype=RUN:2
+        members = {str(place): one.genotype.to_json() for place, one in enumerate(front, start=1)}
+        folder.write_json("front.json", members)
 
 
 def _keep_weights(wiring: Wiring, session: Session) -> None:
