@@ -92,7 +92,7 @@ COMMANDS = {
             ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
             ("nasrun retrain genotype=darts_v2 dataset=cifar10", "a published cell"),
             ("nasrun retrain genotype=genotypes.py:DARTS", "of public code"),
-            ("nasrun retrain network=resnet18 dataset=cifar10", "of torchvision: list networks"),
+            ("nasrun retrain network=resnet18 dataset=cifar10", "one of torchvision"),
             ("nasrun retrain genotype=random space=darts seed=0", "to compare with"),
         ),
         f"{GENOTYPE}.",
