@@ -110,6 +110,7 @@ def test_whatever_happens_to_a_sweep_it_ends_with_what_a_serial_one_finds(
     sweep = start("search", "-m", *SWEEP, *LAUNCHER, LITTLE, "hydra.sweep.dir=s")
     dies, *_ = paused("s", [0, 1, 2, 3])  # as many as the node has cores
     os.kill(dies, signal.SIGKILL)
+    until(lambda: "FAILED" in states(0))  # else it is pushed out, too, and put back
     slurm("sbatch", "--partition=high", "--cpus-per-task=4", "--mem=100", "--wrap=true",
           "--output=/dev/null")  # fmt: skip
     code, text = ended(sweep)
@@ -119,8 +120,8 @@ def test_whatever_happens_to_a_sweep_it_ends_with_what_a_serial_one_finds(
     assert "Killed" in record(0)["error"]
     assert "exceeded memory limit" in record(5)["error"]
     for job in (1, 2, 3):
-        first = states(job).index("RUNNING")
-        assert "PENDING" in states(job)[first:], states(job)
+        (log,) = Path("s/.submitit").glob(f"*_{job}/*_{job}_0_log.out")
+        assert log.read_text().count("Starting with JobEnvironment") == 2
 
     # Ctrl-C while one of those that are left runs
     sweep = resumed(MUCH)

@@ -23,9 +23,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--processes", type=int, default=30, help="of the trials, in their own")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one that is made")
     arguments = parser.parse_args()
     shares = {kind: SHARES[kind] for kind in arguments.kinds}
-    num_faults = fuzz(arguments.trials, arguments.seed, shares, arguments.processes)
+    num_faults = fuzz(
+        arguments.trials, arguments.seed, shares, arguments.processes, arguments.first
+    )
     sys.exit(1 if num_faults else 0)
 
 

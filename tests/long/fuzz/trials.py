@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -238,13 +239,18 @@ def plan(num_trials: int, shares: Mapping[str, float]) -> list[str]:
     return random.Random(0).choices(list(shares), list(shares.values()), k=num_trials)
 
 
-def fuzz(num_trials: int, seed: int, shares: Mapping[str, float], num_processes: int) -> int:
-    """The number of trials that ended badly; each is shown, and its folder kept."""
+def fuzz(
+    num_trials: int, seed: int, shares: Mapping[str, float], num_processes: int, first: int = 0
+) -> int:
+    """The number of trials that ended badly; each is shown, and its folder kept.
+
+    Those before the `first` are left out, as they were made in another go.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     every = max(1, num_trials // num_processes) if num_processes else num_trials + 1
     with workplace(shares) as home, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, kind in enumerate(plan(num_trials, shares)):
+        for number, kind in islice(enumerate(plan(num_trials, shares)), first, None):
             in_process = number % every != every - 1
             outcome, wrong = run_trial(kind, number, seed, home, in_process=in_process)
             counts[kind, outcome] += 1
@@ -261,9 +267,8 @@ def fuzz(num_trials: int, seed: int, shares: Mapping[str, float], num_processes:
         print(f"{kind:16} {found}")
     total = Counter(outcome for kind, outcome in counts.elements() if kind in shares)
     found = ", ".join(f"{total[outcome]} {outcome}" for outcome in OUTCOMES)
-    print(
-        f"{num_trials} trials, {counts['processes', 'started']} in processes of their own: {found}"
-    )
+    started = counts["processes", "started"]
+    print(f"{num_trials - first} trials, {started} in processes of their own: {found}")
     return num_faults
 
 
