@@ -208,10 +208,11 @@ def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys,
     main(["data", "describe"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith("  ")] == [
-        [str(folder / f"{space}.npz"), *state]
-        for space in ("nasbench101", "nasbench201")
-        for folder, state in ((made, ["used"]), (cache, ["not", "there"]))
-    ]
+        [str(folder / f"{name}.npz"), *state]
+        for name, there in (("nasbench101", ["used"]), ("nasbench201", ["used"]),
+                            ("nasbench201_hardware", ["not", "there"]))
+        for folder, state in ((made, there), (cache, ["not", "there"]))
+    ]  # fmt: skip
     for what in ("nasbench101", made / "nasbench101.npz"):
         main(["data", "describe", str(what)])
         text = capsys.readouterr().out
