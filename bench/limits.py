@@ -21,16 +21,26 @@ import torch
 
 import timing
 from nasrun.benchmarks import store
+from nasrun.compute.device import Device
 from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.search import front_of
 from nasrun.engine.wiring import Wiring
+from nasrun.objectives.few_measurements import FewMeasurements
+from nasrun.objectives.roster import roster_of
+from nasrun.objectives.table import TableColumn
+from nasrun.protocols.data import TaskShape
+from nasrun.protocols.measure import MeasuredNetworks
+from nasrun.protocols.space import NetworkSize
+from nasrun.spaces.nasbench201 import NasBench201
 
 DATASET = "cifar100"
 LIMITS = {  # device -> limits in ms, and the test accuracy that was published for each
     "gold_6226": ((8.0, 67.3), (10.7, 70.2), (14.3, 72.1)),  # HELP (NeurIPS 2021)
     "pixel2": ((14.4, 68.53), (22.2, 72.08), (34.0, 73.5)),  # NASFLAT (2024)
 }
+DEVICES = ("gold_6226", "pixel2", "raspi4", "fpga", "1080ti_1", "pi5_onnx_cifar100")
+CPU = Device("cpu", "float32", False)
 METHODS = {  # name -> strategy, latencies that are known first (none: all are)
     "random": ("random", None),
     "nsganet": ("nsganet", None),
@@ -140,6 +150,39 @@ def summary(found: Sequence[Found]) -> Iterator[dict[str, object]]:
                 }
 
 
+def ranking(device: str, num_measured: int, num_draws: int) -> dict[str, object]:
+    """Measure how well a latency is predicted from few: the mean over draws, on all other cells."""
+    from scipy.stats import spearmanr
+
+    space = NasBench201(channels=16, cells=5, partial_channels=1)
+    networks = MeasuredNetworks(space, TaskShape(3, (32, 32), 100), NetworkSize(), CPU)
+    column = TableColumn(networks, column=f"latency_ms_{device}", file=None)
+    roster = roster_of(space)
+    assert roster is not None
+    true_N = np.array([column.measure(genotype) for genotype in roster.genotypes])
+    flops_N = np.array(
+        [space.params_and_flops(one, networks.shape, networks.size)[1] for one in roster.genotypes]
+    )
+    (connected,) = np.nonzero(roster.connected_N)
+    figures = []
+    for draw in range(num_draws):
+        known = FewMeasurements(column, space)
+        for place in np.random.default_rng(draw).choice(connected, num_measured, replace=False):
+            known.measured(roster.genotypes[place])
+        predicted_N = known.estimates(roster)[connected]
+        error = np.abs(predicted_N - true_N[connected]).mean() / true_N[connected].mean()
+        figures.append((float(spearmanr(predicted_N, true_N[connected])[0]), float(error)))
+    spearman, error = np.mean(figures, axis=0)
+    by_flops = float(spearmanr(flops_N[connected], true_N[connected])[0])
+    return {
+        "device": device,
+        "measured": num_measured,
+        "spearman": float(spearman),
+        "relative_error": float(error),
+        "spearman_of_flops": by_flops,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--labels", type=int, default=50)
@@ -147,8 +190,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--out", type=Path, help="JSON lines; what is there is not repeated")
+    parser.add_argument("--ranking", action="store_true", help="how well latencies are predicted")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.ranking:
+        rows = [ranking(device, few, 20) for device in DEVICES for few in (10, 20)]
+        for row in rows:
+            print(row)
+        timing.close({"rows": rows, **timing.machine(torch.device("cpu"), arguments.threads)})
+        return
     lines = []
     if arguments.out is not None and arguments.out.exists():
         lines = arguments.out.read_text().splitlines()

@@ -98,6 +98,7 @@ def make(
     }  # fmt: skip
     context = SimpleNamespace(
         allowed_space=Space(),
+        limits=None,
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
         scorer=lambda **_: scorer or LandscapeScorer(),

@@ -28,6 +28,7 @@ from nasrun.runs.result_file import RESULT_FILE
 from nasrun.storage.tensor_files import num_bytes, write_tensors
 from nasrun.training.costs import is_large
 
+MOST_DERIVED = 100  # architectures, until one is within the limits
 RECORDS = 20_000_000  # bytes of logs, metrics and pictures, roughly
 
 
@@ -154,7 +155,7 @@ def front_of(
     found, values = strategy.best(), list[dict[str, float]]()
     labels = strategy.labels
     if labels is None and limits is not None:
-        found = tuple(limits.within(genotype) for genotype in found)
+        found = _held(strategy, limits)
     if labels is not None:
         if len(found) == 1 and len(labels.objectives) > 1:
             found = tuple(label.genotype for label in labels.front())
@@ -171,6 +172,22 @@ def of_published_cells(table: TableEntry | None) -> dict[str, float]:
     """Return what the table says of the published cells of its space, by what a search sees."""
     cells = () if table is None else table.references
     return {one.name: one.val_accuracy for one in cells if one.val_accuracy is not None}
+
+
+def _held(strategy: Strategy, limits: Limits) -> tuple[Genotype, ...]:
+    """Return what a search without labels has found, within the limits.
+
+    What is measured to be beyond them is known from then on, and the search derives another one;
+    one that has chosen among samples does not, and gets what is near.
+    """
+    found = strategy.best()
+    for _ in range(MOST_DERIVED):
+        if all(map(limits.holds, found)):
+            return found
+        before, found = found, strategy.best()
+        if found == before:
+            break
+    return tuple(limits.within(genotype) for genotype in found)
 
 
 def against_floors(accuracy: float, floors: Mapping[str, float]) -> AgainstFloors:

@@ -33,7 +33,7 @@ class LimitedSpace(WrappedSpace):
     - `neighbours` and `edge_moves` leave out what is not allowed.
     - `decode`, `from_vector` and `crossover` move what they give to something allowed: in a small
       space to that with the most genes in common, else by the neighbours of the least excess.
-    - `discretise` gives the likeliest architecture that holds.
+    - `discretise` gives the likeliest architecture that is allowed.
 
     Supernets, networks, graphs, sizes and codes are those of the whole space.
     """
@@ -91,23 +91,22 @@ class LimitedSpace(WrappedSpace):
     def discretise(
         self, weights: MixingWeights, gates: Mapping[str, Tensor] | None = None
     ) -> Genotype:
-        """Derive the likeliest architecture that holds.
+        """Derive the likeliest architecture that is allowed.
 
         The likelihood is the product of the weights (times the gates) of what it has. In a small
         space it is searched for in the order of likelihood; else the likeliest is moved to the
         neighbour that loses the least of it for each bit of excess, and then back up.
         """
         first = self.inner.discretise(weights, gates)
-        if self._limits.allows(first) and self._limits.holds(first):
+        if self._limits.allows(first):
             return first
         likelihood = Likelihood(self.inner, weights, gates)
         roster = self._limits.roster
         if roster is None:
-            found = self._climbed(self._descended(first, likelihood), likelihood)
-            return self._limits.within(found)
+            return self._climbed(self._descended(first, likelihood), likelihood)
         for place in np.argsort(-likelihood.of_all(roster), kind="stable"):
             genotype = roster.genotypes[place]
-            if self._limits.allows(genotype) and self._limits.holds(genotype):
+            if self._limits.allows(genotype):
                 return genotype
         return self._limits.example
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nasrun.compute.device import Device
     from nasrun.compute.workers import Workers
     from nasrun.protocols.labels import Labels
+    from nasrun.protocols.measure import Limits
     from nasrun.protocols.scorer import Scorer
 
 
@@ -49,6 +50,10 @@ class SearchContext(Protocol):
         It is `space` without what breaks a constraint, or does not depend on its input where there
         is a constraint or a further objective.
         """
+
+    @property
+    def limits(self) -> Limits | None:
+        """Return what the result is held to; `None` is nothing."""
 
     @property
     def evaluator(self) -> Labels:

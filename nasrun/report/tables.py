@@ -83,7 +83,6 @@ EXTRAS = (  # label, metric, form, scale
     ("search val acc %", "search_val_accuracy", ".2f", 100.0),
     ("regret %", "regret", ".3f", 100.0),
     ("hypervolume", "hypervolume", ".4f", 1.0),
-    ("measurements", "measurements", ",.1f", 1.0),
     ("evaluations", "evaluations", ",.0f", 1.0),
     ("scorings", "scorings", ",.0f", 1.0),
     ("search s", "search_seconds", ",.1f", 1.0),
@@ -260,8 +259,6 @@ def fronts(report: Report) -> Iterator[ReportTable]:
     if rows:
         title = "Fronts: what no other label of the run beats in all objectives"
         note = "nasrun retrain genotype=RUN takes the chosen one, genotype=RUN:2 another."
-        if any(run.number("hypervolume", "value") is not None for _, run, _ in found):
-            note += " Hypervolume: share of the box from 0 to the reference point of result.json."
         yield ReportTable("fronts", title, ("group", "seed", "member", *names), rows, note, 3)
 
 

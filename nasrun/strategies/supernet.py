@@ -83,9 +83,13 @@ class SupernetSearch(Strategy, ABC):
         return {**figures, "scorings": float(self.scorer.num_scorings)}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "scorer": self.scorer.state_dict()}
+        limits = self.context.limits  # what was bought for them decides what is derived
+        bought = {} if limits is None else {"limits": limits.state_dict()}
+        return {**bought, "epoch": self.epoch, "scorer": self.scorer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.context.limits is not None:
+            self.context.limits.load_state_dict(state["limits"])
         self.epoch = state["epoch"]
         self.scorer.load_state_dict(state["scorer"])
 

@@ -205,21 +205,16 @@ def test_a_table_that_fails_half_way_is_not_there(made, cache, monkeypatch):
 # ---------------------------------------------------------------------------- describe, verify
 
 
-def _states(made, cache, space):
-    """Where a table is looked for, and whether it is there."""
-    where = ["used"] if (made / f"{space}.npz").exists() else ["not", "there"]
-    return [(made, where), (cache, ["not", "there"])]
-
-
 def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys, monkeypatch):
     monkeypatch.setenv("NASRUN_DATA", str(made))
     main(["data", "describe"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith("  ")] == [
-        [str(folder / f"{space}.npz"), *state]
-        for space in ("nasbench101", "nasbench201", "nasbench201_hardware")
-        for folder, state in _states(made, cache, space)
-    ]
+        [str(folder / f"{name}.npz"), *state]
+        for name, there in (("nasbench101", ["used"]), ("nasbench201", ["used"]),
+                            ("nasbench201_hardware", ["not", "there"]))
+        for folder, state in ((made, there), (cache, ["not", "there"]))
+    ]  # fmt: skip
     for what in ("nasbench101", made / "nasbench101.npz"):
         main(["data", "describe", str(what)])
         text = capsys.readouterr().out

@@ -35,6 +35,7 @@ DISCRETE = ("random", "local_search", "regularized_evolution", "genetic", "nsgan
             "differential_evolution", "eaepso", "epcnas", "ridge_evolution")  # fmt: skip
 ON_ALPHAS = ("egnas", "darts", "gdas", "setn")
 FEW = 10  # measurements
+SAID_EACH = 50  # searches
 LATER = 600  # steps after which a search is taken for one without an end
 
 
@@ -167,16 +168,19 @@ def main() -> None:
     arguments = parser.parse_args()
     ended, faults, started = Counter[str](), 0, time.perf_counter()
     by_strategy = Counter[str]()
-    for number in range(arguments.first, arguments.first + arguments.searches):
+    last = arguments.first + arguments.searches - 1
+    for number in range(arguments.first, last + 1):
         outcome, search, wrong = trial(number)
         ended[f"{outcome}{', predicted' if search.is_predicted else ''}"] += 1
         by_strategy[search.strategy] += 1
         faults += bool(wrong)
         for text in wrong:
             print(f"{number} {search}: {text}")
-    seconds = time.perf_counter() - started
-    print(json.dumps({"searches": arguments.searches, "broken": faults, **ended,
-                      "strategies": by_strategy, "seconds": round(seconds, 1)}))  # fmt: skip
+        if sum(ended.values()) % SAID_EACH == 0 or number == last:
+            seconds = round(time.perf_counter() - started, 1)
+            figures = {"searches": sum(ended.values()), "broken": faults, **ended}
+            line = {**figures, "strategies": by_strategy, "seconds": seconds}
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from tests.long import crash
+from tests.long import crash, limits
 from tests.long.fuzz.trials import fuzz
 
 
@@ -16,6 +18,14 @@ def test_fuzz(capsys) -> None:
     said = capsys.readouterr().out
     assert num_faults == 0, said
     assert said.splitlines()[-1].startswith("200 trials, 0 in processes of their own: ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("NASRUN_DATA" not in os.environ, reason="the tables are in NASRUN_DATA")
+def test_no_search_breaks_a_limit() -> None:
+    for number in range(50):
+        _, search, wrong = limits.trial(number)
+        assert wrong == [], search
 
 
 @pytest.mark.slow

@@ -80,6 +80,7 @@ def make(
     settings = {"num_initial": 10, "num_infill": 10, "num_parents": 10, "num_candidates": 100}
     context = SimpleNamespace(
         space=space,
+        allowed_space=space,
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
         evaluator=Labels(Merits(space), space, budget),

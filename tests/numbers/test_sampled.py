@@ -69,6 +69,7 @@ def made(method, num_epochs: int = 2, seed: int = 0, space: Any = SPACE, **chang
     scorer = Known()
     context = SimpleNamespace(
         allowed_space=space,
+        limits=None,
         streams=RandomStreams(seed),
         scorer=lambda **_: scorer,
         progress=lambda *_, **__: None,
