@@ -81,7 +81,7 @@ def faults(dataset: Dataset, *, cutout: bool) -> Iterator[str]:
     for name in ("test", "train"):
         split: Split = getattr(dataset, name)
         if len(split) == 0:
-            yield f"dataset {dataset.name}: its {name} split has no images"
+            yield f"dataset {dataset.name}: its {name} split has no {dataset.shape.kind}"
         else:
             yield from _split_faults(f"dataset {dataset.name}, {name} split", split, dataset.shape)
     if len(dataset.train) > 0:
@@ -96,19 +96,19 @@ def _split_faults(where: str, split: Split, shape: TaskShape) -> Iterator[str]:
             f"{where}: labels go from {int(split.labels_N.min())} to {highest}, and there are "
             f"{shape.num_classes} classes, 0 to {shape.num_classes - 1}: mend the labels"
         )
-    expected = (shape.channels, *shape.size)
+    expected, noun = (shape.channels, *shape.size), shape.kind.removesuffix("s")
     started, first = time.monotonic(), 0
     for raw_BCHW, _ in split.batches(torch.arange(len(split)), LOOK_BATCH, torch.device("cpu")):
         wanted, found = (
             " x ".join(map(str, size)) for size in (expected, tuple(raw_BCHW.shape[1:]))
         )
         if found != wanted:
-            yield f"{where}: image {first} is {found}, and the networks are made for {wanted}"
+            yield f"{where}: {noun} {first} is {found}, and the networks are made for {wanted}"
             return
         finite_B = torch.isfinite(raw_BCHW).flatten(1).all(dim=1)
         if not finite_B.all():
             bad = first + int((~finite_B).nonzero()[0])
-            yield f"{where}: image {bad} has NaN or infinite values: leave it out, or mend it"
+            yield f"{where}: {noun} {bad} has NaN or infinite values: leave it out, or mend it"
             return
         first += len(raw_BCHW)
         if time.monotonic() - started > LOOK_S:

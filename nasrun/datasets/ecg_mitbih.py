@@ -1,6 +1,11 @@
 """Load the heart beats of the MIT-BIH Arrhythmia Database, as a classification into five classes.
 
 An input is one beat of one lead, 260 samples at 360 Hz around its R peak, in millivolts.
+
+Deviation: records 201 and 202 are of one man, and the split of de Chazal et al. (2004) has one in
+either set. Record 201 is left out of the training set here, so that no patient is in both; the test
+set is the published one.
+
 Shapes: N beats, L samples.
 """
 
@@ -9,10 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Interval
 
 from nasrun.datasets import ecg_beats
 from nasrun.datasets.arrays import ArrayDataset
@@ -21,9 +25,8 @@ from nasrun.datasets.ecg_records import read_records
 from nasrun.datasets.signals import SignalAugmentation
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Balance, BalanceKind, Dataset, MetricName
-from nasrun.protocols.settings import BatchSize, Fraction, NumImages, Place, Probability, Unit
+from nasrun.protocols.settings import BatchSize, Fraction, NumImages, Place, Probability, Samples
 
-Samples = Annotated[int, Interval(ge=0, le=10_000), Unit("samples")]
 FILE = "ecg_mitbih_beats.npz"  # in the folder NASRUN_DATA
 TEST_SHARE = 0.2  # of the beats of each class, of the intra-patient split
 
@@ -47,10 +50,6 @@ def load_ecg_mitbih(
     Between patients (`inter_patient`) the training set is DS1 and the test set DS2 of de Chazal et
     al. (2004), and validation holds out whole patients of DS1. Within patients (`intra_patient`)
     beats of all records are dealt at random, so that every patient is in both sets.
-
-    Deviation: records 201 and 202 are of one man, and the published split has one in either set.
-    Record 201 is left out of the training set here, so that no patient is in both; the test set is
-    the published one.
 
     Args:
         file: packed beats (.npz), or a folder of PhysioNet records; `None` takes those in the

@@ -97,6 +97,7 @@ BatchImages = Annotated[int, Interval(ge=2, le=10**6), Unit("images")]
 """Images that are normalised together; one alone would have no statistics."""
 NumClasses = Annotated[int, Interval(ge=2, le=100_000), Unit("classes")]
 ImageSize = Annotated[int, Interval(ge=1, le=10_000), Unit("pixels")]
+Samples = Annotated[int, Interval(ge=0, le=10_000), Unit("samples")]
 Pixels = Annotated[int, Interval(ge=0, le=10_000), Unit("pixels")]
 """A length in pixels; 0 is off."""
 BatchSize = Annotated[int, Interval(ge=2, le=100_000), Unit("images")]
