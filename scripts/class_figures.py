@@ -59,9 +59,8 @@ def main() -> None:
     seeds = sorted(seed for seed, found in runs.items() if set(found) == set(names))
     if not seeds or parsed.baseline not in names:
         sys.exit(f"{parsed.folder} has no seed with {parsed.baseline} and all other strategies")
-    print(
-        f"seeds {', '.join(map(str, seeds))}\n\n| | {' | '.join(names)} |\n|---{'|---' * len(names)}|"
-    )
+    print(f"seeds {', '.join(map(str, seeds))}\n")
+    print(f"| | {' | '.join(names)} |\n|---{'|---' * len(names)}|")
     for figure in runs[seeds[0]][names[0]]:
         values = {name: np.array([runs[seed][name][figure] for seed in seeds]) for name in names}
         print(f"| {figure} | {' | '.join(shown(values[name]) for name in names)} |")
