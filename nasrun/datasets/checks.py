@@ -1,6 +1,6 @@
 """Say in words all that is wrong with a user's arrays; nothing here raises.
 
-Shapes: N images or signals, C channels, H height, W width, L samples, K classes.
+Shapes: N images, C channels, H height, W width, K classes.
 """
 
 from __future__ import annotations
@@ -15,40 +15,30 @@ NUM_SHOWN = 5  # of a long list of faults of one kind
 
 def image_problems(name: str, images: np.ndarray) -> Iterator[str]:
     """Yield faults of one array of images, [N,H,W] or four dimensions, uint8 or floating."""
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        yield f"{name} holds {images.dtype}; images must be uint8 or floating"
-    elif images.ndim not in (3, 4):
-        text = (
-            f"{name} has the shape {images.shape}; images must be [N,H,W], [N,H,W,C] or [N,C,H,W]"
-        )
-        yield f"{text} (signals [N,L]: dataset=npz_signals)" if images.ndim == 2 else text
-    elif images.size == 0:
-        yield f"{name} holds no images (its shape is {images.shape})"
-    else:
-        yield from _not_finite(name, images, "image")
+    return _input_problems(name, images, "image", (3, 4), "[N,H,W], [N,H,W,C] or [N,C,H,W]")
 
 
 def signal_problems(name: str, signals: np.ndarray) -> Iterator[str]:
-    """Yield faults of one array of signals, [N,L] or three dimensions, of real numbers."""
-    if signals.dtype.kind not in "uif":
-        yield f"{name} holds {signals.dtype}; signals must be whole numbers or floating"
-    elif signals.ndim not in (2, 3):
-        text = f"{name} has the shape {signals.shape}; signals must be [N,L], [N,C,L] or [N,L,C]"
-        yield f"{text} (images: dataset=npz)" if signals.ndim == 4 else text
-    elif signals.size == 0:
-        yield f"{name} holds no signals (its shape is {signals.shape})"
-    else:
-        yield from _not_finite(name, signals, "signal")
+    """Yield faults of one array of signals, [N,L] or three dimensions, of whole numbers or not."""
+    numbers = signals.astype(np.float32) if signals.dtype.kind in "iu" else signals
+    return _input_problems(name, numbers, "signal", (2, 3), "[N,L], [N,C,L] or [N,L,C]")
 
 
-def _not_finite(name: str, inputs: np.ndarray, noun: str) -> Iterator[str]:
-    if inputs.dtype.kind != "f":
-        return
-    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, and is a fault
-        finite = np.isfinite(inputs.astype(np.float32))
-    bad_M = np.flatnonzero(~finite.all(axis=tuple(range(1, inputs.ndim))))
-    if len(bad_M):
-        yield f"{name} has NaN or infinite values in {_some(noun, bad_M, len(bad_M))}"
+def _input_problems(
+    name: str, images: np.ndarray, noun: str, dimensions: tuple[int, int], forms: str
+) -> Iterator[str]:
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        yield f"{name} holds {images.dtype}; {noun}s must be uint8 or floating"
+    elif images.ndim not in dimensions:
+        yield f"{name} has the shape {images.shape}; {noun}s must be {forms}"
+    elif images.size == 0:
+        yield f"{name} holds no {noun}s (its shape is {images.shape})"
+    elif images.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, and is a fault
+            finite = np.isfinite(images.astype(np.float32))
+        bad_M = np.flatnonzero(~finite.all(axis=tuple(range(1, images.ndim))))
+        if len(bad_M):
+            yield f"{name} has NaN or infinite values in {_some(noun, bad_M, len(bad_M))}"
 
 
 def label_problems(name: str, labels: np.ndarray) -> Iterator[str]:
@@ -62,7 +52,7 @@ def label_problems(name: str, labels: np.ndarray) -> Iterator[str]:
 
 
 def class_problems(
-    y_train: np.ndarray, y_test: np.ndarray, num_classes: int | None, noun: str = "image"
+    y_train: np.ndarray, y_test: np.ndarray, num_classes: int | None
 ) -> Iterator[str]:
     """Yield faults of the classes, given labels that are sound by themselves and not empty.
 
@@ -86,14 +76,14 @@ def class_problems(
     if len(shown) < total:
         missing = (label for label in range(total) if label not in shown)
         which = _some("class", missing, total - len(shown))
-        yield f"y_train has no {noun} of {which}; labels must be 0 to {total - 1} without gaps"
+        yield f"y_train has no image of {which}; labels must be 0 to {total - 1} without gaps"
     single_M = present[counts == 1]
     if len(single_M):
         which = _some("class", single_M, len(single_M))
-        yield f"y_train has only one {noun} of {which}; a search needs two (training, validation)"
+        yield f"y_train has only one image of {which}; a search needs two (training, validation)"
 
 
-def pair_problems(arrays: dict[str, np.ndarray], noun: str = "image") -> Iterator[str]:
+def pair_problems(arrays: dict[str, np.ndarray]) -> Iterator[str]:
     """Yield faults of arrays that do not fit together.
 
     `arrays` has those of x_train, y_train, x_test and y_test that there are.
@@ -101,12 +91,12 @@ def pair_problems(arrays: dict[str, np.ndarray], noun: str = "image") -> Iterato
     for part in ("train", "test"):
         images, labels = arrays.get(f"x_{part}"), arrays.get(f"y_{part}")
         if images is not None and labels is not None and len(images) != len(labels):
-            yield f"x_{part} has {len(images)} {noun}s, but y_{part} has {len(labels)} labels"
+            yield f"x_{part} has {len(images)} images, but y_{part} has {len(labels)} labels"
     train, test = arrays.get("x_train"), arrays.get("x_test")
     if train is None or test is None:
         return
     if train.shape[1:] != test.shape[1:]:
-        yield f"the {noun}s of x_train are {train.shape[1:]}, but those of x_test {test.shape[1:]}"
+        yield f"the images of x_train are {train.shape[1:]}, but those of x_test {test.shape[1:]}"
     if train.dtype.kind != test.dtype.kind:
         yield f"x_train holds {train.dtype}, but x_test {test.dtype}; they must be alike"
 

@@ -16,7 +16,6 @@ from PIL import Image
 
 from nasrun.datasets.folders import ENDINGS, is_hidden
 from nasrun.datasets.npz import channels_first, read_contents
-from nasrun.datasets.npz_signals import as_signals
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre
 from nasrun.datasets.signal_files import rows_of
 from nasrun.errors import UsageError, raise_together
@@ -131,11 +130,10 @@ def from_arrays(
     raise_together(f"{file}: {contents.as_named(text)}" for text in contents.problems)
     images, labels = contents.arrays["x_test"], contents.arrays.get("y_test")
     wanted = (channels, *size)
-    if images.shape[1:] != wanted:
-        if len(size) == 2 and images.ndim in (3, 4):
-            images = channels_first(images, "auto")
-        elif len(size) == 1 and images.ndim in (2, 3):
-            images = as_signals(images, "auto")
+    if len(size) == 1:
+        images = signals_channels_first(images, wanted)
+    elif images.ndim in (3, 4) and images.shape[1:] != wanted:
+        images = channels_first(images, "auto")
     if images.shape[1:] != wanted or images.dtype.kind not in "uif":
         found = " x ".join(map(str, images.shape[1:]))
         raise UsageError(
@@ -147,6 +145,15 @@ def from_arrays(
         names = [f"{file}:{row}" for row in range(start, stop)]
         own = None if labels is None else labels[start:stop]
         yield Inputs(names, images[start:stop].astype(np.float32), own)
+
+
+def signals_channels_first(signals: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
+    """Return signals_NCL of [N,L] or [N,L,C], a view, where that makes them the `wanted` (C, L)."""
+    if signals.ndim == 2:
+        return signals[:, None]
+    if signals.ndim == 3 and signals.shape[1:] == wanted[::-1]:
+        return signals.transpose(0, 2, 1)
+    return signals
 
 
 def from_class_folders(

@@ -1,6 +1,6 @@
 """Load a user's arrays from one `.npz` file, and name all that is wrong with them.
 
-Shapes: N images, C channels, H height, W width.
+Shapes: N images, C channels, H height, W width; of signals L samples.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from nasrun.datasets import checks
 from nasrun.datasets.arrays import ArrayDataset
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.npz_names import NAMES, plain_labels, recognise, told_names
+from nasrun.datasets.signals import SignalAugmentation
 from nasrun.errors import UsageError, raise_together
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.settings import BatchSize, Location, Meaning, NumClasses, NumImages, Pixels
 from nasrun.storage import npz_file
 
-Layout = Literal["auto", "channels_last", "channels_first"]
+Layout = Literal["auto", "channels_last", "channels_first", "signals"]
 MAX_CHANNELS = 4  # an axis so short is taken for the channels (grey, RGB, RGB and one more)
 
 
@@ -46,8 +47,9 @@ def load_npz(
 ) -> Dataset:
     """Load images and labels from arrays that may have several forms.
 
-    Images are [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating. Labels are integers from 0, [N]
-    or [N,1], or one-hot. The names of the arrays may be others that mean the same, see `npz_names`.
+    Images are [N,H,W], [N,H,W,C] or [N,C,H,W], uint8 or floating; signals are [N,L], or with
+    `layout=signals` [N,C,L] or [N,L,C], of any real numbers. Labels are integers from 0, [N] or
+    [N,1], or one-hot. The names of the arrays may be others that mean the same, see `npz_names`.
 
     Raises:
         UsageError: names all that is wrong with the file.
@@ -60,6 +62,8 @@ def load_npz(
     num_classes = num_classes or int(arrays["y_train"].max()) + 1
     train_NCHW, test_NCHW = (channels_first(arrays[name], layout) for name in ("x_train", "x_test"))
     shortest = min(train_NCHW.shape[2:])
+    crop_padding = shortest // 8 if crop_padding is None else crop_padding
+    cutout_length = shortest // 2 if cutout_length is None else cutout_length
     return ArrayDataset(
         name=name,
         train=(train_NCHW, arrays["y_train"]),
@@ -67,10 +71,10 @@ def load_npz(
         num_classes=num_classes,
         batch_size=batch_size,
         limit=limit,
-        augmentation=Augmentation(
-            shortest // 8 if crop_padding is None else crop_padding,
-            flip,
-            shortest // 2 if cutout_length is None else cutout_length,
+        augmentation=(
+            Augmentation(crop_padding, flip, cutout_length)
+            if train_NCHW.ndim == 4
+            else SignalAugmentation(crop_padding, 0.0, cutout_length)
         ),
         class_names=[str(label) for label in range(num_classes)],
         counted=True,
@@ -164,8 +168,12 @@ def _array_problems(
 ) -> Iterator[str]:
     sound = {}
     for name, array in arrays.items():
-        find = checks.image_problems if name.startswith("x") else checks.label_problems
-        problems = list(find(name, array))
+        if not name.startswith("x"):
+            problems = list(checks.label_problems(name, array))
+        elif is_signals(array, layout):
+            problems = list(checks.signal_problems(name, array))
+        else:
+            problems = list(checks.image_problems(name, array))
         yield from problems
         if not problems:
             sound[name] = array
@@ -188,9 +196,25 @@ def _layout_problems(name: str, shape: tuple[int, ...], layout: str) -> Iterator
             )
 
 
+def is_signals(array: np.ndarray, layout: str) -> bool:
+    """Return whether inputs are signals: [N,L], or whatever the layout says is signals."""
+    return layout == "signals" or (layout == "auto" and array.ndim == 2)
+
+
 def channels_first(images: np.ndarray, layout: str) -> np.ndarray:
-    """Return images_NCHW, a view."""
+    """Return images_NCHW or signals_NCL, a view."""
+    if is_signals(images, layout):
+        return as_signals(images)
     if images.ndim == 3:
         return images[:, None]
     last = images.shape[3] <= MAX_CHANNELS if layout == "auto" else layout == "channels_last"
     return images.transpose(0, 3, 1, 2) if last else images
+
+
+def as_signals(signals: np.ndarray) -> np.ndarray:
+    """Return signals_NCL; of two axes the shorter one has the channels, of equal ones the first."""
+    if signals.dtype.kind in "iu" and signals.dtype != np.uint8:  # as a recorder writes them
+        signals = signals.astype(np.float32)
+    if signals.ndim == 2:
+        return signals[:, None]
+    return signals.transpose(0, 2, 1) if signals.shape[1] > signals.shape[2] else signals

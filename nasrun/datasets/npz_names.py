@@ -14,7 +14,7 @@ import numpy as np
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 WORDS = {  # what a word in a name can mean
-    "x": ("x", "image", "images", "signal", "signals", "data"),
+    "x": ("x", "image", "images", "data"),
     "y": ("y", "label", "labels", "target", "targets"),
     "train": ("train", "training"),
     "test": ("test", "testing"),

@@ -69,9 +69,9 @@ class Cell1d(StagedSpace):
         active: Mapping[str, Tensor] | None,
         skip_dropout: float,
     ) -> Supernet:
-        from nasrun.networks.cell1d.supernet import StagedSupernet
+        from nasrun.networks.cell1d.supernet import Cell1dSupernet
 
-        return StagedSupernet(
+        return Cell1dSupernet(
             shape,
             self.operations,
             channels=channels,

@@ -33,15 +33,6 @@ def make_npz(path: Path) -> None:
     np.savez(path, **arrays)
 
 
-def make_signals(path: Path) -> None:
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, count in (("train", 30), ("test", 12)):
-        arrays[f"x_{part}"] = rng.integers(-999, 999, (count, 40, 2), dtype=np.int16)
-        arrays[f"y_{part}"] = np.arange(count) % 3
-    np.savez(path, **arrays)
-
-
 def make_beats(path: Path) -> None:
     """Packed heart beats of two patients of either set: five of each class and patient."""
     rng = np.random.default_rng(0)
@@ -88,7 +79,6 @@ def make_cifar(root: Path) -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     make_npz(folder / "made.npz")
-    make_signals(folder / "signals.npz")
     make_beats(folder / "beats.npz")
     make_pictures(folder)
     make_cifar(folder)
@@ -108,9 +98,7 @@ def build(name: str, files: Path, **overrides: object) -> Dataset:
     config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     module, _, attribute = config.pop("_target_").rpartition(".")
     if "file" in config:
-        file = {"ecg": "beats.npz", "npz_signals": "signals.npz"}
-        key = "ecg" if name.startswith("ecg") else name
-        config["file"] = str(files / file.get(key, "made.npz"))
+        config["file"] = str(files / ("beats.npz" if name.startswith("ecg") else "made.npz"))
     if "root" in config:
         config["root"] = str(files)
     load = getattr(importlib.import_module(module), attribute)

@@ -173,7 +173,7 @@ def test_most_numbers_have_a_range() -> None:
         (["dataset=npz"], ["dataset.file=null must be an .npz file with x_train, y_train, x_test, "
                            "y_test"]),
         (["dataset=npz", "dataset.file=a", "dataset.layout=first"],
-         ["dataset.layout=first must be auto or channels_last or channels_first"]),
+         ["dataset.layout=first must be auto or channels_last or channels_first or signals"]),
         (["dataset=imagenet", "dataset.root=a", "dataset.colour_jitter=[0.1,0.1]"],
          ["dataset.colour_jitter=[0.1, 0.1] must be a list of at least 4 values"]),
         (["device=gpu"], ["device=gpu must be auto, cpu, cuda or cuda:<n>"]),

@@ -219,31 +219,27 @@ def test_signals_of_any_length(length: int) -> None:
                    for m in as_module(network).modules())  # fmt: skip
 
 
-def test_arrays_of_signals_in_any_layout(tmp_path: Path) -> None:
+def test_arrays_of_signals_with_channels_first_or_last(tmp_path: Path) -> None:
     from nasrun.config import plugins
     from nasrun.config.catalogue import conf_dir, content
 
     rng = np.random.default_rng(0)
     signals_NCL = rng.integers(-500, 500, (6, 2, 9), dtype=np.int16)
     labels = np.arange(6) % 3
-    node = {**content("dataset", "npz_signals", conf_dir()), "file": str(tmp_path / "a.npz")}
+    node = {**content("dataset", "npz", conf_dir()), "file": str(tmp_path / "a.npz")}
 
-    def loaded(signals: np.ndarray, **changed: object) -> Tensor:
-        np.savez(tmp_path / "a.npz", train_signals=signals, train_labels=labels,
-                 test_signals=signals, test_labels=labels)  # fmt: skip
-        dataset = plugins.build({**node, **changed})
+    def loaded(signals: np.ndarray, layout: str = "signals") -> Tensor:
+        parts = {f"x_{part}": signals for part in ("train", "test")}
+        np.savez(tmp_path / "a.npz", **parts, y_train=labels, y_test=labels)
+        dataset = plugins.build({**node, "layout": layout})
         raw, _ = next(dataset.test.batches(torch.arange(6), 6, torch.device("cpu")))
         return raw
 
     expected = torch.from_numpy(signals_NCL.astype(np.float32))
     assert torch.equal(loaded(signals_NCL), expected)
     assert torch.equal(loaded(signals_NCL.transpose(0, 2, 1)), expected)
-    assert torch.equal(loaded(signals_NCL[:, 0]), expected[:, :1])
-    square = signals_NCL[..., :2]
-    with pytest.raises(UsageError, match=r"say dataset\.layout=channels_first or channels_last"):
-        loaded(square)
-    assert torch.equal(loaded(square, layout="channels_last"), expected[..., :2].transpose(1, 2))
-    with pytest.raises(UsageError, match=r"signals must be \[N,L\].*\(images: dataset=npz\)"):
+    assert torch.equal(loaded(signals_NCL[:, 0], "auto"), expected[:, :1])
+    with pytest.raises(UsageError, match=r"signals must be \[N,L\]"):
         loaded(signals_NCL[..., None])
     with pytest.raises(UsageError, match="NaN or infinite values in signal 2"):
         loaded(np.where(np.arange(6)[:, None] == 2, np.nan, signals_NCL[:, 0]))

@@ -1,4 +1,4 @@
-"""Signals that a network is asked about, which spaces take them, and what a search maximises."""
+"""Signals of a person: arrays, rows of text, and which spaces take them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nasrun.config.compose import to_typed
 from nasrun.config.identity import decisive, signature
@@ -28,23 +29,33 @@ def arrays(path: Path, *shape: int) -> Path:
 
 
 def wired(file: Path, *words: str) -> Wiring:
-    given = [
-        "dataset=npz_signals",
-        f"dataset.file={file}",
-        "strategy=random",
-        "retrain=none",
-        *words,
-    ]
-    return Wiring(
-        to_typed(composed(given), SearchConfig, {"space": "darts", "dataset": "npz_signals"})
-    )
+    given = ["dataset=npz", f"dataset.file={file}", "strategy=random", "retrain=none", *words]
+    return Wiring(to_typed(composed(given), SearchConfig, {"space": "darts", "dataset": "npz"}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "expected"),
+    [((20,), "auto", (1, (20,))), ((20,), "signals", (1, (20,))), ((2, 20), "signals", (2, (20,)))],
+)
+def test_arrays_of_signals(
+    shape: tuple[int, ...], layout: str, expected: tuple[int, tuple[int]], tmp_path: Path
+) -> None:
+    file = arrays(tmp_path / "made.npz", *shape)
+    dataset = wired(file, "space=toy", f"dataset.layout={layout}").dataset
+    assert (dataset.shape.channels, dataset.shape.size) == expected
+    assert dataset.shape.kind == "signals"
+    raw, _ = next(dataset.train.batches(torch.arange(12), 12, torch.device("cpu")))
+    normalised = dataset.normalise(raw)
+    assert normalised.mean((0, 2)).abs().max() < 1e-5
+    assert dataset.notes[0].startswith("12 training + 6 test signals of 3 classes")
+    assert dataset.reading.white is None
 
 
 def test_a_space_of_images_is_refused_for_signals_with_those_that_fit(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         wired(arrays(tmp_path / "made.npz", 20), "space=darts")
     assert str(error.value) == (
-        "space=darts takes images, and dataset=npz_signals has signals of the size 20: "
+        "space=darts takes images, and dataset=npz has signals of the size 20: "
         "type space=cell1d or space=cell1d_darts or space=toy"
     )
 

@@ -61,7 +61,8 @@ class StagedNetwork(Skeleton):
 
     def forward(self, signals_BCL: Tensor) -> Tensor:
         statistics: Statistics = "update" if self.training else "running"
-        return self.logits(signals_BCL, statistics, self.drop_path if self.training else 0.0)
+        images_BCHW = self.layers.maps(signals_BCL)
+        return self.logits(images_BCHW, statistics, self.drop_path if self.training else 0.0)
 
     def with_auxiliary(self, signals_BCL: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the logits, and no auxiliary ones: the skeleton has one head."""

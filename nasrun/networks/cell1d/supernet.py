@@ -10,21 +10,21 @@ operations, K classes, R = B*H*W rows, N nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nasrun.genotypes.nasbench201 import EDGES, NODES
-from nasrun.networks.blocks.batch_norm import BatchNorm, fold
+from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.edge_mixing import PartialChannels, state_mixings
 from nasrun.networks.blocks.layers import SIGNALS
-from nasrun.networks.blocks.stacked import Convolution, Kernels, as_images, as_rows, compose
+from nasrun.networks.blocks.stacked import Convolution, Kernels, as_images, as_rows
 from nasrun.networks.darts.edges import CellMixing, Convolutions, StateEdges
-from nasrun.networks.nasbench201.derived import Skeleton
+from nasrun.networks.nasbench201.shared import StagedSupernet
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import Mixture, Statistics
+from nasrun.protocols.space import Statistics
 
 NUM_NODES = len(NODES) - 1  # that are computed; the first one is the input
 EDGES_OF_STATE = [
@@ -74,15 +74,11 @@ class MixedCell(nn.Module):
         return as_images(partial.last_node(known_RQ, mixing.paths), images_BCHW)
 
 
-class StagedSupernet(Skeleton):
-    """A `nasrun.protocols.space.Supernet` with the cell type "cell".
+class Cell1dSupernet(StagedSupernet):
+    """The supernet of cells on signals; see `StagedSupernet`.
 
     Args:
-        channels, cells: width of the first stage, and cells per stage.
         partial_channels: k; a divisor of `channels`.
-        active: "cell" -> active_EO bool: the operations that are built (default: all).
-        skip_dropout: probability that an element of a skip's output is dropped, in "update" calls;
-            it may be changed between calls.
     """
 
     def __init__(
@@ -96,74 +92,39 @@ class StagedSupernet(Skeleton):
         active: Mapping[str, Tensor] | None,
         skip_dropout: float,
     ) -> None:
-        # on the CPU whatever the default device (`meta`, to measure a network): read as lists
-        everything = torch.ones(len(EDGES), len(operations), dtype=torch.bool, device="cpu")
-        built_EO = everything if active is None else active["cell"].bool().cpu()
-        listed = built_EO.tolist()
         super().__init__(
             shape,
-            channels,
-            cells,
-            lambda width: MixedCell(width, partial_channels, operations, listed),
+            operations,
+            channels=channels,
+            cells=cells,
+            active=active,
+            skip_dropout=skip_dropout,
+            make_cell=lambda width, built_EO: MixedCell(
+                width, partial_channels, operations, built_EO
+            ),
             layers=SIGNALS,
             space="cell1d",
         )
-        self.operations, self.built_EO = tuple(operations), built_EO
-        self.skip_dropout = skip_dropout
-        # Every pass composes all kernels and folds all norms at once.
-        self._norm_of: dict[Convolution, BatchNorm] = {}
-        self._norms: list[BatchNorm] = []
-        for part in self.stages.modules():
-            if isinstance(part, Convolutions):
-                self._norm_of |= part.pairs()
-            elif isinstance(part, BatchNorm):
-                self._norms.append(part)
 
-    def forward(
-        self, signals_BCL: Tensor, mixture: Mixture, *, statistics: Statistics = "update"
-    ) -> Tensor:
-        """Compute logits_BK; see `nasrun.protocols.space.Supernet`."""
-        return self._logits(signals_BCL, mixture, self._kernels(statistics), statistics)
+    def norm_of(self) -> dict[Convolution, BatchNorm]:
+        stacks = [part for part in self.stages.modules() if isinstance(part, Convolutions)]
+        return dict(pair for stack in stacks for pair in stack.pairs())
 
-    def each(
-        self, signals_BCL: Tensor, mixtures: Iterable[Mixture], statistics: Statistics = "batch"
-    ) -> Iterator[Tensor]:
-        """Yield logits_BK of each mixture; only the kernels are common to them."""
-        kernels = self._kernels(statistics)
-        for mixture in mixtures:
-            yield self._logits(signals_BCL, mixture, kernels, statistics)
-
-    def _kernels(self, statistics: Statistics) -> Kernels:
-        """Compose the kernels of a pass, with running statistics folded in where these are used."""
-        return compose(self._norm_of, fold(self._norms) if statistics == "running" else {})
-
-    def _logits(
-        self, signals_BCL: Tensor, mixture: Mixture, kernels: Kernels, statistics: Statistics
-    ) -> Tensor:
-        weights_EO = mixture.weights["cell"]
-        assert weights_EO.shape == (len(EDGES), len(self.operations))
-        gates_E = None if mixture.gates is None else mixture.gates["cell"]
-        if gates_E is not None:
-            # A gate scales its whole edge: the mixture here, the bypass in the paths below.
-            weights_EO = weights_EO * gates_E[:, None]
-        computed_EO = self.built_EO
-        if mixture.active is not None:
-            computed_EO = computed_EO & mixture.active["cell"].bool().cpu()
-        if not computed_EO.all():
-            # A pool or an identity is computed once for all edges, so that an edge which has none
-            # must give it the weight 0.
-            weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
-        mixings = {}
-        for stage in self.stages:
-            # All cells of a stage have one width, and hence one mixing.
-            partial = cast(MixedCell, cast(nn.ModuleList, stage)[0]).partial
-            mixings[partial.mixed] = CellMixing(
-                state_mixings(weights_EO, self.operations, partial.mixed, EDGES_OF_STATE),
-                gates_E,
-                partial.paths(gates_E),
-                computed_EO.tolist(),
-                kernels,
-                statistics,
-                self.skip_dropout,
-            )
-        return self.logits(signals_BCL, statistics, mixings)
+    def mixing(
+        self,
+        weights_EO: Tensor,
+        gates_E: Tensor | None,
+        partial: PartialChannels,
+        computed_EO: list[list[bool]],
+        kernels: Kernels,
+        statistics: Statistics,
+    ) -> CellMixing:
+        return CellMixing(
+            state_mixings(weights_EO, self.operations, partial.mixed, EDGES_OF_STATE),
+            gates_E,
+            partial.paths(gates_E),
+            computed_EO,
+            kernels,
+            statistics,
+            self.skip_dropout,
+        )

@@ -104,11 +104,10 @@ class Skeleton(nn.Module):
     def logits(
         self, images_BCHW: Tensor, statistics: Statistics, *cell_arguments: object
     ) -> Tensor:
-        """Return logits_BK.
+        """Return logits_BK; signals are images of one row already.
 
         Each cell is called with the images, `statistics` and `cell_arguments`.
         """
-        images_BCHW = self.layers.maps(images_BCHW)
         state_BCHW: Tensor = self.stem_norm(self.stem(images_BCHW), statistics)
         for number, stage in enumerate(self.stages):
             if number > 0:

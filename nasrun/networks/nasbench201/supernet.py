@@ -10,9 +10,8 @@ R = B*H*W rows, Q columns of all that the nodes consist of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,21 +19,22 @@ from torch import Tensor, nn
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, OPERATIONS
-from nasrun.networks.blocks.batch_norm import BatchNorm, fold
+from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.dropout import Dropout
 from nasrun.networks.blocks.edge_mixing import PartialChannels, StateMixing, state_mixings
+from nasrun.networks.blocks.layers import IMAGES
 from nasrun.networks.blocks.stacked import (
     AveragePool,
+    Convolution,
     Dense,
     Kernels,
     as_images,
     as_rows,
-    compose,
     convolve_and_norm,
 )
-from nasrun.networks.nasbench201.derived import Skeleton
+from nasrun.networks.nasbench201.shared import StagedSupernet
 from nasrun.protocols.data import TaskShape
-from nasrun.protocols.space import Mixture, Statistics
+from nasrun.protocols.space import Statistics
 
 NUM_NODES = len(NODES)  # the first is the input
 PLAIN = ("avg_pool_3x3", "skip_connect")
@@ -177,15 +177,11 @@ def _convolved(
     return rows @ identity.view(len(every), channels, -1)[places].flatten(0, 1)
 
 
-class NasBench201Supernet(Skeleton):
-    """A `nasrun.protocols.space.Supernet` with the cell type "cell".
+class NasBench201Supernet(StagedSupernet):
+    """The supernet of the benchmark's cells; see `StagedSupernet`.
 
     Args:
-        channels, cells: width of the first stage, and N cells per stage.
         partial_channels: k; a divisor of `channels`.
-        active: "cell" -> active_EO bool: the operations that are built (default: all).
-        skip_dropout: probability that an element of a skip's output is dropped, in "update" calls;
-            it may be changed between calls.
     """
 
     def __init__(
@@ -198,79 +194,39 @@ class NasBench201Supernet(Skeleton):
         active: Mapping[str, Tensor] | None,
         skip_dropout: float,
     ) -> None:
-        # On the CPU even where the default device is another (`meta`, to measure a network): what
-        # is built is read as Python lists.
-        everything = torch.ones(len(EDGES), len(OPERATIONS), dtype=torch.bool, device="cpu")
-        built_EO = everything if active is None else active["cell"].bool().cpu()
-        built = built_EO.tolist()
         super().__init__(
-            shape, channels, cells, lambda width: MixedCell(width, partial_channels, built)
+            shape,
+            OPERATIONS,
+            channels=channels,
+            cells=cells,
+            active=active,
+            skip_dropout=skip_dropout,
+            make_cell=lambda width, built_EO: MixedCell(width, partial_channels, built_EO),
+            layers=IMAGES,
+            space="nasbench201",
         )
-        self.built_EO = built_EO
-        self.skip_dropout = skip_dropout
 
-    def forward(
-        self,
-        images_BCHW: Tensor,
-        mixture: Mixture,
-        *,
-        statistics: Statistics = "update",
-    ) -> Tensor:
-        """Compute logits_BK; see `nasrun.protocols.space.Supernet`."""
-        return self._logits(images_BCHW, mixture, self._kernels(statistics), statistics)
-
-    def each(
-        self,
-        images_BCHW: Tensor,
-        mixtures: Iterable[Mixture],
-        statistics: Statistics = "batch",
-    ) -> Iterator[Tensor]:
-        """Yield logits_BK of each mixture; only the kernels are common to them."""
-        kernels = self._kernels(statistics)
-        for mixture in mixtures:
-            yield self._logits(images_BCHW, mixture, kernels, statistics)
-
-    def _kernels(self, statistics: Statistics) -> Kernels:
-        """Compose the kernels of a pass, with running statistics folded in where these are used."""
+    def norm_of(self) -> dict[Convolution, BatchNorm]:
         stacks = [part for part in self.modules() if isinstance(part, StackedConvolution)]
-        folded = fold([stack.norm for stack in stacks]) if statistics == "running" else {}
-        return compose({stack: stack.norm for stack in stacks}, folded)
+        return {stack: stack.norm for stack in stacks}
 
-    def _logits(
+    def mixing(
         self,
-        images_BCHW: Tensor,
-        mixture: Mixture,
+        weights_EO: Tensor,
+        gates_E: Tensor | None,
+        partial: PartialChannels,
+        computed_EO: list[list[bool]],
         kernels: Kernels,
         statistics: Statistics,
-    ) -> Tensor:
-        weights_EO = mixture.weights["cell"]
-        assert weights_EO.shape == (len(EDGES), len(OPERATIONS))
-        gates_E = None if mixture.gates is None else mixture.gates["cell"]
-        if gates_E is not None:
-            # A gate scales its whole edge: the mixture here, the bypass in the paths below.
-            weights_EO = weights_EO * gates_E[:, None]
-        computed_EO = self.built_EO
-        if mixture.active is not None:
-            computed_EO = computed_EO & mixture.active["cell"].bool().cpu()
-        if not computed_EO.all():
-            # A pool or an identity is computed once for all edges, so that an edge which has none
-            # must give it the weight 0.
-            weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
-        mixings = {}
-        for stage in self.stages:
-            # All cells of a stage have one width, and hence one mixing.
-            partial = cast(MixedCell, cast(nn.ModuleList, stage)[0]).partial
-            mixings[partial.mixed] = CellMixing(
-                state_mixings(weights_EO, OPERATIONS, partial.mixed, EDGES_FROM),
-                partial.paths(gates_E),
-                computed_EO.tolist(),
-                kernels,
-                statistics,
-                self.skip_dropout,
-            )
-        # `as_rows` and `as_images` are then views, all through the network.
-        images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
-        return self.logits(images_BCHW, statistics, mixings)
+    ) -> CellMixing:
+        return CellMixing(
+            state_mixings(weights_EO, OPERATIONS, partial.mixed, EDGES_FROM),
+            partial.paths(gates_E),
+            computed_EO,
+            kernels,
+            statistics,
+            self.skip_dropout,
+        )
 
 
 def inherited(genotype: Genotype, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
