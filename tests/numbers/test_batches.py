@@ -109,7 +109,7 @@ def test_what_was_read_is_logged_at_the_start_of_a_run(
         "warning: dataset.batch_size=64 is more than the 6 images that the search trains on: each "
         "batch has all of them, and each epoch is one update",
     ]
-    assert capsys.readouterr().out.splitlines()[:3] == notes
+    assert capsys.readouterr().out.splitlines()[2:5] == notes  # after where and what it is
     lines = (tmp_path / "run" / "search.log").read_text().splitlines()
     assert [line.partition(" ")[2] for line in lines[:3]] == notes
 

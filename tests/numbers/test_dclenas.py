@@ -84,6 +84,7 @@ def make(
     }  # fmt: skip
     context = SimpleNamespace(
         space=space,
+        allowed_space=space,
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
         evaluator=Labels(Merits(space), space, budget),

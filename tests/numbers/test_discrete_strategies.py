@@ -56,7 +56,7 @@ def error(genotype) -> float:
 def make(method, num_labels: int, seed: int = 0, fails: bool = False, **changes):
     streams = RandomStreams(seed)
     labels = Labels(Gains(fails), SPACE, budget=1000)
-    context = SimpleNamespace(space=SPACE, streams=streams, evaluator=labels)
+    context = SimpleNamespace(space=SPACE, allowed_space=SPACE, streams=streams, evaluator=labels)
     return method(context, num_labels=num_labels, **{**METHODS[method], **changes})
 
 

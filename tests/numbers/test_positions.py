@@ -32,7 +32,9 @@ def made(method, num_labels: int = 40, seed: int = 0, **changes: Any) -> Any:
     fails = changes.pop("fails", False)
     space = changes.pop("space", SPACE)
     labels = Labels(Gains(fails), space, budget=1000)
-    context = SimpleNamespace(space=space, streams=RandomStreams(seed), evaluator=labels)
+    context = SimpleNamespace(
+        space=space, allowed_space=space, streams=RandomStreams(seed), evaluator=labels
+    )
     settings = {"population_size": 6, "num_generations": 30, **METHODS[method], **changes}
     return method(context, num_labels=num_labels, **settings)
 
