@@ -10,6 +10,7 @@ from nasrun.config import plugins
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
 from nasrun.storage.durable import make_folder
+from nasrun.storage.folder_lock import FolderLock
 from nasrun.terminal import console
 from nasrun.terminal.progress import Display
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     family = Family(run, plugins.build(node), dataset, int(load_config(run).seed))
     chosen = family.choose(parsed.members)
     make_folder(folder)
+    lock = FolderLock(folder)  # let go with the process
     display = Display()
     display.start("family", "epoch", parsed.epochs, 0)
     family.train(chosen, parsed.epochs, folder, display.progress)
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     display.finish()
     write_json(folder / FILE, members)
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
+    lock.release()
     _show(members, folder, width)
 
 
