@@ -26,7 +26,6 @@ class NasBench201(StagedSpace):
     """The cells of NAS-Bench-201, on images. `StagedSpace` says what the settings are."""
 
     name = "nasbench201"
-    counts_by_formula = True
     operations: tuple[str, ...] = OPERATIONS
 
     def __init__(

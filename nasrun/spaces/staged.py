@@ -35,6 +35,7 @@ class StagedSpace(FixedEdgesSpace):
         partial_channels: k of PC-DARTS in the supernet; 1 is off, as in the benchmark.
     """
 
+    counts_by_formula = True
     nodes = NODES
     edges = EDGES
 
