@@ -49,6 +49,8 @@ def root(tmp_path: Path) -> Path:
                 "predict ",
                 "evaluate ",
                 "export ",
+                "compress ",
+                "family ",
                 "data ",
                 "list ",
             ],
