@@ -217,15 +217,9 @@ COMMANDS = {
     ),
     "compress": CommandHelp(
         "make a retrained network smaller by pruning whole channels",
-<<<<<<< HEAD
-        "nasrun compress RUN [--keep SHARE] [--epochs N] [--format F] [--out DIR]",
-        (
-            ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", "by half"),
-=======
         "nasrun compress RUN [--keep S] [--epochs N] [--format NAMES] [--out DIR]",
         (
             ("nasrun compress outputs/2026-01-31/12-00-00-macro_cnn-genetic-s0", ""),
->>>>>>> macro
             ("nasrun compress RUN --keep 0.7 --format onnx,int8", ""),
         ),
         "S (0.5) of the channels of each layer stay, those of the largest weights; N (5) "
@@ -239,15 +233,9 @@ COMMANDS = {
         "cut networks of many sizes out of the supernet of a search",
         "nasrun family RUN [--members M] [--epochs N] [--tune T] [--out DIR]",
         (
-<<<<<<< HEAD
-            ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", "24 networks"),
-            ("nasrun family RUN --epochs 0", "no training"),
-            ("nasrun export RUN/family/07 --format onnx,int8", "one of them"),
-=======
             ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", ""),
             ("nasrun family RUN --epochs 200 --tune 5", "nearer to trainings of their own"),
             ("nasrun export RUN/family/07 --format onnx,int8", ""),
->>>>>>> macro
         ),
         "RUN is a search on a supernet (space=nasbench201 with evaluator=shared_weights, or a "
         "strategy on alphas). M (24) members are spread over the range of multiply-adds; the "
