@@ -15,6 +15,8 @@ from nasrun.config import catalogue
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import DIR, FLAGS, RUN
 from nasrun.errors import UsageError
+from nasrun.genotypes.published import published_cells
+from nasrun.runs import run_names
 from nasrun.runs.folder import RUN_FILE
 from nasrun.terminal import console
 
@@ -75,6 +77,8 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     if before[0] == "list":
         yield from (f"{group} " for group in catalogue.groups(root))
     yield from (f"{flag} " for flag in command.flags)
+    if len(before) == 1 or "sweeps" in command.names:
+        yield from (f"{name} " for name in _names(command.names, current))
     if len(before) == len(command.words):
         yield from (f"{option.name} " for option in catalogue.options(command.group, root))
     for words in command.words[len(before) - 1 : len(before)]:
@@ -84,6 +88,8 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     waiting = next((flag for flag in FLAGS if before[-1] in (flag.long, flag.short)), None)
     if waiting and waiting.value:
         yield from (f"{value} " for value in waiting.allowed)
+        if waiting.value == RUN:
+            yield from (f"{name} " for name in _names(("runs",), current))
         if waiting.value in (DIR, RUN):
             yield from _folders(current)
         return
@@ -95,6 +101,15 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     else:
         sweeps = any(word in ("-m", "--multirun") for word in before)
         yield from _values(key, value, known, root, sweeps)
+
+
+def _names(kinds: Sequence[str], current: str) -> Iterator[str]:
+    """Yield names of runs, of sweeps and of published cells that may go on from `current`."""
+    if "runs" in kinds:
+        wanted = run_names.ANY if "sweeps" in kinds else run_names.SETTINGS
+        yield from run_names.offered(current, wanted)
+    if "genotypes" in kinds:
+        yield from published_cells()
 
 
 def _folders(current: str) -> Iterator[str]:
@@ -124,6 +139,8 @@ def _values(
 ) -> Iterator[str]:
     """Yield options of a group, or true and false; in a sweep those that may follow a comma."""
     choices = [option.name for option in catalogue.options(key, root, known.choices)]
+    if key == "genotype":
+        choices = list(_names(("runs", "genotypes"), value.rpartition(",")[2]))
     if isinstance(known.keys.get(key), bool):
         choices = ["true", "false"]
     taken, comma, _ = value.rpartition(",")

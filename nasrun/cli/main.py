@@ -20,6 +20,7 @@ from nasrun.config import catalogue
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import flags_first
 from nasrun.errors import RunError, UsageError, closest, is_of_hydra
+from nasrun.runs import run_names
 from nasrun.terminal import console
 from nasrun.terminal.streams import steady
 
@@ -116,8 +117,9 @@ def _run(name: str, arguments: Sequence[str]) -> None:
         return
     if torchrun.num_processes() > 1 and name not in OF_MANY:
         raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")
-    ordered = flags_first(arguments) if command.config else list(arguments)
+    ordered = list(arguments)
     if command.config:
+        ordered = run_names.in_words(name, flags_first(arguments))
         _begin(name, ordered)
     module = importlib.import_module(f"nasrun.commands.{name}")
     with _full_errors():

@@ -76,7 +76,8 @@ def root(tmp_path: Path) -> Path:
         ("nasrun list s", ["space "]),
         ("nasrun show --o", ["--out "]),
         ("nasrun report sweep --b", ["--by "]),
-        ("nasrun show ", []),  # bash offers files
+        ("nasrun predict ", []),  # bash offers files
+        ("nasrun show darts_v", ["darts_v1 ", "darts_v2 "]),
         ("nasrun data ", ["import ", "describe ", "verify "]),
         ("nasrun data im", ["import "]),
         ("nasrun data import ", ["nasbench101 ", "nasbench201 ", "imagenet16 "]),
