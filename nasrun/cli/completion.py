@@ -74,6 +74,8 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     if command is None:
         return
     yield "--help "
+    if before[0] == "explain":
+        yield from _explained(current, root)
     if before[0] == "list":
         yield from (f"{group} " for group in catalogue.groups(root))
     yield from (f"{flag} " for flag in command.flags)
@@ -110,6 +112,17 @@ def _names(kinds: Sequence[str], current: str) -> Iterator[str]:
         yield from run_names.offered(current, wanted)
     if "genotypes" in kinds:
         yield from published_cells()
+
+
+def _explained(current: str, root: Path) -> Iterator[str]:
+    """Yield groups and keys, as for a search, and options; each is a whole word here."""
+    known = catalogue.compose("search", root, catalogue.chosen_options([current], root))
+    group, equals, value = current.partition("=")
+    if equals:
+        yield from _values(group, value, known, root, sweeps=False)
+    else:
+        yield from (f"{word.rstrip('=')} " if word.endswith("=") else word
+                    for word in dict.fromkeys(_keys(current, known)))  # fmt: skip
 
 
 def _folders(current: str) -> Iterator[str]:

@@ -292,6 +292,18 @@ COMMANDS = {
         more=_benchmark_files,
         flags=("--force",),
     ),
+    "explain": CommandHelp(
+        "say what a key or an option is, can be, and is read by",
+        "nasrun explain KEY|GROUP=OPTION|GROUP...",
+        (
+            ("nasrun explain strategy.xi", "range, default, paper"),
+            ("nasrun explain strategy=egnas", "with all its keys"),
+            ("nasrun explain budget", "a group"),
+        ),
+        "A key by its type, range, unit and default, the value of the paper where its comment "
+        "gives one, the options that set it, and what reads it. An option by its keys. The last "
+        "part of a key (xi) and the name of an option (egnas) will do where only one has it.",
+    ),
     "list": CommandHelp(
         "list what can be chosen: strategies, spaces, datasets, ...",
         "nasrun list [KIND]",

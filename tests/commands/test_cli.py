@@ -80,7 +80,13 @@ def test_every_command_has_a_module() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--version"], ["list"], *([name, "--help"] for name in COMMANDS)],
+    [
+        [],
+        ["--version"],
+        ["list"],
+        ["explain", "strategy.xi"],
+        *([name, "--help"] for name in COMMANDS),
+    ],
     ids=" ".join,
 )
 def test_light_commands_import_neither_torch_nor_hydra(arguments: list[str]) -> None:

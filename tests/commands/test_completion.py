@@ -52,6 +52,7 @@ def root(tmp_path: Path) -> Path:
                 "compress ",
                 "family ",
                 "data ",
+                "explain ",
                 "list ",
             ],
         ),
