@@ -113,7 +113,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if command is None:
         raise UsageError(f"unknown command '{name}': {closest(name, COMMANDS)}")
     if any(word in HELP_FLAGS for word in arguments):
-        console.say(help.page(name, catalogue.conf_dir()))
+        console.say(help.page(name, catalogue.conf_dir(), arguments))
         return
     if torchrun.num_processes() > 1 and name not in OF_MANY:
         raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")

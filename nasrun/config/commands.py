@@ -88,6 +88,7 @@ COMMANDS = {
             "constraint.latency_ms",
             "constraint.params_m",
             "budget.epochs",
+            "budget.evaluations",
             "budget.seconds",
             "retrain.epochs",
             "retrain.channels",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from nasrun.config import catalogue, ranges, schema, suggestions
 from nasrun.config.catalogue import Composition, Option
 from nasrun.config.declarations import declared
 from nasrun.errors import UsageError, closest, enumerated
+from nasrun.terminal.columns import columns
 
 PAPER = re.compile(r"\bpaper: (?P<value>[^;()]*[^;() ])")
 LINE = re.compile(r"^( *)(\w+):(.*)$", re.MULTILINE)  # of a YAML file: indentation, key, the rest
@@ -34,6 +36,15 @@ class Explanation:
     title: str
     facts: Rows
     tables: Mapping[str, Rows] = field(default_factory=dict)
+
+    def lines(self, width: int) -> list[str]:
+        """Write it in lines of at most `width` columns."""
+        lines = textwrap.wrap(self.title, width, break_on_hyphens=False)
+        lines += columns(self.facts, width)
+        for heading, rows in self.tables.items():
+            if rows:
+                lines += ["", f"{heading}:", *columns(rows, width)]
+        return lines
 
 
 def explain(word: str, root: Path) -> Explanation:
