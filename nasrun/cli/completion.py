@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nasrun.config import catalogue
+from nasrun.config import catalogue, explanations
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import DIR, FLAGS, RUN
 from nasrun.errors import UsageError
@@ -150,12 +150,15 @@ def _keys(current: str, known: catalogue.Composition) -> Iterator[str]:
 def _values(
     key: str, value: str, known: catalogue.Composition, root: Path, sweeps: bool
 ) -> Iterator[str]:
-    """Yield options of a group, or true and false; in a sweep those that may follow a comma."""
+    """Yield options of a group, or the words that a key can be.
+
+    In a sweep they are those that may follow a comma.
+    """
     choices = [option.name for option in catalogue.options(key, root, known.choices)]
     if key == "genotype":
         choices = list(_names(("runs", "genotypes"), value.rpartition(",")[2]))
-    if isinstance(known.keys.get(key), bool):
-        choices = ["true", "false"]
+    elif key in known.keys:
+        choices = explanations.choices(key, known.choices, root)
     taken, comma, _ = value.rpartition(",")
     end = "" if sweeps else " "
     if comma and not sweeps:

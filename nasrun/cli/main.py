@@ -119,7 +119,10 @@ def _run(name: str, arguments: Sequence[str]) -> None:
         raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")
     ordered = list(arguments)
     if command.config:
-        ordered = run_names.in_words(name, flags_first(arguments))
+        ordered = flags_first(arguments)
+        if torchrun.num_processes() > 1 and "--from=last" in ordered:  # what the first has begun
+            raise UsageError("--from last can be another run for each process: type its folder")
+        ordered = run_names.in_words(name, ordered)
         _begin(name, ordered)
     module = importlib.import_module(f"nasrun.commands.{name}")
     with _full_errors():

@@ -205,13 +205,24 @@ def _readers(key: str, target: str, root: Path) -> str:
 
 def _can_be(key: str, target: str) -> str:
     """Write type, range and unit of a key; empty where nothing is declared."""
+    hint = _hint_of(key, target)
+    return "" if hint is None else ranges.declaration(hint)
+
+
+def choices(key: str, chosen: Mapping[str, str | None], root: Path) -> list[str]:
+    """List the words that the value of a key can be, with the options that are chosen."""
+    group = key.partition(".")[0]
+    hint = _hint_of(key, _target(group, chosen.get(group) or "", root))
+    return [] if hint is None else ranges.choices(hint)
+
+
+def _hint_of(key: str, target: str) -> Any:
+    """Return the declared type of a key; `None` where there is none."""
     group, _, name = key.partition(".")
     known = declared(target) if target else None
     if known is not None:
-        hint = known.settings[name].hint if name in known.settings else None
-    else:
-        hint = _hints(group).get(name) if name else _hints("").get(group)
-    return "" if hint is None else ranges.declaration(hint)
+        return known.settings[name].hint if name in known.settings else None
+    return _hints(group).get(name) if name else _hints("").get(group)
 
 
 def _hints(part: str) -> Mapping[str, Any]:

@@ -140,3 +140,13 @@ def test_completion_offers_names(tmp_path: Path) -> None:
     assert candidates("nasrun retrain genotype=l", root) == ["genotype=last "]
     assert f"genotype={short}" in candidates("nasrun retrain genotype=1", root)
     assert candidates("nasrun search --from las", root)[0] == "last "
+
+
+def test_processes_of_one_run_are_not_asked_for_the_last(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(SystemExit) as caught:
+        main(["search", "--from", "last"])
+    assert caught.value.code == 2
+    assert "type its folder" in capsys.readouterr().err
