@@ -11,10 +11,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nasrun.config import catalogue
+from nasrun.config import catalogue, explanations
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import DIR, FLAGS, RUN
 from nasrun.errors import UsageError
+from nasrun.genotypes.published import published_cells
+from nasrun.runs import run_names
 from nasrun.runs.folder import RUN_FILE
 from nasrun.terminal import console
 
@@ -72,9 +74,13 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     if command is None:
         return
     yield "--help "
+    if before[0] == "explain":
+        yield from _explained(current, root)
     if before[0] == "list":
         yield from (f"{group} " for group in catalogue.groups(root))
     yield from (f"{flag} " for flag in command.flags)
+    if len(before) == 1 or "sweeps" in command.names:
+        yield from (f"{name} " for name in _names(command.names, current))
     if len(before) == len(command.words):
         yield from (f"{option.name} " for option in catalogue.options(command.group, root))
     for words in command.words[len(before) - 1 : len(before)]:
@@ -84,6 +90,8 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     waiting = next((flag for flag in FLAGS if before[-1] in (flag.long, flag.short)), None)
     if waiting and waiting.value:
         yield from (f"{value} " for value in waiting.allowed)
+        if waiting.value == RUN:
+            yield from (f"{name} " for name in _names(("runs",), current))
         if waiting.value in (DIR, RUN):
             yield from _folders(current)
         return
@@ -95,6 +103,26 @@ def _arguments(before: Sequence[str], current: str, root: Path) -> Iterator[str]
     else:
         sweeps = any(word in ("-m", "--multirun") for word in before)
         yield from _values(key, value, known, root, sweeps)
+
+
+def _names(kinds: Sequence[str], current: str) -> Iterator[str]:
+    """Yield names of runs, of sweeps and of published cells that may go on from `current`."""
+    if "runs" in kinds:
+        wanted = run_names.ANY if "sweeps" in kinds else run_names.SETTINGS
+        yield from run_names.offered(current, wanted)
+    if "genotypes" in kinds:
+        yield from published_cells()
+
+
+def _explained(current: str, root: Path) -> Iterator[str]:
+    """Yield groups and keys, as for a search, and options; each is a whole word here."""
+    known = catalogue.compose("search", root, catalogue.chosen_options([current], root))
+    group, equals, value = current.partition("=")
+    if equals:
+        yield from _values(group, value, known, root, sweeps=False)
+    else:
+        yield from (f"{word.rstrip('=')} " if word.endswith("=") else word
+                    for word in dict.fromkeys(_keys(current, known)))  # fmt: skip
 
 
 def _folders(current: str) -> Iterator[str]:
@@ -122,10 +150,15 @@ def _keys(current: str, known: catalogue.Composition) -> Iterator[str]:
 def _values(
     key: str, value: str, known: catalogue.Composition, root: Path, sweeps: bool
 ) -> Iterator[str]:
-    """Yield options of a group, or true and false; in a sweep those that may follow a comma."""
+    """Yield options of a group, or the words that a key can be.
+
+    In a sweep they are those that may follow a comma.
+    """
     choices = [option.name for option in catalogue.options(key, root, known.choices)]
-    if isinstance(known.keys.get(key), bool):
-        choices = ["true", "false"]
+    if key == "genotype":
+        choices = list(_names(("runs", "genotypes"), value.rpartition(",")[2]))
+    elif key in known.keys:
+        choices = explanations.choices(key, known.choices, root)
     taken, comma, _ = value.rpartition(",")
     end = "" if sweeps else " "
     if comma and not sweeps:

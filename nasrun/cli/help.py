@@ -8,7 +8,10 @@ from pathlib import Path
 
 from nasrun.config import catalogue
 from nasrun.config.commands import COMMANDS, CommandHelp
+from nasrun.config.explanations import explain
 from nasrun.config.flags import FLAGS, RUN, Flag
+from nasrun.errors import UsageError
+from nasrun.terminal.columns import columns
 
 WIDTH = 80
 
@@ -28,7 +31,7 @@ def overview() -> str:
             "Usage: nasrun COMMAND [arguments] | nasrun COMMAND --help | nasrun --version",
             "",
             "Commands:",
-            *_columns(commands),
+            *columns(commands, WIDTH),
             "",
             "Examples:",
             *_examples(examples),
@@ -39,12 +42,21 @@ def overview() -> str:
     )
 
 
-def page(command: str, root: Path) -> str:
+def page(command: str, root: Path, words: Sequence[str] = ()) -> str:
     """Return what `nasrun COMMAND --help` prints, at most 80 columns wide.
 
-    `root` is the conf folder.
+    Args:
+        root: the conf folder.
+        words: others on the command line. The page follows those that choose an option or set a
+            key: `strategy=dclenas` lists the keys of that strategy.
     """
     about = COMMANDS[command]
+    asked = [one for word in words for one in _asked(word, root)] if about.config else []
+    if asked:
+        lines = [f"nasrun {command}: {about.purpose}"]
+        for word in dict.fromkeys(asked):
+            lines += ["", *_explained(word, root)]
+        return "\n".join([*lines, "", f"Groups, flags and examples: nasrun {command} --help"])
     lines = [f"nasrun {command}: {about.purpose}", "", f"Usage: {about.usage}", "", "Examples:"]
     lines += _examples(about.examples)
     paragraphs = about.details.split("\n\n") if about.details else []
@@ -53,13 +65,32 @@ def page(command: str, root: Path) -> str:
     if about.config:
         lines += _choices(about, root)
         lines += ["", "Flags:"]
-        lines += _columns([(_flag_name(flag), flag.gloss) for flag in FLAGS[:6]])
-        more = f"Every key and its value: nasrun {command} --cfg job. Choices of a group: "
-        lines += [
-            "",
-            *textwrap.wrap(f"{more}nasrun list GROUP. Comments: the files in {root}", WIDTH),
-        ]
+        lines += columns([(_flag_name(flag), flag.gloss) for flag in FLAGS[:6]], WIDTH)
+        option = "strategy=dclenas" if about.config == "search" else "dataset=cifar10"
+        more = (
+            f"Keys of an option: nasrun {command} {option} --help. One key: nasrun explain "
+            f"KEY. Every key and its value: nasrun {command} --cfg job. Choices of a group: nasrun "
+            f"list GROUP. Comments: the files in {root}"
+        )
+        lines += ["", *textwrap.wrap(more, WIDTH, break_on_hyphens=False)]
     return "\n".join(lines)
+
+
+def _asked(word: str, root: Path) -> list[str]:
+    """Return what a word is about: a group, an option, each one of a sweep, or a key."""
+    key, equals, value = word.lstrip("+").partition("=")
+    if word.startswith(("-", "~")) or key.startswith("hydra"):
+        return []
+    if key in catalogue.groups(root):
+        return [f"{key}={one}" if one else key for one in value.split(",")]
+    return [key] if equals else []
+
+
+def _explained(word: str, root: Path) -> list[str]:
+    try:
+        return explain(word, root).lines(WIDTH)
+    except UsageError as error:
+        return textwrap.wrap(str(error), WIDTH, break_on_hyphens=False)
 
 
 def _flag_name(flag: Flag) -> str:
@@ -78,13 +109,13 @@ def _choices(about: CommandHelp, root: Path) -> list[str]:
         ]
         if rows:
             chosen = f" (default: {default})" if default else ""
-            lines += ["", f"{group}=...{chosen}", *_columns(rows)]
+            lines += ["", f"{group}=...{chosen}", *columns(rows, WIDTH)]
     rows = [
         (f"{key}={_value(composition.keys[key])}", composition.glosses.get(key, ""))
         for key in about.keys
         if key in composition.keys
     ]
-    return [*lines, "", "Keys and their defaults:", *_columns(rows)]
+    return [*lines, "", "Keys and their defaults:", *columns(rows, WIDTH)]
 
 
 def _value(value: object) -> str:
@@ -98,14 +129,3 @@ def _examples(rows: Sequence[tuple[str, str]]) -> list[str]:
     """List commands that can be pasted; the glosses are shell comments in one column."""
     width = max((len(command) for command, gloss in rows if gloss), default=0)
     return [f"  {command:<{width}}" + f"  # {gloss}" * bool(gloss) for command, gloss in rows]
-
-
-def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """List names, and beside them their glosses, wrapped."""
-    indent = 4 + max((len(name) for name, _ in rows), default=0)
-    lines = []
-    for name, gloss in rows:
-        first, *others = textwrap.wrap(gloss, WIDTH - indent) or [""]
-        lines.append(f"  {name:<{indent - 2}}{first}".rstrip())
-        lines += [" " * indent + other for other in others]
-    return lines

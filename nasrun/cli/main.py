@@ -20,6 +20,7 @@ from nasrun.config import catalogue
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import flags_first
 from nasrun.errors import RunError, UsageError, closest, is_of_hydra
+from nasrun.runs import run_names
 from nasrun.terminal import console
 from nasrun.terminal.streams import steady
 
@@ -112,12 +113,16 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if command is None:
         raise UsageError(f"unknown command '{name}': {closest(name, COMMANDS)}")
     if any(word in HELP_FLAGS for word in arguments):
-        console.say(help.page(name, catalogue.conf_dir()))
+        console.say(help.page(name, catalogue.conf_dir(), arguments))
         return
     if torchrun.num_processes() > 1 and name not in OF_MANY:
         raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")
-    ordered = flags_first(arguments) if command.config else list(arguments)
+    ordered = list(arguments)
     if command.config:
+        ordered = flags_first(arguments)
+        if torchrun.num_processes() > 1 and "--from=last" in ordered:  # what the first has begun
+            raise UsageError("--from last can be another run for each process: type its folder")
+        ordered = run_names.in_words(name, ordered)
         _begin(name, ordered)
     module = importlib.import_module(f"nasrun.commands.{name}")
     with _full_errors():

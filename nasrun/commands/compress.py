@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasrun.config.commands import argument_parser
+from nasrun.runs import run_names
 from nasrun.storage.durable import make_folder, replacing
 from nasrun.terminal import console
 from nasrun.terminal.progress import Display
@@ -25,23 +26,24 @@ def main(arguments: Sequence[str]) -> None:
         UsageError: the run has no network, or one that cannot be pruned.
     """
     parser = argument_parser("compress")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run")
     parser.add_argument("--keep", type=float, default=0.5)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--format", default="onnx")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
+    run = run_names.path_of(parsed.run, run_names.NETWORK)
     from nasrun.engine import compress, export, trained  # torch
     from nasrun.launch.replay import recorded_dataset
 
     chosen = export.exporters(parsed.format.split(","))
-    network = trained.load(parsed.run)
-    folder: Path = parsed.out or parsed.run / "compressed"
+    network = trained.load(run)
+    folder: Path = parsed.out or run / "compressed"
     make_folder(folder)
     display = Display()
     display.start("tuning", "epoch", parsed.epochs, 0)
     found = compress.compress(
-        network, recorded_dataset(parsed.run), chosen, folder,
+        network, recorded_dataset(run), chosen, folder,
         keep=parsed.keep, epochs=parsed.epochs, progress=display.progress,
     )  # fmt: skip
     display.finish()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasrun.config.commands import argument_parser
+from nasrun.runs import run_names
 from nasrun.terminal import console
 
 if TYPE_CHECKING:
@@ -23,16 +24,17 @@ def main(arguments: Sequence[str]) -> None:
         UsageError: the run has no network, or the data do not suit it.
     """
     parser = argument_parser("evaluate")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run")
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args(arguments)
+    run = run_names.path_of(parsed.run, run_names.NETWORK)
     from nasrun.engine import ask, trained  # torch
     from nasrun.launch.replay import recorded_dataset
 
-    network = trained.load(parsed.run)
+    network = trained.load(run)
     if parsed.data is None:
-        given = ask.of_test_split(recorded_dataset(parsed.run))
+        given = ask.of_test_split(recorded_dataset(run))
     else:
         given = ask.labelled(network, parsed.data)
     found = ask.quality(network, given)

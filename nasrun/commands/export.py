@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasrun.config.commands import argument_parser
+from nasrun.runs import run_names
 from nasrun.terminal import console
 
 if TYPE_CHECKING:
@@ -20,17 +21,18 @@ def main(arguments: Sequence[str]) -> None:
         UsageError: the run has no network, or a format or a package for it does not exist.
     """
     parser = argument_parser("export")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run")
     parser.add_argument("--format", default="onnx")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
+    run = run_names.path_of(parsed.run, run_names.NETWORK)
     from nasrun.engine import export, trained  # torch
     from nasrun.launch.replay import recorded_dataset
 
     chosen = export.exporters(parsed.format.split(","))
-    network = trained.load(parsed.run)
-    dataset = recorded_dataset(parsed.run)
-    folder = parsed.out or parsed.run / "export"
+    network = trained.load(run)
+    dataset = recorded_dataset(run)
+    folder = parsed.out or run / "export"
     _show(*export.export(network, dataset, chosen, folder))
     console.say(f"files: {folder} (model.json has the names of the classes)")
 

@@ -9,6 +9,7 @@ from typing import Any
 from nasrun.config import plugins
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
+from nasrun.runs import run_names
 from nasrun.storage.durable import make_folder
 from nasrun.storage.folder_lock import FolderLock
 from nasrun.terminal import console
@@ -24,17 +25,17 @@ def main(arguments: Sequence[str]) -> None:
         UsageError: the run has no supernet that networks inherit from.
     """
     parser = argument_parser("family")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run")
     parser.add_argument("--members", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--tune", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
+    run = run_names.path_of(parsed.run, run_names.SUPERNET)
     from nasrun.engine.family import PROGRESS_FILE, Family, require_weights  # torch
     from nasrun.engine.family_members import write_json, write_member, written
     from nasrun.launch.replay import load_config, recorded_dataset, recorded_node
 
-    run: Path = parsed.run
     folder: Path = parsed.out or run / "family"
     if (folder / FILE).exists():
         raise UsageError(f"{folder} has a family already: type --out and another folder")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
+from nasrun.runs import run_names
 from nasrun.storage.durable import replacing
 from nasrun.terminal import console
 
@@ -27,17 +28,18 @@ def main(arguments: Sequence[str]) -> None:
         UsageError: the run has no network, or an input cannot be read.
     """
     parser = argument_parser("predict")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run")
     parser.add_argument("inputs", nargs="+", type=Path)
     parser.add_argument("--top", type=int, default=3)
     parser.add_argument("--format", choices=FORMATS, default="csv")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
+    run = run_names.path_of(parsed.run, run_names.NETWORK)
     if parsed.top < 1:
         raise UsageError(f"--top {parsed.top}: it must be at least 1")
     from nasrun.engine import ask, trained  # torch
 
-    network = trained.load(parsed.run)
+    network = trained.load(run)
     said = ask.predictions(network, ask.unlabelled(network, parsed.inputs), parsed.top)
     lines = _as_csv(said) if parsed.format == "csv" else _as_json(said)
     if parsed.out is None:

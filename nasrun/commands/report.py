@@ -14,6 +14,7 @@ from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.files import headline, write
 from nasrun.report.text_table import ReportTable
+from nasrun.runs import run_names
 from nasrun.runs.folder import names
 from nasrun.terminal import console
 
@@ -27,19 +28,26 @@ def main(arguments: Sequence[str]) -> None:
         UsageError: a folder has no runs, or a key or a metric is unknown.
     """
     parser = argument_parser("report")
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="+")
     parser.add_argument("--by")
     parser.add_argument("--metric")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
-    runs, left_out = collect(parsed.folders)
+    folders = [run_names.path_of(one, run_names.ANY) for one in parsed.folders]
+    runs, left_out = collect(folders)
     report = analyse(runs, left_out, _keys(parsed.by), parsed.metric)
     shown = tables.all_tables(report)
     now = f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
     out = parsed.out or _new_folder(Path("outputs/reports") / now)
-    written = write(report, shown, out, shlex.join(["nasrun", "report", *arguments]))
+    written = write(report, shown, out, _as_typed(arguments, parsed.folders, folders))
     _show(report, shown)
     console.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
+
+
+def _as_typed(words: Sequence[str], typed: Sequence[str], folders: Sequence[Path]) -> str:
+    """Return the command line with the folders that names such as `last` stand for."""
+    found = dict(zip(typed, map(str, folders), strict=True))
+    return shlex.join(["nasrun", "report", *(found.get(word, word) for word in words)])
 
 
 def _new_folder(path: Path) -> Path:

@@ -13,6 +13,7 @@ from nasrun.errors import UsageError
 from nasrun.launch import places, prepare_retrain, prepare_search
 from nasrun.launch.launch import LAUNCHER, go_on_with_sweep
 from nasrun.launch.resuming import go_on
+from nasrun.runs import run_names
 from nasrun.runs.folder import RUN_FILE, read_json
 from nasrun.runs.sweep import SWEEP_FILE, read_sweep
 from nasrun.terminal import console
@@ -27,9 +28,11 @@ def main(arguments: Sequence[str]) -> None:
     settings = [word for word in others if "=" in word and not Path(word).exists()]
     folders = [word for word in others if word not in settings]
     if len(folders) != 1:
-        raise UsageError("resume takes one run or sweep folder: nasrun resume outputs/...")
+        raise UsageError(
+            "resume takes one run or sweep: nasrun resume outputs/..., nasrun resume last"
+        )
     moved = places.given(settings)
-    path = Path(folders[0])
+    path = run_names.path_of(folders[0], run_names.ANY)
     if (path / SWEEP_FILE).is_file():
         sweep = read_sweep(path)
         if sweep.kind not in PREPARE:

@@ -12,6 +12,7 @@ from nasrun.errors import UsageError, closest
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.source import resolve
 from nasrun.pictures import cell_text
+from nasrun.runs import run_names
 from nasrun.runs.result_file import RESULT_FILE, read_result
 from nasrun.terminal import console
 
@@ -26,10 +27,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("genotype")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
-    genotype = resolve(parsed.genotype, console.complain)
+    source = run_names.genotype(parsed.genotype)
+    genotype = resolve(source, console.complain)
     _require_valid(genotype)
     lines = [cell_text.text(genotype), "", f"space {genotype.space}, id {genotype.short_id}"]
-    lines += _accuracies(Path(parsed.genotype))
+    lines += _accuracies(Path(source))
     console.say("\n".join(lines))
     if parsed.out is not None:
         from nasrun.pictures import cells  # matplotlib takes most of a second

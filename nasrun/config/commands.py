@@ -24,6 +24,7 @@ class CommandHelp:
     keys: tuple[str, ...] = ()  # shown with their defaults, where they exist
     words: tuple[tuple[str, ...], ...] = ()  # known words by position, for TAB
     flags: tuple[str, ...] = ()  # of a command without Hydra, for TAB
+    names: tuple[str, ...] = ()  # what can be named besides, for TAB: runs, sweeps, genotypes
     group: str = ""  # of conf/, whose options are known words too, at the last position
     more: Callable[[Path], Iterator[str]] | None = None  # paragraphs from the folder conf/
 
@@ -39,11 +40,16 @@ def _benchmark_files(root: Path) -> Iterator[str]:
             yield f"A CSV file of {option.name} has the columns {told['csv']}."
 
 
+NAMED = (
+    "last (the newest that will do), or how its name below outputs/ begins (12-00-00-darts, "
+    "2026-01-31/12-00, or 12-00-00/3, job 3 of a sweep)"
+)
 GENOTYPE = (
-    "GENOTYPE is a run folder, RUN:2 (the second of its front), a file (a log, a module, JSON: the "
+    "GENOTYPE is a run, RUN:2 (the second of its front), a file (a log, a module, JSON: the "
     "last genotype in it), FILE:NAME, a name (nasrun list genotypes), or (in quotes) a text: "
     "Genotype(normal=[...], reduce=[...]), JSON, |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, a matrix and "
-    "operations, macro_cnn(2 conv3x3 w1 skip max, 1 conv5x5 w4 avg)"
+    "operations, macro_cnn(2 conv3x3 w1 skip max, 1 conv5x5 w4 avg). A run is its "
+    f"folder, or a name of it: {NAMED}"
 )
 COMMANDS = {
     "search": CommandHelp(
@@ -56,6 +62,7 @@ COMMANDS = {
             ("nasrun search -m seed=0,1,2 fitness.zeta=0.4,1.0", "six runs and a table"),
             ("nasrun search -m seed=0,1,2 hydra/launcher=joblib", "at once: list launchers"),
             ("nasrun search --from outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun search --from last budget.epochs=50", "the last search, longer"),
             ("nasrun search --cfg job", "what would run"),
         ),
         "The run folder is outputs/<date>/<time>-<space>-<strategy>-s<seed>/, that of a sweep "
@@ -81,6 +88,7 @@ COMMANDS = {
             "constraint.latency_ms",
             "constraint.params_m",
             "budget.epochs",
+            "budget.evaluations",
             "budget.seconds",
             "retrain.epochs",
             "retrain.channels",
@@ -92,6 +100,7 @@ COMMANDS = {
         "nasrun retrain genotype=GENOTYPE [flags] [overrides]",
         (
             ("nasrun retrain genotype=outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
+            ("nasrun retrain genotype=last retrain=darts600", "of the last run"),
             ("nasrun retrain genotype=my_cell.json retrain=darts600 dataset=cifar10", ""),
             ("nasrun retrain genotype=darts_v2 dataset=cifar10", "a published cell"),
             ("nasrun retrain genotype=genotypes.py:DARTS", "of public code"),
@@ -134,6 +143,7 @@ COMMANDS = {
         "go on with an interrupted run or sweep",
         "nasrun resume FOLDER [hydra/launcher=...] [KEY=PLACE ...]",
         (
+            ("nasrun resume last", "what began last"),
             ("nasrun resume outputs/2026-01-31/12-00-00-darts-egnas-s0", "a run"),
             ("nasrun resume outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
             ("nasrun resume outputs/sweeps/... hydra/launcher=joblib", "its jobs at once"),
@@ -143,17 +153,21 @@ COMMANDS = {
         "that were interrupted go on, those that failed or never began are run, and those that "
         "are done are left as they are. A key that says where files are (dataset.root, "
         "dataset.file, evaluator.file, genotype) may be typed anew where they have moved; the data "
-        "must be the same. Other settings stay.",
+        "must be the same. Other settings stay.\n\n"
+        f"FOLDER can be a name: {NAMED}.",
+        names=("runs", "sweeps"),
     ),
     "report": CommandHelp(
         "compare many runs: tables, statistics, plots, one HTML page",
         "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR]",
         (
+            ("nasrun report last", "the last sweep or run"),
             ("nasrun report outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
             ("nasrun report outputs --by fitness.zeta,fitness.eta", "a two-way grid"),
             ("nasrun report outputs --metric regret --out mine", "written to mine/"),
         ),
-        "FOLDER is a run, a sweep, or any folder above them. Runs that differ in nothing but the "
+        "FOLDER is a run, a sweep, or any folder above them, or a name: "
+        f"{NAMED}. Runs that differ in nothing but the "
         "seed form a group; --by KEYS names what tells groups apart, and pools the rest.\n\n"
         "METRIC is what groups are judged by: test_accuracy (of the retrained network, else of the "
         "benchmark table; the default where a run has it), search_val_accuracy, regret, "
@@ -164,29 +178,35 @@ COMMANDS = {
         "DIR (default: outputs/reports/<date>/<time>) gets report.md, .csv, .tex, .json and .html, "
         "a CSV file per further table, and each plot as PNG and SVG. report.html is one page with "
         "everything in it. Runs that are not done, or damaged, are listed and not counted.",
+        names=("runs", "sweeps"),
         flags=("--by", "--metric", "--out"),
     ),
     "show": CommandHelp(
         "draw the cells of a genotype",
         "nasrun show GENOTYPE [--out FILE.svg|FILE.png]",
         (
+            ("nasrun show last", "of the last run that has one"),
             ("nasrun show outputs/2026-01-31/12-00-00-darts-egnas-s0", ""),
             ("nasrun show darts_v2 --out cells.svg", "a picture besides"),
         ),
         f"{GENOTYPE}. --out also writes a picture (needs no graphviz).",
+        names=("runs", "genotypes"),
         flags=("--out",),
     ),
     "predict": CommandHelp(
         "ask a retrained network what pictures or arrays are",
         "nasrun predict RUN INPUT... [--top K] [--format csv|jsonl] [--out FILE]",
         (
+            ("nasrun predict last photo.jpg", "the last retrained network"),
             ("nasrun predict outputs/2026-01-31/12-00-00-darts-egnas-s0 photo.jpg", ""),
             ("nasrun predict RUN holiday/ --top 1", "a folder"),
             ("nasrun predict RUN new.npz --format jsonl", "its x_test"),
         ),
-        "RUN is the folder of a run with a retrained network. Pictures are read as those of its "
+        "RUN is the folder of a run with a retrained network, or a name of it: "
+        f"{NAMED}. Pictures are read as those of its "
         "training were: scaled, cut and normalised. A line has the input and its K (3) most "
         "probable classes by name.",
+        names=("runs",),
         flags=("--top", "--format", "--out"),
     ),
     "evaluate": CommandHelp(
@@ -199,6 +219,7 @@ COMMANDS = {
         ),
         "Accuracy, macro F1, precision and recall of each class, and which classes are taken for "
         "which. Numbers depend on nothing but the network and the data.",
+        names=("runs",),
         flags=("--json",),
     ),
     "export": CommandHelp(
@@ -213,6 +234,7 @@ COMMANDS = {
         "process without nasrun and compared with the original on test images; accuracy, size and "
         "latency are shown. What it needs besides: pip install -e '.[export]'.",
         group="exporter",
+        names=("runs",),
         flags=("--format", "--out"),
     ),
     "compress": CommandHelp(
@@ -227,6 +249,7 @@ COMMANDS = {
         "would; accuracy, size and latency before and after are shown, and kept in "
         "compressed.json. What it needs besides: pip install 'nasrun[pruning]'.",
         group="exporter",
+        names=("runs",),
         flags=("--keep", "--epochs", "--format", "--out"),
     ),
     "family": CommandHelp(
@@ -237,13 +260,15 @@ COMMANDS = {
             ("nasrun family RUN --epochs 200 --tune 5", "nearer to trainings of their own"),
             ("nasrun export RUN/family/07 --format onnx,int8", ""),
         ),
-        "RUN is a search on a supernet (space=nasbench201 with evaluator=shared_weights, or a "
+        "RUN is a search on a supernet (last: the newest that kept its supernet; space=nasbench201 "
+        "with evaluator=shared_weights, or a "
         "strategy on alphas). M (24) members are spread over the range of multiply-adds; the "
         "shared weights are trained on for them alone, N (60) epochs in all; each member takes "
         "its weights over, and measures the statistics of batch norm anew. T (0) epochs for each "
         "member alone bring it nearer to a training of its own. DIR (RUN/family) gets a folder "
         "each, for nasrun export, predict and evaluate, and family.json. A call that was "
         "interrupted goes on when it is typed again.",
+        names=("runs",),
         flags=("--members", "--epochs", "--tune", "--out"),
     ),
     "data": CommandHelp(
@@ -267,6 +292,18 @@ COMMANDS = {
         group="benchmark",
         more=_benchmark_files,
         flags=("--force",),
+    ),
+    "explain": CommandHelp(
+        "say what a key or an option is, can be, and is read by",
+        "nasrun explain KEY|GROUP=OPTION|GROUP...",
+        (
+            ("nasrun explain strategy.xi", "range, default, paper"),
+            ("nasrun explain strategy=egnas", "with all its keys"),
+            ("nasrun explain budget", "a group"),
+        ),
+        "A key by its type, range, unit and default, the value of the paper where its comment "
+        "gives one, the options that set it, and what reads it. An option by its keys. The last "
+        "part of a key (xi) and the name of an option (egnas) will do where only one has it.",
     ),
     "list": CommandHelp(
         "list what can be chosen: strategies, spaces, datasets, ...",

@@ -189,6 +189,24 @@ def describe(hint: Any) -> str:
     return NAMES.get(hint) or ("a list" if origin else str(hint))
 
 
+def choices(hint: Any) -> list[str]:
+    """List the words that a setting can be, as they are typed; empty for numbers and free texts.
+
+    >>> choices(Literal["batch", "running"] | None), choices(bool), choices(int | None)
+    (['batch', 'running', 'null'], ['true', 'false'], [])
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        words = [word for one in arguments if one is not type(None) for word in choices(one)]
+        return [*words, "null"] if words and type(None) in arguments else words
+    if origin is Literal:
+        return [str(word) for word in arguments]
+    if inspect.isclass(hint) and issubclass(hint, Enum):
+        return list(hint.__members__)
+    named = [word for meta in _metadata(hint) if isinstance(meta, OneOf) for word in meta.choices]
+    return ["true", "false"] if hint is bool else named
+
+
 def declaration(hint: Any) -> str:
     """Write type, range and unit of a setting for a table: `number > 0 (s) or null`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -80,7 +80,13 @@ def test_every_command_has_a_module() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--version"], ["list"], *([name, "--help"] for name in COMMANDS)],
+    [
+        [],
+        ["--version"],
+        ["list"],
+        ["explain", "strategy.xi"],
+        *([name, "--help"] for name in COMMANDS),
+    ],
     ids=" ".join,
 )
 def test_light_commands_import_neither_torch_nor_hydra(arguments: list[str]) -> None:
@@ -112,8 +118,23 @@ def test_help_shows_groups_options_and_defaults(name: str) -> None:
 
 
 def test_help_flag_anywhere_shows_help(capsys) -> None:
-    cli.main(["search", "strategy=egnas", "-h"])
+    cli.main(["search", "-m", "-h", "seed"])
     assert capsys.readouterr().out.startswith("nasrun search: ")
+
+
+def test_help_follows_the_words(capsys) -> None:
+    cli.main(["search", "strategy=egnas,dclenas", "-m", "--help", "lr=1", "--from", "last"])
+    page = capsys.readouterr().out
+    assert page.startswith("nasrun search: ")
+    for line in (
+        "  strategy.xi=0.6 ",
+        "strategy=dclenas: DCL-ENAS",
+        "  strategy.num_infill=5 ",
+        "there is no key, option or group 'lr'; did you mean retrain.learning_rate",
+    ):
+        assert f"\n{line}" in page
+    assert "Flags:" not in page
+    assert [line for line in page.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from nasrun.cli.completion import candidates
 from nasrun.cli.main import main
+from nasrun.config import catalogue
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = {
@@ -52,6 +53,7 @@ def root(tmp_path: Path) -> Path:
                 "compress ",
                 "family ",
                 "data ",
+                "explain ",
                 "list ",
             ],
         ),
@@ -76,7 +78,8 @@ def root(tmp_path: Path) -> Path:
         ("nasrun list s", ["space "]),
         ("nasrun show --o", ["--out "]),
         ("nasrun report sweep --b", ["--by "]),
-        ("nasrun show ", []),  # bash offers files
+        ("nasrun predict ", []),  # bash offers files
+        ("nasrun show darts_v", ["darts_v1 ", "darts_v2 "]),
         ("nasrun data ", ["import ", "describe ", "verify "]),
         ("nasrun data im", ["import "]),
         ("nasrun data import ", ["nasbench101 ", "nasbench201 ", "imagenet16 "]),
@@ -100,6 +103,15 @@ def test_folders_after_from(root: Path, tmp_path: Path, monkeypatch) -> None:
     assert candidates("nasrun search --from outputs/", root) == ["outputs/day/"]
     assert candidates("nasrun search --from outputs/day/r", root) == ["outputs/day/run "]
     assert candidates("nasrun search --from nowhere/", root) == []
+
+
+def test_words_that_a_key_can_be() -> None:
+    root = catalogue.conf_dir()
+    assert candidates("nasrun search strategy.statistics=", root) == [
+        "strategy.statistics=batch ", "strategy.statistics=running "]  # fmt: skip
+    assert candidates("nasrun search metric=m", root) == ["metric=macro_f1 "]
+    assert candidates("nasrun search metric=n", root) == ["metric=null "]
+    assert candidates("nasrun search sweep.on_error=s", root) == ["sweep.on_error=stop "]
 
 
 def test_unknown_shell_is_refused(capsys) -> None:

@@ -21,6 +21,7 @@ from nasrun.config.compose import to_typed
 from nasrun.config.flags import flags_first
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
 from nasrun.errors import UsageError
+from nasrun.runs import run_names
 from tests.compose import composed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +123,8 @@ def accept(verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None
     elif COMMANDS[verb].config:
         compose_all(verb, [word for word in flags_first(words) if not word.startswith("-")])
     elif verb == "resume":  # it has one argument, and looks for the folder
-        with pytest.raises(UsageError, match=r"neither a run nor a sweep|is for a sweep"):
+        monkeypatch.setattr(run_names, "TOP", Path("nowhere"))
+        with pytest.raises(UsageError, match=r"neither a run nor|no run or sweep|is for a sweep"):
             resume.main(words)
     elif verb == "list":
         import_module("nasrun.commands.list").main(words)
