@@ -16,7 +16,15 @@ import pytest
 from nasrun.cli.main import main
 from tests.waiting import GUARD_S, until
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "nasrun"]
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node=2",
+    "-m",
+    "nasrun",
+]
 SEARCH = ["search", "dataset.limit=100", "dataset.batch_size=25", "population=small", "device=cpu",
           "precision=float64"]  # fmt: skip
 SMALL = [*SEARCH, "space=nasbench201", "space.channels=4", "space.cells=1", "retrain=smoke"]

@@ -240,7 +240,7 @@ def exchanges(group: ProcessGroup) -> dict[str, Any]:
 def two(tmp_path_factory) -> dict[str, Any]:
     """What two processes find."""
     folder = tmp_path_factory.mktemp("group")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     here = Path(__file__)
     environment = os.environ | {"PYTHONPATH": str(here.parents[2])}
     subprocess.run([*torchrun, here, str(folder / "found.pt")], env=environment, check=True)
