@@ -197,7 +197,9 @@ def test_a_sentence_has_no_line_breaks_and_a_list_of_them_has() -> None:
 @pytest.mark.parametrize(("name", "known"), [("", True), ("Unnamed: 0", True), ("cfar10", False)])
 def test_row_numbers_of_pandas_are_no_column_of_a_table(name: str, known: bool, tmp_path) -> None:
     highest = {"acc": 100.0}
-    layout: Any = SimpleNamespace(cells=(("arch",),), needed=("acc",), highest=highest.get)
+    layout: Any = SimpleNamespace(
+        cells=(("arch",),), needed=("acc",), numbers=highest, highest=highest.get
+    )
     benchmark: Any = SimpleNamespace(name="b", csv="arch,acc")
     header = [name, "arch", "acc"]
     check = csv_files._check_header
