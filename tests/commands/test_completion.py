@@ -26,6 +26,12 @@ FILES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _where_there_are_no_runs(tmp_path_factory, monkeypatch) -> None:
+    """TAB offers the runs of the current folder too."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for name, text in FILES.items():
