@@ -60,9 +60,10 @@ def missing_places(config: RunConfig) -> Iterator[Problem]:
     """Yield a sentence for each file or folder that has to be there before a run, and is not."""
     for name in PLUGINS:
         node = getattr(config, name, None)
-        known = declared(present(node["_target_"])) if isinstance(node, PluginNode) else None
-        if not isinstance(node, PluginNode) or known is None:
-            continue
+        if not isinstance(node, PluginNode) or any(plugins.faults(node, name)):
+            continue  # what is wrong with it is told elsewhere
+        known = declared(present(node["_target_"]))
+        assert known is not None
         values = {**node, **node.places}
         for setting, declaration in known.settings.items():
             what = ranges.missing(values.get(setting), declaration.hint)

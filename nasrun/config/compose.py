@@ -89,7 +89,8 @@ def to_typed(
     written = OmegaConf.to_container(config, resolve=False)
     assert isinstance(written, dict)
     for name in PLUGINS:
-        if written.get(name) is not None and hasattr(typed, name):
+        # what is no node is a fault, which `all_faults` tells
+        if isinstance(getattr(typed, name, None), Mapping) and written.get(name) is not None:
             node = PluginNode(getattr(typed, name))
             node.typed_as = dict(_typed_as(written[name]))
             node.option = (choices or {}).get(name)

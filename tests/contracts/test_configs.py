@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from nasrun.config import plugins
 from nasrun.config.catalogue import compose, conf_dir, groups
-from nasrun.config.checks import all_faults, unread_overrides
+from nasrun.config.checks import all_faults, missing_places, unread_overrides
 from nasrun.config.compose import to_typed
 from nasrun.config.identity import signature
 from nasrun.config.matching import mismatches
@@ -177,3 +177,14 @@ def test_retraining_recipes_of_the_papers() -> None:
     assert (table.epochs, table.batch_size, table.channels, table.cells) == (200, 256, 16, 5)
     assert (table.learning_rate, table.nesterov, table.weight_decay) == (0.1, True, 5e-4)
     assert (table.cutout, table.gradient_clip, table.label_smoothing) == (False, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("group", "node"), [("objective", True), ("strategy", 3), ("dataset", {})])
+def test_what_is_no_node_is_told(group: str, node: object) -> None:
+    """As in a record that somebody has changed; found by fuzz --seed 181732121."""
+    config = composed(["space=toy"])
+    with open_dict(config):
+        config[group] = node
+    typed = to_typed(config, SearchConfig)
+    assert f"{group} needs a _target_: " in next(all_faults(typed))
+    assert list(missing_places(typed)) == []
