@@ -141,13 +141,3 @@ def darts_genotype(
         space,
         tuple(pair_cell(name, listed, output[name], len(NODES)) for name, listed in pairs.items()),
     )
-
-
-def darts_text(genotype: Genotype) -> str:
-    """Write a genotype as DARTS does: `Genotype(normal=[...], normal_concat=[...], ...)`."""
-    parts = []
-    for cell in genotype.cells:
-        pairs = [(edge.operation, edge.source) for edge in cell.edges if edge.target < OUTPUT]
-        concat = [edge.source for edge in cell.edges_into(OUTPUT)]
-        parts += [f"{cell.name}={pairs}", f"{cell.name}_concat={concat}"]
-    return f"Genotype({', '.join(parts)})"
