@@ -9,18 +9,10 @@ convolution and batch norm, as in NAS-Bench-201 (Dong, Yang, ICLR 2020, arXiv 20
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
 from nasrun.genotypes.cell1d import KNOWN_OPERATIONS
-from nasrun.genotypes.genotype import Genotype
 from nasrun.spaces.two_inputs import TwoInputsSpace
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nasrun.protocols.data import TaskShape
-    from nasrun.protocols.space import Network, Supernet
 
 
 class Cell1dDarts(TwoInputsSpace):
@@ -29,49 +21,3 @@ class Cell1dDarts(TwoInputsSpace):
     name = "cell1d_darts"
     takes = ("signals",)
     known_operations: ClassVar[tuple[str, ...]] = KNOWN_OPERATIONS
-
-    def build_supernet(
-        self,
-        shape: TaskShape,
-        channels: int,
-        cells: int,
-        partial_channels: int,
-        active: Mapping[str, Tensor] | None,
-        skip_dropout: float,
-    ) -> Supernet:
-        from nasrun.networks.blocks.layers import SIGNALS
-        from nasrun.networks.darts.supernet import DartsSupernet
-
-        return DartsSupernet(
-            shape,
-            self.operations,
-            channels=channels,
-            cells=cells,
-            partial_channels=partial_channels,
-            stem=self.stem,
-            active=active,
-            skip_dropout=skip_dropout,
-            layers=SIGNALS,
-        )
-
-    def build_network(
-        self,
-        genotype: Genotype,
-        shape: TaskShape,
-        channels: int,
-        cells: int,
-        auxiliary: bool,
-        stem: Literal["cifar", "imagenet"],
-    ) -> Network:
-        from nasrun.networks.blocks.layers import SIGNALS
-        from nasrun.networks.darts.derived import DartsNetwork
-
-        return DartsNetwork(
-            genotype,
-            shape,
-            channels=channels,
-            cells=cells,
-            auxiliary=auxiliary,
-            stem=stem,
-            layers=SIGNALS,
-        )

@@ -11,18 +11,10 @@ Deviations:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
 from nasrun.genotypes.darts import KNOWN_OPERATIONS
-from nasrun.genotypes.genotype import Genotype
 from nasrun.spaces.two_inputs import TwoInputsSpace
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nasrun.protocols.data import TaskShape
-    from nasrun.protocols.space import Network, Supernet
 
 
 class Darts(TwoInputsSpace):
@@ -30,47 +22,3 @@ class Darts(TwoInputsSpace):
 
     name = "darts"
     known_operations: ClassVar[tuple[str, ...]] = KNOWN_OPERATIONS
-
-    def build_supernet(
-        self,
-        shape: TaskShape,
-        channels: int,
-        cells: int,
-        partial_channels: int,
-        active: Mapping[str, Tensor] | None,
-        skip_dropout: float,
-    ) -> Supernet:
-        from nasrun.networks.darts.supernet import DartsSupernet
-
-        return DartsSupernet(
-            shape,
-            self.operations,
-            channels=channels,
-            cells=cells,
-            partial_channels=partial_channels,
-            stem=self.stem,
-            active=active,
-            skip_dropout=skip_dropout,
-        )
-
-    def build_network(
-        self,
-        genotype: Genotype,
-        shape: TaskShape,
-        channels: int,
-        cells: int,
-        auxiliary: bool,
-        stem: Literal["cifar", "imagenet"],
-    ) -> Network:
-        from nasrun.networks.blocks.layers import IMAGES
-        from nasrun.networks.darts.derived import DartsNetwork
-
-        return DartsNetwork(
-            genotype,
-            shape,
-            channels=channels,
-            cells=cells,
-            auxiliary=auxiliary,
-            stem=stem,
-            layers=IMAGES,
-        )

@@ -10,7 +10,6 @@ No torch at import time. Shapes: E = 14 edges, O operations.
 from __future__ import annotations
 
 import itertools
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -33,7 +32,7 @@ INPUT_PAIRS = {node: tuple(itertools.combinations(range(node), 2)) for node in N
 class TwoInputsSpace(IntegerCodedSpace):
     """Cells of DARTS. The genes of a node are its pair of inputs, and the operation on each.
 
-    A subclass has `name` and `known_operations`, and builds what is asked for in known sizes.
+    A subclass has `name`, `known_operations` and, but for images, `takes`.
 
     Args:
         channels, cells: width of the first cell and number of cells, of supernet and network alike
@@ -221,38 +220,35 @@ class TwoInputsSpace(IntegerCodedSpace):
         cells = self.cells if cells is None else cells
         partial_channels = self.partial_channels if partial_channels is None else partial_channels
         _check_size(channels, partial_channels)
-        return self.build_supernet(shape, channels, cells, partial_channels, active, skip_dropout)
+        from nasrun.networks.blocks.layers import BY_KIND
+        from nasrun.networks.darts.supernet import DartsSupernet
 
-    @abstractmethod
-    def build_supernet(
-        self,
-        shape: TaskShape,
-        channels: int,
-        cells: int,
-        partial_channels: int,
-        active: Mapping[str, Tensor] | None,
-        skip_dropout: float,
-    ) -> Supernet:
-        """Build a supernet of a size that fits."""
+        return DartsSupernet(
+            shape,
+            self.operations,
+            channels=channels,
+            cells=cells,
+            partial_channels=partial_channels,
+            stem=self.stem,
+            active=active,
+            skip_dropout=skip_dropout,
+            layers=BY_KIND[self.takes[0]],
+        )
 
     def network(self, genotype: Genotype, shape: TaskShape, size: NetworkSize) -> Network:
-        self.validate(genotype)
-        channels = self.channels if size.channels is None else size.channels
-        cells = self.cells if size.cells is None else size.cells
-        stem = size.stem or self.stem
-        return self.build_network(genotype, shape, channels, cells, size.auxiliary, stem)
+        from nasrun.networks.blocks.layers import BY_KIND
+        from nasrun.networks.darts.derived import DartsNetwork
 
-    @abstractmethod
-    def build_network(
-        self,
-        genotype: Genotype,
-        shape: TaskShape,
-        channels: int,
-        cells: int,
-        auxiliary: bool,
-        stem: Literal["cifar", "imagenet"],
-    ) -> Network:
-        """Build the network of a valid genotype."""
+        self.validate(genotype)
+        return DartsNetwork(
+            genotype,
+            shape,
+            channels=self.channels if size.channels is None else size.channels,
+            cells=self.cells if size.cells is None else size.cells,
+            auxiliary=size.auxiliary,
+            stem=size.stem or self.stem,
+            layers=BY_KIND[self.takes[0]],
+        )
 
 
 def _computed_edges(cell: Cell) -> list[Edge]:

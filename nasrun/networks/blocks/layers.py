@@ -57,3 +57,5 @@ class Layers:
 
 IMAGES = Layers("images", 2)
 SIGNALS = Layers("signals", 1)
+BY_KIND = {one.inputs: one for one in (IMAGES, SIGNALS)}
+"""The layers for a kind of inputs, of `nasrun.protocols.data.KINDS`."""
