@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from nasrun.compute.transfers import upload
 from nasrun.datasets.counts import class_counts
 from nasrun.datasets.faint import faint_channels
 from nasrun.datasets.images import ChannelStatistics, ImageDataset, RandomChanges, Resident
@@ -64,11 +65,11 @@ class TensorSplit:
         """
         fits = self.images.tensor.nbytes <= MAX_DEVICE_BYTES
         images_NCHW = self.images.on(device) if fits else self.images.tensor
-        rows_M = self._rows_N[order_M].to(images_NCHW.device)
-        labels_M = self.labels_N[order_M].to(device)
+        rows_M = upload(self._rows_N[order_M], images_NCHW.device)
+        labels_M = upload(self.labels_N[order_M], device)
         for start in range(0, len(order_M), batch_size):
             rows_B = rows_M[start : start + batch_size]
-            images_BCHW = images_NCHW.index_select(0, rows_B).to(device)
+            images_BCHW = upload(images_NCHW.index_select(0, rows_B), device)
             yield images_BCHW, labels_M[start : start + batch_size]
 
 

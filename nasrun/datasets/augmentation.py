@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from nasrun.compute.transfers import upload
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -51,7 +53,7 @@ class Augmentation:
             draws_5B: what `draw` returned; its last two rows may be missing without cutout.
             fill_C: what cutout writes into each channel; `None` for no cutout.
         """
-        draws_5B = draws_5B.to(images_BCHW.device)
+        draws_5B = upload(draws_5B, images_BCHW.device)
         top_B, left_B, mirrored_B = draws_5B[:3]
         cropped_BCHW = self._crop(images_BCHW, top_B, left_B, mirrored_B)
         if fill_C is None:

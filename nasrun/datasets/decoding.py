@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nasrun.compute.transfers import upload
 from nasrun.datasets.pictures import UNREADABLE, centre, load, unreadable
 from nasrun.errors import RunError, UsageError, require
 from nasrun.protocols.data import Batch
@@ -182,7 +183,7 @@ class PictureSplit:
         try:
             for labels_B, batch in zip(torch.split(labels_M, batch_size), batches, strict=True):
                 parts = [_next(images).to(device, non_blocking=True) for _ in batch]
-                yield torch.cat(parts), labels_B.to(device)
+                yield torch.cat(parts), upload(labels_B, device)
         finally:
             del images  # ends the workers, which a traceback would keep alive
 

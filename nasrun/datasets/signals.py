@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nasrun.compute.transfers import upload
+
 
 @dataclass(frozen=True)
 class SignalAugmentation:
@@ -51,15 +53,16 @@ class SignalAugmentation:
             fill_C: what cutout writes into each channel; `None` for no cutout.
         """
         device, length = signals_BCL.device, signals_BCL.shape[2]
+        draws_3B = upload(draws_3B, device)
         positions_L = torch.arange(length, device=device)
-        shift_B = draws_3B[0].long().to(device)
+        shift_B = draws_3B[0].long()
         source_BL = (positions_L + shift_B[:, None]).clamp(0, length - 1)
         moved_BCL = signals_BCL.gather(2, source_BL[:, None].expand_as(signals_BCL))
         if self.gain > 0:
-            factor_B11 = draws_3B[1].float().to(device)[:, None, None]
+            factor_B11 = draws_3B[1].float()[:, None, None]
             moved_BCL = (moved_BCL * factor_B11).to(signals_BCL.dtype)
         if fill_C is None:
             return moved_BCL
-        first_B1 = draws_3B[2].long().to(device)[:, None] - self.cutout_length // 2
+        first_B1 = draws_3B[2].long()[:, None] - self.cutout_length // 2
         inside_BL = (positions_L >= first_B1) & (positions_L < first_B1 + self.cutout_length)
         return torch.where(inside_BL[:, None], fill_C.to(signals_BCL)[:, None], moved_BCL)

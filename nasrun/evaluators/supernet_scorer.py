@@ -19,6 +19,7 @@ from torch.func import functional_call
 from torch.nn import Module, functional
 
 from nasrun.compute.device import LEAST_PART, Load, precise
+from nasrun.compute.transfers import upload
 from nasrun.evaluators.population import population_scores
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
@@ -357,10 +358,8 @@ class SupernetScorer:
         place, dtype = self._device.torch, self._device.dtype
         gates = mixture.gates
         return Mixture(
-            {name: weights_EO.to(place, dtype) for name, weights_EO in mixture.weights.items()},
-            None
-            if gates is None
-            else {name: gates_E.to(place, dtype) for name, gates_E in gates.items()},
+            {name: upload(one, place, dtype) for name, one in mixture.weights.items()},
+            None if gates is None else {n: upload(one, place, dtype) for n, one in gates.items()},
             mixture.active,
         )
 

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import upload
 from nasrun.protocols.data import TaskShape
 from nasrun.protocols.space import Mixture, Statistics
 
@@ -64,7 +65,7 @@ class ToySupernet(nn.Module):
         """Compute logits_BK."""
         weights_EO = mixture.weights["cell"]
         if mixture.active is not None:
-            weights_EO = weights_EO * mixture.active["cell"].to(weights_EO)
+            weights_EO = weights_EO * upload(mixture.active["cell"], weights_EO.device)
         gains_E = (weights_EO * self.gains_EO).sum(1)
         if mixture.gates is not None:
             gains_E = gains_E * mixture.gates["cell"]

@@ -6,7 +6,8 @@ Shapes: B batch, C channels, H height, W width, K classes, N images of a split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias
 
@@ -16,9 +17,10 @@ from torch import Tensor
 from nasrun.compute import cancellation
 from nasrun.compute.device import LEAST_PART, Device, Load, precise
 from nasrun.compute.process_group import ALONE
+from nasrun.compute.transfers import read, upload
 from nasrun.errors import RunError
 from nasrun.protocols.data import Batch, Dataset, Split
-from nasrun.training.update import WeightUpdate
+from nasrun.training.update import NotFinite, WeightUpdate
 
 TRAINING = Load("training", None, "the size of the batches or of the network")
 PREDICTION = Load("prediction", None, "the size of the network")
@@ -59,37 +61,44 @@ def train_epoch(
         `loss` (mean per image, nats), `accuracy`, `learning_rate`, `images_per_second`.
 
     Raises:
-        RunError: a loss is not finite, or memory has run out; the update is not made and the batch
-            is named.
+        RunError: a loss is not finite, and the batch is named, or memory has run out.
     """
     started = last_shown = time.perf_counter()
     learning_rate = update.learning_rate
     totals = torch.zeros(2, dtype=torch.float64, device=device.torch)
-    num_images = 0
+    number = num_images = 0
     for number, batch in enumerate(batches, start=1):
         cancellation.look()
         size = len(batch[0])
         gradients = partial(_gradients, batch, forward, update, device, batch_size or size)
         loss, figures = device.in_parts(load, size, gradients)
-        try:
+        with _named(number, load):
             update.step(device.group.sum(loss))
-        except RunError as error:
-            hint = "" if load.group is None else f"; lower {load.group}.learning_rate"
-            raise RunError(f"{error} at batch {number} of the epoch{hint}") from None
         totals += figures
         num_images += size
         if after_batch is not None and time.perf_counter() - last_shown > SHOW_EVERY_S:
-            after_batch(number, float(totals[0]) / num_images)
+            after_batch(number, read(totals)[0] / num_images)
             last_shown = time.perf_counter()
-    update.end_epoch()
-    counts = totals.new_tensor([num_images])
-    loss_sum, num_correct, num_images = device.group.sum(torch.cat([totals, counts])).tolist()
+    with _named(number, load):
+        update.end_epoch()
+    counts = upload(torch.tensor([num_images], dtype=totals.dtype), device.torch)
+    loss_sum, num_correct, num_images = read(device.group.sum(torch.cat([totals, counts])))
     return {
         "loss": loss_sum / num_images,
         "accuracy": num_correct / num_images,
         "learning_rate": learning_rate,
         "images_per_second": num_images / (time.perf_counter() - started),
     }
+
+
+@contextmanager
+def _named(number: int, load: Load) -> Iterator[None]:
+    """Say which batch of the epoch it was, counted from 1, and what may help."""
+    try:
+        yield
+    except NotFinite as error:
+        hint = "" if load.group is None else f"; lower {load.group}.learning_rate"
+        raise RunError(f"{error} at batch {number - error.ago} of the epoch{hint}") from None
 
 
 def _gradients(

@@ -9,10 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import read, updates_between_looks
 from nasrun.errors import RunError
 from nasrun.protocols.settings import WeightTraining
 from nasrun.training.optimisers import SGD
 from nasrun.training.schedule import Shape, make_schedule
+
+
+class NotFinite(RunError):
+    """A loss or a gradient is not finite; `ago` counts the updates that were made since."""
+
+    def __init__(self, message: str, ago: int) -> None:
+        super().__init__(message)
+        self.ago = ago
 
 
 class WeightUpdate:
@@ -21,6 +30,10 @@ class WeightUpdate:
     The rate goes from `learning_rate` to `learning_rate_min` along a cosine, or as `schedule` says,
     one step per epoch. `besides` are tensors that gather gradients in the same passes, and are not
     updated: what a failed attempt at a batch has left in them is cleared with that of the weights.
+
+    A loss that is not finite ends the run. Where the host would wait for the device to see one, it
+    looks now and then, and at the end of an epoch: weights that were spoiled in between are not
+    kept, since checkpoints are written later.
     """
 
     besides: Sequence[Tensor] = ()
@@ -47,6 +60,7 @@ class WeightUpdate:
             self.optimiser, schedule, max(1, num_epochs), training.learning_rate_min, warmup_epochs
         )
         self._gradient_clip = training.gradient_clip
+        self._unread: list[Tensor] = []  # (loss, norm of the gradient) of updates not looked at yet
 
     @property
     def learning_rate(self) -> float:
@@ -67,14 +81,26 @@ class WeightUpdate:
         """Update the weights once by the gradients.
 
         Raises:
-            RunError: the loss of the batch, or a gradient, is not finite; nothing is updated.
+            NotFinite: the loss of a batch, or a gradient, is not finite: of this one, which is then
+                not updated by, or on a GPU of one of those before.
         """
         limit = self._gradient_clip if self._gradient_clip > 0 else math.inf
         norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        if not torch.isfinite(loss + norm):  # one check, as each waits for the device
-            require_finite(loss, "training loss")
-            require_finite(norm, "norm of the gradient")
+        self._unread.append(torch.stack([loss.detach(), norm.to(loss.dtype)]))
+        if len(self._unread) >= updates_between_looks(loss.device):
+            self.look()
         self.optimiser.step()
+
+    def look(self) -> None:
+        """Raise a `NotFinite` if an update since the last look was none."""
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        figures = read(torch.cat(unread))
+        for number, pair in enumerate(zip(figures[::2], figures[1::2], strict=True), start=1):
+            for value, name in zip(pair, ("training loss", "norm of the gradient"), strict=True):
+                if not math.isfinite(value):
+                    raise NotFinite(f"the {name} is {value}", len(unread) - number)
 
     def unrolled(self, parameters_P: Tensor, gradient_P: Tensor) -> Tensor:
         """Compute what one update would make of parameters that lie end to end.
@@ -92,6 +118,12 @@ class WeightUpdate:
         return parameters_P - settings["lr"] * step_P
 
     def end_epoch(self) -> None:
+        """Look at the last updates, and lower the rate.
+
+        Raises:
+            NotFinite: see `step`.
+        """
+        self.look()
         self.schedule.step()
 
     def state_dict(self) -> dict[str, Any]:

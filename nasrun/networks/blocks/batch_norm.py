@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import constant
 from nasrun.protocols.space import Statistics
 
 EPSILON = 1e-5
@@ -57,7 +58,8 @@ class BatchNorm(nn.Module):
         """
         mean_EC, variance_EC = self.running_mean_EC, self.running_var_EC
         if chosen is not None:
-            mean_EC, variance_EC = mean_EC[chosen], variance_EC[chosen]
+            places = constant(chosen, mean_EC.device)
+            mean_EC, variance_EC = (one.index_select(0, places) for one in (mean_EC, variance_EC))
         scale = None if self.weight_EC is None else self.weight_EC.view(-1)
         if scale_N is not None:
             assert self.weight_EC is None, "an affine batch norm has a scale already"
@@ -78,8 +80,8 @@ class BatchNorm(nn.Module):
             eps=EPSILON,
         )
         if statistics == "update" and chosen is not None:  # those moved above are copies
-            self.running_mean_EC[chosen] = mean_EC
-            self.running_var_EC[chosen] = variance_EC
+            self.running_mean_EC.index_copy_(0, places, mean_EC)
+            self.running_var_EC.index_copy_(0, places, variance_EC)
         return normalised_BCHW
 
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import constant
 from nasrun.networks.blocks.stacked import as_images, as_rows
 
 
@@ -45,15 +46,17 @@ def state_mixings(
     sizes = [len(edges) for edges in edges_of_states]
     # The edges of a cell are ordered by the node that they enter. Here those that leave one state
     # must stand together, so that a split gives each state its own.
-    weights_OE = weights_EO.T[:, by_state]
+    device = weights_EO.device
+    weights_OE = weights_EO.T.index_select(1, constant(by_state, device))
     # (O, E*M): every one of an edge's M channels has the edge's weight.
     scales = weights_OE.repeat_interleave(channels, dim=1)
     scales_of_states = torch.split(scales, [size * channels for size in sizes], dim=1)
     # Pools and the identity are computed once for all edges: M channels go to N*M.
     plain = [name for name in operations if is_unparametrised(name)]
-    identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=weights_OE.device)
-    rows = [operations.index(name) for name in plain]
-    matrices_PMEM = weights_OE[rows][:, None, :, None] * identity_MM[:, None]
+    identity_MM = torch.eye(channels, dtype=weights_OE.dtype, device=device)
+    rows = constant([operations.index(name) for name in plain], device)
+    weights_PE = weights_OE.index_select(0, rows)
+    matrices_PMEM = weights_PE[:, None, :, None] * identity_MM[:, None]
     return [
         StateMixing(
             dict(zip(operations, scales_ON.unbind(), strict=True)),

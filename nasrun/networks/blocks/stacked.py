@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import constant
 from nasrun.networks.blocks.batch_norm import BatchNorm, Folded
 from nasrun.networks.blocks.convolution import convolve
 from nasrun.networks.blocks.layers import IMAGES, Layers
@@ -48,7 +49,7 @@ def _kernel(*shape: int, fan_in: int) -> nn.Parameter:
 
 
 def _choose(stack: Tensor, chosen: list[int] | None) -> Tensor:
-    return stack if chosen is None else stack[chosen]
+    return stack if chosen is None else stack.index_select(0, constant(chosen, stack.device))
 
 
 class Separable(nn.Module):

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import constant
 from nasrun.genotypes.darts import EDGES, NODES
 from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.networks.blocks.dropout import Dropout
@@ -271,7 +272,8 @@ class StateEdges(nn.Module):
             if len(self.built[name]) < len(self.edges):
                 # (N, M, N*M), of which the rows of edges without the operation are left out
                 by_edge = places.view(len(self.edges), -1, len(places))
-                places = by_edge[self.built[name]].flatten(0, 1)
+                built = constant(self.built[name], by_edge.device)
+                places = by_edge.index_select(0, built).flatten(0, 1)
             rows.append(places)
         return torch.cat(rows)
 
@@ -286,16 +288,20 @@ class StateEdges(nn.Module):
     ) -> Tensor:
         """Return the convolutions on the edges to `nodes`, and zeros for the other edges."""
         channels = rectified_BMHW.shape[1]
-        scale_N = scale_N.view(-1, channels)
+        scale_N, places = scale_N.view(-1, channels), constant(nodes, scale_N.device)
         rows = stack(
-            rectified_BMHW, scale_N[nodes].flatten(), mixing.kernels, mixing.statistics, chosen
+            rectified_BMHW,
+            scale_N.index_select(0, places).flatten(),
+            mixing.kernels,
+            mixing.statistics,
+            chosen,
         )
         # The rows of an identity matrix that belong to `nodes`, ((number of nodes) * M, N*M): their
         # product with the outputs puts these into the columns of their nodes, and leaves zeros in
         # the others.
         identity = torch.eye(scale_N.numel(), dtype=rows.dtype, device=rows.device)
-        places = identity.view(-1, channels, len(identity))[nodes].flatten(0, 1)
-        return rows @ places
+        by_node = identity.view(-1, channels, len(identity))
+        return rows @ by_node.index_select(0, places).flatten(0, 1)
 
     def _pooled(
         self, images_BMHW: Tensor, weights: StateMixing, mixing: CellMixing

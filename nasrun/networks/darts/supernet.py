@@ -18,6 +18,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import upload
 from nasrun.errors import closest, raise_together
 from nasrun.genotypes import cell1d, darts
 from nasrun.genotypes.darts import CELLS, reductions
@@ -247,7 +248,7 @@ class DartsSupernet(nn.Module):
             if not computed_EO.all():
                 # A pool or an identity is computed once for all edges, so that an edge which has
                 # none must give it the weight 0.
-                weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
+                weights_EO = weights_EO.where(upload(computed_EO, weights_EO.device), 0)
             mixings[cell_type, mixed] = CellMixing(
                 state_mixings(weights_EO, self.operations, mixed, EDGES_OF_STATE),
                 gates_E,

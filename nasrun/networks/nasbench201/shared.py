@@ -12,6 +12,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import upload
 from nasrun.genotypes.nasbench201 import EDGES
 from nasrun.networks.blocks.batch_norm import BatchNorm, fold
 from nasrun.networks.blocks.edge_mixing import PartialChannels
@@ -120,7 +121,7 @@ class StagedSupernet(Skeleton):
         if not computed_EO.all():
             # A pool or an identity is computed once for all edges, so that an edge which has none
             # must give it the weight 0.
-            weights_EO = weights_EO.where(computed_EO.to(weights_EO.device), 0)
+            weights_EO = weights_EO.where(upload(computed_EO, weights_EO.device), 0)
         mixings = {}
         for stage in self.stages:
             # All cells of a stage have one width, and hence one mixing.

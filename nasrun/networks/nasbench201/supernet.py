@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nasrun.compute.transfers import constant
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import EDGES, KERNEL_SIZES, NODES, OPERATIONS
 from nasrun.networks.blocks.batch_norm import BatchNorm
@@ -160,9 +161,9 @@ def _convolved(
     every = EDGES_FROM[EDGES[edges[0]][0]]
     chosen = None if edges == stack.edges else [stack.edges.index(edge) for edge in edges]
     channels = rectified_BMHW.shape[1]
-    places = [every.index(edge) for edge in edges]
+    places = constant([every.index(edge) for edge in edges], scale_N.device)
     if edges != every:
-        scale_N = scale_N.view(-1, channels)[places].flatten()
+        scale_N = scale_N.view(-1, channels).index_select(0, places).flatten()
     rows = as_rows(
         convolve_and_norm(
             rectified_BMHW, stack, stack.norm, mixing.kernels, mixing.statistics,
@@ -174,7 +175,8 @@ def _convolved(
     # The rows of an identity matrix that belong to `edges`: their product with the outputs puts
     # these into the columns of their nodes, and leaves zeros in the others.
     identity = torch.eye(len(every) * channels, dtype=rows.dtype, device=rows.device)
-    return rows @ identity.view(len(every), channels, -1)[places].flatten(0, 1)
+    by_edge = identity.view(len(every), channels, -1)
+    return rows @ by_edge.index_select(0, places).flatten(0, 1)
 
 
 class NasBench201Supernet(StagedSupernet):
