@@ -81,8 +81,8 @@ def _ranks(across: Across) -> ReportTable:
     note = (
         f"Mean ranks of the means over {ranks.num_tasks} tasks, 1 the best. Methods that share a "
         f"letter are not told apart: their ranks differ by at most {ranks.critical:.2f}, Nemenyi's "
-        f"critical difference at .05. p: Friedman's test by Iman and Davenport (Demšar, JMLR 2006); "
-        "rough for fewer than 10 tasks."
+        f"critical difference at .05. p: Friedman's test by Iman and Davenport (Demšar, JMLR "
+        "2006); rough for fewer than 10 tasks."
     )
     title = f"Ranks over tasks: p = {ranks.p:.2g}, critical difference {ranks.critical:.2f}"
     return ReportTable("across_ranks", title, ("method", "mean rank", "alike"), rows, note)

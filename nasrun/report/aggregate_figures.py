@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nasrun.report import drawing
 from nasrun.report.across import Across
-from nasrun.report.drawing import COLOURS, GREY, STYLES, WIDTH, Picture, Touch, short
+from nasrun.report.drawing import GREY, WIDTH, Picture, Touch, short
 from nasrun.report.metrics import Metric
 from nasrun.report.ranking import CriticalDifference
 
 INK = "#000000"
 
 
-def pictures(across: Across, metric: Metric) -> Iterator[Picture]:
-    """Yield the pictures; see `nasrun.report.across`."""
+def pictures(across: Across, metric: Metric, order: Sequence[str]) -> Iterator[Picture]:
+    """Yield the pictures; see `nasrun.report.across`.
+
+    Args:
+        order: names of groups, as their colours go in the other plots.
+    """
+    names = [one.name for one in across.standings]
+    if set(names) <= set(order):
+        looks = {name: drawing.look(order.index(name)) for name in names}
+    else:
+        looks = {name: drawing.look(position) for position, name in enumerate(names)}
     score = score_name(across, metric)
     num = len(across.tasks)
     where = f", {num} tasks" if num > 1 else f", {short(across.tasks[0])}"
     rows = [(one.name, one.middle, one.bounds) for one in across.standings]
     percent = not across.is_scaled and metric.percent
     title = f"Interquartile mean{where}: {score}, 95 %"
-    yield Picture("across_middle", title, *_intervals(rows, f"{score}, middle half", percent))
+    colours = [looks[name][0] for name in names]
+    middles = _intervals(rows, f"{score}, middle half", percent, colours)
+    yield Picture("across_middle", title, *middles)
     title = f"Performance profiles{where}: share of runs above a score"
-    yield Picture("across_profile", title, *_profiles(across, score, percent))
+    yield Picture("across_profile", title, *_profiles(across, score, percent, looks))
     best = across.standings[0].name
     chances = [
         (f"{short(best)} > {short(one.second)}", one.probability, one.bounds)
         for one in across.improvements
         if one.first == best
     ]
-    figure, touches = _intervals(chances, "probability of improvement", percent=True, middle=0.5)
-    yield Picture("across_improvement", f"How likely a run of the best is better{where}",
-                  figure, touches)  # fmt: skip
+    label = "probability of improvement"
+    drawn = _intervals(chances, label, True, colours[1:], middle=0.5)
+    yield Picture("across_improvement", f"How likely a run of the best is better{where}", *drawn)
     if across.ranks is not None:
         title = f"Mean ranks over {across.ranks.num_tasks} tasks: joined methods are not told apart"
-        yield Picture("across_ranks", title, *_ranks(across.ranks))
+        yield Picture("across_ranks", title, *_ranks(across.ranks, looks))
 
 
 def score_name(across: Across, metric: Metric) -> str:
@@ -48,9 +59,13 @@ def score_name(across: Across, metric: Metric) -> str:
 
 Rows = Sequence[tuple[str, float, tuple[float, float]]]
 Drawn = tuple[Figure, list[Touch]]
+Looks = Mapping[str, tuple[str, str]]
+"""Of each method the colour and the style of its line."""
 
 
-def _intervals(rows: Rows, label: str, percent: bool, middle: float | None = None) -> Drawn:
+def _intervals(
+    rows: Rows, label: str, percent: bool, colours: Sequence[str], middle: float | None = None
+) -> Drawn:
     """Draw a dot and its interval for each row, the first one on top."""
     height = 0.7 + 0.3 * len(rows)
     left = 0.3 + 0.075 * max(len(short(name)) for name, *_ in rows)
@@ -64,8 +79,7 @@ def _intervals(rows: Rows, label: str, percent: bool, middle: float | None = Non
         axes.axvline(middle, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
         axes.set_xlim(-0.02, 1.02)
     touches = []
-    for place_y, (name, value, (low, high)) in enumerate(rows):
-        colour = COLOURS[place_y % len(COLOURS)]
+    for place_y, ((name, value, (low, high)), colour) in enumerate(zip(rows, colours, strict=True)):
         axes.plot([low, high], [place_y, place_y], color=colour, linewidth=5, alpha=0.35,
                   solid_capstyle="butt")  # fmt: skip
         axes.plot([value], [place_y], color=colour, marker="o", markersize=5)
@@ -76,16 +90,17 @@ def _intervals(rows: Rows, label: str, percent: bool, middle: float | None = Non
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(short(label), parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     if percent:
         axes.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     return figure, touches
 
 
-def _profiles(across: Across, score: str, percent: bool) -> Drawn:
+def _profiles(across: Across, score: str, percent: bool, looks: Looks) -> Drawn:
     figure, axes = drawing.empty()
     touches = []
-    for position, one in enumerate(across.standings):
-        colour, style = COLOURS[position % len(COLOURS)], STYLES[position // len(COLOURS)]
+    for one in across.standings:
+        colour, style = looks[one.name]
         axes.plot(across.thresholds_T, one.profile_T, color=colour, linestyle=style,
                   linewidth=1.6, drawstyle="steps-pre",
                   label=f"{short(one.name)} ({one.num_runs})")  # fmt: skip
@@ -97,6 +112,7 @@ def _profiles(across: Across, score: str, percent: bool) -> Drawn:
             text = f"{one.name}\n{above}: {one.profile_T[i]:.0%} of the runs"
             touches.append(Touch(axes, at, float(one.profile_T[i]), text))
     axes.set_xlabel(short(score), parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylabel("share of runs above")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     if percent:
@@ -105,7 +121,7 @@ def _profiles(across: Across, score: str, percent: bool) -> Drawn:
     return figure, touches
 
 
-def _ranks(ranks: CriticalDifference) -> Drawn:
+def _ranks(ranks: CriticalDifference, looks: Looks) -> Drawn:
     """Draw mean ranks on a line, with bars below that join what is not told apart (Demšar)."""
     names = list(ranks.mean_ranks)
     half = -(-len(names) // 2)
@@ -130,7 +146,7 @@ def _ranks(ranks: CriticalDifference) -> Drawn:
         right = place < half
         row = place if right else len(names) - 1 - place
         y, end = first_label + step * row, (1.0 if right else float(len(names)))
-        colour = COLOURS[place % len(COLOURS)]
+        colour = looks[name][0]
         axes.plot([rank, rank, end], [top, y, y], color=colour, linewidth=1, clip_on=False)
         axes.annotate(f"{short(name)}", (end, y), xytext=(4 if right else -4, 0),
                       textcoords="offset points", fontsize=8, va="center",

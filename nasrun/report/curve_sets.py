@@ -102,7 +102,7 @@ def _label(groups: Sequence[Group], histories: Histories, are_regrets: bool) -> 
     others = {run.text("metric") for item in groups for run in item.runs} - {None}
     error = f"1 - {' or '.join(sorted(map(str, others)))}" if others else "validation error"
     if not any(_keeps_best(item, histories) for item in groups):
-        return f"{error} of alpha at the time (no best is kept)"
+        return f"{error} of the current alpha"
     return "best so far: regret" if are_regrets and not others else f"{error}, best so far"
 
 

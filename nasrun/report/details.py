@@ -64,21 +64,27 @@ def _classes(run: Run) -> list[Mapping[str, Any]]:
 
 def classes(report: Report) -> Iterator[ReportTable]:
     """Yield how well the retrained networks of each group recognise each class."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for row in report.rows:
         found: dict[str, list[Mapping[str, Any]]] = {}
         for run in row.group.runs:
             for one in _classes(run):
                 found.setdefault(shown(one.get("name"))[:40], []).append(one)
+        of_group = []
         for name, figures in found.items():
             cells = [_mean(figures, key) for key in metrics.OF_CLASSES]
             count = number(figures[0], "count")
-            rows.append((text_cell(row.group.name), text_cell(name), number_cell(count), *cells))
+            of_group.append(
+                (text_cell(row.group.name), text_cell(name), number_cell(count), *cells)
+            )
+        if len(of_group) > MAX_CLASSES:
+            of_group = sorted(of_group, key=lambda line: line[3].shade or 0.0)[:MAX_CLASSES]
+        rows += of_group
     if rows:
         note = (
             "Sensitivity: the share of a class's test inputs that is recognised; positive "
             "predictivity: the share of right ones among what is taken for it. Mean ± standard "
-            "deviation over the runs, %."
+            f"deviation over the runs, %. Of more than {MAX_CLASSES} classes those that are worst."
         )
         columns = ("group", "class", "test inputs", *metrics.OF_CLASSES.values())
         title = "Classes: accuracy of each class after retraining"

@@ -1,4 +1,4 @@
-"""Share what the plots of a report have: axes, scales, legends, colours, and values under a pointer.
+"""Share what the plots of a report have: axes, scales, legends, colours, values to be touched.
 
 Names from files are never set as mathematics. Colours of the page's light and dark scheme take the
 place of those of a file; see `inline`.
@@ -49,6 +49,7 @@ class Picture:
     caption: str
     figure: Figure
     touches: Sequence[Touch] = field(default=())
+    is_wide: bool = False  # whether it needs the width of the page
 
     def places(self) -> list[tuple[float, float, str]]:
         """Return the touches in the units of the SVG file, points from the upper left corner."""
@@ -62,6 +63,11 @@ class Picture:
                 (round(scale * float(x), 1), round(height - scale * float(y), 1), one.text)
             )
         return found
+
+
+def look(position: int) -> tuple[str, str]:
+    """Return the colour and the style of the line at a position."""
+    return COLOURS[position % len(COLOURS)], STYLES[position // len(COLOURS) % len(STYLES)]
 
 
 def empty() -> tuple[Figure, Axes]:

@@ -16,7 +16,7 @@ from nasrun.report.analysis import Grid, Point, Report
 from nasrun.report.collect import Run
 from nasrun.report.curve_sets import CurveSet
 from nasrun.report.curves import Curve
-from nasrun.report.drawing import BRIGHT, COLOURS, DARK, GREY, STYLES, Picture, Touch, short
+from nasrun.report.drawing import BRIGHT, COLOURS, DARK, GREY, Picture, Touch, short
 from nasrun.report.text_table import mean_text
 
 MAX_CURVES = 10
@@ -32,17 +32,21 @@ def figures(report: Report) -> Iterator[Picture]:
         name = "grid" if position == 0 else f"grid_{position + 1}"
         title = f"{grid.keys[0]} by {grid.keys[1]}: {grid.metric.unit}"
         yield Picture(name, title, *heat_map(grid))
-    if report.across is not None:
-        yield from aggregate_figures.pictures(report.across, report.metric)
     for curves in report.curve_sets:
         best = [row.group.name for row in report.best_first(curves.dataset)]
         suffix = f"_{_file_name(curves.dataset)}" if several else ""
         where = f", {curves.dataset}" if several else ""
         title = f"{curves.y_label}, against {curves.x_label}{where}"
+        if curves.name.endswith("_alpha") or curves.name == "steps":
+            title += "; no best is kept"
         yield Picture(f"curve_{curves.name}{suffix}", title, *curve_plot(curves, best))
+    if report.across is not None:
+        order = [row.group.name for data in report.datasets for row in report.best_first(data)]
+        yield from aggregate_figures.pictures(report.across, report.metric, order)
     for dataset in report.datasets:
         yield from fronts(report, dataset, several)
-        yield from space_map.pictures(report.best_first(dataset), dataset, several)
+        groups = [row.group for row in report.best_first(dataset)]
+        yield from space_map.pictures(groups, dataset, several)
         points = [point for point in report.points if point.dataset == dataset]
         theirs = published_points(report, dataset)
         if len(points) > 1 or (points and theirs):
@@ -103,8 +107,8 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Drawn:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     floor = _scale_of_errors(axes, curves, list(shown.values()))
     touches = []
-    for position, (name, curve) in enumerate(shown.items()):
-        colour, style = COLOURS[position % len(COLOURS)], STYLES[position // len(COLOURS)]
+    for name, curve in shown.items():
+        colour, style = drawing.look(best_first.index(name))  # the same in all plots
         stairs = curves.is_staircase
         mean, low, high = (np.maximum(one, floor) for one in (curve.mean, curve.low, curve.high))
         axes.plot(curve.x, mean, color=colour, linestyle=style, linewidth=1.6,
@@ -120,6 +124,8 @@ def curve_plot(curves: CurveSet, best_first: Sequence[str]) -> Drawn:
         ]
     if len(shown) < len(names):
         axes.set_title(f"the {len(shown)} best of {len(names)} groups", fontsize=9)
+    if curves.are_errors:
+        axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]) if floor == -np.inf else None)
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(short(curves.y_label), parse_math=False)
     drawing.legend(figure, axes)
@@ -138,7 +144,6 @@ def _scale_of_errors(axes: Axes, curves: CurveSet, shown: Sequence[Curve]) -> fl
     above = means[means > 1e-9]  # what is less is the optimum, but for rounding
     if not len(above) or above.max() <= CLEAR * above.min():
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-        axes.set_ylim(bottom=0.0 if not len(above) or above.min() < 0.05 else None)
         return -np.inf
     low, high = float(above.min()), float(max(curve.high.max() for curve in shown))
     if len(above) == len(means):

@@ -38,7 +38,8 @@ def write(
         contents[f"{picture.name}.svg"] = drawn.encode()
         contents[f"{picture.name}.png"] = drawing.png(picture.figure)
         element = drawing.inline(drawn, picture.name)
-        plots.append((picture.caption, element, json.dumps(picture.places())))
+        touches = json.dumps(picture.places())
+        plots.append(page.Plot(picture.caption, element, touches, picture.is_wide))
     told = [table for table in shown if table.name not in ("left_out", "hardware")]
     files = {
         "report.json": formats.as_json(report),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from nasrun.errors import UsageError, closest
+from nasrun.genotypes.genotype import Genotype
 from nasrun.report.collect import LeftOut, Run, shown
 from nasrun.report.statistics import Clusters
 
@@ -278,9 +277,10 @@ def cell_of(run: Run) -> str | None:
     typed = run.config.get("network", run.overrides.get("network")) or run.config.get("genotype")
     if isinstance(typed, str) and NAME.fullmatch(typed):
         return f"{typed} retrained"
-    genotype = run.result.get("genotype")
-    text = json.dumps(genotype, sort_keys=True)
-    return f"cell {hashlib.sha256(text.encode()).hexdigest()[:6]} retrained"
+    try:
+        return f"cell {Genotype.from_json(run.result.get('genotype')).short_id} retrained"
+    except UsageError:
+        return "cell unknown retrained"
 
 
 def text_of(value: object) -> str:

@@ -31,8 +31,14 @@ FRONT = (
 MAX_RUNS_IN_FULL = 200  # beyond that only the best run of each group has its command
 
 
-Plot = tuple[str, str, str]
-"""Caption, `<svg>` element, and as JSON a list of places in it: x, y, what is said of them."""
+@dataclass(frozen=True)
+class Plot:
+    """A plot as a `<svg>` element; `touches` is JSON: x, y and text of places in it."""
+
+    caption: str
+    svg: str
+    touches: str
+    is_wide: bool
 
 
 def page(

@@ -7,10 +7,9 @@ that is kept on this machine, and only if it is the file that the runs were made
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,12 +19,10 @@ from nasrun.benchmarks.table import Columns, Table
 from nasrun.errors import UsageError
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import EDGES, OPERATIONS, nasbench201_text
-from nasrun.report.collect import Run, number
+from nasrun.report.collect import Run
 from nasrun.report.curves import read_lines
-from nasrun.report.drawing import DARK, Picture, Touch, short
-
-if TYPE_CHECKING:
-    from nasrun.report.analysis import Row
+from nasrun.report.drawing import Picture, Touch, short
+from nasrun.report.groups import Group
 
 SPACE = "nasbench201"
 ORDER = ("none", "skip_connect", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
@@ -39,26 +36,27 @@ class Visits:
     """What a group has seen of the space: table rows, and how early in a run, from 0 to 1."""
 
     name: str
-    num_runs: int
     first: Mapping[int, float]  # row -> share of the run's labels before it, the earliest
     found: Sequence[int]  # rows of the results
 
 
-def pictures(rows: Sequence[Row], dataset: str, several: bool) -> Iterator[Picture]:
-    """Yield the map of a dataset, with a panel for each of the best groups on a table."""
-    on_table = [row for row in rows if any(_on_table(run) for run in row.group.runs)]
+def pictures(groups: Sequence[Group], dataset: str, several: bool) -> Iterator[Picture]:
+    """Yield the map of a dataset, with a panel for each of the first groups on a table."""
+    on_table = [item for item in groups if any(_on_table(run) for run in item.runs)]
     if not on_table:
         return
-    table = _table(on_table[0].group.runs[0], dataset)
+    table = _table(on_table[0].runs[0], dataset)
     if table is None:
         return
-    visits = [_visits(row, table) for row in on_table[:MAX_MAPS]]
+    visits = [_visits(item, table) for item in on_table[:MAX_MAPS]]
     suffix = f"_{dataset}" if several and dataset.isalnum() else ""
     title = (
         f"Map of the {table.num_rows:,} cells of {SPACE}, {short(dataset)}: brighter cells are "
         "better; what was visited (dark early, orange late), and a ring around each result"
     )
-    yield Picture(f"map{suffix}", title, *_draw(visits, table, table.columns(dataset)))
+    yield Picture(
+        f"map{suffix}", title, *_draw(visits, table, table.columns(dataset)), is_wide=True
+    )
 
 
 def _on_table(run: Run) -> bool:
@@ -77,10 +75,10 @@ def _table(run: Run, dataset: str) -> Table | None:
     return table if same and dataset in table.datasets else None
 
 
-def _visits(row: Row, table: Table) -> Visits:
+def _visits(item: Group, table: Table) -> Visits:
     first: dict[int, float] = {}
     found = []
-    for run in row.group.runs[:MAX_RUNS]:
+    for run in item.runs[:MAX_RUNS]:
         lines = read_lines(run, "evaluations.jsonl")
         for place, line in enumerate(lines):
             cell = _row(line.get("genotype"), table)
@@ -89,7 +87,7 @@ def _visits(row: Row, table: Table) -> Visits:
                 first[cell] = min(share, first.get(cell, 1.0))
         result = _row(run.result.get("genotype"), table)
         found += [] if result is None else [result]
-    return Visits(row.group.name, len(row.group.runs[:MAX_RUNS]), first, found)
+    return Visits(item.name, first, found)
 
 
 def _row(genotype: Any, table: Table) -> int | None:
@@ -127,11 +125,12 @@ def _draw(visits: Sequence[Visits], table: Table, columns: Columns) -> tuple[Fig
         axes.imshow(quality, cmap="gray", vmin=-0.25, vmax=1.25, interpolation="nearest")
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(f"{short(item.name)[:34]}: {len(item.first):,} seen", fontsize=8,
+        seen_text = f"{len(item.first):,} cells" if item.first else "results alone"
+        axes.set_title(f"{short(item.name)[:30]}: {seen_text}", fontsize=8,
                        parse_math=False, pad=3)  # fmt: skip
         seen = np.array(list(item.first), dtype=int)
         if len(seen):
-            axes.scatter(places[seen, 1], places[seen, 0], c=list(item.first.values()), s=5,
+            axes.scatter(places[seen, 1], places[seen, 0], c=list(item.first.values()), s=7,
                          cmap="plasma", vmin=0, vmax=1.2, linewidths=0)  # fmt: skip
         ends = sorted(set(item.found))
         axes.scatter(places[ends, 1], places[ends, 0], s=42, facecolors="none",

@@ -136,7 +136,8 @@ def pairs(report: Report) -> ReportTable:
     if len(told) < len(ordered) and len(ordered) > MAX_UNTOLD:
         note = f"{note} " * bool(told) + (
             f"{len(ordered) - len(told)} of {len(ordered)} comparisons cannot tell, for too few "
-            "common seeds or clusters. They are in report_pairs.csv."
+            f"common seeds or clusters: beside so many, {power.fewest_seeds(len(ordered))} or more "
+            "could. They are in report_pairs.csv."
         )
         ordered = told
     if len(ordered) > MAX_PAIRS:
@@ -198,11 +199,12 @@ def verdict_text(pair: Pair, num_comparisons: int = 1) -> str:
         few = f"(n = {item.n})" if item.units == item.n else f"({item.units} clusters)"
         told = f"cannot tell{': no common seeds' if item.n == 0 else f' {few}'}"
         needed = power.seeds_needed(item, num_comparisons)
+        what = "seeds" if item.units == item.n else "clusters"
         if needed is None:
-            return f"{told}, {power.fewest_seeds(num_comparisons)} or more could"
+            return f"{told}, {power.fewest_seeds(num_comparisons)} {what} or more could"
         if needed >= power.MOST:
-            return f"{told}, nor would {power.MOST:,}"
-        return f"{told}, about {needed:,} would"
+            return f"{told}, nor would {power.MOST:,} {what}"
+        return f"{told}, about {needed:,} {what} would"
     better = {"first": "A is better", "second": "B is better"}
     return better.get(item.verdict, item.verdict)
 
