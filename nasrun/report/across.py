@@ -6,7 +6,7 @@ apart. Methods that have runs on every task are compared.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -125,7 +125,7 @@ def _task_name(task: Task) -> str:
 
 def _scores(
     by_method: Mapping[str, Mapping[Task, Sequence[float]]],
-    tasks: Sequence[Hashable],
+    tasks: Sequence[Task],
     metric: Metric,
     is_scaled: bool,
 ) -> dict[str, list[np.ndarray]]:
@@ -133,7 +133,7 @@ def _scores(
     sign = 1.0 if metric.higher_is_better else -1.0
     scores: dict[str, list[np.ndarray]] = {name: [] for name in by_method}
     for task in tasks:
-        values = {name: sign * np.array(found[task]) for name, found in by_method.items()}  # type: ignore[index]
+        values = {name: sign * np.array(list(found[task])) for name, found in by_method.items()}
         every = np.concatenate(list(values.values()))
         low, spread = (every.min(), np.ptp(every) or 1.0) if is_scaled else (0.0, 1.0)
         for name, of_task_N in values.items():

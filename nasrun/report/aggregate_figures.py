@@ -134,9 +134,9 @@ def _ranks(ranks: CriticalDifference, looks: Looks) -> Drawn:
     axes.set_xlim(len(names), 1)  # the best on the right, as in the paper
     axes.set_ylim(first_label + step * half, -0.6)
     axes.plot([1, len(names)], [top, top], color=INK, linewidth=1, clip_on=False)
-    for rank in range(1, len(names) + 1):
-        axes.plot([rank, rank], [top, top - 0.07], color=INK, linewidth=1, clip_on=False)
-        axes.text(rank, top - 0.12, f"{rank}", fontsize=8, ha="center", va="bottom")
+    for tick in range(1, len(names) + 1):
+        axes.plot([tick, tick], [top, top - 0.07], color=INK, linewidth=1, clip_on=False)
+        axes.text(tick, top - 0.12, f"{tick}", fontsize=8, ha="center", va="bottom")
     shown = min(ranks.critical, len(names) - 1)
     axes.plot([1, 1 + shown], [top - 0.42] * 2, color=INK, linewidth=1.6, clip_on=False)
     axes.text(1 + shown / 2, top - 0.45, f"critical difference {ranks.critical:.2f}", fontsize=7,

@@ -165,13 +165,13 @@ def hardware(report: Report) -> Iterator[ReportTable]:
         for machine, runs in found.items()
     )
     if rows:
-        columns = ("device", "processor", "system", "versions", "runs")
-        columns += ("search s", "retraining s", "labels s", "evaluations", "scorings")
+        where = ("device", "processor", "system", "versions")
+        costs = ("search s", "retraining s", "labels s", "evaluations", "scorings")
         note = (
             "Sums over the runs. labels s: what labels cost where they were trained; on a "
             "benchmark table, its makers paid for them."
         )
-        yield ReportTable("hardware", "Hardware and cost", columns, rows, note, 4)
+        yield ReportTable("hardware", "Hardware and cost", (*where, "runs", *costs), rows, note, 4)
 
 
 TOTALS = (
