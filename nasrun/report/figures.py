@@ -161,7 +161,7 @@ def _scale_of_errors(axes: Axes, curves: CurveSet, shown: Sequence[Curve]) -> fl
 def _said(curves: CurveSet, name: str, curve: Curve, i: int) -> str:
     """Say the value of a curve at one of its points, with its band."""
     percent = curves.are_errors
-    values = [f"{100 * one[i]:.3g}" if percent else f"{one[i]:.3g}"
+    values = [f"{100 * one[i].round(9):.3g}" if percent else f"{one[i]:.3g}"
               for one in (curve.mean, curve.low, curve.high)]  # fmt: skip
     unit = " %" * percent
     band = f" ({values[1]} to {values[2]})" if curve.n > 1 else ""
