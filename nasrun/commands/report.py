@@ -14,11 +14,16 @@ from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.files import headline, write
 from nasrun.report.text_table import ReportTable
+from nasrun.report.watch import Collected, watch
 from nasrun.runs import run_names
 from nasrun.runs.folder import names
 from nasrun.terminal import console
 
 MAX_SHOWN = 20  # rows of the comparisons in the terminal
+IN_TERMINAL = (
+    *("groups", "grid", "warnings", "pairs", "ranks", "across", "references", "predictors"),
+    "left_out",
+)  # how the names of the tables begin that a terminal has room for
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,16 +37,29 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--by")
     parser.add_argument("--metric")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--watch", action="store_true")
     parsed = parser.parse_args(arguments)
     folders = [run_names.path_of(one, run_names.ANY) for one in parsed.folders]
-    runs, left_out = collect(folders)
-    report = analyse(runs, left_out, _keys(parsed.by), parsed.metric)
-    shown = tables.all_tables(report)
+    keys, command = _keys(parsed.by), _as_typed(arguments, parsed.folders, folders)
     now = f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
-    out = parsed.out or _new_folder(Path("outputs/reports") / now)
-    written = write(report, shown, out, _as_typed(arguments, parsed.folders, folders))
-    _show(report, shown)
-    console.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
+    out: Path | None = parsed.out
+
+    def renew(found: Collected, renew_s: int | None) -> Path:
+        nonlocal out
+        report = analyse(*found, keys, parsed.metric)
+        out = out or _new_folder(Path("outputs/reports") / now)
+        shown = tables.all_tables(report)
+        written = write(report, shown, out, command, renew_s)
+        if not parsed.watch:
+            _show(report, shown)
+            told = f"report: {out / 'report.html'}, and {len(written) - 1} files beside it"
+            console.say(told)
+        return out / "report.html"
+
+    if parsed.watch:
+        console.say(watch(folders, renew, console.say))
+    else:
+        renew(collect(folders), None)
 
 
 def _as_typed(words: Sequence[str], typed: Sequence[str], folders: Sequence[Path]) -> str:
@@ -75,8 +93,7 @@ def _keys(by: str | None) -> list[str] | None:
 def _show(report: Report, shown: Sequence[ReportTable]) -> None:
     console.say(headline(report))
     for table in shown:
-        is_ours = table.name in ("groups", "pairs", "references", "predictors", "left_out")
-        if not (is_ours or table.name.startswith(("grid", "ranks"))):
+        if not table.name.startswith(IN_TERMINAL):
             continue
         rows = table.rows[:MAX_SHOWN] if table.name == "pairs" else table.rows
         console.say("")

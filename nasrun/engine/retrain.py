@@ -33,6 +33,7 @@ from nasrun.training.streams import BatchStream, apart
 from nasrun.training.update import WeightUpdate
 
 LOAD = Load("retraining", "retrain", "retrain.channels or retrain.cells")
+MOST_CONFUSED = 20  # classes whose confusion a person can read, as a table of all pairs
 TOP = 5  # the other accuracy that is usual on ImageNet; with fewer classes it says nothing
 
 
@@ -167,6 +168,9 @@ class Retraining:
                     positive_predictivity=row["precision"],
                 )
                 for row in quality.per_class()
+            ),
+            confusion=(
+                tuple(map(tuple, counts_KK.tolist())) if num_classes <= MOST_CONFUSED else None
             ),
         )
 

@@ -37,6 +37,7 @@ class Retrained:
     test_top5_accuracy: float | None = None  # where there are more than five classes
     balanced_accuracy: float | None = None  # the mean sensitivity of the classes
     classes: tuple[ClassFigures, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] | None = None  # test inputs: true class, taken for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, compress
-from pathlib import Path
 
 import numpy as np
 
-from nasrun.report import curves as curves_module
-from nasrun.report import metrics, statistics
+from nasrun.report import curve_sets, metrics, statistics
+from nasrun.report.across import Across, across
 from nasrun.report.collect import LeftOut, Run
-from nasrun.report.curves import Curve, History
+from nasrun.report.curve_sets import CurveSet
+from nasrun.report.curves import read_history
 from nasrun.report.groups import Group, Grouping, group, natural, without_repetitions
 from nasrun.report.metrics import Metric
 from nasrun.report.notes import notes_of
@@ -56,21 +56,6 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class CurveSet:
-    """One plot: a curve per group, of one dataset."""
-
-    name: str  # evaluations, seconds, steps; tau
-    dataset: str
-    x_label: str
-    y_label: str
-    curves: Mapping[str, Curve]
-
-    @property
-    def is_staircase(self) -> bool:
-        return self.name != "tau"
-
-
-@dataclass(frozen=True)
 class Point:
     """A point of error against cost; `paid` says with what: GPU, CPU, table, published."""
 
@@ -90,6 +75,7 @@ class Report:
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
     rankings: tuple[Ranking, ...]
+    across: Across | None  # what the methods are worth over all runs of all tasks
     references: tuple[Reference, ...]
     grids: tuple[Grid, ...]
     curve_sets: tuple[CurveSet, ...]
@@ -108,6 +94,10 @@ class Report:
 
     def rows_of(self, dataset: str) -> list[Row]:
         return [row for row in self.rows if row.group.dataset == dataset]
+
+    def num_compared(self, dataset: str) -> int:
+        """Count the comparisons on a dataset, for which each of them is corrected."""
+        return sum(pair.first.dataset == dataset for pair in self.pairs)
 
     def best_first(self, dataset: str) -> list[Row]:
         sign = -1 if self.metric.higher_is_better else 1
@@ -137,7 +127,7 @@ def analyse(
     rows = tuple(_row(item, chosen) for item in grouping.groups)
     published = tuple(fitting(kept, grouping.keys))
     grids = _grids(grouping, chosen, published, asked=by is not None)
-    histories = {run.folder: curves_module.read_history(run) for run in kept}
+    histories = {run.folder: read_history(run) for run in kept}
     by_dataset = [
         [row for row in rows if row.group.dataset == dataset]
         for dataset in dict.fromkeys(row.group.dataset for row in rows)
@@ -148,13 +138,13 @@ def analyse(
         rows,
         _pairs(rows, grouping, chosen),
         tuple(_rankings(rows, grouping, chosen)),
+        across([(row.group, row.values) for row in rows], chosen),
         tuple(references(kept)),
         tuple(grids),
         tuple(
             curve_set
             for members in by_dataset
-            for find in (_curve_sets, _tau_set)
-            for curve_set in find(members, histories)
+            for curve_set in curve_sets.all_of([row.group for row in members], histories)
         ),
         tuple(_points(rows, chosen)),
         published,
@@ -273,66 +263,6 @@ def _grids(
                     Grid(dataset, one, (keys[0], keys[1]), tuple(rows), tuple(columns), cells)
                 )
     return found
-
-
-Histories = Mapping[Path, History]
-
-
-def _curve_sets(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
-    """Yield the plots of the best so far.
-
-    They show regrets where all runs of the plot know the optimum. The steps are an axis only for
-    methods without true evaluations.
-    """
-    recorded = [histories[run.folder] for row in rows for run in row.group.runs]
-    known = [item.optimum is not None for item in recorded if item.staircases]
-    regrets = bool(known) and all(known)
-    for axis, x_label in curves_module.AXES.items():
-        if axis == "steps" and any("evaluations" in item.staircases for item in recorded):
-            continue
-        drawn = {}
-        for row in rows:
-            there = [histories[run.folder] for run in row.group.runs]
-            stairs = [
-                item.staircases[axis].above(1.0 - item.optimum if regrets and item.optimum else 0.0)
-                for item in there
-                if axis in item.staircases
-            ]
-            shared = row.group.clusters and [
-                cluster
-                for item, cluster in zip(there, row.group.clusters, strict=True)
-                if axis in item.staircases
-            ]
-            found = curves_module.curve(stairs, axis, shared)
-            if found is not None:
-                drawn[row.group.name] = found
-        if drawn:
-            error = "best so far: regret" if regrets else "validation error, best so far"
-            others = {run.text("metric") for row in rows for run in row.group.runs} - {None}
-            y_label = (
-                f"1 - {' or '.join(sorted(map(str, others)))}, best so far" if others else error
-            )
-            yield CurveSet(axis, rows[0].group.dataset, x_label, y_label, drawn)
-
-
-def _tau_set(rows: Sequence[Row], histories: Histories) -> Iterator[CurveSet]:
-    """Yield how predictors rank architectures without a label, against the labels they had."""
-    drawn = {}
-    for row in rows:
-        there = [len(histories[run.folder].tau_S) > 0 for run in row.group.runs]
-        recorded = [histories[run.folder] for run in compress(row.group.runs, there)]
-        if not recorded:
-            continue
-        common = sorted(set.intersection(*(set(item.labels_S.tolist()) for item in recorded)))
-        if len(common) > 1:
-            values = [dict(zip(item.labels_S, item.tau_S, strict=True)) for item in recorded]
-            tau_NX = np.array([[of[x] for x in common] for of in values])
-            clusters = row.group.clusters
-            shared = None if clusters is None else list(compress(clusters, there))
-            drawn[row.group.name] = curves_module.mean_curve(np.array(common), tau_NX, shared)
-    if drawn:
-        y_label = "Kendall's tau, held out"
-        yield CurveSet("tau", rows[0].group.dataset, "labels", y_label, drawn)
 
 
 def _points(rows: Sequence[Row], metric: Metric) -> list[Point]:

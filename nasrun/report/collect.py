@@ -20,6 +20,7 @@ from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
 from nasrun.errors import UsageError
 from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, read_json, read_text
+from nasrun.runs.progress import progress_of
 from nasrun.terminal.text import command, printable
 
 SEED_LINE = re.compile(r"^seed: ([0-9]{1,10})$", re.MULTILINE)
@@ -243,7 +244,9 @@ def _unfinished(folder: Path, record: Mapping[str, Any], status: object) -> Left
     goes_on = f"{command('nasrun', 'resume', shown(folder))} goes on"
     if status == "running":
         started = shown(record.get("started", "an unknown time"))
-        return LeftOut(folder, "running", f"since {started}; if it was killed, {goes_on}")
+        progress = progress_of(folder)
+        far = "" if progress is None else f", at {shown(progress)}"
+        return LeftOut(folder, "running", f"since {started}{far}; if it was killed, {goes_on}")
     if status == "interrupted":
         return LeftOut(folder, "interrupted", goes_on)
     if status == "failed":

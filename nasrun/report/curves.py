@@ -51,11 +51,15 @@ class Staircase:
 class History:
     """What a run has recorded on its way.
 
-    `optimum` is the accuracy of the best architecture, where a table knows it.
+    `optimum` is the accuracy of the best architecture, where a table knows it. `retraining` has the
+    validation errors of the epochs, or their training losses where nothing was held out.
     """
 
     staircases: Mapping[Axis, Staircase]
+    keeps_best: bool  # whether they show the best so far, or the alpha of the time
     optimum: float | None
+    retraining: Staircase | None
+    retraining_is_loss: bool
     labels_S: np.ndarray  # true evaluations behind each tau
     tau_S: np.ndarray
 
@@ -73,7 +77,8 @@ class Curve:
 
 def read_history(run: Run) -> History:
     """Read `evaluations.jsonl` and `metrics.jsonl`; lines that cannot be read are noted."""
-    steps = [line for line in _lines(run, "metrics.jsonl") if line.get("phase") == "search"]
+    lines = read_lines(run, "metrics.jsonl")
+    steps = [line for line in lines if line.get("phase") == "search"]
     optimum = next(
         (
             best + regret
@@ -84,24 +89,38 @@ def read_history(run: Run) -> History:
         None,
     )
     found: dict[Axis, Staircase] = {}
-    label_errors = [_first_value(line) for line in _lines(run, "evaluations.jsonl")]
+    # A method on alphas keeps no best: the maximum of its noisy epochs would be one of luck.
+    keeps_best = any(number(line, "best_val_accuracy") is not None for line in steps)
+    label_errors = [_first_value(line) for line in read_lines(run, "evaluations.jsonl")]
     if label_errors:
         places_L = np.arange(1, len(label_errors) + 1)
         found["evaluations"] = _staircase(places_L, np.array(label_errors))
     score_S = np.array([_score(line) for line in steps], dtype=float)
     if np.isfinite(score_S).any():
         seconds_S = np.cumsum([number(line, "seconds") or 0.0 for line in steps])
-        # A method on alphas keeps no best: the maximum of its noisy epochs would be one of luck.
-        keeps_best = any(number(line, "best_val_accuracy") is not None for line in steps)
         error_S = 1.0 - score_S
         found["seconds"] = _staircase(seconds_S, error_S, keeps_best)
         found["steps"] = _staircase(np.arange(1, len(steps) + 1), error_S, keeps_best)
     taus = [(number(line, "labels"), number(line, "held_out_tau")) for line in steps]
     known = np.array([pair for pair in taus if None not in pair], dtype=float).reshape(-1, 2)
-    return History(found, optimum, known[:, 0], known[:, 1])
+    retraining, is_loss = _retraining([line for line in lines if line.get("phase") == "retrain"])
+    keeps_best = keeps_best or bool(label_errors)
+    return History(found, keeps_best, optimum, retraining, is_loss, known[:, 0], known[:, 1])
 
 
-def _lines(run: Run, name: str) -> list[dict[str, Any]]:
+def _retraining(epochs: Sequence[Mapping[str, Any]]) -> tuple[Staircase | None, bool]:
+    """Return what was recorded of each epoch, and whether that is a loss."""
+    accuracies = [number(line, "val_accuracy") for line in epochs]
+    is_loss = not any(accuracy is not None for accuracy in accuracies)
+    values = [number(line, "loss") for line in epochs] if is_loss else accuracies
+    figures = np.array(values, dtype=float)
+    if not np.isfinite(figures).any():
+        return None, is_loss
+    figures = figures if is_loss else 1.0 - figures
+    return _staircase(np.arange(1, len(epochs) + 1), figures, keeps_best=False), is_loss
+
+
+def read_lines(run: Run, name: str) -> list[dict[str, Any]]:
     """Read the objects of a JSON-lines file; a missing file is an empty one."""
     path = run.folder / name
     if not path.exists():

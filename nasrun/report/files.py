@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nasrun.errors import UsageError
-from nasrun.report import figures, formats, page, records
+from nasrun.report import drawing, figures, formats, page, records
 from nasrun.report.analysis import Report
 from nasrun.report.text_table import ReportTable
 from nasrun.storage.durable import replacing
 
 
-def write(report: Report, shown: Sequence[ReportTable], folder: Path, command: str) -> list[Path]:
+def write(
+    report: Report,
+    shown: Sequence[ReportTable],
+    folder: Path,
+    command: str,
+    renew_s: int | None = None,
+) -> list[Path]:
     """Write all files, each as a whole or not at all; return them.
 
     Args:
         shown: the tables of the report.
+        renew_s: after so many seconds a browser loads the page anew.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     title, lead = headline(report), introduction(report, command)
     contents: dict[str, bytes] = {}
-    plots = {}
-    for name, caption, figure in figures.figures(report):
-        picture = figures.svg(figure)
-        contents[f"{name}.svg"] = picture.encode()
-        contents[f"{name}.png"] = figures.png(figure)
-        plots[name] = (caption, figures.inline(picture, name))
+    plots = []
+    for picture in figures.figures(report):
+        drawn = drawing.svg(picture.figure)
+        contents[f"{picture.name}.svg"] = drawn.encode()
+        contents[f"{picture.name}.png"] = drawing.png(picture.figure)
+        element = drawing.inline(drawn, picture.name)
+        touches = json.dumps(picture.places())
+        plots.append(page.Plot(picture.caption, element, touches, picture.is_wide))
+    told = [table for table in shown if table.name not in ("left_out", "hardware")]
+    files = {
+        "report.json": formats.as_json(report),
+        "report.tex": formats.latex(told, report.notes),
+        **_comma_separated(report, shown),
+    }
     texts = {
         "report.md": formats.markdown(title, lead, shown, report.notes),
-        "report.tex": formats.latex([table for table in shown if table.name != "left_out"]),
-        "report.json": formats.as_json(report),
-        "report.html": page.page(title, lead, shown, plots, report),
-        **_comma_separated(report, shown),
+        "report.html": page.page(title, lead, shown, plots, report, files, renew_s),
+        **files,
     }
     contents |= {name: text.encode("utf-8", "replace") for name, text in texts.items()}
     try:
@@ -59,7 +73,7 @@ def _comma_separated(report: Report, shown: Sequence[ReportTable]) -> dict[str, 
         if entries:
             found[f"report_{name}.csv"] = formats.comma_separated_records(entries)
     others = [table for table in shown if table.rows and table.name not in ("groups", "pairs")]
-    return found | {f"report_{item.name}.csv": formats.comma_separated(item) for item in others}
+    return found | {page.csv_name(item.name): formats.comma_separated(item) for item in others}
 
 
 def headline(report: Report) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nasrun.report import records as records_module
-from nasrun.report.analysis import CurveSet, Report
+from nasrun.report.analysis import Report
 from nasrun.report.collect import shown
+from nasrun.report.curve_sets import CurveSet
 from nasrun.report.records import Record
 from nasrun.report.text_table import Cell, ReportTable
 
@@ -85,12 +86,16 @@ def _csv_value(value: Any) -> Any:
     return value
 
 
-def latex(tables: Sequence[ReportTable]) -> str:
-    r"""Return `table` environments with booktabs rules, to be used with \input."""
+def latex(tables: Sequence[ReportTable], end: Sequence[str] = ()) -> str:
+    r"""Return `table` environments with booktabs rules, to be used with \input.
+
+    Notes stand under their tables; those in `end`, which are about the groups, under the first.
+    """
     blocks = [r"% needs \usepackage{booktabs}"]
     for table in tables:
         if not table.rows:
             continue
+        notes = [*([table.note] if table.note else []), *(end if table is tables[0] else ())]
         align = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
         lines = [
             r"\begin{table}",
@@ -104,7 +109,7 @@ def latex(tables: Sequence[ReportTable]) -> str:
             *(f"    {' & '.join(_latex_cell(cell) for cell in row)} \\\\" for row in table.rows),
             r"    \bottomrule",
             r"  \end{tabular}",
-            *([rf"  \par\smallskip\footnotesize {_latex(table.note)}"] if table.note else []),
+            *(rf"  \par\smallskip\footnotesize {_latex(note)}" for note in notes),
             r"\end{table}",
         ]
         blocks.append("\n".join(lines))
@@ -135,6 +140,7 @@ def as_json(report: Report) -> str:
         ],
         "comparisons": records_module.pairs(report),
         "rankings": [vars(ranking) for ranking in report.rankings],
+        "across": records_module.across(report.across),
         "references": [
             {"name": one.name, "space": one.space, **_flat(one.accuracies)}
             for one in report.references

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from nasrun.errors import UsageError, closest
+from nasrun.genotypes.genotype import Genotype
 from nasrun.report.collect import LeftOut, Run, shown
 from nasrun.report.statistics import Clusters
 
 # Where a run was made and how it is called is no setting of the method.
 NO_SETTINGS = {"name", "device", "floor", "dataset.root", "dataset.download"}
+CELL = "cell"  # of a retraining: the key that stands for what was typed as its genotype
+OF_CELL = {"genotype", "network"}
+NAME = re.compile(r"[A-Za-z][\w+-]{0,39}", re.ASCII)  # a published cell, a network; no path or text
 FIRST = ("strategy", "dataset", "space")
-SETTING = ("experiment", "network")  # groups whose options set keys of others
+SETTING = ("experiment",)  # groups whose options set keys of others
 REPEATING = ("strategy.", "evaluator.")  # nodes that repeat the values of other groups
 
 
@@ -100,24 +105,23 @@ def _group(keys: Sequence[str], others: Sequence[str], members: Sequence[Run]) -
     settings = {key: text_of(value_of(first, key)) for key in keys}
     pooled = tuple(key for key in others if len({value_of(run, key) for run in members}) > 1)
     ordered = sorted(members, key=lambda run: (run.seed is None, run.seed or 0, str(run.folder)))
-    return Group(_name(settings, first), settings, first.dataset, tuple(ordered), pooled)
+    return Group(name_of(settings, first), settings, first.dataset, tuple(ordered), pooled)
 
 
-def _name(settings: dict[str, str], run: Run) -> str:
+def name_of(settings: Mapping[str, str], run: Run) -> str:
     """Name a group by its settings: `dclenas, zeta=0.4`.
 
     An option stands by its name, a key by its last part where that is clear; what a run does not
     have is left out.
     """
     if not settings:
-        strategy = run.text("strategy") or run.kind
+        strategy = run.text("strategy") or cell_of(run) or run.kind
         return f"{strategy} on {run.space}"
     last = [key.rpartition(".")[2] for key in settings]
     parts = []
     for (key, value), short in zip(settings.items(), last, strict=True):
         if is_group_key(run, key):
-            none = [run.kind] if key == "strategy" else []
-            parts += none if value_of(run, key) is None else [value]
+            parts += [] if value_of(run, key) is None else [value]
         else:
             parts.append(f"{short if last.count(short) == 1 else key}={value}")
     return ", ".join(parts) or "without"
@@ -169,6 +173,9 @@ def _candidates(runs: Sequence[Run]) -> Iterator[str]:
     differs, the shallow keys before the deep ones, and last what merely repeats another key.
     """
     typed = dict.fromkeys(key for run in runs for key in run.overrides if _is_setting(key))
+    retrained = [run for run in runs if run.kind == "retrain"]
+    if len({cell_of(run) for run in retrained}) > 1 or 0 < len(retrained) < len(runs):
+        yield CELL if len(retrained) == len(runs) else "strategy"
     yield from (key for key in FIRST if key in typed)
     yield from sorted((key for key in typed if key not in FIRST), key=lambda k: k in SETTING)
     leaves = dict.fromkeys(key for run in runs for key in run.config if _is_setting(key))
@@ -184,6 +191,8 @@ def _is_setting(key: str) -> bool:
 
     Seeds are none, and neither are the place and the name of a run.
     """
+    if key in OF_CELL:
+        return False
     return not _is_seed(key) and key not in NO_SETTINGS and not key.startswith(("hydra.", "sweep."))
 
 
@@ -228,7 +237,8 @@ def _is_seed(key: str) -> bool:
 
 def settings_of(run: Run) -> Hashable:
     """Return what the runs of one group have in common."""
-    return run.kind, frozenset((k, v) for k, v in run.config.items() if _is_setting(k))
+    settings = frozenset((k, v) for k, v in run.config.items() if _is_setting(k))
+    return run.kind, cell_of(run), settings
 
 
 def is_group_key(run: Run, key: str) -> bool:
@@ -243,6 +253,8 @@ def value_of(run: Run, key: str) -> Any:
     """
     if key == "kind":
         return run.kind
+    if key == CELL or (key == "strategy" and run.kind == "retrain"):
+        return cell_of(run)
     if key in run.config:
         return run.config[key]
     if key in run.overrides:
@@ -253,6 +265,22 @@ def value_of(run: Run, key: str) -> Any:
     if target:
         return target.split(".")[-2:][0]  # its module, by the rules of the house
     return run.text(key) if key in FIRST else None
+
+
+def cell_of(run: Run) -> str | None:
+    """Return what a retraining is of: a name that was typed, else the short id of the genotype.
+
+    `None` for a search. Random cells, which differ from seed to seed, have one name.
+    """
+    if run.kind != "retrain":
+        return None
+    typed = run.config.get("network", run.overrides.get("network")) or run.config.get("genotype")
+    if isinstance(typed, str) and NAME.fullmatch(typed):
+        return f"{typed} retrained"
+    try:
+        return f"cell {Genotype.from_json(run.result.get('genotype')).short_id} retrained"
+    except UsageError:
+        return "cell unknown retrained"
 
 
 def text_of(value: object) -> str:

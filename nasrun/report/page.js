@@ -17,6 +17,51 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...[...body.rows].sort(order));
   });
 }
+// What a plot says at the place that is nearest to the pointer.
+for (const figure of document.querySelectorAll("figure[data-touches]")) {
+  const places = JSON.parse(figure.dataset.touches);
+  const svg = figure.querySelector("svg");
+  if (!svg || !places.length) continue;
+  const width = svg.viewBox.baseVal.width;
+  const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+  for (const [name, text] of Object.entries({ r: 4, fill: "none", stroke: "currentColor",
+    "stroke-width": 1.5, visibility: "hidden" })) ring.setAttribute(name, text);
+  svg.append(ring);
+  const tip = document.createElement("div");
+  tip.className = "tip";
+  tip.hidden = true;
+  figure.append(tip);
+  const hide = () => { tip.hidden = true; ring.setAttribute("visibility", "hidden"); };
+  const show = (event) => {
+    const box = svg.getBoundingClientRect();
+    const scale = box.width / width;
+    const [x, y] = [(event.clientX - box.left) / scale, (event.clientY - box.top) / scale];
+    let [nearest, least] = [null, 40 ** 2];
+    for (const place of places) {
+      const distance = (place[0] - x) ** 2 + (place[1] - y) ** 2;
+      if (distance < least) [nearest, least] = [place, distance];
+    }
+    if (!nearest) return hide();
+    ring.setAttribute("cx", nearest[0]);
+    ring.setAttribute("cy", nearest[1]);
+    ring.setAttribute("visibility", "visible");
+    tip.textContent = nearest[2];
+    tip.hidden = false;
+    const left = Math.min(nearest[0] * scale + 12, figure.clientWidth - tip.offsetWidth);
+    tip.style.left = `${Math.max(0, left)}px`;
+    tip.style.top = `${nearest[1] * scale + 12}px`;
+  };
+  svg.addEventListener("pointermove", show);
+  svg.addEventListener("pointerdown", show);
+  svg.addEventListener("pointerleave", hide);
+}
+// The cells of a group's best run stand beside its row too; a click on them opens the run.
+for (const image of document.querySelectorAll("img[data-from]")) {
+  const fold = document.getElementById(image.dataset.from);
+  const drawing = fold?.querySelector(".cells img");
+  if (drawing) image.src = drawing.src;
+  image.parentNode.addEventListener("click", () => { fold.open = true; });
+}
 // On paper everything is open.
 window.addEventListener("beforeprint", () => {
   for (const element of document.querySelectorAll("details")) element.open = true;

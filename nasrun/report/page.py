@@ -23,21 +23,39 @@ from nasrun.report.text_table import ReportTable
 from nasrun.terminal.text import printable
 
 MAX_DRAWINGS, MAX_DRAWING_BYTES = 48, 300_000
+MAX_DOWNLOAD_LETTERS = 2_000_000  # of a file in the page; longer ones lie beside it
+KINDS = {"csv": "text/csv", "json": "application/json", "tex": "application/x-tex"}
+FRONT = (
+    *("groups", "grid", "warnings", "pairs", "ranks", "across", "improvements", "references"),
+)  # how the names of tables begin that stand before the plots
 MAX_RUNS_IN_FULL = 200  # beyond that only the best run of each group has its command
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as a `<svg>` element; `touches` is JSON: x, y and text of places in it."""
+
+    caption: str
+    svg: str
+    touches: str
+    is_wide: bool
 
 
 def page(
     title: str,
     lead: Sequence[str],
     tables: Sequence[ReportTable],
-    plots: Mapping[str, tuple[str, str]],
+    plots: Sequence[Plot],
     report: Report,
+    files: Mapping[str, str],
+    renew_s: int | None = None,
 ) -> str:
     """Return the whole page.
 
     Args:
         lead: paragraphs under the title.
-        plots: by name the caption and the `<svg>` element.
+        files: by name the texts that can be downloaded from the page.
+        renew_s: after so many seconds a browser loads the page anew; `None` for never.
     """
     folder = Path(__file__).parent
     environment = Environment(
@@ -52,28 +70,39 @@ def page(
     script, style = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.js", "page.css")
     )
-    names = ("groups", "pairs", "references")
-    front = [
-        table for table in tables if table.name in names or table.name.startswith(("grid", "ranks"))
-    ]
+    front = [table for table in tables if table.name.startswith(FRONT)]
     return environment.get_template("page.html").render(
         title=title,
         lead=lead,
         links=_links(tables, plots, report),
         front=front,
         others=[table for table in tables if table not in front],
-        plots=list(plots.values()),
+        plots=plots,
+        downloads={name: _address(name, text) for name, text in files.items()
+                   if len(text) <= MAX_DOWNLOAD_LETTERS},
+        csv_of={table.name: csv_name(table.name) for table in tables},
+        renew_s=renew_s,
         folds=list(_folds(report)),
         notes=report.notes,
         script=script,
         style=style,
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
+    )  # fmt: skip
 
 
-def _links(
-    tables: Sequence[ReportTable], plots: Mapping[str, tuple[str, str]], report: Report
-) -> dict[str, str]:
+def csv_name(table: str) -> str:
+    """Return the file that has a table as CSV."""
+    return "report.csv" if table == "groups" else f"report_{table}.csv"
+
+
+def _address(name: str, text: str) -> str:
+    """Return a file as an address that needs no network."""
+    kind = KINDS.get(name.rpartition(".")[2], "text/plain")
+    encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()
+    return f"data:{kind};charset=utf-8;base64,{encoded}"
+
+
+def _links(tables: Sequence[ReportTable], plots: Sequence[Plot], report: Report) -> dict[str, str]:
     """Return the names of sections, and their places."""
     links: dict[str, str] = {}  # the first of several published tables stands for all
     for table in tables:

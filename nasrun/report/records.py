@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nasrun.report import metrics
+from nasrun.report import metrics, power
+from nasrun.report.across import Across
 from nasrun.report.analysis import Report
 from nasrun.report.collect import shown
 
@@ -53,6 +54,9 @@ def pairs(report: Report) -> list[Record]:
             "p_holm": pair.comparison.p_holm,
             "effect": pair.comparison.effect,
             "verdict": pair.comparison.verdict,
+            "seeds_needed": power.seeds_needed(
+                pair.comparison, report.num_compared(pair.first.dataset)
+            ),
         }
         for pair in report.pairs
     ]
@@ -74,6 +78,38 @@ def runs(report: Report) -> list[Record]:
         for row in report.rows
         for run in row.group.runs
     ]
+
+
+def across(found: Across | None) -> Record | None:
+    """Return methods over tasks; scores are as in the tables, probabilities are fractions."""
+    if found is None:
+        return None
+    ranks = found.ranks
+    return {
+        "tasks": found.tasks,
+        "scores_are_scaled": found.is_scaled,
+        "methods": [
+            {
+                "name": one.name,
+                "n": one.num_runs,
+                "interquartile_mean": one.middle,
+                **_bounds(one.bounds),
+                "profile": one.profile_T.tolist(),
+            }
+            for one in found.standings
+        ],
+        "thresholds": found.thresholds_T.tolist(),
+        "improvements": [
+            {
+                "first": one.first,
+                "second": one.second,
+                "probability": one.probability,
+                **_bounds(one.bounds),
+            }
+            for one in found.improvements
+        ],
+        "ranks": None if ranks is None else vars(ranks),
+    }
 
 
 def _bounds(interval: tuple[float, float] | None) -> Record:

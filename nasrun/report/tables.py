@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nasrun.report import metrics, statistics
+from nasrun.report import across_tables, details, metrics, power, statistics
 from nasrun.report.analysis import Grid, Pair, Report
 from nasrun.report.collect import Run, shown
 from nasrun.report.groups import Group
@@ -23,9 +23,11 @@ def all_tables(report: Report) -> list[ReportTable]:
     if report.pairs:
         tables.append(pairs(report))
     tables += [ranking(item, position) for position, item in enumerate(report.rankings)]
+    tables += across_tables.all_of(report)
     tables += references(report)
     tables += predictors(report)
     tables += fronts(report)
+    tables += details.all_of(report)
     tables += [table for item in report.published for table in published(report, item)]
     if report.left_out:
         tables.append(left_out(report))
@@ -134,7 +136,8 @@ def pairs(report: Report) -> ReportTable:
     if len(told) < len(ordered) and len(ordered) > MAX_UNTOLD:
         note = f"{note} " * bool(told) + (
             f"{len(ordered) - len(told)} of {len(ordered)} comparisons cannot tell, for too few "
-            "common seeds or clusters. They are in report_pairs.csv."
+            f"common seeds or clusters: beside so many, {power.fewest_seeds(len(ordered))} or more "
+            "could. They are in report_pairs.csv."
         )
         ordered = told
     if len(ordered) > MAX_PAIRS:
@@ -157,7 +160,9 @@ PAIRS_NOTE = (
     "Pairs have equal seeds, and equal settings besides. p: Wilcoxon's signed rank test, "
     "two-sided; Holm: corrected for all comparisons on a dataset with at least 6 common seeds (or "
     "clusters); effect: matched-pairs rank-biserial correlation; wins are those of A. Cannot tell: "
-    "with so few, no outcome whatever could have been significant."
+    "with so few, no outcome whatever could have been significant; the seeds that would tell are "
+    "those that show a difference with a probability of 80 %, assuming that it and its spread are "
+    "as these seeds show them, at the level of .05 divided by all comparisons of the dataset."
 )
 
 
@@ -176,7 +181,7 @@ def _pair_row(report: Report, pair: Pair, several: bool) -> tuple[Cell, ...]:
         *([text_cell(pair.first.dataset)] * several),
         text_cell(pair.first.name),
         text_cell(pair.second.name),
-        text_cell(verdict_text(pair)),
+        text_cell(verdict_text(pair, report.num_compared(pair.first.dataset))),
         Cell(str(item.n), item.n),
         Cell("-") if empty else Cell(metric.show(item.difference, signed=True), item.difference),
         Cell(" to ".join(bounds), item.interval[0]) if bounds and item.interval else Cell("-"),
@@ -187,11 +192,19 @@ def _pair_row(report: Report, pair: Pair, several: bool) -> tuple[Cell, ...]:
     )
 
 
-def verdict_text(pair: Pair) -> str:
+def verdict_text(pair: Pair, num_comparisons: int = 1) -> str:
+    """Write a verdict; one that cannot tell says how many seeds would, see `PAIRS_NOTE`."""
     item = pair.comparison
     if item.verdict == "cannot tell":
         few = f"(n = {item.n})" if item.units == item.n else f"({item.units} clusters)"
-        return f"cannot tell{': no common seeds' if item.n == 0 else f' {few}'}"
+        told = f"cannot tell{': no common seeds' if item.n == 0 else f' {few}'}"
+        needed = power.seeds_needed(item, num_comparisons)
+        what = "seeds" if item.units == item.n else "clusters"
+        if needed is None:
+            return f"{told}, {power.fewest_seeds(num_comparisons)} {what} or more could"
+        if needed >= power.MOST:
+            return f"{told}, nor would {power.MOST:,} {what}"
+        return f"{told}, about {needed:,} {what} would"
     better = {"first": "A is better", "second": "B is better"}
     return better.get(item.verdict, item.verdict)
 

@@ -11,11 +11,15 @@ from nasrun.report.statistics import Summary
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell; by `value` it is sorted and goes to CSV: a fraction where the text says percent."""
+    """A cell; by `value` it is sorted and goes to CSV: a fraction where the text says percent.
+
+    `shade`, from 0 to 1, is how strongly a page colours it.
+    """
 
     text: str
     value: float | str | None = None
     bold: bool = False
+    shade: float | None = None
 
 
 @dataclass(frozen=True)

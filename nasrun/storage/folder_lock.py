@@ -71,8 +71,7 @@ class FolderLock:
     def _holder(self) -> tuple[int, str] | None:
         """Return the process and the machine that the file names."""
         self._file.seek(0)
-        pid, _, host = self._file.read(300).decode(errors="replace").strip().partition(" ")
-        return (int(pid), host) if pid.isdecimal() and len(pid) < 10 and host else None
+        return _named(self._file.read(300))
 
     def _refusal(self, holder: tuple[int, str] | None) -> str:
         folder = self._path.parent
@@ -86,6 +85,24 @@ class FolderLock:
         if host == socket.gethostname():
             return text
         return f"{text}; if that machine is gone for good, delete {self._path}"
+
+
+def _named(content: bytes) -> tuple[int, str] | None:
+    pid, _, host = content.decode(errors="replace").strip().partition(" ")
+    return (int(pid), host) if pid.isdecimal() and len(pid) < 10 and host else None
+
+
+def in_use(folder: Path) -> bool:
+    """Return whether a process may be at work in a folder; the lock is read and not touched."""
+    path = folder / ".lock"
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            holder = _named(file.read(300))
+    except OSError:
+        return False
+    return holder is not None and may_live(*holder)
 
 
 def may_live(pid: int, host: str) -> bool:

@@ -242,8 +242,10 @@ def test_hostile_names_are_harmless(tmp_path: Path) -> None:
     assert "script-src 'sha256-" in text
     assert any(EVIL in cell for cell in page.cells)  # shown as a text
     assert any("{{ 7 * 7 }}{% raw %}" in cell for cell in page.cells)
-    sources = [a["src"] or "" for tag, a in page.tags if tag == "img"]
+    sources = [a["src"] or "" for tag, a in page.tags if tag == "img" and "src" in a]
     assert sources
+    touched = [a["data-touches"] for tag, a in page.tags if tag == "figure"]
+    assert any(EVIL in place[2] for text in touched for place in json.loads(text or "[]"))
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     addresses = [value for _, a in page.tags for key, value in a.items()
                  if key in ("href", "xlink:href", "src", "action")]  # fmt: skip
