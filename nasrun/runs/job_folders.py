@@ -39,7 +39,9 @@ def names(jobs: Sequence[Sequence[str]]) -> list[str]:
 def _part(key: str, value: str) -> str:
     last = re.split("[./]", key)[-1]
     short = value.strip("'\"").rstrip("/").rpartition("/")[2]
-    text = UNSAFE.sub("-", short)[:MOST_OF_A_VALUE].strip("-.")
+    text = UNSAFE.sub("-", short)[:MOST_OF_A_VALUE].rstrip("-.")
+    if not re.match(r"-?\.?\d", text):
+        text = text.lstrip("-.")
     if key == "seed":
         return f"s{text}"
     is_word = WORD.fullmatch(text) and text.lower() not in ("true", "false", "null")
