@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.jobs import job
 from tests.waiting import GUARD_S, until
 
 REPOSITORY = Path(__file__).parents[1]
@@ -55,18 +56,18 @@ def contents(folder: str) -> dict[str, Any]:
 
 
 def statuses(folder: str, num_jobs: int = 4) -> list[str | None]:
-    paths = [Path(folder) / str(job) / "run.json" for job in range(num_jobs)]
+    paths = [job(folder, number) / "run.json" for number in range(num_jobs)]
     return [json.loads(path.read_text())["status"] if path.exists() else None for path in paths]
 
 
-def steps(folder: str, job: int) -> int:
-    path = Path(folder) / str(job) / "metrics.jsonl"
+def steps(folder: str, number: int) -> int:
+    path = job(folder, number) / "metrics.jsonl"
     return path.read_text().count("\n") if path.exists() else 0
 
 
-def holder(folder: str, job: int) -> int:
+def holder(folder: str, number: int) -> int:
     """The process that works in the folder of a job."""
-    return int((Path(folder) / str(job) / ".lock").read_text().split()[0])
+    return int((job(folder, number) / ".lock").read_text().split()[0])
 
 
 def paused(folder: str, jobs: Sequence[int]) -> list[int]:
@@ -75,11 +76,11 @@ def paused(folder: str, jobs: Sequence[int]) -> list[int]:
     found: dict[int, int] = {}
 
     def all_stand() -> bool:
-        for job in jobs:
-            if job not in found and steps(folder, job) > 5:
-                found[job] = holder(folder, job)
-                os.kill(found[job], signal.SIGSTOP)
+        for number in jobs:
+            if number not in found and steps(folder, number) > 5:
+                found[number] = holder(folder, number)
+                os.kill(found[number], signal.SIGSTOP)
         return len(found) == len(jobs)
 
     until(all_stand)
-    return [found[job] for job in jobs]
+    return [found[number] for number in jobs]

@@ -24,6 +24,7 @@ from nasrun.launch.job import Jobs, Outcome, is_default
 from nasrun.launch.replay import Source
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder, Taken
+from nasrun.runs.sweep import named
 from nasrun.storage.folder_lock import InUse
 from nasrun.terminal import console
 
@@ -33,7 +34,6 @@ NO_MATTER = (
     "fitness.zeta=",
     "fitness.eta=",
 )  # keys that do not change how long a job takes
-MOST_NAMED = 5  # jobs of a sweep that share a problem
 PREPARE = {"search": prepare_search.prepare, "retrain": prepare_retrain.prepare}
 HOW = (
     "How: every phase was run at its real size, and its result reached again from its checkpoint. "
@@ -91,7 +91,7 @@ class Checks(Jobs):
 
     def _run(self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool) -> None:
         self._swept = swept
-        self._note(outcome, self._unread(config, outcome))
+        self._note(outcome, self.unread(config, outcome.overrides))
         alike = shape(outcome.overrides)
         first = self._checked.get(alike)
         if swept and first is None:
@@ -172,7 +172,7 @@ class Checks(Jobs):
         for first, *_ in found[:1]:
             self._note(first, disk_faults(self._place(first), num_bytes))
         return [
-            f"{problem} ({jobs([*numbers])})" if self._swept else problem
+            f"{problem} ({named([*numbers])})" if self._swept else problem
             for problem, numbers in self._problems.items()
         ]
 
@@ -220,14 +220,3 @@ def shape(overrides: Sequence[str]) -> tuple[str, ...]:
     ('population.size=8',)
     """
     return tuple(override for override in overrides if not override.startswith(NO_MATTER))
-
-
-def jobs(numbers: Sequence[int]) -> str:
-    """Name jobs by their numbers.
-
-    >>> jobs([3]), jobs(range(9))
-    ('job 3', 'jobs 0, 1, 2, 3, 4 and 4 more')
-    """
-    named = ", ".join(str(number) for number in numbers[:MOST_NAMED])
-    more = len(numbers) - MOST_NAMED
-    return f"job{'s' * (len(numbers) > 1)} {named}" + (f" and {more} more" if more > 0 else "")

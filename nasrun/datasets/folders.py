@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from nasrun.datasets.arrays import balanced_rows
-from nasrun.errors import raise_together
+from nasrun.errors import UsageError, raise_together
 
 Pictures = list[tuple[str, int]]  # (file, label)
 
@@ -69,14 +70,68 @@ def find(root: Path, test_names: Sequence[str], limit: int | None) -> Found:
     """
     there = [name for name in test_names if (root / name).is_dir()]
     names = "train", there[0] if there else test_names[-1]
-    layout = " or ".join(f"{name}/<class>/" for name in test_names)
-    raise_together(
-        f"dataset.root={root}: there is no folder {root / name}; the pictures must lie in "
-        f"train/<class>/ and in {layout}"
-        for name in names
-        if not (root / name).is_dir()
-    )
+    missing = [name for name in names if not (root / name).is_dir()]
+    if missing:
+        raise UsageError(_layout(root, missing, test_names))
     train, test = (_scan(root / name) for name in names)
+    return _labelled(root, train, test, there[1:], limit)
+
+
+def find_and_split(
+    root: Path, test_names: Sequence[str], limit: int | None, share: float, seed: int
+) -> Found:
+    """Find the pictures of `root`/<class>/, or of `root`/train/<class>/, and part them.
+
+    Test pictures are a share of each class: those that come first by a checksum of their name and
+    the seed, so that a picture that is added later moves few of the others.
+
+    Raises:
+        UsageError: names all that is wrong with the folders.
+    """
+    there = [name for name in test_names if (root / name).is_dir()]
+    top = root / "train"
+    if top.is_dir() and there:
+        raise UsageError(
+            f"dataset.root={root} has the test pictures in {there[0]} already: leave "
+            "dataset.test_share out"
+        )
+    train = _scan(top if top.is_dir() else root)
+    test = _Part("the test pictures")
+    for name, files in train.files.items():
+        count = max(1, round(share * len(files)))
+        ordered = sorted(files, key=lambda file, name=name: _rank(file, name, seed))  # type: ignore[misc]
+        test.files[name] = sorted(ordered[:count])
+        train.files[name] = sorted(ordered[count:])
+    found = _labelled(root, train, test, (), limit)
+    note = (
+        f"{len(found.test):,} pictures are kept for the test (dataset.test_share={share:g} of each "
+        f"class, by dataset.split_seed={seed})"
+    )
+    return replace(found, notes=[*found.notes, note])
+
+
+def _rank(file: str, name: str, seed: int) -> bytes:
+    """Rank a picture by its class and the name of its file; where the root lies does not count."""
+    inside = file.rpartition(f"{os.sep}{name}{os.sep}")[2]
+    return hashlib.sha256(f"{seed}/{name}/{inside}".encode(errors="surrogateescape")).digest()
+
+
+def _layout(root: Path, missing: Sequence[str], test_names: Sequence[str]) -> str:
+    """Say which folders there must be, and what to type where the classes lie at the top."""
+    layout = " or ".join(f"{name}/<class>/" for name in test_names)
+    folders = " and ".join(str(root / name) for name in missing)
+    text = (
+        f"dataset.root={root}: there is no folder {folders}; the pictures must lie in "
+        f"train/<class>/ and in {layout}"
+    )
+    if "test" not in test_names:  # of a data set that is never parted
+        return text
+    return f"{text}, or type dataset.test_share=0.2 to part <class>/ or train/<class>/"
+
+
+def _labelled(
+    root: Path, train: _Part, test: _Part, unused: Sequence[str], limit: int | None
+) -> Found:
     raise_together(f"dataset.root={root}: {text}" for text in _problems(train, test))
     label_of = {name: label for label, name in enumerate(train.files)}
     pictures, test_pictures = (
@@ -87,9 +142,7 @@ def find(root: Path, test_names: Sequence[str], limit: int | None) -> Found:
         labels_N = np.array([label for _, label in pictures])
         pictures = [pictures[row] for row in balanced_rows(labels_N, limit, len(label_of))]
     notes = [*train.note(), *test.note()]
-    notes += [
-        f"the test pictures are those of {there[0]}; {name} is not used" for name in there[1:]
-    ]
+    notes += [f"the test pictures are those of {test.name}; {name} is not used" for name in unused]
     return Found(list(label_of), pictures, test_pictures, notes)
 
 
@@ -134,9 +187,10 @@ def _problems(train: _Part, test: _Part) -> Iterator[str]:
     if train.problems or test.problems:
         return  # what cannot be read would be told to be missing
     if len(train.files) == 0:
-        yield "train has no folder of a class"
+        yield f"{train.name} has no folder of a class"
     elif len(train.files) == 1:
-        yield f"train has the one class {next(iter(train.files))}; a classification needs two"
+        one = next(iter(train.files))
+        yield f"{train.name} has the one class {one}; a classification needs two"
     for name in test.files:
         if name not in train.files:
             yield f"the class {name} has test pictures, but there is no folder train/{name}"
@@ -145,4 +199,4 @@ def _problems(train: _Part, test: _Part) -> Iterator[str]:
     for name, files in train.files.items():
         if len(files) < 2:
             has = "one picture" if files else f"no picture ({' '.join(ENDINGS)})"
-            yield f"train/{name} has {has}; a search needs two (training, validation)"
+            yield f"{train.name}/{name} has {has}; a search needs two (training, validation)"

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+from annotated_types import Interval
 
 from nasrun.compute.memory import require_memory
 from nasrun.datasets.arrays import ArrayDataset, Arrays
 from nasrun.datasets.augmentation import Augmentation
-from nasrun.datasets.folders import Pictures, find
+from nasrun.datasets.folders import Pictures, find, find_and_split
 from nasrun.datasets.pictures import MAX_PIXELS, UNREADABLE, centre, unreadable
 from nasrun.errors import raise_together
 from nasrun.protocols.data import Dataset
@@ -28,8 +29,10 @@ from nasrun.protocols.settings import (
     Meaning,
     NumImages,
     Pixels,
+    Seed,
 )
 
+TEST_NAMES = ("test", "val")
 NUM_SHOWN = 5  # of pictures that cannot be read
 DIM = 32  # the largest value is below this in pictures of 12 bits stored as if they had 16
 
@@ -37,16 +40,25 @@ DIM = 32  # the largest value is below this in pictures of 12 bits stored as if 
 def load_imagefolder(
     *,
     name: str,
-    root: Annotated[str, Meaning("a folder with train and test (or val)"), Location("folder")],
+    root: Annotated[
+        str,
+        Meaning("a folder with train and test (or val), or with a folder per class"),
+        Location("folder"),
+    ],
     size: ImageSize,
     batch_size: BatchSize,
     limit: NumImages | None,
     crop_padding: Pixels | None,
     flip: bool,
     cutout_length: Pixels | None,
-    max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such key
+    max_pixels: MaxPixels = MAX_PIXELS,  # runs of earlier versions have no such keys
+    test_share: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+    split_seed: Seed = 0,
 ) -> Dataset:
     """Load `root`/train/<class>/* and `root`/test/<class>/* (or `root`/val).
+
+    With `test_share` the pictures lie in `root`/<class>/* or `root`/train/<class>/*, and that share
+    of each class is kept for the test; `split_seed` says which, whatever the seed of the run.
 
     The images are images_NCHW, uint8, RGB. Pictures are scaled so that the shorter side is `size`,
     and their centre is cut out.
@@ -55,7 +67,10 @@ def load_imagefolder(
         UsageError: names all that is wrong with the folder.
     """
     folder = Path(root).expanduser()
-    found = find(folder, ("test", "val"), limit)
+    if test_share is None:
+        found = find(folder, TEST_NAMES, limit)
+    else:
+        found = find_and_split(folder, TEST_NAMES, limit, test_share, split_seed)
     num_pictures = len(found.train) + len(found.test)
     what = f"{num_pictures:,} pictures of dataset.size={size} (lower it, or set dataset.limit)"
     require_memory(num_pictures * 3 * size**2, what)

@@ -30,6 +30,7 @@ class Composer:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._composed: dict[tuple[str, ...], tuple[list[str], DictConfig]] = {}
+        self.folders: dict[tuple[str, ...], str] = {}  # overrides of a job -> hydra.sweep.subdir
 
     def forget(self) -> None:
         """Compose all anew from now on, since the master configuration has changed."""
@@ -43,7 +44,15 @@ class Composer:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """Return what Hydra's loader returns for the overrides of a job."""
+        """Return what Hydra's loader returns for the overrides of a job, and its folder's name."""
+        config = self._load(master_config, sweep_overrides)
+        folder = self.folders.get(tuple(sweep_overrides))
+        if folder is not None:
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.sweep.subdir = folder
+        return config
+
+    def _load(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         register_resolvers()  # a worker process knows none
         overrides, config = self._like(master_config, sweep_overrides)
         config = copy.deepcopy(config)

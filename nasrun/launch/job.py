@@ -29,8 +29,10 @@ from nasrun.launch.resuming import go_on
 from nasrun.launch.supervision import Prepare, mark_failed, require_space, short, supervise
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, new_folder, require_no_run
-from nasrun.runs.sweep import Job, Sweep
+from nasrun.runs.sweep import Job, Sweep, ended_with
 from nasrun.terminal import console
+from nasrun.terminal.pace import Tally
+from nasrun.terminal.progress import Display
 
 if TYPE_CHECKING:
     pass
@@ -77,6 +79,7 @@ class Jobs:
         self.sweep: Sweep | None = None  # the one that has begun
         self.at_once = False  # its jobs run elsewhere, and others tell how they do
         self.outcomes: list[Outcome] = []
+        self.tally: Tally | None = None  # of a sweep whose jobs run one after the other, here
         self._source = source
         self._start = Path.cwd()
         if resumed is not None and resumed.cwd is not None:
@@ -110,17 +113,21 @@ class Jobs:
     def _run(
         self, config: DictConfig, settings: Any, outcome: Outcome, swept: bool
     ) -> Result | None:
-        raise_together(self._unread(config, outcome))
+        raise_together(self.unread(config, outcome.overrides))
         # the progress of jobs that run at once would mingle
         quiet = self.at_once or settings.runtime.choices["hydra/launcher"] != "basic"
-        places = located.now(config, self._start, self._moved)
+        places = self.places(config)
         prepared = self.prepare(
-            config, outcome.overrides, settings.runtime.choices, quiet=quiet, places=places
+            config,
+            outcome.overrides,
+            settings.runtime.choices,
+            display=Display(quiet, jobs=self.tally),
+            places=places,
         )
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
         if swept and not self.at_once:
-            console.say(f"job {outcome.number}: {' '.join(outcome.overrides)}")
+            console.say(f"job {outcome.number}{self._nth}: {' '.join(outcome.overrides)}")
         default = not swept and is_default("hydra.run.dir", settings)
         with new_folder(outcome.folder, require_no_run, is_default=default) as run:
             if run.path != outcome.folder:
@@ -136,8 +143,20 @@ class Jobs:
         if not swept:
             console.say(summary(short(outcome.folder), result))
         elif not self.at_once:
-            console.say(f"job {outcome.number} is done")
+            self._tell_end(outcome.number, result)
         return result
+
+    @property
+    def _nth(self) -> str:
+        return "" if self.tally is None else f" ({self.tally.place})"
+
+    def _tell_end(self, number: int, result: Result | None) -> None:
+        """Say how good a job's result is, and how far the sweep is now."""
+        so_far = ""
+        if self.tally is not None:
+            self.tally.add()
+            so_far = f" ({self.tally})"
+        console.say(f"job {number} is done{ended_with(result)}{so_far}")
 
     def _begun(self, outcome: Outcome) -> Job | None:
         """Return the job of our sweep that has begun in this folder, never that of another one.
@@ -155,17 +174,25 @@ class Jobs:
         if job.record().get("status") == "done":  # as it was put back into the queue
             return job.result()
         if not self.at_once:
-            console.say(f"job {job.number} goes on: {' '.join(job.overrides)}")
+            console.say(f"job {job.number} goes on{self._nth}: {' '.join(job.overrides)}")
         own = {key for key, _ in located.named(load_config(job.folder))}
         moved = {key: self._moved[key] for key in self._moved if key in own}
-        return go_on(job.folder, partial(self.prepare, quiet=self.at_once), moved)
+        display = Display(self.at_once, jobs=self.tally)
+        result = go_on(job.folder, partial(self.prepare, display=display), moved)
+        if not self.at_once:
+            self._tell_end(job.number, result)
+        return result
 
-    def _unread(self, config: DictConfig, outcome: Outcome) -> Iterator[str]:
+    def places(self, config: DictConfig) -> Mapping[str, str]:
+        """Return key -> where a file is now, of those that are elsewhere than they are said."""
+        return located.now(config, self._start, self._moved)
+
+    def unread(self, config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
         """Yield a sentence for each override that was typed and that nothing reads."""
         if "strategy" in config:
             # what an earlier run has set for another strategy need not be read by this one
             kept = self._source.kept if self._source else ()
-            typed = [override for override in outcome.overrides if override not in kept]
+            typed = [override for override in overrides if override not in kept]
             yield from checks.unread_overrides(config, typed)
 
     def _require_its_folder(self, outcome: Outcome) -> None:
@@ -182,6 +209,10 @@ class Jobs:
             console.complain(f"job {outcome.number} failed: {error}")
         if not isinstance(error, UsageError | RunError):
             traceback.print_exception(error)
+        self.mark(outcome, error)
+
+    def mark(self, outcome: Outcome, error: Exception) -> None:
+        """Write into the folder of a job of a sweep why it failed."""
         # in use: the record is that of another process; or the disk is full
         with suppress(UsageError, RunError), RunFolder(outcome.folder) as run:
             if not (run.path / RUN_FILE).exists():

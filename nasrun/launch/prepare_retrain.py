@@ -24,7 +24,7 @@ def prepare(
     overrides: Sequence[str],
     choices: Mapping[str, str],
     *,
-    quiet: bool = False,
+    display: Display | None = None,
     places: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Find everything that can be wrong, before a file is written."""
@@ -37,7 +37,7 @@ def prepare(
     from nasrun.engine.search import bytes_written, run_known
     from nasrun.engine.wiring import Wiring
 
-    display = Display(quiet)
+    display = display or Display()
     group = process_group.join(settings.device)
     wiring = Wiring(settings, display.progress, group)
     if genotype is None:

@@ -21,7 +21,7 @@ def prepare(
     overrides: Sequence[str],
     choices: Mapping[str, str],
     *,
-    quiet: bool = False,
+    display: Display | None = None,
     places: Mapping[str, str] = MappingProxyType({}),
 ) -> Prepared:
     """Find everything that can be wrong, before a file is written."""
@@ -34,7 +34,7 @@ def prepare(
     from nasrun.engine.search import bytes_written, run_search
     from nasrun.engine.wiring import Wiring
 
-    display = Display(quiet)
+    display = display or Display()
     group = process_group.join(settings.device)
     wiring = Wiring(settings, display.progress, group)
     strategy = wiring.strategy  # built now, so that its mistakes are found now

@@ -15,6 +15,7 @@ from nasrun.errors import RunError, UsageError
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, now
+from nasrun.terminal.progress import Display
 from nasrun.terminal.text import command
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Prepared:
 
 
 class Prepare(Protocol):
-    """Check a run; one that is quiet shows no progress.
+    """Check a run, whose progress `display` shows.
 
     `choices` are group -> chosen option, `places` key -> where a file is that has moved.
     """
@@ -49,7 +50,7 @@ class Prepare(Protocol):
         overrides: Sequence[str],
         choices: Mapping[str, str],
         *,
-        quiet: bool = False,
+        display: Display | None = None,
         places: Mapping[str, str] = ...,
     ) -> Prepared: ...
 

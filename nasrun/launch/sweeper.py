@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -26,17 +27,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from nasrun.config.flags import in_quotes
 from nasrun.config.hydra_errors import sentence
 from nasrun.config.schema import OnError
-from nasrun.errors import RunError, UsageError
+from nasrun.errors import RunError, UsageError, raise_together
+from nasrun.launch import foresight
 from nasrun.launch.composing import Composer
 from nasrun.launch.interruption import terminated_as_interrupted
 from nasrun.launch.job import Jobs, Outcome, is_default
 from nasrun.launch.launchers import SLOTS, Engine, require_usable
 from nasrun.launch.watch import Watch
+from nasrun.runs import job_folders
 from nasrun.runs.folder import RUN_FILE, RunFolder, new_folder, now
-from nasrun.runs.sweep import Job, Sweep
+from nasrun.runs.sweep import Job, Sweep, named
 from nasrun.terminal import console
+from nasrun.terminal.pace import Tally
 
-NUMBERED = "${hydra.job.num}"  # hydra.sweep.subdir, unless the user changed it
 PATIENCE_S = 5.0  # for jobs that were told to stop
 
 
@@ -79,6 +82,12 @@ class Sweeper(Plugin):
         default = is_default("hydra.sweep.dir", self._master.hydra)
         self._settle(home)
         planned = self._new(home, arguments)
+        found = foresight.mistakes(self._jobs, self._composer, self._master, planned.jobs)
+        if len(found) == len(planned.jobs):
+            raise_together(
+                f"{problem} ({named(numbers)})" if len(numbers) < len(found) else problem
+                for problem, numbers in foresight.told(found).items()
+            )
         with (
             new_folder(home, planned.require_new_at, is_default=default) as folder,
             terminated_as_interrupted(),
@@ -88,7 +97,7 @@ class Sweeper(Plugin):
             sweep = planned.at(folder.path)
             sweep.write(folder)
             folder.write_text("multirun.yaml", OmegaConf.to_yaml(self._master))
-            self._work_in(sweep)
+            self._work_in(sweep, found)
 
     def _settle(self, home: Path) -> None:
         """Make a folder that of the sweep and all its jobs, whatever they are composed of."""
@@ -98,9 +107,39 @@ class Sweeper(Plugin):
             self._master.hydra.overrides.hydra.append(word)
         self._composer.forget()
 
-    def _work_in(self, sweep: Sweep) -> None:
+    def _work_in(
+        self, sweep: Sweep, mistakes: Mapping[int, UsageError] = MappingProxyType({})
+    ) -> None:
         self._jobs.sweep = sweep
-        self._work(sweep.home, sweep.jobs)
+        if self._names_folders():
+            for job in sweep.jobs:
+                own = job_folders.for_hydra(job.number, str(job.folder.relative_to(sweep.home)))
+                if own is not None:
+                    self._composer.folders[tuple(job.overrides)] = own
+        left = self._without(mistakes, sweep.jobs)
+        if left:
+            self._work(sweep.home, left)
+
+    def _without(self, mistakes: Mapping[int, UsageError], jobs: Sequence[Job]) -> Sequence[Job]:
+        """Say what is wrong with jobs, each mistake once, and mark them; return those to be run."""
+        for problem, numbers in foresight.told(mistakes).items():
+            console.complain(f"{named(numbers)} failed: {problem}")
+        for job in jobs:
+            if (error := mistakes.get(job.number)) is not None:
+                outcome = Outcome(job.number, job.folder, job.overrides, error=error)
+                self._jobs.mark(outcome, error)
+                self._jobs.outcomes.append(outcome)
+        if mistakes and self._master.sweep.on_error == OnError.stop:
+            console.complain("sweep.on_error=stop: the jobs that are left are not run")
+            return []
+        return [job for job in jobs if job.number not in mistakes]
+
+    def _names_folders(self) -> bool:
+        """Whether the names of the jobs' folders are ours to choose."""
+        hydra = self._master.hydra
+        raw = OmegaConf.to_container(hydra.sweep, resolve=False)
+        assert isinstance(raw, dict)
+        return raw["subdir"] == job_folders.NUMBER and is_default("hydra.sweep.subdir", hydra)
 
     def _new(self, home: Path, arguments: Sequence[str]) -> Sweep:
         """Make the sweep of the command line and `hydra.sweeper.params`, and check it."""
@@ -121,9 +160,13 @@ class Sweeper(Plugin):
         if not combinations:
             raise UsageError("the sweep has no jobs: one of its ranges is empty")
         self._composer.check(self._master, combinations)
+        if self._names_folders():
+            names = job_folders.names(combinations)
+        else:
+            names = [self._subdir(number, one) for number, one in enumerate(combinations)]
         jobs = [
-            Job(number, Path(os.path.normpath(home / self._subdir(number, one))), one)
-            for number, one in enumerate(combinations)
+            Job(number, Path(os.path.normpath(home / name)), one)
+            for number, (name, one) in enumerate(zip(names, combinations, strict=True))
         ]
         about = self._jobs
         sweep = Sweep(home, about.kind, about.command, about.arguments, jobs, os.getcwd())
@@ -131,14 +174,10 @@ class Sweeper(Plugin):
         return sweep
 
     def _subdir(self, number: int, overrides: Sequence[str]) -> str:
-        """Return the job's folder inside the sweep.
+        """Return the job's folder inside the sweep, which a person or a recipe has named.
 
-        Where it says more than the number, the job has to be composed to know it.
+        The job has to be composed to know it.
         """
-        raw = OmegaConf.to_container(self._master.hydra.sweep, resolve=False)
-        assert isinstance(raw, dict)
-        if raw["subdir"] == NUMBERED:
-            return str(number)
         config = self._composer.load_sweep_config(self._master, list(overrides))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
@@ -158,6 +197,7 @@ class Sweeper(Plugin):
             return
         engine = Engine(self._context, self._composer, self._master, self._jobs, home, len(waiting))
         if not self._jobs.at_once:
+            self._jobs.tally = Tally(len(jobs), len(jobs) - len(waiting))
             self._run_one_by_one(engine, waiting)
             return
         try:
@@ -187,6 +227,8 @@ class Sweeper(Plugin):
                 outcome.error = error if told is None else UsageError(told)
                 self._jobs.give_up(outcome, outcome.error)
                 self._jobs.outcomes.append(outcome)
+            if outcome.error is not None and self._jobs.tally is not None:
+                self._jobs.tally.add()
             if outcome.error is not None and self._master.sweep.on_error == OnError.stop:
                 console.complain("sweep.on_error=stop: the jobs that are left are not run")
                 return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from nasrun.compute import cancellation
 from nasrun.runs.progress import Progress, progress_of
-from nasrun.runs.sweep import Job, differing
+from nasrun.runs.sweep import Job, differing, ended_with
 from nasrun.terminal import console
 from nasrun.terminal.pace import Pace, eta
 from nasrun.terminal.progress import Board
@@ -81,7 +81,7 @@ class Watch:
                 verb = "" if before == "" else " goes on"
                 console.say(f"job {job.number}{verb}: {' '.join(job.overrides)}")
             elif state == "done":
-                console.say(f"job {job.number} is done")
+                console.say(f"job {job.number} is done{ended_with(job.result())}")
             elif state == "failed":
                 console.complain(f"job {job.number} failed: {job.record().get('error')}")
             self._ended[state] += state in ENDED

@@ -2,7 +2,7 @@
 
 A path that exists always wins. Else names are those of the folders below `outputs/` in the current
 folder: `12-00` or `12-00-00-darts` begins the name of a run, `2026-11-29/12-00` says of which day,
-and `12-00-00/3` is a job of a sweep.
+and `12-00-00/3` is job 3 of a sweep, whatever else its folder is called.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from nasrun.genotypes.published import published_cells
 from nasrun.genotypes.source import FILE_NAME as GENOTYPE_FILE
 from nasrun.genotypes.text import is_text
 from nasrun.runs.folder import RUN_FILE, read_json
+from nasrun.runs.job_folders import number_of
 from nasrun.runs.model_file import MODEL_FILE, SUPERNET_FILE
 from nasrun.runs.sweep import SWEEP_FILE
 from nasrun.terminal import console
@@ -67,8 +68,11 @@ def path_of(text: str, wanted: Wanted) -> Path:
     if os.path.lexists(given) or not text.strip("/"):
         return given
     first, _, rest = text.partition("/")
-    if first == LAST:
+    if (job := _job(given)) is not None:
+        found = job
+    elif first == LAST:
         found = _last(wanted) / rest
+        found = _job(found) or found
     else:
         fitting = _fitting(text, [path for path, is_sweep in _known()
                                   if wanted.sweeps or not is_sweep])  # fmt: skip
@@ -79,6 +83,13 @@ def path_of(text: str, wanted: Wanted) -> Path:
         found = fitting[0]
     console.complain(f"{text} is {found}")
     return found
+
+
+def _job(path: Path) -> Path | None:
+    """Return the folder of a job, given the sweep and its number: `sweep/3` is `sweep/3-egnas`."""
+    if not path.name.isdecimal() or path.exists() or not (path.parent / SWEEP_FILE).is_file():
+        return None
+    return next(path.parent.glob(f"{path.name}-*"), None)
 
 
 def genotype(text: str) -> str:
@@ -129,7 +140,7 @@ def offered(current: str, wanted: Wanted) -> Iterator[str]:
         yield LAST
     times = Counter(path.name for path in known)
     for path in sorted(known):
-        is_enough = times[path.name] == 1 and not _is_number(path)
+        is_enough = times[path.name] == 1 and not _is_job(path)
         is_short = is_enough and path.name.startswith(current)
         yield path.name if is_short else str(path.relative_to(TOP))
 
@@ -166,17 +177,24 @@ def _fitting(text: str, known: Sequence[Path]) -> list[Path]:
     found = []
     for path in known:
         own = path.relative_to(TOP).parts
-        if len(parts) > len(own) or (_is_number(path) and len(parts) == 1):
+        if len(parts) > len(own) or (len(parts) == 1 and _is_job(path)):
             continue
         pairs = zip(own[-len(parts) :], parts, strict=True)
         if all(name.startswith(part) for name, part in pairs):
             found.append(path)
-    return [path for path in found if path.name == parts[-1]] or found
+    whole = [path for path in found if parts[-1] in (path.name, _number(path))]
+    return whole or found
 
 
-def _is_number(path: Path) -> bool:
+def _is_job(path: Path) -> bool:
     """Whether it is a job of a sweep that has no name without it."""
-    return path.name.isdecimal()
+    return bool(_number(path))
+
+
+def _number(path: Path) -> str:
+    """Return the number of a job of a sweep; empty for another run."""
+    is_inside = path.name.isdecimal() or (path.parent / SWEEP_FILE).is_file()
+    return number_of(path.name) if is_inside else ""
 
 
 def _last(wanted: Wanted) -> Path:

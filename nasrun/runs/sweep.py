@@ -21,6 +21,7 @@ from nasrun.terminal import console
 from nasrun.terminal.text import command
 
 SWEEP_FILE = "sweep.json"
+MOST_NAMED = 5  # jobs that share a problem
 
 
 @dataclass(frozen=True)
@@ -174,21 +175,55 @@ def show(home: Path, jobs: Sequence[Job], launcher: Sequence[str] = ()) -> None:
     settings, keys = _settings(jobs)
     records = [job.record() for job in jobs]
     statuses = [str(record.get("status", "not run")) for record in records]
+    results = [job.result() for job in jobs]
+    regrets = [_regret(result) for result in results]
+    on_table = any(regrets)
     rows = [
-        [str(job.number), *(item.get(key, "") for key in keys), *_figures(job.result()), status]
-        for job, item, status in zip(jobs, settings, statuses, strict=True)
-    ]
-    columns = ["job", *keys, "val acc %", "test acc %", "params", "search s", "status"]
+        [str(job.number), *(item.get(key, "") for key in keys), *_figures(result),
+         *([regret or "-"] if on_table else []), status]
+        for job, item, result, regret, status in zip(
+            jobs, settings, results, regrets, statuses, strict=True
+        )
+    ]  # fmt: skip
+    figures = ["val acc %", "test acc %", "params", "search s", *(["regret %"] * on_table)]
+    columns = ["job", *keys, *figures, "status"]
     counts = ", ".join(f"{count} {status}" for status, count in Counter(statuses).items())
     console.table(f"\n{len(jobs)} jobs in {home}: {counts}", columns, rows)
     console.say("")
+    reasons: dict[str, list[int]] = {}
     for job, record in zip(jobs, records, strict=True):
         if record.get("status") == "failed":
-            console.say(f"job {job.number} failed: {' '.join(str(record.get('error')).split())}")
+            reason = " ".join(str(record.get("error")).split())
+            reasons.setdefault(reason, []).append(job.number)
+    for reason, numbers in reasons.items():
+        console.say(f"{named(numbers)} failed: {reason}")
     if set(statuses) != {"done"} and (home / SWEEP_FILE).exists():
         console.say(f"next  {command('nasrun', 'resume', home, *launcher)}")
     console.say(f"next  {command('nasrun', 'report', home)}")
     console.say(f"      {command('tensorboard', '--logdir', home)}")
+
+
+def named(numbers: Sequence[int]) -> str:
+    """Name jobs by their numbers.
+
+    >>> named([3]), named(range(9))
+    ('job 3', 'jobs 0, 1, 2, 3, 4 and 4 more')
+    """
+    first = ", ".join(str(number) for number in numbers[:MOST_NAMED])
+    more = len(numbers) - MOST_NAMED
+    return f"job{'s' * (len(numbers) > 1)} {first}" + (f" and {more} more" if more > 0 else "")
+
+
+def ended_with(result: Result | None) -> str:
+    """Say how good a result is, behind a colon: its regret, or the best accuracy that is known."""
+    if result is None:
+        return ""
+    if regret := _regret(result):
+        return f": regret {regret}%"
+    for name, value in (("test", result.test_accuracy), ("val", result.search_val_accuracy)):
+        if value is not None:
+            return f": {name} accuracy {_percent(value)}%"
+    return ""
 
 
 def differing(jobs: Sequence[Job]) -> list[str]:
@@ -214,6 +249,11 @@ def _figures(result: Result | None) -> list[str]:
         "-" if result.retrain is None else f"{result.retrain.params:,}",
         f"{result.search_seconds:.1f}",
     ]
+
+
+def _regret(result: Result | None) -> str:
+    table = None if result is None else result.table
+    return "" if table is None else _percent(table.regret)
 
 
 def _percent(value: float | None) -> str:

@@ -39,6 +39,36 @@ class Pace:
         return max(0.0, expected - (self._clock() - self._at))
 
 
+class Tally:
+    """How many of the jobs of a sweep have ended, one after the other.
+
+    Args:
+        total: how many there are.
+        done: how many an earlier sitting has ended.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self, total: int, done: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.total, self.done = total, done
+        self.pace = Pace(done, clock)
+
+    def add(self, number: int = 1) -> None:
+        """Count jobs that have ended."""
+        self.done += number
+        self.pace.reached(self.done)
+
+    @property
+    def place(self) -> str:
+        """Say which job runs now: `4 of 15`."""
+        return f"{min(self.done + 1, self.total)} of {self.total}"
+
+    def __str__(self) -> str:
+        left = eta(self.pace.remaining(self.total)) if self.done < self.total else ""
+        return f"{self.done} of {self.total} jobs" + (f", {left}" if left else "")
+
+
 def duration(seconds: float) -> str:
     """Format seconds as hours, minutes and seconds.
 

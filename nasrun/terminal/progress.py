@@ -9,7 +9,7 @@ from typing import Any
 
 from nasrun.terminal import console
 from nasrun.terminal.console import Item, tame
-from nasrun.terminal.pace import Pace, eta
+from nasrun.terminal.pace import Pace, Tally, eta
 from nasrun.terminal.text import printable
 
 SHOWN = {
@@ -29,9 +29,16 @@ class Display:
 
     Args:
         clock: gives seconds.
+        jobs: of the sweep that the run belongs to; they have a bar of their own.
     """
 
-    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        jobs: Tally | None = None,
+    ) -> None:
+        self._jobs = jobs
         self._quiet = quiet
         self._seconds = clock
         self._bars: Any = None
@@ -54,6 +61,11 @@ class Display:
         from nasrun.terminal.bars import Bars
 
         self._bars = Bars()
+        if self._jobs is not None:
+            whole = self._jobs
+            self._bars.add_task(
+                "all jobs", total=whole.total, completed=whole.done, pace=whole.pace
+            )
         self._outer = self._bars.add_task(
             f"{phase} {unit}", total=total, completed=done, pace=self._pace
         )

@@ -19,6 +19,7 @@ from tensorboard.plugins.hparams.list_session_groups import Handler
 from nasrun.cli.main import main
 from nasrun.runs.folder import RunFolder
 from tests.commands.pictures import without_pictures
+from tests.jobs import job
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=smoke",
@@ -56,16 +57,16 @@ def rows(folder: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: row["name"])
 
 
-def read(path: str) -> Any:
+def read(path: Path) -> Any:
     return json.loads(Path(path).read_text())
 
 
 def test_a_row_per_job_with_settings_and_final_figures() -> None:
     main(["search", "-m", *QUICK, "fitness.zeta=0.4,1.0", "hydra.sweep.dir=s"])
     table = rows("s")
-    assert [row["name"] for row in table] == ["0/tensorboard", "1/tensorboard"]
+    assert [row["name"] for row in table] == ["0-zeta-0.4/tensorboard", "1-zeta-1.0/tensorboard"]
     for number, (row, zeta) in enumerate(zip(table, (0.4, 1.0), strict=True)):
-        result = read(f"s/{number}/result.json")
+        result = read(job("s", number) / "result.json")
         assert (row["strategy"], row["space"], row["dataset"]) == ("egnas", "toy", "synthetic")
         assert (row["seed"], row["fitness.zeta"], row["population.size"]) == (0, zeta, 2)
         for name in ("search_val_accuracy", "search_seconds"):

@@ -103,7 +103,7 @@ def test_jobs_elsewhere_know_their_folders_wherever_they_are(monkeypatch, capsys
 
     monkeypatch.setattr(Sweeper, "_work", work)
     main(["search", "-m", *QUICK, "seed=0,1", "hydra/launcher=joblib", "hydra.sweep.dir=s"])
-    assert given == [Path.cwd() / "s", Path.cwd() / "s/0", Path.cwd() / "s/1"]
+    assert given == [Path.cwd() / "s", Path.cwd() / "s/0-s0", Path.cwd() / "s/1-s1"]
     assert "2 jobs in s: 2 not run" in capsys.readouterr().out  # as it was typed
 
 
@@ -229,17 +229,17 @@ def test_a_job_that_a_cluster_puts_back_is_gone_on_with(monkeypatch, capsys) -> 
 
     def save(self: Checkpoint, *arguments: Any, **keywords: Any) -> None:
         original(self, *arguments, **keywords)
-        if self._folder.path.name == "1":
+        if self._folder.path.name == "1-s1":
             raise SystemExit(144)
 
     monkeypatch.setattr(Checkpoint, "save", save)
     words = ["population.size=2", "strategy.num_starts=1", "floor=false", "seed=0,1"]
     assert stopped("search", "-m", *QUICK, *words, "hydra.sweep.dir=s") == 144
-    assert json.loads(Path("s/1/run.json").read_text())["status"] == "interrupted"
+    assert json.loads(Path("s/1-s1/run.json").read_text())["status"] == "interrupted"
     monkeypatch.setattr(Checkpoint, "save", original)
     main(["resume", "s"])
     assert "job 1 goes on: " in capsys.readouterr().out
-    assert json.loads(Path("s/1/run.json").read_text())["status"] == "done"
+    assert json.loads(Path("s/1-s1/run.json").read_text())["status"] == "done"
 
 
 # ---------------------------------------------------------------------------- the view

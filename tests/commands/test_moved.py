@@ -20,6 +20,7 @@ from nasrun.runs.checkpoint import Checkpoint
 from tests.commands.pictures import without_pictures
 from tests.commands.refusal import refused
 from tests.compose import composed
+from tests.jobs import job
 
 QUICK = [
     "space=toy", "dataset=npz", "dataset.file=data/a.npz", "budget=smoke", "retrain=none",
@@ -116,8 +117,8 @@ def test_a_sweep_and_its_jobs_that_had_not_begun(monkeypatch, capsys) -> None:
     shutil.move("data", "../moved")
     monkeypatch.chdir("../elsewhere")
     main(["resume", str(sweep), "dataset.file=../moved/a.npz"])
-    assert [status(sweep / job) for job in ("0", "1")] == ["done", "done"]
-    assert json.loads((sweep / "1/run.json").read_text())["cwd"] == str(sweep.parent)
+    assert [status(job(sweep, number)) for number in (0, 1)] == ["done", "done"]
+    assert json.loads((job(sweep, 1) / "run.json").read_text())["cwd"] == str(sweep.parent)
 
 
 @pytest.mark.processes

@@ -12,6 +12,7 @@ import pytest
 
 from nasrun.cli.main import main
 from nasrun.launch.shares import share_cores
+from tests.jobs import job
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
@@ -37,13 +38,13 @@ def sweep(folder: str, *words: str) -> int:
 def results(folder: str) -> dict[str, Any]:
     """Status and result of each job, without times."""
     found = {}
-    for job in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
-        status = json.loads((job / "run.json").read_text())
+    for path in sorted(path for path in Path(folder).iterdir() if path.is_dir()):
+        status = json.loads((path / "run.json").read_text())
         result = {}
-        if (job / "result.json").exists():
-            result = json.loads((job / "result.json").read_text())
+        if (path / "result.json").exists():
+            result = json.loads((path / "result.json").read_text())
         kept = {key: value for key, value in result.items() if "seconds" not in key}
-        found[job.name] = (status["status"], status.get("error"), kept)
+        found[path.name] = (status["status"], status.get("error"), kept)
     return found
 
 
@@ -98,7 +99,7 @@ def test_jobs_whose_worker_dies_say_so_and_the_others_are_run(monkeypatch, capsy
     def die(_: object, overrides: list[list[str]], initial_job_idx: int) -> None:
         launched.append((len(overrides), initial_job_idx))
         if len(launched) == 1:
-            begun = Path("s/0")
+            begun = job("s", 0)
             begun.mkdir()
             (begun / "run.json").write_text('{"status": "running"}')
         raise ChildProcessError
@@ -106,7 +107,7 @@ def test_jobs_whose_worker_dies_say_so_and_the_others_are_run(monkeypatch, capsy
     monkeypatch.setattr(JoblibLauncher, "launch", die)
     assert sweep("s", *AT_ONCE) == 1
     assert launched == [(4, 0), (3, 1)]  # and no endless retrying
-    statuses = [json.loads(Path(f"s/{job}/run.json").read_text()) for job in range(4)]
+    statuses = [json.loads((job("s", number) / "run.json").read_text()) for number in range(4)]
     assert {one["status"] for one in statuses} == {"failed"}
     assert "its process was killed" in statuses[0]["error"]
     captured = capsys.readouterr()

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from nasrun.terminal import console
-from nasrun.terminal.pace import Pace
+from nasrun.terminal.pace import Pace, Tally
 from nasrun.terminal.progress import Board, Display
 
 
@@ -64,6 +64,25 @@ def test_a_search_keeps_bar_count_and_eta_at_every_width(terminal: Console) -> N
         "loss 2.3 accuracy 12.50%"
     )
     assert max(map(len, lines)) <= terminal.width
+
+
+def test_a_sweep_one_by_one_has_a_bar_of_its_own(terminal: Console) -> None:
+    """Three of 15 jobs took an hour, and the fourth began ten minutes ago."""
+    clock = Clock()
+    jobs = Tally(15, clock=clock)
+    for _ in range(3):
+        clock.now += 1200
+        jobs.add()
+    display = Display(clock=clock, jobs=jobs)
+    display.start("search", "epoch", 50, 0)
+    clock.now += 600
+    display.step(1, {"train_loss": 2.1}, None)
+    lines = shown(terminal, *display._bars.get_renderables())
+    display.finish()
+    assert re.fullmatch(r"all jobs     [━╸ ]+ 3/15 ETA 3:50:00", lines[0])
+    assert re.fullmatch(r"search epoch [━╸ ]+ 1/50 ETA 8:10:00", lines[1])
+    assert max(map(len, lines)) <= terminal.width
+    assert (jobs.place, str(jobs)) == ("4 of 15", "3 of 15 jobs, ETA 3:50:00")
 
 
 def test_jobs_at_once_keep_name_count_and_eta_at_every_width(terminal: Console) -> None:

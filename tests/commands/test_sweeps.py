@@ -26,6 +26,7 @@ from nasrun.launch.job import Jobs
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.sweep import Job, Sweep
 from tests.commands.pictures import without_pictures
+from tests.jobs import job
 
 QUICK = [
     "space=toy", "dataset=synthetic", "dataset.num_train=64", "budget=smoke", "retrain=none",
@@ -83,7 +84,7 @@ def test_a_job_that_is_refused_says_so_in_its_own_folder(capsys) -> None:
     assert "3 jobs in s: 2 done, 1 failed" in captured.out
     assert statuses(captured.out) == ["done", "failed", "done"]
     assert "job 1 failed: strategy.sigma=-1" in captured.out
-    record = read("s/1/run.json")
+    record = read(job("s", 1) / "run.json")
     assert record["overrides"] == [*QUICK, "strategy.sigma=-1"]
     assert (record["status"], "strategy.sigma=-1" in record["error"]) == ("failed", True)
     assert (record["kind"], record["command"]) == ("search", read("s/sweep.json")["command"])
@@ -105,14 +106,14 @@ def test_on_error_stop_leaves_the_rest_for_resume(capsys) -> None:
     shutil.copy("b.npz", "a.npz")
     main(["resume", "s"])
     assert statuses(capsys.readouterr().out) == ["done", "done"]
-    assert "error" not in read("s/0/run.json")
+    assert "error" not in read("s/0-a.npz/run.json")
 
 
 def test_an_interrupted_sweep_tells_what_was_not_run(capsys, monkeypatch) -> None:
     original = Checkpoint.save
 
     def save(self: Checkpoint, *arguments: Any, **keywords: Any) -> None:
-        if self._folder.path.name == "1":
+        if self._folder.path.name == "1-s1":
             raise KeyboardInterrupt
         original(self, *arguments, **keywords)
 
@@ -249,31 +250,31 @@ def test_of_eight_jobs_one_fails_and_one_is_killed(capsys, monkeypatch) -> None:
 
     def save(self: Checkpoint, state: dict[str, Any], *arguments: Any, **keywords: Any) -> None:
         original(self, state, *arguments, **keywords)
-        if self._folder.path.name == "2":
+        if self._folder.path.name == "2-s2":
             raise RunError("the disk is full")
-        if self._folder.path.name == "7" and state["spent"]["steps"] == 2:
+        if self._folder.path.name == "7-s7" and state["spent"]["steps"] == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(Checkpoint, "save", save)
     assert killed("search", "-m", *QUICK, "hydra.sweep.dir=s", "seed=range(0,8)")
     monkeypatch.setattr(Checkpoint, "save", original)
-    found = [read(f"s/{number}/run.json")["status"] for number in range(8)]
+    found = [read(job("s", number) / "run.json")["status"] for number in range(8)]
     assert found == ["done", "done", "failed", "done", "done", "done", "done", "running"]
-    assert read("s/2/run.json")["error"] == "the disk is full"
-    assert "RunError: the disk is full" in Path("s/2/error.log").read_text()
-    finished = {n: Path(f"s/{n}/result.json").stat().st_mtime_ns for n in (0, 1, 3, 4, 5, 6)}
+    assert read("s/2-s2/run.json")["error"] == "the disk is full"
+    assert "RunError: the disk is full" in Path("s/2-s2/error.log").read_text()
+    finished = {n: (job("s", n) / "result.json").stat().st_mtime_ns for n in (0, 1, 3, 4, 5, 6)}
 
     main(["resume", "s"])
     text = capsys.readouterr().out
     assert "6 of 8 jobs are done already" in text
-    assert "job 2 goes on: " in text
-    assert "job 7 goes on: " in text
+    assert "job 2 goes on (7 of 8): " in text
+    assert "job 7 goes on (8 of 8): " in text
     assert statuses(text) == ["done"] * 8
-    assert {n: Path(f"s/{n}/result.json").stat().st_mtime_ns for n in finished} == finished
-    assert [read(f"s/{number}/result.json")["seed"] for number in range(8)] == list(range(8))
+    assert {n: (job("s", n) / "result.json").stat().st_mtime_ns for n in finished} == finished
+    assert [read(job("s", number) / "result.json")["seed"] for number in range(8)] == list(range(8))
 
     main(["search", *QUICK, "seed=7", "hydra.run.dir=alone"])  # the killed one, left alone
-    alone, resumed = read("alone/result.json"), read("s/7/result.json")
+    alone, resumed = read("alone/result.json"), read("s/7-s7/result.json")
     for result in (alone, resumed):
         del result["search_seconds"]
     assert alone == resumed

@@ -26,6 +26,7 @@ from typing import Any
 
 import pytest
 
+from tests.jobs import job as folder_of
 from tests.started_sweeps import contents, ended, paused, start, statuses
 from tests.waiting import until
 
@@ -112,7 +113,7 @@ def addresses(process: int) -> int:
 
 
 def record(job: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(f"s/{job}/run.json").read_text())
+    found: dict[str, Any] = json.loads((folder_of("s", job) / "run.json").read_text())
     return found
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from tests.jobs import job as folder_of
 from tests.started_sweeps import contents, ended, holder, paused, start, statuses
 from tests.waiting import until
 
@@ -74,7 +75,7 @@ def resumed(memory: str) -> subprocess.Popen[str]:
 
 
 def record(job: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(f"s/{job}/run.json").read_text())
+    found: dict[str, Any] = json.loads((folder_of("s", job) / "run.json").read_text())
     return found
 
 
@@ -89,7 +90,7 @@ def states(job: int) -> list[str]:
 
 def process_of(job: int) -> int:
     """The process of a job of which it is known that it does not run, when it does."""
-    lock = Path(f"s/{job}/.lock")
+    lock = folder_of("s", job) / ".lock"
     until(lambda: record(job)["status"] == "running" and bool(lock.read_text()))
     return holder("s", job)
 

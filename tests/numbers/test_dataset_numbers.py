@@ -16,6 +16,7 @@ from nasrun.datasets.arrays import ArrayDataset, balanced_rows, channel_statisti
 from nasrun.datasets.augmentation import Augmentation
 from nasrun.datasets.cifar import STATISTICS, load_cifar
 from nasrun.datasets.digits import load_digits
+from nasrun.datasets.folders import Found, find_and_split
 from nasrun.datasets.imagefolder import load_imagefolder
 from nasrun.datasets.synthetic import make_synthetic
 from nasrun.errors import UsageError
@@ -211,7 +212,7 @@ def test_imagefolder_keeps_the_centre(tmp_path: Path) -> None:
 
 def test_imagefolder_faults(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"^2 problems:\n- .*no folder .*train.*\n- .*no folder .*val"
+        UsageError, match=r"no folder .*train and .*val; the .*dataset.test_share=0.2 to part"
     ):
         imagefolder(tmp_path)
     make_pictures(tmp_path, "train", {"ape": 10}, count=1)
@@ -224,6 +225,37 @@ def test_imagefolder_faults(tmp_path: Path) -> None:
     (tmp_path / "train" / "dog").mkdir()
     with pytest.raises(UsageError, match=r"train/dog has no picture \(.bmp .*; a search needs two"):
         imagefolder(tmp_path)
+
+
+def test_a_folder_of_classes_is_parted_class_by_class(tmp_path: Path) -> None:
+    """A fifth of 10 and of 4 pictures, at least one; which ones depends on their names alone."""
+    for root in ("here", "elsewhere"):
+        make_pictures(tmp_path / root, "", {"ape": 10}, count=10)
+        make_pictures(tmp_path / root, "", {"bee": 20}, count=4)
+    here = find_and_split(tmp_path / "here", ("test",), None, 0.2, 0)
+    assert here.classes == ["ape", "bee"]
+    assert [label for _, label in here.test] == [0, 0, 1]
+    assert [label for _, label in here.train] == [0] * 8 + [1] * 3
+    assert not {file for file, _ in here.test} & {file for file, _ in here.train}
+    assert "3 pictures are kept for the test" in here.notes[-1]
+
+    def chosen(found: Found) -> list[str]:
+        return [f"{Path(file).parent.name}/{Path(file).name}" for file, _ in found.test]
+
+    elsewhere = find_and_split(tmp_path / "elsewhere", ("test",), None, 0.2, 0)
+    assert chosen(elsewhere) == chosen(here)
+    others = {tuple(chosen(find_and_split(tmp_path / "here", (), None, 0.2, n))) for n in range(5)}
+    assert len(others) > 1
+    assert len(imagefolder(tmp_path / "here", test_share=0.5).test) == 7
+
+
+def test_faults_of_a_folder_that_is_to_be_parted(tmp_path: Path) -> None:
+    make_pictures(tmp_path, "train", {"ape": 10, "bee": 20}, count=2)
+    with pytest.raises(UsageError, match="train/ape has one picture; a search needs two"):
+        imagefolder(tmp_path, test_share=0.2)
+    make_pictures(tmp_path, "val", {"ape": 10, "bee": 20}, count=2)
+    with pytest.raises(UsageError, match="test pictures in val already: leave"):
+        imagefolder(tmp_path, test_share=0.2)
 
 
 def test_imagefolder_unreadable_picture(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def sweeps(chance: random.Random, home: Path) -> Trial:
         record["jobs"][0]["overrides"].append(chance.choice(HOSTILE_WORDS))
         Path("sweep/sweep.json").write_text(json.dumps(record))
     else:
-        damage_run(Path("sweep/0"), chance)
+        damage_run(Path("sweep/0-s0"), chance)
     if chance.random() < 0.2:
         return nasrun("report", "sweep", "--out", "report")
     return nasrun("resume", "sweep")

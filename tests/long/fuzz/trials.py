@@ -208,7 +208,7 @@ def workplace(kinds: Collection[str]) -> Iterator[Path]:
         if "sweeps" in kinds:
             cli.main(["search", "-m", *words, "seed=0,1", "hydra.sweep.dir=sweep"])
     for path in home.glob("**/run.json"):  # what is done would not be resumed
-        if path.parent.name != "0":
+        if path.parent.name != "0-s0":
             path.write_text(path.read_text().replace('"status": "done"', '"status": "interrupted"'))
     np.savez("table.npz", **made_table())
     assert resume.PREPARE["search"] is prepare_search.prepare  # what is resumed is really run
