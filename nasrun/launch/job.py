@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -31,9 +31,6 @@ from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, new_folder, require_no_run
 from nasrun.runs.sweep import Job, Sweep
 from nasrun.terminal import console
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass

@@ -16,9 +16,9 @@ Deviations:
 - The accuracy is that on some images of the validation half, the same for what is compared; of
   equals the one with the higher loss is kept. The public code goes through the whole half.
 - After the last decision nothing is trained any more.
-- The few epochs are the paper's 5 where the supernet has 50 or more before the first decision, and a
-  tenth of these where it has fewer, so that a short search is one as a whole. Where that is less
-  than one epoch, several decisions are made at once; one epoch of tuning there is in any case.
+- The few epochs are the paper's 5 where the supernet has 50 or more before the first decision, and
+  a tenth of these where it has fewer, so that a short search is short as a whole. Where that is
+  less than one, several decisions are made at once; one epoch of tuning there is in any case.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from nasrun.strategies.gradient.base import copied
 from nasrun.strategies.gradient.stages import StagedSearch
 
 TUNING_EPOCHS, TUNING_SHARE = 5.0, 0.1  # the paper's, and their share of its 50 epochs
+
 
 @plugin
 class DARTSPT(StagedSearch):
