@@ -99,7 +99,9 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
 def _switch_that_is_off(config: DictConfig, group: str, setting: str) -> str | None:
     """Return the key of what would have to be true for a setting of a plug-in to be read."""
     node = config.get(group) if group in PLUGINS else None
-    known = declared(present(str(node.get("_target_")))) if isinstance(node, DictConfig) else None
+    if not isinstance(node, DictConfig):
+        return None
+    known = declared(present(str(node.get("_target_"))))
     if known is None or setting not in known.settings:
         return None
     switch = ranges.switch_of(known.settings[setting].hint)
