@@ -22,6 +22,8 @@ class Part:
         name, unit: for people.
         num_steps: how many steps there would have been, where that is known.
         stretch: how many steps of the whole run one of these stands for.
+        num_plain: the first steps, where the others of the whole run are like these alone; 0 where
+            all of it is stretched.
         limit_s: budget.seconds.
         steps_s: seconds of each rehearsed step, with what was left out of it.
         real_s: seconds that these steps took in the rehearsal.
@@ -34,6 +36,7 @@ class Part:
     unit: str = "step"
     num_steps: int | None = None
     stretch: float = 1.0
+    num_plain: int = 0
     limit_s: float = math.inf
     steps_s: list[float] = field(default_factory=list)
     real_s: float = 0.0
@@ -52,7 +55,12 @@ class Part:
         last = self.steps_s[-math.ceil(len(self.steps_s) / 4) :]
         num_missing = max(0, (self.num_steps or 0) - len(self.steps_s))
         whole = sum(self.steps_s) + num_missing * sum(last) / len(last)
-        return min(whole * self.stretch, self.limit_s + max(last))
+        if plain := self.steps_s[: self.num_plain]:
+            num_more = (self.stretch - 1) * max(len(self.steps_s), self.num_steps or 0)
+            whole += num_more * sum(plain) / len(plain)
+        else:
+            whole *= self.stretch
+        return min(whole, self.limit_s + max(last))
 
     @property
     def share(self) -> float:

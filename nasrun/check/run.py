@@ -142,6 +142,7 @@ class Rehearsal:
             settings = wiring.search_settings
             if total is not None and wiring.strategy.total_steps is not None:
                 part.stretch = total / wiring.strategy.total_steps
+                part.num_plain = wiring.strategy.plain_steps
         few = (wiring.strategy.total_steps or math.inf) <= FEW_STEPS  # each step is another phase
         budget = replace(settings.budget, seconds=None if few else SEARCH_S)
         cut = replace(settings, budget=budget, retrain=replace(settings.retrain, epochs=0))

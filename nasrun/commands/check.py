@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nasrun.check.checks import Checks, uncomposable
+from nasrun.config import catalogue
 from nasrun.config.flags import in_quotes
 from nasrun.config.hydra_errors import sentence
 from nasrun.errors import UsageError, raise_together
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str]) -> None:
 def _command(arguments: Sequence[str]) -> str:
     """Return the command whose jobs are checked.
 
-    It is "retrain" where a genotype or a network is given, or `--from` names a retraining, else
-    "search".
+    It is "retrain" where a genotype or a network is given, `--from` names a retraining, or the
+    recipe chooses nothing that only a search has; else "search".
     """
     keys = {word.partition("=")[0].lstrip("+") for word in arguments}
     kinds = set[object]()
@@ -65,4 +66,13 @@ def _command(arguments: Sequence[str]) -> str:
             record = read_json(file)
             kinds.add(record.get("kind") if isinstance(record, dict) else None)
     known = {"genotype", "network"} & keys
-    return "retrain" if known or "retrain" in kinds else "search"
+    return "retrain" if known or "retrain" in kinds or _retrains(arguments) else "search"
+
+
+def _retrains(arguments: Sequence[str]) -> bool:
+    """Return whether a recipe was chosen, and all options that are chosen are a retraining's."""
+    root = catalogue.conf_dir()
+    chosen = catalogue.chosen_options([word.lstrip("+") for word in arguments], root)
+    groups = catalogue.compose("retrain", root).choices
+    recipes = {option.name for option in catalogue.options("experiment", root, groups)}
+    return chosen.get("experiment") in recipes and chosen.keys() <= groups.keys()

@@ -214,7 +214,8 @@ class Device:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # a job of a sweep sees one of several
             which = f", GPU {visible}" if visible else ""
             return f"{self.torch} ({torch.cuda.get_device_name(self.torch)}{which})"
-        return f"{self.torch} ({torch.get_num_threads()} threads)"
+        number = torch.get_num_threads()
+        return f"{self.torch} ({number} thread{'s' * (number != 1)})"
 
 
 def precise(values: Tensor) -> Tensor:

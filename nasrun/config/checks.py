@@ -73,10 +73,10 @@ def missing_places(config: RunConfig) -> Iterator[Problem]:
 
 
 def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
-    """Yield a sentence for each override of a key that neither strategy nor evaluator reads.
+    """Yield a sentence for each override of a key that nothing reads.
 
-    Both read a key of another group by naming it in their YAML (`${fitness.zeta}`), so what they
-    read is there to be looked up. `config` is unresolved.
+    Strategy and evaluator read a key of another group by naming it in their YAML
+    (`${fitness.zeta}`), so what they read is there to be looked up. `config` is unresolved.
     """
     nodes = [OmegaConf.to_container(config[name], resolve=False) for name in READERS]
     references = " ".join(str(value) for node in nodes for _, value in leaves(node))
@@ -85,10 +85,24 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         key = override.lstrip("+~").partition("=")[0].partition("@")[0]
         if key == "strategy.second_objective" and config.get("objective") is not None:
             yield f"{override}: the run's objective takes its place; leave one of them out"
-        group = key.partition(".")[0]
+        group, _, setting = key.partition(".")
+        if switch := _switch_that_is_off(config, group, setting):
+            yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
         read_by_key = group in ("fitness", "population", "budget")
         if not (read_by_key or group == "predictor") or key in ("budget", "budget.seconds"):
             continue
         wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
+
+
+def _switch_that_is_off(config: DictConfig, group: str, setting: str) -> str | None:
+    """Return the key of what would have to be true for a setting of a plug-in to be read."""
+    node = config.get(group) if group in PLUGINS else None
+    if not isinstance(node, DictConfig):
+        return None
+    known = declared(present(str(node.get("_target_"))))
+    if known is None or setting not in known.settings:
+        return None
+    switch = ranges.switch_of(known.settings[setting].hint)
+    return f"{group}.{switch}" if switch is not None and node.get(switch) is False else None

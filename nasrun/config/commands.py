@@ -130,7 +130,8 @@ COMMANDS = {
             ("nasrun check -m strategy=egnas,dclenas seed=0,1", "a sweep"),
             ("nasrun check genotype=darts_v2 retrain=darts600", "a retraining"),
         ),
-        "Takes what nasrun search takes and, with genotype=..., what nasrun retrain takes. "
+        "Takes what nasrun search takes and, with genotype=... or a recipe for it, what nasrun "
+        "retrain takes. "
         "Composes and validates all, looks through the data, does a real step of each phase of "
         "search and retraining, writes and reads checkpoints, and tells all that is wrong in one "
         "message (exit code 2). Otherwise it forecasts what the run will take on this machine. "

@@ -24,6 +24,7 @@ from nasrun.protocols.settings import (
     Matches,
     Meaning,
     OneOf,
+    ReadWith,
     Unit,
 )
 
@@ -113,6 +114,11 @@ def missing(value: Any, hint: Any) -> str | None:
 def is_place(hint: Any) -> bool:
     """Whether a setting says where a file or folder is."""
     return any(isinstance(meta, Location) for meta in _metadata(hint))
+
+
+def switch_of(hint: Any) -> str | None:
+    """Return the setting without which this one is not read; `None` where it always is."""
+    return next((meta.other for meta in _metadata(hint) if isinstance(meta, ReadWith)), None)
 
 
 def relations(

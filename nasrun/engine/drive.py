@@ -171,7 +171,8 @@ def drive(
         # in the checkpoint: a run that is resumed after its last step still has its result
         spent.last = dict(report.metrics)
         warnings = spent.guard.note_parts(parts, session.parts)
-        for warning in [*warnings, *spent.guard.look_at(report, operations, remedies)]:
+        when = f"{work.unit} {spent.steps}"
+        for warning in [*warnings, *spent.guard.look_at(report, operations, remedies, when)]:
             session.log(f"warning: {warning}")
         _record(session, phase, spent, report, seconds, work, operations, last)
         # after the records, whose lengths a checkpoint notes: a resumed run cuts them back

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from nasrun.genotypes.genotype import Genotype
+from nasrun.genotypes.genotype import Cell, Genotype
 from nasrun.protocols.evaluation import StepReport
 
 DOMINANT_SHARE = 0.5  # of the edges of a cell; DARTS's own published cells have up to 3 of 8 skips
 LEAST_WEIGHTS_STEP = 0.001  # mean total variation of an edge's mixing weights in a step
 LEAST_TAU = 0.2  # of fitness and loss
 STEPS_TO_JUDGE = 3  # the last ones; a single step may be unlucky. A collapse is told at once
+MEANINGS = {"skip": "skip connections", "none": "none"}  # what a cell can collapse into
 JUDGED = ("weights_step", "picked_gain", "loss_signal", "fitness_loss_tau", "fitness_spread")
 
 
@@ -44,6 +45,7 @@ class Guard:
         report: StepReport,
         operations: Sequence[str],
         remedies: Mapping[str, str] = MappingProxyType({}),
+        when: str = "",
     ) -> list[str]:
         """Return new warnings, one sentence each.
 
@@ -51,6 +53,7 @@ class Guard:
             operations: the columns of the mixing weights.
             remedies: the strategy's own, see `Strategy.remedies`, so that nobody is told to raise a
                 setting of another method.
+            when: names the step.
         """
         if "weights_step" not in report.metrics:
             return []  # alpha rests: a warm-up, or a search of another kind
@@ -62,12 +65,23 @@ class Guard:
         enough = {k: v for k, v in self.recent.items() if len(v) == STEPS_TO_JUDGE}
         found |= dict(_judgements({k: sum(v) / len(v) for k, v in enough.items()}))
         new = {
-            kind: "; ".join([text, *([remedies[symptom]] if symptom in remedies else [])])
+            kind: "; ".join(filter(None, [text + f" ({when})" * bool(when), remedies.get(symptom)]))
             for (kind, symptom), text in found.items()
             if kind not in self.said
         }
         self.said.update(new)
         return list(new.values())
+
+    def in_the_end(self, genotype: Genotype, operations: Sequence[str]) -> tuple[str, ...]:
+        """Return all that was said; of a collapse also whether the result is without it."""
+        passed = {
+            f"{kind} {cell.name}": f"; the result is without it: {count} of {total} edges"
+            for cell in genotype.cells
+            for kind in MEANINGS
+            for count, total in [_counted(kind, _chosen(cell, operations))]
+            if not _is_collapse(count, total)
+        }
+        return tuple(text + passed.get(kind, "") for kind, text in self.said.items())
 
 
 Sign = tuple[tuple[str, str], str]
@@ -117,8 +131,12 @@ def _dominant(report: StepReport, operations: Sequence[str]) -> Iterator[Sign]:
         strongest = [operations[i] for i in weights_EO.argmax(dim=1).tolist()]
         yield from _collapse(cell_type, f"in alpha of the {_called(cell_type)}", strongest)
     for cell in incumbent.cells if incumbent is not None else ():
-        chosen = [edge.operation for edge in cell.edges if edge.operation in operations]
-        yield from _collapse(cell.name, f"of the derived {_called(cell.name)}", chosen)
+        where = f"of the derived {_called(cell.name)}"
+        yield from _collapse(cell.name, where, _chosen(cell, operations))
+
+
+def _chosen(cell: Cell, operations: Sequence[str]) -> list[str]:
+    return [edge.operation for edge in cell.edges if edge.operation in operations]
 
 
 def _called(cell: str) -> str:
@@ -127,13 +145,21 @@ def _called(cell: str) -> str:
 
 
 def _collapse(cell: str, where: str, names: Sequence[str]) -> Iterator[Sign]:
-    for kind, meaning in (("skip", "skip connections"), ("none", "none")):
-        count = sum(name.startswith(kind) for name in names)
-        if names and count > DOMINANT_SHARE * len(names):
+    for kind, meaning in MEANINGS.items():
+        count, total = _counted(kind, names)
+        if _is_collapse(count, total):
             yield (
                 (f"{kind} {cell}", "collapse"),
-                f"collapse into {kind}: {count} of {len(names)} edges {where} are {meaning}",
+                f"collapse into {kind}: {count} of {total} edges {where} are {meaning}",
             )
+
+
+def _counted(kind: str, names: Sequence[str]) -> tuple[int, int]:
+    return sum(name.startswith(kind) for name in names), len(names)
+
+
+def _is_collapse(count: int, total: int) -> bool:
+    return count > DOMINANT_SHARE * total  # of no edges none
 
 
 def count_operations(genotype: Genotype) -> Mapping[str, float]:

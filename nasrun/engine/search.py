@@ -111,7 +111,7 @@ def _search(
         table=final.table,
         one_shot=final.one_shot,
         predictor=insight.ranked(metrics),
-        warnings=tuple(spent.guard.said.values()),
+        warnings=spent.guard.in_the_end(chosen, wiring.space.operations),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -52,6 +52,8 @@ class Trained:
 def load(folder: Path) -> Trained:
     """Build the network of a run and read its weights.
 
+    An auxiliary head is left out: it only helps to train.
+
     Raises:
         UsageError: there is none, or it is not sound.
     """
@@ -80,4 +82,8 @@ def load(folder: Path) -> Trained:
             f"{folder / WEIGHTS_FILE} has weights that are no finite numbers: the training has "
             "diverged; retrain with a lower retrain.learning_rate"
         )
+    if record.auxiliary:
+        size = replace(size, auxiliary=False)
+        network = as_module(space.network(record.genotype, shape, size))
+        network.load_state_dict({name: weights[name] for name in network.state_dict()})
     return Trained(folder, record, Standalone(network, record).eval())

@@ -203,7 +203,11 @@ def _sliced(values: str, axis: str = "0", start: str = "0", end: str = "", step:
 
 
 def _place(node: Any) -> str:
-    """Return the part of the network that a node belongs to."""
+    """Return the part of the network that a node belongs to.
+
+    Around the network itself there is what normalises its inputs; what it does between its parts
+    is called after it.
+    """
     stack = node.meta.get("nn_module_stack") or {}
     names = [path for path, _ in stack.values()]
-    return (names[-1] if names else "").removeprefix("network").lstrip(".") or "normalisation"
+    return names[-1].removeprefix("network.") if names and names[-1] else "normalisation"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -33,9 +33,6 @@ from nasrun.runs.sweep import Job, Sweep, ended_with
 from nasrun.terminal import console
 from nasrun.terminal.pace import Tally
 from nasrun.terminal.progress import Display
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass

@@ -46,6 +46,13 @@ class Divides:
 
 
 @dataclass(frozen=True)
+class ReadWith:
+    """A setting that nothing reads unless another one of the same plug-in is true."""
+
+    other: str
+
+
+@dataclass(frozen=True)
 class Matches:
     """A text of a form, as a regular expression of the whole; `Meaning` says it in words."""
 

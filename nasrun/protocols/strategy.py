@@ -42,6 +42,15 @@ class Strategy(Stateful, Protocol):
         """Return how many steps the whole search has, where that is known."""
 
     @property
+    def plain_steps(self) -> int:
+        """Return how many first steps are those of which a longer search has more.
+
+        All else that it does comes as often in a short search as in a long one. It is 0 where each
+        part of the search grows with it.
+        """
+        return 0
+
+    @property
     def images_apart(self) -> Sequence[tuple[str, int]]:
         """List the batches that a step draws by `Scorer.draw_batches`.
 

@@ -10,6 +10,7 @@ from nasrun.report.collect import Run, number, shown
 
 SECONDS_PER_DAY = 86_400.0
 VALIDATION = "validation accuracy"
+SHARED = "shared-weight validation accuracy"  # of mixtures in a supernet, not of trained networks
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ def signal(run: Run) -> str:
     """Return what the accuracy of a search is: what its table declares, or what else."""
     table = run.result.get("table")
     if not isinstance(table, dict) or table.get("regret") is None:
-        return VALIDATION
+        has_one = run.number("search_val_accuracy") is not None
+        return SHARED if has_one and not run.result.get("evaluations") else VALIDATION
     if on_landscape(run):
         return "accuracy on the table's landscape"
     if not run.result.get("evaluations"):
-        return VALIDATION  # of shared weights; the table has but the result
+        return SHARED  # the table has but the result
     declared = table.get("signal")
     return shown(declared) if isinstance(declared, str) and declared else VALIDATION
 
@@ -67,6 +69,18 @@ def on_landscape(run: Run) -> bool:
     by_table = str(run.config.get("evaluator._target_", "")).endswith(".TableEvaluator")
     # earlier versions did not say
     return table.get("landscape") is True or (by_table and not run.result.get("evaluations"))
+
+
+def of_each_signal(runs: Sequence[Run]) -> list[Metric]:
+    """Return the accuracy of a search once for each of those that the searches have seen."""
+    accuracy = METRICS["search_val_accuracy"]
+    seen = sorted({signal(run) for run in runs if accuracy.of(run) is not None})
+
+    def only(name: str) -> Callable[[Run], float | None]:
+        return lambda run: accuracy.of(run) if signal(run) == name else None
+
+    labels = {name: f"search {name.partition(' (')[0]}" for name in seen}
+    return [replace(accuracy, label=label, of=only(name)) for name, label in labels.items()]
 
 
 def of_signal(metric: Metric, runs: Sequence[Run]) -> Metric:

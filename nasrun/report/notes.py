@@ -110,7 +110,7 @@ def _of_constant_seeds(runs: Sequence[Run]) -> str:
 
 def _of_signal(runs: Sequence[Run]) -> str:
     """Say which accuracy the searches have seen, where it is no validation accuracy."""
-    signals = {metrics.signal(run) for run in runs} - {metrics.VALIDATION}
+    signals = {metrics.signal(run) for run in runs} - {metrics.VALIDATION, metrics.SHARED}
     return f"what the search has seen is the {' or '.join(sorted(signals))}" if signals else ""
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from nasrun.report import across_tables, details, metrics, power, statistics
-from nasrun.report.analysis import Grid, Pair, Report
+from nasrun.report.analysis import Grid, Pair, Report, mean_of
 from nasrun.report.collect import Run, shown
 from nasrun.report.groups import Group
 from nasrun.report.published_tables import COLUMN_NAMES, published
@@ -40,11 +40,7 @@ def groups(report: Report) -> ReportTable:
     several = len(report.datasets) > 1 and "dataset" not in keys
     rows = []
     best = {data: report.best_first(data)[0].summary.mean for data in report.datasets}
-    extras = [
-        extra
-        for extra in EXTRAS
-        if extra[1] != metric.key and any(row.means[extra[1]] is not None for row in report.rows)
-    ]
+    extras = list(_extras(report))
     for row in report.rows:
         summary, item = row.summary, row.group
         settings = [text_cell(value) for value in item.settings.values()] or [text_cell(item.name)]
@@ -60,24 +56,36 @@ def groups(report: Report) -> ReportTable:
                 Cell(metric.show(summary.std), summary.std),
                 *_interval_cells(summary.interval, metric),
                 Cell(metric.show(top), top),
-                *(number_cell(row.means[key], form, scale) for _, key, form, scale in extras),
+                *(number_cell(mean_of(item.runs, one), form, by) for _, one, form, by in extras),
             )
         )
     names = ["dataset"] * several + (list(keys) or ["group"])
-    labels = [_named(label, key, report.runs) for label, key, *_ in extras]
+    labels = [label for label, *_ in extras]
     columns = [*names, "n", "mean", "std", "95 %", "best", *labels]
     title = f"Groups: {metric.unit}"
-    seen = {metrics.signal(run) for run in report.runs} - {metrics.VALIDATION}
+    seen = {metrics.signal(run) for run in report.runs} - {metrics.VALIDATION, metrics.SHARED}
     note = " ".join([GROUPS_NOTE, *(f"Searches have seen the {name}." for name in sorted(seen))])
     return ReportTable("groups", title, tuple(columns), tuple(rows), note, len(names))
 
 
-def _named(label: str, key: str, runs: Sequence[Run]) -> str:
-    """Return the heading of a column; that of the search's accuracy says which one it is."""
-    if key != "search_val_accuracy":
-        return label
-    full = metrics.of_signal(metrics.METRICS[key], runs).label
-    return f"{full.replace('validation', 'val').replace('accuracy', 'acc')} %"
+def _extras(report: Report) -> Iterator[tuple[str, metrics.Metric, str, float]]:
+    """Yield label, metric, form and scale of each further column that has figures.
+
+    Each kind of accuracy that searches have seen has a column of its own.
+    """
+    for label, key, form, scale in EXTRAS:
+        several = {label: metrics.METRICS[key]}
+        if key == "search_val_accuracy":
+            found = metrics.of_each_signal(report.runs)
+            several = {f"{_short(metric.label)} %": metric for metric in found}
+        for name, metric in several.items():
+            has_any = any(metric.of(run) is not None for run in report.runs)
+            if key != report.metric.key and has_any:
+                yield name, metric, form, scale
+
+
+def _short(label: str) -> str:
+    return label.replace("validation", "val").replace("accuracy", "acc")
 
 
 EXTRAS = (  # label, metric, form, scale

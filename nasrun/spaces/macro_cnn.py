@@ -28,7 +28,7 @@ from annotated_types import Interval, MinLen
 from nasrun.errors import UsageError, brief, require
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.macro_cnn import POOLS, Block, Plan, macro_cnn_text, plan
-from nasrun.protocols.settings import BatchSize, Channels, Positive
+from nasrun.protocols.settings import BatchSize, Channels, Positive, ReadWith
 from nasrun.protocols.space import ArchGraph, TrainingHints
 from nasrun.spaces.integer_coded import IntegerCodedSpace
 
@@ -73,8 +73,8 @@ class MacroCnn(IntegerCodedSpace):
         kernels: Annotated[list[KernelSize], MinLen(1)],
         coding: Literal["integer", "binary"],
         training_genes: bool,
-        learning_rates: Annotated[list[Positive], MinLen(1)],
-        batch_sizes: Annotated[list[BatchSize], MinLen(1)],
+        learning_rates: Annotated[list[Positive], MinLen(1), ReadWith("training_genes")],
+        batch_sizes: Annotated[list[BatchSize], MinLen(1), ReadWith("training_genes")],
     ) -> None:
         self.channels, self.max_blocks, self.training_genes = channels, max_blocks, training_genes
         odd = all(kernel % 2 == 1 for kernel in kernels)

@@ -12,6 +12,7 @@ import pytest
 
 from nasrun.check import memory
 from nasrun.cli.main import main
+from nasrun.commands import check
 from tests import made_images
 from tests.commands.pictures import without_pictures
 
@@ -233,6 +234,24 @@ def test_what_can_be_seen_at_the_door_is(words: list[str], sentence: str, capsys
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["experiment=references_cifar10"], "retrain"),
+        (["-m", "experiment=egnas_retrain_seeds", "seed=0"], "retrain"),
+        (["+experiment=egnas_imagenet_transfer"], "retrain"),
+        (["experiment=references_cifar10", "strategy=egnas"], "search"),  # no retraining has one
+        (["experiment=egnas_cifar10"], "search"),
+        (["experiment=tutorial_digits", "retrain=none"], "search"),
+        (["experiment=my_own"], "search"),
+        (["dataset=cifar10", "retrain=darts600"], "search"),
+    ],
+    ids=" ".join,
+)
+def test_the_recipe_says_what_is_checked(words: list[str], command: str) -> None:
+    assert check._command(words) == command
 
 
 def test_a_check_of_an_earlier_retraining(capsys) -> None:

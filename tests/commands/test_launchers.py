@@ -171,7 +171,9 @@ def test_a_job_that_names_its_device_sees_all_gpus(tmp_path) -> None:
 
 def test_the_record_names_the_gpu(monkeypatch) -> None:
     device = Device("cpu", "auto", False)
-    assert device.describe() == f"cpu ({torch.get_num_threads()} threads)"
+    for number, text in ((1, "cpu (1 thread)"), (2, "cpu (2 threads)")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda number=number: number)
+        assert device.describe() == text
     device.torch = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "A100")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

@@ -18,6 +18,10 @@ from nasrun.cli.main import main
 from nasrun.engine import compress
 from nasrun.engine.ask import Quality
 from nasrun.engine.trained import load
+from nasrun.protocols.data import TaskShape
+from nasrun.runs.model_file import WEIGHTS_FILE
+from nasrun.storage.tensor_files import read_tensors
+from nasrun.training.costs import measure
 
 CELLS = {
     "darts": ["space=darts", "space.channels=4", "space.cells=3"],
@@ -155,6 +159,28 @@ def test_other_formats(name: str, form: str, runs: dict[str, Path], tmp_path, ca
         text = (tmp_path / "model.py").read_text()
         assert "nasrun" not in text
         assert ("# blocks.0" if name == "macro_cnn" else "# cells.0") in text
+        # only what comes before the first part normalises; what is between parts is the network's
+        places = [line.strip() for line in text.partition("def forward")[2].splitlines()
+                  if line.strip().startswith("#")]  # fmt: skip
+        assert places.count("# normalisation") == 1
+        assert places[0] == "# normalisation"
+        assert "# network" in places
+
+
+def test_an_auxiliary_head_is_no_part_of_a_network_that_is_asked(tmp_path: Path) -> None:
+    main(["retrain", "genotype=darts_v2", "dataset=synthetic", "dataset.size=32", "retrain=smoke",
+          "dataset.num_train=32", "dataset.num_test=8", "dataset.batch_size=16", "retrain.epochs=1",
+          "retrain.channels=2", "retrain.cells=3", "retrain.auxiliary_weight=0.4",
+          f"hydra.run.dir={tmp_path}"])  # fmt: skip
+    saved = {name.partition(".")[0] for name in read_tensors(tmp_path / WEIGHTS_FILE)}
+    trained = load(tmp_path)
+    kept = {name.partition(".")[0] for name in trained.network.network.state_dict()}
+    assert saved - kept == {"auxiliary_head"}
+    record = trained.record
+    shape = TaskShape(record.input_channels, record.input_size, len(record.reading.classes))
+    found = json.loads((tmp_path / "result.json").read_text())["retrain"]
+    # as nasrun compress counts them
+    assert measure(trained.network.network, shape) == (found["params"], found["flops"])
 
 
 def test_half_of_the_channels_are_cut_in_every_layer(runs: dict[str, Path]) -> None:

@@ -154,6 +154,17 @@ def test_keys_that_the_strategy_never_reads_are_refused() -> None:
     assert sentence.startswith("budget.evaluations=9: the strategy EGNAS never reads")
 
 
+def test_choices_of_genes_that_the_space_does_not_have_are_refused() -> None:
+    words = ["space.learning_rates=[0.1,0.2]", "space.widths=[1,2]"]
+    (sentence,) = unread_overrides(composed(["space=macro_cnn", *words]), words)
+    assert sentence == (
+        "space.learning_rates=[0.1,0.2]: space.training_genes=false, so nothing reads "
+        "space.learning_rates; type space.training_genes=true"
+    )
+    with_genes = composed(["space=macro_cnn_training", *words])
+    assert list(unread_overrides(with_genes, words)) == []
+
+
 def test_signature_tells_runs_apart_and_ignores_the_label() -> None:
     def of(*overrides: str) -> str:
         return signature(to_typed(composed(overrides), SearchConfig))

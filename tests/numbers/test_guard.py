@@ -27,6 +27,10 @@ def report(strongest: list[int], **metrics: float) -> StepReport:
     return StepReport({**HEALTHY, **metrics}, weights=weights)
 
 
+def edges_into_the_last(*names: str) -> tuple[Edge, ...]:
+    return tuple(Edge(name, node, 3) for node, name in enumerate(names))
+
+
 def test_a_healthy_step_is_not_commented() -> None:
     assert Guard().look_at(report([1, 1, 2, 2]), OPERATIONS) == []
 
@@ -50,12 +54,31 @@ def test_a_dominant_operation_is_named_once(kind: str, strongest: list[int], wor
 
 
 def test_the_derived_cell_counts_where_alpha_hides_it() -> None:
-    edges = tuple(Edge("skip_connect", node, 3) for node in range(3))
+    edges = edges_into_the_last(*["skip_connect"] * 3)
     genotype = Genotype("test", (Cell("cell", ("a", "b", "c", "d"), edges),))
     healthy = report([1, 2, 2, 2])
     derived = StepReport(healthy.metrics, incumbent=genotype, weights=healthy.weights)
     (warning,) = Guard().look_at(derived, OPERATIONS)
     assert "3 of 3 edges of the derived cell are" in warning
+
+
+def test_a_collapse_that_has_passed_is_not_the_results() -> None:
+    guard = Guard()
+    early, late = (
+        Genotype("test", (Cell("cell", ("a", "b", "c", "d"), edges_into_the_last(*names)),))
+        for names in (["skip_connect"] * 3, ["skip_connect", "conv_3x3", "conv_3x3"])
+    )
+    remedies = {"collapse": "train less"}
+    step = StepReport(HEALTHY, incumbent=early, weights=report([1, 2, 2]).weights)
+    (told,) = guard.look_at(step, OPERATIONS, remedies, "epoch 3")
+    assert told == (
+        "collapse into skip: 3 of 3 edges of the derived cell are skip connections (epoch 3); "
+        "train less"
+    )
+    assert guard.in_the_end(early, OPERATIONS) == (told,)
+    assert guard.in_the_end(late, OPERATIONS) == (
+        f"{told}; the result is without it: 1 of 3 edges",
+    )
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,9 @@ def test_scores_come_from_those_that_are_known(watch: Watch) -> None:
 def test_steps_that_were_not_rehearsed_are_like_the_last() -> None:
     part = Part("search", num_steps=10, steps_s=[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 6.0])
     assert part.seconds == 16.0 + 2 * 5.0
+    # the whole has ten steps more, all like the first two
+    plain = Part("search", num_steps=5, stretch=3.0, num_plain=2, steps_s=[1.0, 3.0, 9.0, 9.0, 9.0])
+    assert plain.seconds == 31.0 + 10 * 2.0
     assert Part("search", num_steps=4, stretch=5.0, steps_s=[1.0, 1.0, 3.0, 3.0]).seconds == 40.0
     assert Part("search", num_steps=100, limit_s=20.0, steps_s=[1.0, 1.0]).seconds == 21.0
     assert Part("search").seconds == 0.0

@@ -231,8 +231,23 @@ def test_the_accuracy_of_a_search_is_named_by_what_its_table_declares(tmp_path: 
     assert records.groups(report)[0]["signal"] == TABLE["signal"]
     shared = make_run(tmp_path / "shared", accuracy=None, result={"table": TABLE, "scorings": 9})
     assert report_on(shared, metric="search_val_accuracy").metric.unit == (
-        "search validation accuracy, %"  # of shared weights: the table was asked for the result
+        "search shared-weight validation accuracy, %"  # the table was asked for the result
     )
+
+
+def test_accuracies_of_trained_networks_and_of_shared_weights_are_columns_apart(
+    tmp_path: Path,
+) -> None:
+    for name, errors, accuracy in (("random", [0.2], 0.8), ("darts", [], 0.3)):
+        for seed in range(2):
+            make_run(tmp_path / f"{name}{seed}", seed=seed, errors=errors, accuracy=0.9,
+                     config={"strategy": name},
+                     result={"search_val_accuracy": accuracy})  # fmt: skip
+    table = tables.groups(report_on(tmp_path))
+    names = ("search shared-weight val acc %", "search val acc %")
+    places = [table.columns.index(name) for name in names]
+    shown = {row[0].text: [row[place].text for place in places] for row in table.rows}
+    assert shown == {"random": ["-", "80.00"], "darts": ["30.00", "-"]}
 
 
 def test_a_search_on_a_landscape_is_no_point_of_cost(tmp_path: Path) -> None:

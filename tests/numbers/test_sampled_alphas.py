@@ -195,10 +195,31 @@ def test_snas_finds_the_optimum_of_the_toy_space() -> None:
     assert wiring.space.canonical(wiring.strategy.best()[0]) == "dba"
 
 
+def mean_slopes(scale: float) -> list[float]:
+    """Of drawn operations with the toy's gains 1, 2 and 4, over all that the other edges may be."""
+    root = math.sqrt(2)
+    others = [first + second for first in GAINS_EO[0] for second in GAINS_EO[0]]
+    return [
+        sum(root * scale * gain / (1 + math.exp(root * scale * (gain + rest))) for rest in others)
+        / len(others)
+        for gain in (1, 2, 4)
+    ]
+
+
+def test_gdas_finds_the_optimum_where_slopes_rise_with_gains() -> None:
+    """On the toy itself the steepest are the middling operations, since its loss flattens out."""
+    assert mean_slopes(1.0) == pytest.approx([0.0318, 0.0172, 0.0021], abs=5e-5)
+    assert mean_slopes(1 / 8) == pytest.approx([0.0559, 0.0992, 0.1529], abs=5e-5)
+    sizes = ("dataset.num_train=256", "dataset.batch_size=16", "budget.epochs=12")
+    wiring = wired("strategy=gdas", "space=toy", *sizes, "strategy.alpha_learning_rate=0.1")
+    wiring.strategy.scorer.supernet.gains_EO.mul_(1 / 8)
+    while not wiring.strategy.finished:
+        wiring.strategy.step()
+    assert wiring.space.canonical(wiring.strategy.best()[0]) == "dba"
+
+
 @pytest.mark.skipif("NASRUN_DATA" not in os.environ, reason="NASRUN_DATA has the real tables")
 def test_gdas_beats_random_cells_on_the_landscape_of_the_real_table() -> None:
-    """The toy problem is none for GDAS: its loss flattens out behind the best operation, whose
-    slope, the only one that GDAS sees, is then smaller than that of a middling one."""
     file = Path(os.environ["NASRUN_DATA"]) / "nasbench201.npz"
     words = ("space=nasbench201", "evaluator=table", f"evaluator.file={file}", "dataset=cifar10")
     overrides = ["strategy=gdas", *words, "retrain=none", "budget.epochs=50"]

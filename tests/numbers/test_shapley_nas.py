@@ -14,6 +14,7 @@ from torch import Tensor
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
+from nasrun.networks.toy import GAINS_EO
 from nasrun.protocols.scorer import Scores
 from nasrun.protocols.space import Mixture
 from nasrun.strategies.gradient.shapley_nas import ShapleyNAS, contributed, standardised
@@ -92,6 +93,16 @@ def test_caution_ranks_what_varies_below_what_does_not() -> None:
         moved[caution] = (strategy.alpha["cell"] - before)[0]
     assert min(moved[0.0][1], moved[0.0][2]) > moved[0.0][0]
     assert max(moved[2.0][1], moved[2.0][2]) < moved[2.0][0]
+
+
+def test_it_finds_what_the_accuracy_tells() -> None:
+    """Where the accuracy is the share of all gains that is there."""
+    strategy = strategy_of()
+    gains_EO = torch.tensor(GAINS_EO)
+    play(strategy, lambda there_EO: float((there_EO * gains_EO).sum() / gains_EO.sum()))
+    for _ in range(5):
+        strategy.move_alpha()
+    assert strategy.space.canonical(strategy.best()[0]) == "dba"
 
 
 def test_it_finds_the_optimum_of_the_toy_space() -> None:

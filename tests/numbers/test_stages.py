@@ -85,6 +85,37 @@ def test_darts_pt_keeps_the_operation_whose_loss_hurts_most_whatever_alpha_says(
     assert strategy.mixing_weights()["cell"][0].tolist() != [1.0, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize(
+    ("space", "words", "expected"),
+    [
+        # 14 edges and 3 nodes of more than two edges: .3 epochs apart, a whole one, the paper's 5
+        ("darts", ["budget.epochs=3"], [3] * 4 + [4] * 3 + [5] * 3 + [6] * 4 + [7] * 3),
+        ("darts", ["budget.epochs=10"], list(range(10, 27))),
+        ("darts", ["budget.epochs=50"], list(range(50, 131, 5))),
+        ("nasbench201", ["budget.epochs=100"], list(range(100, 126, 5))),
+        ("toy", ["budget.epochs=3"], [3, 3, 4]),  # one epoch of tuning at least
+        ("toy", ["budget.epochs=3", "strategy.tuning_epochs=5"], [3, 8, 13]),
+    ],
+)
+def test_the_tuning_of_darts_pt_grows_with_the_epochs_before_it(
+    space: str, words: list[str], expected: list[int]
+) -> None:
+    strategy = wired(f"space={space}", "strategy=darts_pt", *words).strategy
+    assert isinstance(strategy, DARTSPT)
+    assert [strategy.epoch_of(number) for number in range(strategy.num_decisions)] == expected
+    assert strategy.total_steps == expected[-1] + 1
+
+
+def test_darts_pt_makes_each_decision_once_in_a_short_search() -> None:
+    """Of the toy's three, two come before the only epoch of tuning, and one after it."""
+    strategy = wired("space=toy", "strategy=darts_pt", "budget.epochs=2").strategy
+    left = []
+    while not strategy.finished:
+        strategy.step()
+        left.append(int(strategy.kept["cell"].sum()))
+    assert left == [12, 12, 6, 3]
+
+
 def test_darts_pt_drops_the_edges_that_are_missed_least_until_two_are_left() -> None:
     strategy = wired("space=darts", "strategy=darts_pt", *SIZES).strategy
     assert [len(rows) for rows in strategy.nodes] == [3, 4, 5]

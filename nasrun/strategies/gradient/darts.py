@@ -16,6 +16,8 @@ gradient descent like the weights w of the supernet, on other images (Algorithm 
     derive the cell from alpha
 
 Deviations:
+- The step ahead of second order has momentum and decay, as in the public code; that of Eq. 6 is
+  along the gradient alone.
 - Batch norm normalises a validation batch by itself and leaves the running statistics alone.
 """
 

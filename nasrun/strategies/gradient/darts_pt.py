@@ -16,11 +16,15 @@ Deviations:
 - The accuracy is that on some images of the validation half, the same for what is compared; of
   equals the one with the higher loss is kept. The public code goes through the whole half.
 - After the last decision nothing is trained any more.
+- The few epochs are the paper's 5 where the supernet has 50 or more before the first decision, and
+  a tenth of these where it has fewer, so that a short search is short as a whole. Where that is
+  less than one, several decisions are made at once; one epoch of tuning there is in any case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -34,6 +38,8 @@ from nasrun.protocols.space import Mixture
 from nasrun.strategies.gradient.base import copied
 from nasrun.strategies.gradient.stages import StagedSearch
 
+TUNING_EPOCHS, TUNING_SHARE = 5.0, 0.1  # the paper's, and their share of its 50 epochs
+
 
 @plugin
 class DARTSPT(StagedSearch):
@@ -41,7 +47,7 @@ class DARTSPT(StagedSearch):
 
     maximises_metric: ClassVar[bool] = True
 
-    tuning_epochs: Count  # after a decision
+    tuning_epochs: Positive | None  # after a decision; `None`: a tenth of num_epochs, at most 5
     tuning_learning_rate: Positive  # of the weights, where the tuning begins
     decision_images: BatchImages  # of the validation half, in each batch behind a decision
     decision_batches: Count
@@ -65,7 +71,20 @@ class DARTSPT(StagedSearch):
 
     @property
     def total_steps(self) -> int:
-        return self.num_epochs + self.tuning_epochs * (self.num_decisions - 1) + 1
+        return self.epoch_of(self.num_decisions - 1) + 1
+
+    @property
+    def plain_steps(self) -> int:
+        return self.num_epochs  # each decision is there once, however many epochs there are
+
+    def epoch_of(self, number: int) -> int:
+        """Return the number of the epoch before which a decision is made, both counted from 0."""
+        between = self.tuning_epochs
+        if between is None:
+            between = min(TUNING_EPOCHS, TUNING_SHARE * self.num_epochs)
+            between = max(between, 1 / max(1, self.num_decisions - 1))
+        # a product that rounding has left below a whole number stands for it
+        return self.num_epochs + math.floor(number * between + 1e-9)
 
     @property
     def finished(self) -> bool:
@@ -82,29 +101,28 @@ class DARTSPT(StagedSearch):
         }
 
     def step(self) -> StepReport:
-        """Make an epoch, of the tuning with a decision before it where one is due."""
-        number, rest = divmod(self.epoch - self.num_epochs, self.tuning_epochs)
-        if number < 0:
+        """Make an epoch, of the tuning with the decisions before it that are due."""
+        if self.epoch < self.num_epochs:
             return super().step()
         if self.stage == 0:
             self.enter(1)
-        if rest == 0:
-            self.decide(number)
+        self.decide([n for n in range(self.num_decisions) if self.epoch_of(n) == self.epoch])
         if self.epoch < self.total_steps - 1:
             return super().step()
         self.epoch += 1
         figures = {"scorings": float(self.num_scorings)}
         return StepReport(figures, incumbent=self.best()[0], weights=self.mixing_weights())
 
-    def decide(self, number: int) -> None:
-        """Decide on an edge, or on the edges into a node, in each type of cell."""
+    def decide(self, numbers: Sequence[int]) -> None:
+        """Decide, in each type of cell, on edges, then on the edges into nodes, as they are due."""
         num_edges = len(self.space.edges)
-        for place, (name, (edges, nodes)) in enumerate(self.orders.items()):
+        due = [(number, *order) for number in numbers for order in self.orders.items()]
+        for place, (number, name, (edges, nodes)) in enumerate(due, start=1):
             if number < num_edges:
                 self.choose_operation(name, edges[number])
             else:
                 self.choose_edges(name, self.nodes[nodes[number - num_edges]])
-            self.context.progress(place + 1, len(self.orders))
+            self.context.progress(place, len(due))
 
     def choose_operation(self, name: str, edge: int) -> None:
         """Keep the operation without which the supernet is worst."""

@@ -22,7 +22,8 @@ Deviations:
   wherever a contribution varies more than it is large.
 - The running mean m begins at zero, not at small random numbers.
 - `strategy.worth=loss` counts what the cross-entropy rises by, which is finer where there are few
-  images.
+  images, or where the accuracy does not tell. That of the toy space hardly depends on gains: there
+  the best operations are found by the loss, and by the accuracy they are not.
 
 Shapes: E edges, O operations, P players, all operations of all edges of all types of cells.
 """
