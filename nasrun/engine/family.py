@@ -52,6 +52,7 @@ from nasrun.training.update import WeightUpdate
 NUM_DRAWN = 3_000  # architectures among which members are chosen
 NUM_TRIED = 8  # of like cost, of which the best becomes a member
 MOST_HELD_OUT = 512  # images of the validation half by which members are chosen
+SCRATCH_EPOCHS = 30  # of a training from scratch that a member is compared with
 NUM_TIMED = 20  # calls behind a latency
 MOMENTUM = 0.1  # of the running statistics of every batch norm here
 PROGRESS_FILE = "training.pt"
@@ -78,6 +79,7 @@ class Member:
     inherited_accuracy: float  # on the test images, before it was trained on alone
     test_accuracy: float
     latency_ms: float  # of one input on the device, median
+    scratch_accuracy: float | None = None  # of its network trained from scratch, if it was
 
 
 class Family:
@@ -233,6 +235,15 @@ class Family:
             accuracy = test_accuracy(network, self.dataset, self.device)
         return Member(candidate, built, inherited, accuracy, self._latency(built))
 
+    def from_scratch(self, candidate: Candidate, progress: Progress) -> float:
+        """Train the network of a member from random weights; return its accuracy in the test."""
+        streams = self.streams.derived(f"scratch {self.space.canonical(candidate.genotype)}")
+        with streams.global_torch("network"):
+            built = self.space.network(candidate.genotype, self.dataset.shape, NetworkSize())
+        network = as_module(built)
+        tune(network, self.dataset, self.device, streams, SCRATCH_EPOCHS, progress, TRAINING)
+        return test_accuracy(network, self.dataset, self.device)
+
     @torch.inference_mode()
     def _latency(self, network: Network) -> float:
         """Return the median milliseconds of a call with one input, after three to warm up."""
@@ -284,6 +295,16 @@ def spread(
             if rank < len(part) and len(chosen) < count and part[rank] not in chosen:
                 chosen.append(part[rank])
     return sorted(chosen, key=lambda one: one.flops)
+
+
+def compared(num_members: int, count: int) -> list[int]:
+    """Return the places of `count` members, evenly from the smallest to the largest.
+
+    >>> compared(24, 3), compared(24, 0), compared(2, 5)
+    ([0, 12, 23], [], [0, 1])
+    """
+    places = np.linspace(0, num_members - 1, min(count, num_members))
+    return [int(np.floor(place + 0.5)) for place in places]
 
 
 def sandwich(

@@ -67,6 +67,7 @@ def write_member(
         "latency_ms": member.latency_ms,
         "inherited_accuracy": member.inherited_accuracy,
         "test_accuracy": member.test_accuracy,
+        "scratch_accuracy": member.scratch_accuracy,
         "recipe": dict(recipe),
     }
     write_json(folder / FILE, figures)

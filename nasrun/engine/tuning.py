@@ -25,10 +25,11 @@ def tune(
     streams: Streams,
     epochs: int,
     progress: Progress,
+    training: WeightTraining = TUNING,
 ) -> None:
     """Train for some epochs of the whole training set, by SGD and a cosine."""
     device.place(network)
-    update = WeightUpdate(network.parameters(), TUNING, num_epochs=epochs)
+    update = WeightUpdate(network.parameters(), training, num_epochs=epochs)
     batches = BatchStream(dataset, dataset.train, device, streams.torch("batches"), augment=True)
 
     def forward(batch: Batch) -> LossAndLogits:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -105,11 +107,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_each_member_is_a_network_of_its_own(run: Path, capsys: pytest.CaptureFixture) -> None:
-    main(["family", str(run), "--members", "4", "--epochs", "2", "--tune", "1"])
-    capsys.readouterr()
+def test_each_member_is_a_network_of_its_own(run: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("nasrun.engine.family.SCRATCH_EPOCHS", 1)
+    main(["family", str(run), "--members", "4", "--epochs", "2", "--tune", "1", "--compare", "2"])
+    told = capsys.readouterr().out
     members = json.loads((run / "family" / "family.json").read_text())
     assert len(members) == 4
+    from_scratch = [one["scratch_accuracy"] for one in members]
+    assert [one is not None for one in from_scratch] == [True, False, False, True]
+    gains = [100 * (from_scratch[n] - members[n]["test_accuracy"]) for n in (0, 3)]
+    assert f"2 members trained from scratch as well: {abs(sum(gains)) / 2:.2f} points" in told
+    assert f"{max(gains):.2f} at most" in told
     flops = [one["flops"] for one in members]
     assert flops == sorted(flops)
     assert flops[-1] > 4 * flops[0]
@@ -119,6 +127,30 @@ def test_each_member_is_a_network_of_its_own(run: Path, capsys: pytest.CaptureFi
         assert trained.load(folder).record.genotype.to_json() == member["genotype"]
         main(["evaluate", str(folder), "--json"])
         assert json.loads(capsys.readouterr().out)["accuracy"] == member["test_accuracy"]
+
+
+@pytest.mark.processes
+def test_one_call_at_a_time_makes_a_family(run: Path, tmp_path: Path, capsys) -> None:
+    code = "import sys; from pathlib import Path\n"
+    code += "from nasrun.storage.folder_lock import FolderLock\n"
+    code += "lock = FolderLock(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    words = ["family", str(run), "--members", "2", "--epochs", "0", "--compare", "0"]
+    words += ["--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert f"in use by another nasrun process, {holder.pid} on " in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+    holder.kill()
+    holder.communicate()
+    main(words)
+    assert (tmp_path / "family.json").is_file()
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(run: Path, tmp_path: Path) -> None:
