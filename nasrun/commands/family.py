@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,17 +26,10 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UsageError: the run has no supernet that networks inherit from.
     """
-    parser = argument_parser("family")
-    parser.add_argument("run")
-    parser.add_argument("--members", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--tune", type=int, default=0)
-    parser.add_argument("--compare", type=int, default=3)
-    parser.add_argument("--out", type=Path)
-    parsed = parser.parse_args(arguments)
-    require(parsed.compare >= 0, "--compare", parsed.compare, "at least 0")
+    parsed = _parsed(arguments)
     run = run_names.path_of(parsed.run, run_names.SUPERNET)
-    from nasrun.engine.family import PROGRESS_FILE, Family, compared, require_weights  # torch
+    from nasrun.engine.family import PROGRESS_FILE, Family, require_weights  # torch
+    from nasrun.engine.family_choice import compared
     from nasrun.engine.family_members import write_json, write_member, written
     from nasrun.launch.replay import load_config, recorded_dataset, recorded_node
 
@@ -51,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     display = Display()
     display.start("family", "epoch", parsed.epochs, 0)
     family.train(chosen, parsed.epochs, folder, display.progress)
+    rate = family.tuning_rate(chosen, parsed.tune, display.progress)
     members = list[dict[str, Any]]()
     width, some = len(str(len(chosen))), compared(len(chosen), parsed.compare)
     for number, candidate in enumerate(chosen, start=1):
@@ -58,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
         recipe = {"epochs": parsed.epochs, "tune": parsed.tune, "compared": int(is_compared)}
         figures = written(own, candidate, recipe)
         if figures is None:
-            member = family.member(candidate, parsed.tune, display.progress)
+            member = family.member(candidate, parsed.tune, rate, display.progress)
             if is_compared:
                 scratch = family.from_scratch(candidate, display.progress)
                 member = replace(member, scratch_accuracy=scratch)
@@ -68,7 +63,23 @@ def main(arguments: Sequence[str]) -> None:
     write_json(folder / FILE, members)
     (folder / PROGRESS_FILE).unlink(missing_ok=True)
     lock.release()
+    if rate is not None:
+        console.say(f"members were tuned at a learning rate of {rate:g}, the best in validation")
     _show(members, folder, width)
+
+
+def _parsed(arguments: Sequence[str]) -> Namespace:
+    parser = argument_parser("family")
+    parser.add_argument("run")
+    parser.add_argument("--members", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--tune", type=int, default=0)
+    parser.add_argument("--compare", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    parsed = parser.parse_args(arguments)
+    require(parsed.tune >= 0, "--tune", parsed.tune, "at least 0")
+    require(parsed.compare >= 0, "--compare", parsed.compare, "at least 0")
+    return parsed
 
 
 def _show(members: Sequence[Mapping[str, Any]], folder: Path, width: int) -> None:

@@ -17,7 +17,8 @@ from nasrun.cli.main import main
 from nasrun.compute.device import Device
 from nasrun.datasets.digits import load_digits
 from nasrun.engine import trained
-from nasrun.engine.family import Candidate, Family, by_cost, recalibrate, sandwich, spread
+from nasrun.engine.family import Family, recalibrate, sandwich
+from nasrun.engine.family_choice import Candidate, by_cost, spread
 from nasrun.launch.replay import recorded_dataset
 from nasrun.networks.blocks.batch_norm import BatchNorm, with_torchs_norms
 from nasrun.protocols.data import TaskShape
@@ -127,6 +128,25 @@ def test_each_member_is_a_network_of_its_own(run: Path, monkeypatch, capsys) -> 
         assert trained.load(folder).record.genotype.to_json() == member["genotype"]
         main(["evaluate", str(folder), "--json"])
         assert json.loads(capsys.readouterr().out)["accuracy"] == member["test_accuracy"]
+
+
+def test_the_rate_of_tuning_is_chosen_by_validation_images(run: Path, monkeypatch) -> None:
+    """Means of two members at the three rates: .3, .4 and .2; the test images are not there."""
+    family = Family(run, SPACE_OF_RUN, recorded_dataset(run), seed=0)
+    members = family.choose(3)
+    family.dataset.test = None
+    tuned, said = [], iter([0.2, 0.4, 0.5, 0.3, 0.1, 0.3])
+
+    def tune(network, dataset, device, streams, epochs, progress, training, split) -> None:
+        tuned.append((training.learning_rate, epochs, split))
+
+    monkeypatch.setattr("nasrun.engine.family.tune", tune)
+    monkeypatch.setattr("nasrun.engine.family.accuracy_on", lambda split, *_: next(said))
+    train, validation = family._halves
+    assert family.tuning_rate(members, 7, lambda *_, **__: None) == 0.05
+    assert tuned == [(rate, 7, train) for rate in (0.1, 0.1, 0.05, 0.05, 0.02, 0.02)]
+    assert len(train) + len(validation) == len(family.dataset.train)
+    assert family.tuning_rate(members, 0, lambda *_, **__: None) is None
 
 
 @pytest.mark.processes
