@@ -105,7 +105,7 @@ class RememberedLabels(WrappedEvaluator):
     """An evaluator whose labels are real until enough of them are known.
 
     Args:
-        evaluate: buys the real ones, one genotype a call.
+        evaluate: buys the real ones, one genotype a call, or all that compete.
     """
 
     def __init__(
@@ -120,17 +120,21 @@ class RememberedLabels(WrappedEvaluator):
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         clock = self._known.clock
         started = time.perf_counter() + clock.skipped_s
-        found = [self._label(genotype) for genotype in genotypes]
+        # those that compete are asked for together, as in the run
+        size = len(genotypes) if self.bracket else 1
+        parts = [genotypes[place : place + size] for place in range(0, len(genotypes), size or 1)]
+        found = [label for part in parts for label in self._labels(part)]
         seconds = time.perf_counter() + clock.skipped_s - started
         share = math.ceil(len(found) / (self.at_once or 1)) / len(found)
         clock.skip((share - 1.0) * seconds)  # here one by one, there side by side
         return found
 
-    def _label(self, genotype: Genotype) -> Evaluation:
+    def _labels(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         if self._known.suffices:
-            return replace(self._known.draw(), genotype=genotype)
-        self._known.note(lambda: self._evaluate([genotype]))
-        return raised(self._known.answers[-1])
+            return [replace(self._known.draw(), genotype=genotype) for genotype in genotypes]
+        before = len(self._known.answers)
+        self._known.note(lambda: self._evaluate(genotypes))
+        return [raised(answer) for answer in self._known.answers[before:]]
 
 
 class RememberedScores(WrappedScorer):

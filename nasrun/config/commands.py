@@ -255,7 +255,7 @@ COMMANDS = {
     ),
     "family": CommandHelp(
         "cut networks of many sizes out of the supernet of a search",
-        "nasrun family RUN [--members M] [--epochs N] [--tune T] [--out DIR]",
+        "nasrun family RUN [--members M] [--epochs N] [--tune T] [--compare K] [--out DIR]",
         (
             ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", ""),
             ("nasrun family RUN --epochs 200 --tune 5", "nearer to trainings of their own"),
@@ -266,11 +266,12 @@ COMMANDS = {
         "strategy on alphas). M (24) members are spread over the range of multiply-adds; the "
         "shared weights are trained on for them alone, N (60) epochs in all; each member takes "
         "its weights over, and measures the statistics of batch norm anew. T (0) epochs for each "
-        "member alone bring it nearer to a training of its own. DIR (RUN/family) gets a folder "
+        "member alone bring it nearer to a training of its own, and K (3) members are trained from "
+        "scratch too, so that the distance is known. DIR (RUN/family) gets a folder "
         "each, for nasrun export, predict and evaluate, and family.json. A call that was "
         "interrupted goes on when it is typed again.",
         names=("runs",),
-        flags=("--members", "--epochs", "--tune", "--out"),
+        flags=("--members", "--epochs", "--tune", "--compare", "--out"),
     ),
     "data": CommandHelp(
         "import, describe and verify benchmark tables",

@@ -33,8 +33,11 @@ TARGETS = {
 
 
 LATER: Mapping[str, Mapping[str, Any]] = {
-    f"nasrun.strategies.egnas.{name}": {"active": False}
-    for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
+    **{
+        f"nasrun.strategies.egnas.{name}": {"active": False}
+        for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
+    },
+    "nasrun.evaluators.train.TrainEvaluator": {"halving": None, "halving_from": 1},
 }
 """Present target -> settings that records of earlier versions lack, and what they would be."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from nasrun.compute.device import Device, precise
-from nasrun.engine.tuning import test_accuracy, tune
+from nasrun.engine.family_choice import Candidate, by_cost, spread
+from nasrun.engine.tuning import TUNING, accuracy_on, test_accuracy, tune
 from nasrun.errors import UsageError, require
-from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.paths import effective_paths
-from nasrun.protocols.data import Batch, Dataset
+from nasrun.protocols.data import Batch, Dataset, Split
 from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.space import (
     DifferentiableSpace,
@@ -52,21 +52,14 @@ from nasrun.training.update import WeightUpdate
 NUM_DRAWN = 3_000  # architectures among which members are chosen
 NUM_TRIED = 8  # of like cost, of which the best becomes a member
 MOST_HELD_OUT = 512  # images of the validation half by which members are chosen
+TUNING_RATES = (0.1, 0.05, 0.02)  # of which one is chosen for the members
+SCRATCH_EPOCHS = 30  # of a training from scratch that a member is compared with
 NUM_TIMED = 20  # calls behind a latency
 MOMENTUM = 0.1  # of the running statistics of every batch norm here
 PROGRESS_FILE = "training.pt"
 TRAINING = WeightTraining(
     learning_rate=0.1, learning_rate_min=0.0, momentum=0.9, weight_decay=3e-4, gradient_clip=5.0
 )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An architecture and what its network costs."""
-
-    genotype: Genotype
-    params: int
-    flops: int  # multiply-adds of one input
 
 
 @dataclass(frozen=True)
@@ -78,6 +71,7 @@ class Member:
     inherited_accuracy: float  # on the test images, before it was trained on alone
     test_accuracy: float
     latency_ms: float  # of one input on the device, median
+    scratch_accuracy: float | None = None  # of its network trained from scratch, if it was
 
 
 class Family:
@@ -107,7 +101,7 @@ class Family:
         self.space, self.dataset = space, dataset
         self.device = Device("auto", "float32", False)
         self.streams = RandomStreams(seed).derived("family")
-        self._halves = RandomStreams(seed).fresh("halves")
+        self._seed = seed
         self.supernet: Supernet = space.supernet(dataset.shape)
         try:
             as_module(self.supernet).load_state_dict(weights)
@@ -166,10 +160,15 @@ class Family:
     @cached_property
     def _held_out(self) -> Batch:
         """Return images of the half on which the search has validated, and their labels."""
-        _, validation = halves(self.dataset.train, self._halves)
+        _, validation = self._halves
         order_M = torch.arange(min(MOST_HELD_OUT, len(validation)))
         ((raw_BCHW, labels_B),) = validation.batches(order_M, MOST_HELD_OUT, self.device.torch)
         return self.device.images(self.dataset.normalise(raw_BCHW)), labels_B
+
+    @cached_property
+    def _halves(self) -> tuple[Split, Split]:
+        """Return what the search has trained on, and what it has validated on."""
+        return halves(self.dataset.train, RandomStreams(self._seed).fresh("halves"))
 
     def _path(self, candidate: Candidate) -> Callable[[Tensor], Tensor]:
         """Return what computes logits_BK by the shared weights, under the batch's statistics."""
@@ -214,24 +213,71 @@ class Family:
 
     # ------------------------------------------------------------------ the members
 
-    def member(self, candidate: Candidate, epochs: int, progress: Progress) -> Member:
-        """Build the network of a member: inherited weights, and statistics of its own.
+    def tuning_rate(
+        self, members: Sequence[Candidate], epochs: int, progress: Progress
+    ) -> float | None:
+        """Choose the learning rate at which members are trained on alone, if they are.
 
-        It is trained on alone for some epochs, where that is asked for.
+        The smallest and the middle member are trained on the half that the search has trained on,
+        and asked about the other one, which the shared weights have seen at all rates alike. Test
+        images are not looked at.
         """
-        require(epochs >= 0, "--tune", epochs, "at least 0")
+        if epochs == 0:
+            return None
+        train, validation = self._halves
+        found = dict[float, float]()
+        for rate in TUNING_RATES:
+            accuracies = []
+            for candidate in (members[0], members[len(members) // 2]):
+                built = self._inheriting(candidate)
+                self._tune(built, candidate, epochs, rate, progress, train)
+                network = as_module(built)
+                accuracies.append(accuracy_on(validation, network, self.dataset, self.device))
+            found[rate] = float(np.mean(accuracies))
+        return max(found, key=found.__getitem__)
+
+    def _inheriting(self, candidate: Candidate) -> Network:
+        """Build a network with the shared weights and statistics of its own."""
         built = self.space.network(candidate.genotype, self.dataset.shape, NetworkSize())
         network, weights = as_module(built), as_module(self.supernet).state_dict()
         network.load_state_dict(self.space.inherited(candidate.genotype, weights))
         self.device.place(network)
         recalibrate(built, self.dataset, self.device)
+        return built
+
+    def _tune(
+        self, built: Network, candidate: Candidate, epochs: int, rate: float, progress: Progress,
+        split: Split | None = None,
+    ) -> None:  # fmt: skip
+        streams = self.streams.derived(f"member {self.space.canonical(candidate.genotype)}")
+        training = replace(TUNING, learning_rate=rate)
+        network = as_module(built)
+        tune(network, self.dataset, self.device, streams, epochs, progress, training, split)
+        recalibrate(built, self.dataset, self.device)
+
+    def member(
+        self, candidate: Candidate, epochs: int, rate: float | None, progress: Progress
+    ) -> Member:
+        """Build the network of a member: inherited weights, and statistics of its own.
+
+        It is trained on alone for some epochs at a learning rate, where that is asked for.
+        """
+        built = self._inheriting(candidate)
+        network = as_module(built)
         inherited = accuracy = test_accuracy(network, self.dataset, self.device)
-        if epochs > 0:
-            streams = self.streams.derived(f"member {self.space.canonical(candidate.genotype)}")
-            tune(network, self.dataset, self.device, streams, epochs, progress)
-            recalibrate(built, self.dataset, self.device)
+        if rate is not None:
+            self._tune(built, candidate, epochs, rate, progress)
             accuracy = test_accuracy(network, self.dataset, self.device)
         return Member(candidate, built, inherited, accuracy, self._latency(built))
+
+    def from_scratch(self, candidate: Candidate, progress: Progress) -> float:
+        """Train the network of a member from random weights; return its accuracy in the test."""
+        streams = self.streams.derived(f"scratch {self.space.canonical(candidate.genotype)}")
+        with streams.global_torch("network"):
+            built = self.space.network(candidate.genotype, self.dataset.shape, NetworkSize())
+        network = as_module(built)
+        tune(network, self.dataset, self.device, streams, SCRATCH_EPOCHS, progress, TRAINING)
+        return test_accuracy(network, self.dataset, self.device)
 
     @torch.inference_mode()
     def _latency(self, network: Network) -> float:
@@ -256,34 +302,6 @@ def require_weights(folder: Path) -> None:
             "of its supernet, such as nasrun search space=nasbench201 strategy=random "
             "evaluator=shared_weights"
         )
-
-
-def by_cost(drawn: Sequence[Candidate], count: int) -> list[list[Candidate]]:
-    """Sort candidates into `count` intervals of equal ratio of multiply-adds, empty ones left out.
-
-    >>> [len(part) for part in by_cost([Candidate(None, 0, n) for n in (1, 2, 3, 100)], 2)]
-    [3, 1]
-    """
-    flops_N = np.array([one.flops for one in drawn], dtype=float)
-    edges = np.geomspace(flops_N.min(), flops_N.max(), count + 1)[1:-1]
-    place_N = np.searchsorted(edges, flops_N, side="right")
-    parts = [[drawn[n] for n in np.flatnonzero(place_N == part).tolist()] for part in range(count)]
-    return [part for part in parts if part]
-
-
-def spread(
-    ends: Sequence[Candidate], ranked: Sequence[Sequence[Candidate]], count: int
-) -> list[Candidate]:
-    """Take both ends, then the best of each part, the second of each, and so on.
-
-    The first and the last part, where the ends are from, come after the others.
-    """
-    chosen = list(ends)
-    for rank in range(max(map(len, ranked))):
-        for part in [*ranked[1:-1], ranked[0], ranked[-1]]:
-            if rank < len(part) and len(chosen) < count and part[rank] not in chosen:
-                chosen.append(part[rank])
-    return sorted(chosen, key=lambda one: one.flops)
 
 
 def sandwich(

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nasrun.engine.family import Candidate, Member
+from nasrun.engine.family import Member
+from nasrun.engine.family_choice import Candidate
 from nasrun.genotypes.source import FILE_NAME as GENOTYPE_FILE
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.plain import to_plain
@@ -67,6 +68,7 @@ def write_member(
         "latency_ms": member.latency_ms,
         "inherited_accuracy": member.inherited_accuracy,
         "test_accuracy": member.test_accuracy,
+        "scratch_accuracy": member.scratch_accuracy,
         "recipe": dict(recipe),
     }
     write_json(folder / FILE, figures)

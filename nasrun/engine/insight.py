@@ -30,11 +30,16 @@ class Insight:
 
     Args:
         evaluator: behind the labels of the strategy, if it buys any.
+        optimum: the best accuracy that a result can have, where that is known and is not the
+            evaluator's, since there are limits.
     """
 
-    def __init__(self, strategy: Strategy, evaluator: Evaluator) -> None:
+    def __init__(
+        self, strategy: Strategy, evaluator: Evaluator, optimum: float | None = None
+    ) -> None:
         self._strategy = strategy
         self._evaluator = evaluator
+        self._optimum = evaluator.optimum if optimum is None else optimum
 
     @property
     def _labels(self) -> Sequence[Evaluation]:
@@ -50,18 +55,24 @@ class Insight:
         """Return what the labels cost; on a table, what they cost its makers."""
         return float(sum(label.cost_s for label in self._labels))
 
+    @property
+    def label_epochs(self) -> int | None:
+        """Return the epochs of all trainings, where labels say of how many they are."""
+        epochs = [one.details["epochs"] for one in self._labels if "epochs" in one.details]
+        return int(sum(epochs)) if epochs else None
+
     def metrics(self, report: StepReport, last: bool) -> dict[str, float]:
         """Compare the search with the whole space.
 
-        - `regret`: how far the best label is below the optimum.
+        - `regret`: how far the best label is below the optimum, within the limits if known.
         - `held_out_tau`: Kendall's tau of the predictor's scores and the truth, on architectures
           without a label.
         - `infill_tau`: that of the scores for which labels were bought, and these labels.
         """
         figures: dict[str, float] = {}
         best = report.metrics.get("best_val_accuracy")
-        if best is not None and self._evaluator.optimum is not None:
-            figures["regret"] = self._evaluator.optimum - best
+        if best is not None and self._optimum is not None:
+            figures["regret"] = self._optimum - best
         held_out = self.held_out(NUM_AT_THE_END if last else NUM_EACH_STEP)
         for name, ranking in (("held_out", held_out), ("infill", self.infills())):
             if ranking is not None and ranking.tau is not None:
@@ -100,7 +111,7 @@ class Insight:
         if len(self._labels) > 1:
             objective = self._evaluator.objectives[0]
             error = "validation error" if objective is VALIDATION_ERROR else objective.name
-            name = error if self._evaluator.optimum is None else "regret"
+            name = error if self._optimum is None else "regret"
             yield "best_so_far", plots.best_so_far(self.best_so_far(), name)
         yield from self._fronts()
         # What was bought was chosen by the scores, so that the rest shows the predictor better.
@@ -137,6 +148,5 @@ class Insight:
         """
         errors_L = np.array([validation_error(label) for label in self._labels], dtype=float)
         best_L = np.minimum.accumulate(errors_L)
-        optimum = self._evaluator.optimum
-        lowest = 0.0 if optimum is None else 1.0 - optimum
+        lowest = 0.0 if self._optimum is None else 1.0 - self._optimum
         return np.where(np.isfinite(best_L), best_L - lowest, np.nan)

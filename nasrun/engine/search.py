@@ -103,6 +103,7 @@ def _search(
         scorings=int(metrics.get("scorings", 0)),
         search_seconds=spent.seconds,
         label_seconds=insight.label_seconds,
+        label_epochs=insight.label_epochs,
         search_val_accuracy=validation_accuracy(metrics),
         metric=other_metric,
         search_val_score=validation_score(metrics),

@@ -41,6 +41,8 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
         parts.append(f"{result.scorings:,} candidates scored on {scored_on}")
     if result.evaluations:
         parts.append(f"{result.evaluations:,} true evaluations")
+    if result.label_epochs is not None:  # some were stopped early
+        parts.append(f"{result.label_epochs:,} epochs of training")
     if table is not None and result.label_seconds:  # others are part of the search
         parts.append(f"that took {result.label_seconds / 3600:.1f} h to train")
     if result.search_val_accuracy is not None:
@@ -109,7 +111,8 @@ def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
     if table is None:
         return
     yield "test", f"accuracy {table.test_accuracy:.2%}, percentile {table.percentile:.1f}"
-    yield "regret", f"{table.regret:.2%} of the signal, to the best cell of the table"
+    within = " within the limits" if table.within_limits else ""
+    yield "regret", f"{table.regret:.2%} of the signal, to the best cell of the table{within}"
     known = [one for one in (table.control, *table.references) if one is not None]
     for place, one in enumerate(known):
         figures = f"{one.test_accuracy:.2%}, percentile {one.percentile:.1f}"

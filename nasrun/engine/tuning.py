@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasrun.compute.device import Device, precise
-from nasrun.protocols.data import Batch, Dataset
+from nasrun.protocols.data import Batch, Dataset, Split
 from nasrun.protocols.settings import WeightTraining
 from nasrun.protocols.state import Progress, Streams
 from nasrun.training.loop import LossAndLogits, predict, train_epoch
@@ -25,11 +25,15 @@ def tune(
     streams: Streams,
     epochs: int,
     progress: Progress,
+    training: WeightTraining = TUNING,
+    split: Split | None = None,
 ) -> None:
-    """Train for some epochs of the whole training set, by SGD and a cosine."""
+    """Train for some epochs by SGD and a cosine, on a split or the whole training set."""
     device.place(network)
-    update = WeightUpdate(network.parameters(), TUNING, num_epochs=epochs)
-    batches = BatchStream(dataset, dataset.train, device, streams.torch("batches"), augment=True)
+    update = WeightUpdate(network.parameters(), training, num_epochs=epochs)
+    batches = BatchStream(
+        dataset, split or dataset.train, device, streams.torch("batches"), augment=True
+    )
 
     def forward(batch: Batch) -> LossAndLogits:
         images_BCHW, labels_B = batch
@@ -45,5 +49,10 @@ def tune(
 
 def test_accuracy(network: nn.Module, dataset: Dataset, device: Device) -> float:
     """Measure the share of test images that a network in evaluation mode gets right."""
-    logits_NK, labels_N = predict(device.place(network), dataset, dataset.test, device)
+    return accuracy_on(dataset.test, network, dataset, device)
+
+
+def accuracy_on(split: Split, network: nn.Module, dataset: Dataset, device: Device) -> float:
+    """Measure the share of a split that a network in evaluation mode gets right."""
+    logits_NK, labels_N = predict(device.place(network), dataset, split, device)
     return float((logits_NK.argmax(1) == labels_N).double().mean())

@@ -29,7 +29,7 @@ from nasrun.objectives.counts import BY_COST
 from nasrun.objectives.limited_space import LimitedSpace
 from nasrun.objectives.limits import LimitsOfRun
 from nasrun.protocols.data import Dataset, MetricName
-from nasrun.protocols.evaluation import Cost, Evaluation, Evaluator
+from nasrun.protocols.evaluation import Cost, Evaluator
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.measure import Measure, MeasuredNetworks
 from nasrun.protocols.result import Final
@@ -228,6 +228,15 @@ class Wiring:
         return LimitsOfRun(self.space, limits, settings.constraint.measurements, rng)
 
     @cached_property
+    def best_within_limits(self) -> float | None:
+        """Return the best accuracy of a table within the limits, where both are known."""
+        if self.raw_evaluator.optimum is None or self.limits is None:
+            return None
+        if not self.limits.can_be_known:
+            return None
+        return self.raw_evaluator.best_within(self.limits.truly_holds)
+
+    @cached_property
     def allowed_space(self) -> Any:
         return self.space if self.limits is None else LimitedSpace(self.space, self.limits)
 
@@ -304,11 +313,20 @@ class Wiring:
 
     @cached_property
     def insight(self) -> Insight:
-        return Insight(self.strategy, self.raw_evaluator)
+        return Insight(self.strategy, self.raw_evaluator, self.best_within_limits)
 
     def final(self, genotype: Genotype) -> Final:
-        """Ask the evaluator what it knows of the result and the search has not seen."""
-        return self.raw_evaluator.final(genotype)
+        """Ask the evaluator what it knows of the result and the search has not seen.
+
+        The regret is that to the best within the limits, where this is known.
+        """
+        found, best = self.raw_evaluator.final(genotype), self.best_within_limits
+        if found.table is None or best is None:
+            return found
+        assert self.raw_evaluator.optimum is not None
+        beyond = self.raw_evaluator.optimum - best
+        regret = max(0.0, found.table.regret - beyond)  # the difference of equals may be -1e-17
+        return replace(found, table=replace(found.table, regret=regret, within_limits=True))
 
     @property
     def labels_are_scores(self) -> bool:
@@ -349,13 +367,9 @@ def load_dataset(node: Mapping[str, Any]) -> Dataset:
     return dataset
 
 
-LabelTask = tuple[Genotype, dict[str, int]]
-LabelAnswer = tuple[Evaluation, dict[str, int]]
-
-
 def labeller(
     settings: schema.SearchConfig, gpus: list[str], number: int, num_threads: int
-) -> Callable[[LabelTask], LabelAnswer]:
+) -> Callable[[Any], Any]:
     """Make what a worker process answers with, see `SearchContext.workers`.
 
     It is the evaluator of the run, which trains in the process itself. Seeds are the run's, so
@@ -365,13 +379,4 @@ def labeller(
     if gpus:  # it sees no other, so that nothing is placed on one by default
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
     evaluator = plugins.with_settings(settings.evaluator, workers=1)
-    wiring = Wiring(replace(settings, evaluator=evaluator))
-
-    def answer(task: LabelTask) -> LabelAnswer:
-        genotype, parts = task
-        # what has run out of memory elsewhere is divided here from the start
-        wiring.device.parts.update(parts)
-        (evaluation,) = wiring.raw_evaluator.evaluate([genotype])
-        return evaluation, wiring.device.parts
-
-    return answer
+    return Wiring(replace(settings, evaluator=evaluator)).raw_evaluator.work

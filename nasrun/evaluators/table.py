@@ -88,6 +88,13 @@ class TableLookup(Evaluator):
         )
         return Final(table=entry)
 
+    def best_within(self, holds: Callable[[Genotype], bool]) -> float | None:
+        """Ask about the rows from the best on, until one holds."""
+        for row in np.argsort(-self.columns.signal_R, kind="stable").tolist():
+            if holds(self.table.genotype(row)):
+                return float(self.columns.signal_R[row])
+        return None
+
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
     ) -> tuple[list[ArchGraph], np.ndarray]:

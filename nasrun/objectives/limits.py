@@ -91,6 +91,19 @@ class LimitsOfRun(Limits):
             known.measured(genotype) <= limit.at_most for limit, known in pairs
         )
 
+    @property
+    def can_be_known(self) -> bool:
+        """Return whether there are limits, of costs that can be had for every architecture."""
+        return bool(self.limits) and all(limit.measure.is_quick for limit in self.limits)
+
+    def truly_holds(self, genotype: Genotype) -> bool:
+        """Return whether an architecture is within the limits; what is looked up is not bought.
+
+        For those who judge a search from outside.
+        """
+        within = (one.measure.measure(genotype) <= one.at_most for one in self.limits)
+        return all(within) and self.is_connected(genotype)
+
     def excess(self, genotype: Genotype) -> float:
         beyond = 0.0 if self.is_connected(genotype) else CUT_OFF
         for limit, known in zip(self.limits, self._known, strict=True):

@@ -69,8 +69,7 @@ class SearchContext(Protocol):
         """Make `count` processes to train candidates in, each with an evaluator of its own.
 
         `None` makes one per GPU, or else one per CPU core. They start with the first task, and end
-        with the search. A task is a genotype and `device.parts`; the answer is its evaluation and
-        what these parts became.
+        with the search. A task is what `Evaluator.work` takes, the answer what it returns.
         """
 
     def scorer(self, **settings: Any) -> Scorer:

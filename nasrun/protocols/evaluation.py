@@ -5,7 +5,7 @@ Everything is minimised except where a name says accuracy; accuracies are fracti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -98,6 +98,9 @@ class Evaluator(Stateful, Protocol):
     # such as a population; a training that fails with one of `labels.FAILURES` is an evaluation
     # with an error. `None`: `Labels` asks for one at a time, and makes the record of a failure.
     at_once: int | None = None
+    # How many genotypes it is best asked for together, where they compete; a request may have more
+    # or fewer. `None`: labels do not depend on what is asked for besides.
+    bracket: int | None = None
     optimum: float | None = None  # the best accuracy a label can have, where that is known
     size: NetworkSize = NetworkSize()  # of the networks behind the labels
     shape: TaskShape | None = None  # of their images, where that is known without the dataset
@@ -110,6 +113,10 @@ class Evaluator(Stateful, Protocol):
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         """Evaluate genotypes; return the outcomes in their order, whatever was finished first."""
+        raise NotImplementedError
+
+    def work(self, task: Any) -> Any:
+        """Do a task in a worker process; tasks and answers are plain values of the evaluator's."""
         raise NotImplementedError
 
     def scorer(self, **settings: Any) -> Scorer:
@@ -129,6 +136,10 @@ class Evaluator(Stateful, Protocol):
         It is asked once, when the search is over.
         """
         return Final()
+
+    def best_within(self, holds: Callable[[Genotype], bool]) -> float | None:
+        """Return the best accuracy that a label can have of what holds; `None` for the unknown."""
+        return None
 
     def fingerprint(self) -> str | None:
         """Return a checksum of the table behind the labels, where there is one."""

@@ -122,13 +122,14 @@ class Labels:
         """Buy the label of the next new genotype of a source, and others ahead of it.
 
         It is the same as `evaluate_new(1, source)` where the next `most` draws of the source depend
-        on no label. So as many of them as the evaluator works on at once are drawn and bought
-        together; those that were not asked for yet wait for the next calls, outside of the ledger.
+        on no label. So as many of them as the evaluator works on at once, or lets compete, are
+        drawn and bought together; those that were not asked for yet wait for the next calls,
+        outside of the ledger.
         """
         if self.remaining == 0:
             return []
         if not self._ahead:
-            at_once = self._evaluator.at_once or 1
+            at_once = self._evaluator.bracket or self._evaluator.at_once or 1
             self._ahead = self._buy(self.draw_new(min(most, at_once, self.remaining), source))
         self._exhausted = not self._ahead
         asked, self._ahead = self._ahead[:1], self._ahead[1:]
@@ -218,6 +219,9 @@ class Labels:
             figures |= _validation(new[-1], "")
         if self._evaluator.labels_are_scores:
             figures["scorings"] = float(self._evaluator.num_scorings)
+        trained = [label.details["epochs"] for label in self.ledger if "epochs" in label.details]
+        if trained:
+            figures["label_epochs"] = sum(trained)
         best = self._best_so_far()
         if self._limits is not None and self._limits.num_measurements > 0:
             figures["measurements"] = float(self._limits.num_measurements)

@@ -61,9 +61,11 @@ class Control(Accuracies):
 class TableEntry(Accuracies):
     """The cell in a benchmark table.
 
-    `regret` is that of the signal, `percentile`, in [0, 100], that of the test accuracy among all
-    architectures; `datasets` has the figures on all that the table has. `control` is what any
-    liking for convolutions finds, and `references` are the published cells of the space.
+    `regret` is that of the signal: to the best within the limits of the run where `within_limits`
+    is true, else to the best of all (of a latency on this device only few are known). `percentile`,
+    in [0, 100], is that of the test accuracy among all architectures; `datasets` has the figures on
+    all that the table has. `control` is what any liking for convolutions finds, and `references`
+    are the published cells of the space.
     """
 
     file: str
@@ -73,6 +75,7 @@ class TableEntry(Accuracies):
     datasets: Mapping[str, Accuracies]
     control: Control | None
     references: tuple[Control, ...] = ()
+    within_limits: bool | None = None  # whether `regret` is to the best within the limits
     landscape: bool | None = None  # true where candidates were scored on the landscape of the table
 
 
@@ -163,6 +166,7 @@ class Result(Final):
     scorings: int = 0  # on shared weights, or predicted
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
+    label_epochs: int | None = None  # of all trainings, where some were stopped early
     search_val_accuracy: float | None = None  # of the last alpha, or of the best label
     metric: str | None = None  # what the search maximised, where that is not the accuracy
     search_val_score: float | None = (

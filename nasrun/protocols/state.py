@@ -26,7 +26,7 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, **figures: float) -> None: ...
 
 
-class Streams(Protocol):
+class Streams(Stateful, Protocol):
     """Named, independent generators from one seed; their states are in every checkpoint."""
 
     def numpy(self, name: str) -> np.random.Generator: ...

@@ -37,7 +37,7 @@ class WrappedEvaluator(Evaluator):
         self.inner = inner
         self.labels_are_scores = inner.labels_are_scores
         self.objectives = inner.objectives
-        self.at_once = inner.at_once
+        self.at_once, self.bracket = inner.at_once, inner.bracket
         self.optimum = inner.optimum
         self.size, self.shape = inner.size, inner.shape
         self.makers_size = inner.makers_size
@@ -57,6 +57,9 @@ class WrappedEvaluator(Evaluator):
 
     def final(self, genotype: Genotype) -> Final:
         return self.inner.final(genotype)
+
+    def best_within(self, holds: Callable[[Genotype], bool]) -> float | None:
+        return self.inner.best_within(holds)
 
     def fingerprint(self) -> str | None:
         return self.inner.fingerprint()

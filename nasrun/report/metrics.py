@@ -146,6 +146,7 @@ METRICS = {
         Metric("hypervolume", "hypervolume", of_result("hypervolume", "value"), percent=False),
         Metric("measurements", "measurements", of_result("measurements"), False, False),
         Metric("evaluations", "true evaluations", of_result("evaluations"), False, False),
+        Metric("label_epochs", "epochs of training", of_result("label_epochs"), False, False),
         Metric("scorings", "candidates scored", _scorings, False, False),
         Metric("search_seconds", "search, s", of_result("search_seconds"), False, False),
         Metric("gpu_days", "GPU-days", gpu_days, False, False),

@@ -29,6 +29,7 @@ def notes_of(grouping: Grouping, metric: Metric) -> list[str]:
             _of_clusters(item): item.shared_seeds is not None,
             _of_constant_seeds(runs): bool(constant_seeds(runs)),
             _of_signal(runs): _of_signal(runs) != "",
+            _of_limits(runs): _of_limits(runs) != "",
         }
         for remark, applies in remarks.items():
             if applies:
@@ -112,6 +113,16 @@ def _of_signal(runs: Sequence[Run]) -> str:
     """Say which accuracy the searches have seen, where it is no validation accuracy."""
     signals = {metrics.signal(run) for run in runs} - {metrics.VALIDATION, metrics.SHARED}
     return f"what the search has seen is the {' or '.join(sorted(signals))}" if signals else ""
+
+
+def _of_limits(runs: Sequence[Run]) -> str:
+    """Say to what regrets are, where there are limits."""
+    tables = [run.result.get("table") for run in runs]
+    within = [isinstance(one, dict) and one.get("within_limits") is True for one in tables]
+    if not any(within):
+        return ""
+    some = "" if all(within) else " in some runs, to the best of all in others"
+    return f"the regret is that to the best within the limits{some}"
 
 
 def _several(names: Sequence[str]) -> str:

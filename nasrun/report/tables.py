@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nasrun.report import across_tables, details, metrics, power, statistics
 from nasrun.report.analysis import Grid, Pair, Report, mean_of
-from nasrun.report.collect import Run, shown
+from nasrun.report.collect import shown
 from nasrun.report.groups import Group
 from nasrun.report.published_tables import COLUMN_NAMES, published
 from nasrun.report.ranking import Ranking

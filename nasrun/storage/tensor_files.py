@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from zipfile import ZIP_STORED, ZipFile
@@ -60,6 +61,19 @@ def read_tensors(path: Path) -> dict[str, Any] | None:
         except Exception:  # zipfile and torch raise many kinds for a broken file
             return None
     return content if isinstance(content, dict) else None
+
+
+def packed(content: Mapping[str, Any]) -> bytes:
+    """Write tensors and plain values as `write_tensors` does, for another process of the run."""
+    buffer = BytesIO()
+    torch.save(dict(content), buffer)
+    return buffer.getvalue()
+
+
+def unpacked(content: bytes) -> dict[str, Any]:
+    """Read on the CPU what `packed` has written."""
+    found: dict[str, Any] = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    return found
 
 
 def _is_modest(archive: ZipFile, num_bytes: int) -> bool:

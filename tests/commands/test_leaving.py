@@ -18,6 +18,8 @@ from nasrun.cli.main import main
 from nasrun.engine import compress
 from nasrun.engine.ask import Quality
 from nasrun.engine.trained import load
+from nasrun.engine.wiring import load_dataset
+from nasrun.launch.replay import recorded_node
 from nasrun.protocols.data import TaskShape
 from nasrun.runs.model_file import WEIGHTS_FILE
 from nasrun.storage.tensor_files import read_tensors
@@ -28,6 +30,7 @@ CELLS = {
     "nasbench201": ["space=nasbench201", "space.channels=4", "space.cells=1"],
     "nasbench101": ["space=nasbench101", "space.channels=8", "space.cells=1"],
     "macro_cnn": ["space=macro_cnn", "space.channels=4"],
+    "nasnet": ["space=nasnet", "genotype=nasnet_a", "space.channels=4", "space.cells=3"],
 }
 
 
@@ -50,7 +53,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = tmp_path_factory.mktemp("runs")
     for name, chosen in CELLS.items():
-        main(["retrain", "genotype=random", *chosen, "retrain=smoke", "dataset=imagefolder",
+        given = [] if any("genotype=" in one for one in chosen) else ["genotype=random"]
+        main(["retrain", *given, *chosen, "retrain=smoke", "dataset=imagefolder",
               f"dataset.root={pictures}", "dataset.size=8", "dataset.batch_size=12",
               f"hydra.run.dir={home / name}"])  # fmt: skip
     return {name: home / name for name in CELLS}
@@ -95,6 +99,52 @@ def test_a_picture_of_any_mode_is_the_same_picture(runs: dict[str, Path], tmp_pa
     assert {one["class"] for one in said[0]} == {"red", "blue"}
 
 
+TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+          6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}  # fmt: skip
+"""EXIF orientation -> how the pixels are stored of a picture that viewers turn upright."""
+
+
+def test_predict_says_what_the_test_loop_says_of_any_picture(
+    runs: dict[str, Path], pictures: Path, tmp_path: Path, capsys
+) -> None:
+    """Of every mode, and turned by EXIF: the pixels and logits of a dataset of the same files."""
+    blue = tmp_path / "test" / "blue"
+    shutil.copytree(pictures / "train", tmp_path / "train")
+    blue.mkdir(parents=True)
+    (tmp_path / "test" / "red").mkdir()
+    shutil.copy(next((pictures / "test" / "red").iterdir()), tmp_path / "test" / "red" / "r.png")
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+    pixels[:, :10] = (30, 60, 200)  # wide, and the left side is another than the right one
+    upright = Image.fromarray(pixels)
+    upright.save(blue / "upright.png")
+    for orientation, stored in TURNED.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        turned = upright.transpose(Image.Transpose[stored])
+        turned.save(blue / f"exif{orientation}.png", exif=exif)
+    for mode in ("L", "LA", "1", "P", "RGBA"):
+        upright.convert(mode).save(blue / f"{mode}.png")
+    upright.convert("CMYK").save(blue / "CMYK.tif")
+    deep = np.asarray(upright.convert("L")).astype(np.uint16) * 257
+    Image.fromarray(deep).save(blue / "deep.png")
+
+    run = runs["nasbench201"]
+    node = {**recorded_node(run, "dataset"), "root": str(tmp_path)}
+    dataset = load_dataset(node)
+    ((raw, _),) = dataset.test.batches(torch.arange(len(dataset.test)), 99, torch.device("cpu"))
+    tested = load(run).logits(raw).softmax(1)[:, 0].tolist()  # of blue, file by file
+    main(["predict", str(run), str(tmp_path / "test"), "--format", "jsonl"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    said = [{one["class"]: one["probability"] for one in line["classes"]} for line in lines]
+    assert [one["blue"] for one in said] == pytest.approx(tested, abs=1e-6)
+    of = {Path(line["input"]).stem: one["blue"] for line, one in zip(lines, said, strict=True)}
+    assert len(of) == 16
+    for orientation in TURNED:
+        assert of[f"exif{orientation}"] == pytest.approx(of["upright"], abs=1e-6)
+    assert of["deep"] == pytest.approx(of["L"], abs=1e-6)
+    assert of["L"] != pytest.approx(of["upright"], abs=1e-3)
+
+
 def test_arrays_are_asked_as_well(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "new.npz", x_test=images, y_test=np.array([0, 1, 1, 0, 1]))
@@ -127,7 +177,7 @@ def test_quality_by_hand_and_by_scikit_learn() -> None:
         "nasbench201",
         *(
             pytest.param(name, marks=pytest.mark.processes)
-            for name in ("darts", "nasbench101", "macro_cnn")
+            for name in ("darts", "nasbench101", "macro_cnn", "nasnet")
         ),
     ],
 )
@@ -146,16 +196,18 @@ def test_a_program_of_torch_does_what_the_network_does(
     [
         ("darts", "python"), ("macro_cnn", "python"),
         ("nasbench201", "onnx,int8"), ("macro_cnn", "onnx,int8"),
+        ("nasnet", "onnx,python"),
     ],
 )  # fmt: skip
 def test_other_formats(name: str, form: str, runs: dict[str, Path], tmp_path, capsys) -> None:
-    pytest.importorskip("safetensors" if form == "python" else "onnxscript")
-    pytest.importorskip("safetensors" if form == "python" else "onnxruntime")
+    needed = {"python": ["safetensors"], "onnx": ["onnxscript", "onnxruntime"], "int8": []}
+    for module in (module for one in form.split(",") for module in needed[one]):
+        pytest.importorskip(module)
     main(["export", str(runs[name]), "--format", form, "--out", str(tmp_path)])
     told = capsys.readouterr().out
-    files = {"python": ["model.py"], "onnx,int8": ["model.onnx", "model.int8.onnx"]}[form]
-    assert all(file in told for file in files)
-    if form == "python":
+    files = {"python": "model.py", "onnx": "model.onnx", "int8": "model.int8.onnx"}
+    assert all(files[one] in told for one in form.split(","))
+    if "python" in form:
         text = (tmp_path / "model.py").read_text()
         assert "nasrun" not in text
         assert ("# blocks.0" if name == "macro_cnn" else "# cells.0") in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from nasrun.cli.main import main
 from nasrun.engine.trained import load
+from tests.commands.pictures import without_pictures
 
 SIZES = {"cell1d": ["space.channels=4", "space.cells=1"],
          "cell1d_darts": ["space.channels=4", "space.cells=3"]}  # fmt: skip
@@ -18,6 +20,9 @@ CELL = "|conv_5~0|+|max_pool_3~0|sep_conv_5~1|+|skip_connect~0|dil_conv_5~1|avg_
 PAIRS = [("conv_7", 0), ("max_pool_3", 1), ("sep_conv_5", 0), ("skip_connect", 1),
          ("dil_conv_5", 0), ("avg_pool_3", 3), ("skip_connect", 0), ("conv_3", 4)]  # fmt: skip
 GENOTYPES = {"cell1d": CELL, "cell1d_darts": f"Genotype(normal={PAIRS}, reduce={PAIRS})"}
+
+
+BEATS = Path(os.environ.get("NASRUN_DATA", "")) / "ecg_mitbih_beats_small.npz"
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +98,29 @@ def test_signals_of_another_length_are_refused(
         main(["predict", str(runs["cell1d"]), str(tmp_path / "short.npz")])
     assert caught.value.code == 2
     assert "the network takes numbers, 2 x 25" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not BEATS.is_file(), reason="NASRUN_DATA has no ecg_mitbih_beats_small.npz")
+def test_egnas_finds_cells_of_two_kinds_for_heart_beats(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """From real beats to predictions, by the method that the space was made for."""
+    without_pictures(monkeypatch)
+    main(["search", "strategy=egnas", "space=cell1d_darts", *SIZES["cell1d_darts"],
+          "dataset=ecg_mitbih", f"dataset.file={BEATS}", "dataset.limit=80",
+          "dataset.batch_size=16", "budget=smoke", "population.size=3",
+          "retrain=smoke", "retrain.epochs=1", "retrain.channels=4",
+          f"hydra.run.dir={tmp_path}"])  # fmt: skip
+    capsys.readouterr()
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert set(found["genotype"]["cells"]) == {"normal", "reduce"}
+    assert [one["name"] for one in found["retrain"]["classes"]] == ["N", "S", "V", "F", "Q"]
+    assert found["metric"] == "macro_f1"
+    assert found["scorings"] > 0
+    signals = np.zeros((2, 260), dtype=np.float32)
+    np.savez(tmp_path / "two.npz", x_test=signals)
+    main(["predict", str(tmp_path), str(tmp_path / "two.npz"), "--format", "jsonl"])
+    said = [json.loads(line)["classes"][0]["class"] for line in capsys.readouterr().out.split("\n")
+            if line]  # fmt: skip
+    assert len(said) == 2
+    assert said[0] == said[1]

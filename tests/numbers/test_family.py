@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from nasrun.cli.main import main
 from nasrun.compute.device import Device
 from nasrun.datasets.digits import load_digits
 from nasrun.engine import trained
-from nasrun.engine.family import Candidate, Family, by_cost, recalibrate, sandwich, spread
+from nasrun.engine.family import Family, recalibrate, sandwich
+from nasrun.engine.family_choice import Candidate, by_cost, spread
 from nasrun.launch.replay import recorded_dataset
 from nasrun.networks.blocks.batch_norm import BatchNorm, with_torchs_norms
 from nasrun.protocols.data import TaskShape
@@ -105,11 +108,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_each_member_is_a_network_of_its_own(run: Path, capsys: pytest.CaptureFixture) -> None:
-    main(["family", str(run), "--members", "4", "--epochs", "2", "--tune", "1"])
-    capsys.readouterr()
+def test_each_member_is_a_network_of_its_own(run: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("nasrun.engine.family.SCRATCH_EPOCHS", 1)
+    main(["family", str(run), "--members", "4", "--epochs", "2", "--tune", "1", "--compare", "2"])
+    told = capsys.readouterr().out
     members = json.loads((run / "family" / "family.json").read_text())
     assert len(members) == 4
+    from_scratch = [one["scratch_accuracy"] for one in members]
+    assert [one is not None for one in from_scratch] == [True, False, False, True]
+    gains = [100 * (from_scratch[n] - members[n]["test_accuracy"]) for n in (0, 3)]
+    assert f"2 members trained from scratch as well: {abs(sum(gains)) / 2:.2f} points" in told
+    assert f"{max(gains):.2f} at most" in told
     flops = [one["flops"] for one in members]
     assert flops == sorted(flops)
     assert flops[-1] > 4 * flops[0]
@@ -119,6 +128,49 @@ def test_each_member_is_a_network_of_its_own(run: Path, capsys: pytest.CaptureFi
         assert trained.load(folder).record.genotype.to_json() == member["genotype"]
         main(["evaluate", str(folder), "--json"])
         assert json.loads(capsys.readouterr().out)["accuracy"] == member["test_accuracy"]
+
+
+def test_the_rate_of_tuning_is_chosen_by_validation_images(run: Path, monkeypatch) -> None:
+    """Means of two members at the three rates: .3, .4 and .2; the test images are not there."""
+    family = Family(run, SPACE_OF_RUN, recorded_dataset(run), seed=0)
+    members = family.choose(3)
+    family.dataset.test = None
+    tuned, said = [], iter([0.2, 0.4, 0.5, 0.3, 0.1, 0.3])
+
+    def tune(network, dataset, device, streams, epochs, progress, training, split) -> None:
+        tuned.append((training.learning_rate, epochs, split))
+
+    monkeypatch.setattr("nasrun.engine.family.tune", tune)
+    monkeypatch.setattr("nasrun.engine.family.accuracy_on", lambda split, *_: next(said))
+    train, validation = family._halves
+    assert family.tuning_rate(members, 7, lambda *_, **__: None) == 0.05
+    assert tuned == [(rate, 7, train) for rate in (0.1, 0.1, 0.05, 0.05, 0.02, 0.02)]
+    assert len(train) + len(validation) == len(family.dataset.train)
+    assert family.tuning_rate(members, 0, lambda *_, **__: None) is None
+
+
+@pytest.mark.processes
+def test_one_call_at_a_time_makes_a_family(run: Path, tmp_path: Path, capsys) -> None:
+    code = "import sys; from pathlib import Path\n"
+    code += "from nasrun.storage.folder_lock import FolderLock\n"
+    code += "lock = FolderLock(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    words = ["family", str(run), "--members", "2", "--epochs", "0", "--compare", "0"]
+    words += ["--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert f"in use by another nasrun process, {holder.pid} on " in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+    holder.kill()
+    holder.communicate()
+    main(words)
+    assert (tmp_path / "family.json").is_file()
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(run: Path, tmp_path: Path) -> None:

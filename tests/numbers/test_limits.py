@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,12 @@ import pytest
 import torch
 
 from nasrun.benchmarks import store
+from nasrun.cli.main import main
 from nasrun.config.checks import all_faults, unread_overrides
 from nasrun.config.compose import to_typed
 from nasrun.config.identity import decisive
 from nasrun.config.schema import SearchConfig
+from nasrun.engine.insight import Insight
 from nasrun.engine.limits import hypervolume_of
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import RunError, UsageError
@@ -23,12 +26,13 @@ from nasrun.objectives.few_measurements import FewMeasurements, fit
 from nasrun.objectives.limited_space import Likelihood, LimitedSpace
 from nasrun.objectives.limits import LimitsOfRun
 from nasrun.objectives.roster import is_connected
-from nasrun.protocols.evaluation import Evaluation, Objective
+from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective, StepReport
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.measure import Limit, Measure
-from nasrun.protocols.result import FrontMember
+from nasrun.protocols.result import Final, FrontMember, TableEntry
 from nasrun.spaces.nasbench201 import NasBench201
 from nasrun.spaces.toy import Toy
+from tests.commands.pictures import without_pictures
 from tests.compose import composed
 from tests.long import limits as long
 
@@ -240,6 +244,68 @@ def test_wrong_values_are_told_by_their_keys() -> None:
     words = ["strategy=nsganet", "objective=params", "strategy.second_objective=flops"]
     (sentence,) = unread_overrides(composed(words), words)
     assert sentence.startswith("strategy.second_objective=flops: the run's objective takes its")
+
+
+class ByGenes(Evaluator):
+    """A made table of the toy space: an accuracy of (b + c) / 10, whatever the first gene is."""
+
+    optimum = 0.6
+
+    def best_within(self, holds) -> float | None:
+        rows = sorted(TOY.enumerate(), key=lambda one: -sum(genes(one)[1:]))
+        return next((sum(genes(one)[1:]) / 10 for one in rows if holds(one)), None)
+
+    def final(self, genotype) -> Final:
+        accuracy = sum(genes(genotype)[1:]) / 10
+        entry = TableEntry(file="made", signal="accuracy", regret=self.optimum - accuracy,
+                           percentile=50.0, val_accuracy=accuracy, test_accuracy=accuracy,
+                           datasets={}, control=None)  # fmt: skip
+        return Final(table=entry)
+
+
+def test_regret_is_to_the_best_within_the_limits() -> None:
+    """10 a + 11 b + 10 c <= 31 leaves (0, 0, 3) as the best, .3 (0, 1, 2 costs 31 as well)."""
+    wiring = Wiring(to_typed(composed(["space=toy", "strategy=random", "retrain=none"]),
+                             SearchConfig))  # fmt: skip
+    vars(wiring)["raw_evaluator"] = ByGenes()
+
+    def regret_of(found: tuple[int, ...], held: LimitsOfRun) -> tuple[float, bool | None]:
+        vars(wiring)["limits"] = held
+        vars(wiring).pop("best_within_limits", None)
+        entry = wiring.final(TOY.decode(found)).table
+        assert entry is not None
+        return entry.regret, entry.within_limits
+
+    assert regret_of((1, 0, 2), limits(31.0)) == (pytest.approx(0.1), True)
+    assert regret_of((0, 1, 2), limits(31.0)) == (0.0, True)
+    held = limits(31.0, few=8)  # others are predicted in the search, and known to the yardstick
+    before = held.num_measurements
+    assert regret_of((1, 0, 2), held) == (pytest.approx(0.1), True)
+    assert held.num_measurements == before
+    # a stopwatch is asked about few: the regret is to the best of all
+    assert regret_of((1, 0, 2), limits(31.0, is_quick=False)) == (pytest.approx(0.4), None)
+
+    insight = Insight(SimpleNamespace(labels=None, predicts=False), ByGenes(), 0.3)  # type: ignore[arg-type]
+    report = StepReport({"best_val_accuracy": 0.1})
+    assert insight.metrics(report, last=False) == {"regret": pytest.approx(0.2)}
+
+
+@needs_data
+def test_the_summary_says_what_the_regret_is_to(tmp_path: Path, monkeypatch, capsys) -> None:
+    """By the arrays of the two tables."""
+    without_pictures(monkeypatch)
+    column, limit = "latency_ms_pixel2", 14.4
+    main(["search", "strategy=random", "space=nasbench201", "evaluator=table", "dataset=cifar100",
+          "budget.evaluations=5", "objective=table", f"objective.column={column}",
+          f"constraint.latency_ms={limit}", f"hydra.run.dir={tmp_path}"])  # fmt: skip
+    assert "to the best cell of the table within the limits" in capsys.readouterr().out
+    found = json.loads((tmp_path / "result.json").read_text())["table"]
+    within_R = store.load_costs("nasbench201", column).costs[column] <= limit
+    val_R = store.load("nasbench201", dataset="cifar100").columns("cifar100").validation_R
+    assert found["regret"] == pytest.approx(val_R[within_R].max() - found["val_accuracy"])
+    assert found["within_limits"] is True
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[4])["regret"] == pytest.approx(found["regret"])
 
 
 @needs_data

@@ -28,6 +28,10 @@ class TwoAtOnce(Evaluator):
     at_once = 2
 
 
+class ThreeCompete(Evaluator):
+    bracket = 3
+
+
 class Watch:
     """In the place of `time`: only what is said takes time."""
 
@@ -112,6 +116,22 @@ def test_labels_at_once_take_the_time_of_their_rounds(watch: Watch) -> None:
     assert len(label([GENOTYPE] * 5)) == 5
     assert watch.now == 14.0  # 21 s were left out
     assert watch.now + counted.skipped_s == pytest.approx(3 * 7.0)
+
+
+def test_those_that_compete_are_asked_for_together(watch: Watch) -> None:
+    asked, counted = [], Clock()
+
+    def evaluate(genotypes):
+        asked.append(len(genotypes))
+        watch.now += 4.0 * len(genotypes)
+        return [Evaluation(one, (0.25,), 1.0) for one in genotypes]
+
+    label = RememberedLabels(ThreeCompete(), KnownAnswers(counted), evaluate).evaluate
+    assert len(label([GENOTYPE] * 3)) == 3
+    assert asked == [3]  # 12 s are enough
+    assert len(label([GENOTYPE] * 2)) == 2
+    assert asked == [3]
+    assert counted.take() == pytest.approx(2 * 4.0)
 
 
 def test_after_the_first_step_less_is_enough(watch: Watch) -> None:
