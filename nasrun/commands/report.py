@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
-from nasrun.report import tables
-from nasrun.report.analysis import Report, analyse
-from nasrun.report.collect import collect
-from nasrun.report.files import headline, write
+from nasrun.report import files
+from nasrun.report.analysis import Report
 from nasrun.report.text_table import ReportTable
 from nasrun.runs import run_names
-from nasrun.runs.folder import names
 from nasrun.terminal import console
 
 MAX_SHOWN = 20  # rows of the comparisons in the terminal
@@ -34,33 +30,16 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args(arguments)
     folders = [run_names.path_of(one, run_names.ANY) for one in parsed.folders]
-    runs, left_out = collect(folders)
-    report = analyse(runs, left_out, _keys(parsed.by), parsed.metric)
-    shown = tables.all_tables(report)
-    now = f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
-    out = parsed.out or _new_folder(Path("outputs/reports") / now)
-    written = write(report, shown, out, _as_typed(arguments, parsed.folders, folders))
-    _show(report, shown)
-    console.say(f"report: {out / 'report.html'}, and {len(written) - 1} files beside it")
+    line = _as_typed(arguments, parsed.folders, folders)
+    made = files.make(folders, _keys(parsed.by), parsed.metric, parsed.out, line)
+    _show(made.report, made.shown)
+    console.say(f"report: {made.folder / 'report.html'}, and {len(made.files) - 1} files beside it")
 
 
 def _as_typed(words: Sequence[str], typed: Sequence[str], folders: Sequence[Path]) -> str:
     """Return the command line with the folders that names such as `last` stand for."""
     found = dict(zip(typed, map(str, folders), strict=True))
     return shlex.join(["nasrun", "report", *(found.get(word, word) for word in words)])
-
-
-def _new_folder(path: Path) -> Path:
-    """Make a folder of that name, or of the next free one: others may report in this second."""
-    for place in names(path):
-        try:
-            place.mkdir(parents=True)
-            return place
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UsageError(f"cannot write in {place}: {error.strerror}") from None
-    raise AssertionError("names do not end")
 
 
 def _keys(by: str | None) -> list[str] | None:
@@ -73,7 +52,7 @@ def _keys(by: str | None) -> list[str] | None:
 
 
 def _show(report: Report, shown: Sequence[ReportTable]) -> None:
-    console.say(headline(report))
+    console.say(files.headline(report))
     for table in shown:
         is_ours = table.name in ("groups", "pairs", "references", "predictors", "left_out")
         if not (is_ours or table.name.startswith(("grid", "ranks"))):
