@@ -125,8 +125,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
         ordered = run_names.in_words(name, ordered)
         _begin(name, ordered)
     module = importlib.import_module(f"nasrun.commands.{name}")
-    with _full_errors():
-        module.main(ordered)
+    module.main(ordered)
 
 
 def _begin(name: str, words: Sequence[str]) -> None:
@@ -135,16 +134,3 @@ def _begin(name: str, words: Sequence[str]) -> None:
     if line:
         console.say(line)
         sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _full_errors() -> Iterator[None]:
-    """Have Hydra raise its exceptions; without this variable it prints them and exits by itself."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("HYDRA_FULL_ERROR")
-        if before is not None:
-            os.environ["HYDRA_FULL_ERROR"] = before

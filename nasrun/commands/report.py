@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError
-from nasrun.report import tables
-from nasrun.report.analysis import Report, analyse
-from nasrun.report.collect import collect
-from nasrun.report.files import headline, write
+from nasrun.report import files
+from nasrun.report.analysis import Report
+from nasrun.report.collect import Collected
 from nasrun.report.text_table import ReportTable
-from nasrun.report.watch import Collected, watch
+from nasrun.report.watch import watch
 from nasrun.runs import run_names
-from nasrun.runs.folder import names
 from nasrun.terminal import console
 
 MAX_SHOWN = 20  # rows of the comparisons in the terminal
@@ -40,45 +37,33 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--watch", action="store_true")
     parsed = parser.parse_args(arguments)
     folders = [run_names.path_of(one, run_names.ANY) for one in parsed.folders]
-    keys, command = _keys(parsed.by), _as_typed(arguments, parsed.folders, folders)
-    now = f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
-    out: Path | None = parsed.out
+    keys, line = _keys(parsed.by), _as_typed(arguments, parsed.folders, folders)
+    if parsed.watch:
+        _watch(folders, keys, parsed.metric, parsed.out, line)
+        return
+    made = files.make(folders, keys, parsed.metric, parsed.out, line)
+    _show(made.report, made.shown)
+    console.say(f"report: {made.folder / 'report.html'}, and {len(made.files) - 1} files beside it")
+
+
+def _watch(
+    folders: Sequence[Path], keys: list[str] | None, metric: str | None, out: Path | None, line: str
+) -> None:
+    """Write the page anew, in one folder, until all runs have ended."""
 
     def renew(found: Collected, renew_s: int | None) -> Path:
         nonlocal out
-        report = analyse(*found, keys, parsed.metric)
-        out = out or _new_folder(Path("outputs/reports") / now)
-        shown = tables.all_tables(report)
-        written = write(report, shown, out, command, renew_s)
-        if not parsed.watch:
-            _show(report, shown)
-            told = f"report: {out / 'report.html'}, and {len(written) - 1} files beside it"
-            console.say(told)
+        made = files.make_of(found, keys, metric, out, line, renew_s)
+        out = made.folder
         return out / "report.html"
 
-    if parsed.watch:
-        console.say(watch(folders, renew, console.say))
-    else:
-        renew(collect(folders), None)
+    console.say(watch(folders, renew, console.say))
 
 
 def _as_typed(words: Sequence[str], typed: Sequence[str], folders: Sequence[Path]) -> str:
     """Return the command line with the folders that names such as `last` stand for."""
     found = dict(zip(typed, map(str, folders), strict=True))
     return shlex.join(["nasrun", "report", *(found.get(word, word) for word in words)])
-
-
-def _new_folder(path: Path) -> Path:
-    """Make a folder of that name, or of the next free one: others may report in this second."""
-    for place in names(path):
-        try:
-            place.mkdir(parents=True)
-            return place
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UsageError(f"cannot write in {place}: {error.strerror}") from None
-    raise AssertionError("names do not end")
 
 
 def _keys(by: str | None) -> list[str] | None:
@@ -91,7 +76,7 @@ def _keys(by: str | None) -> list[str] | None:
 
 
 def _show(report: Report, shown: Sequence[ReportTable]) -> None:
-    console.say(headline(report))
+    console.say(files.headline(report))
     for table in shown:
         if not table.name.startswith(IN_TERMINAL):
             continue

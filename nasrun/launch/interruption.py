@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ def terminated_as_interrupted(*, at_once: bool = True) -> Iterator[None]:
             raise KeyboardInterrupt
 
     cancellation.look()  # of a context around this one
-    handled = [number for number in SIGNALS if not _is_taken(signal.getsignal(number))]
+    in_main = threading.current_thread() is threading.main_thread()  # Python allows no other
+    handled = [number for number in SIGNALS if in_main and not _is_taken(signal.getsignal(number))]
     previous = {number: signal.signal(number, interrupt) for number in handled}
     is_outermost = not any(_is_ours(handler) for handler in previous.values())
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
 import hydra
@@ -32,8 +33,8 @@ NO_SWEEP = (
 LAUNCHER = ("hydra/launcher=", "hydra.launcher.")  # words that may be typed to resume a sweep
 
 
-def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
-    """Run a command: one job, or a sweep.
+def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> Sequence[Outcome]:
+    """Run a command: one job, or a sweep; return how each job ended.
 
     A single job raises what it raises. A sweep prints its table and exits with 1 when a job failed,
     and with 2 when all failures are the user's mistakes.
@@ -43,7 +44,9 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> None:
         raise UsageError(NO_SWEEP)
     words, source = replayed(command, without_chdir(arguments))
     line = shlex.join(["nasrun", command, *arguments])
-    _run(Jobs(command, prepare, line, words, source, None))
+    jobs = Jobs(command, prepare, line, words, source, None)
+    _run(jobs)
+    return jobs.outcomes
 
 
 def without_chdir(arguments: Sequence[str]) -> list[str]:
@@ -120,7 +123,7 @@ def _run_under_hydra(jobs: Jobs, words: Sequence[str]) -> None:
     sys.argv = [sys.argv[0], *words]
     hydra_guard.require_bounded(words)
     try:
-        with hydra_guard.guarded():
+        with hydra_guard.guarded(), _full_errors():
             main(jobs)()
     except OSError as error:  # of Hydra, which makes the folder of a run and looks for options
         if error.errno is None:
@@ -128,6 +131,19 @@ def _run_under_hydra(jobs: Jobs, words: Sequence[str]) -> None:
         name = brief(str(error.filename))
         advice = "; choose another hydra.run.dir or hydra.sweep.dir, or another word"
         raise UsageError(f"{name} cannot be used: {error.strerror}{advice}") from None
+
+
+@contextmanager
+def _full_errors() -> Iterator[None]:
+    """Have Hydra raise its exceptions; without this variable it prints them and exits by itself."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def _run(jobs: Jobs) -> None:

@@ -159,7 +159,7 @@ def _without_resolvers(overrides: Sequence[str], folder: Path) -> list[str]:
                 f"machine, and its value then is not recorded: type {_key(override)}=... too"
             )
     return [
-        f"{_key(override)}={_literal(values[_key(override)])}" if override in asking else override
+        f"{_key(override)}={literal(values[_key(override)])}" if override in asking else override
         for override in overrides
     ]
 
@@ -177,7 +177,7 @@ def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> l
         if not (isinstance(value, str) and "${" in value)
     }
     old = [
-        f"{key}={_literal(value)}"
+        f"{key}={literal(value)}"
         for key, value in recorded
         if key in present and value != present[key]
     ]
@@ -188,10 +188,10 @@ def _changed_defaults(folder: Path, command: str, overrides: Sequence[str]) -> l
     return old
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """Write a value as Hydra's grammar reads it."""
     if isinstance(value, list):
-        return f"[{','.join(map(_literal, value))}]"
+        return f"[{','.join(map(literal, value))}]"
     if isinstance(value, str):
         return in_quotes(value)
     return "null" if value is None else str(value).lower()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from nasrun.config.renamed import with_present_targets
 from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
@@ -156,7 +156,11 @@ def finite(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def collect(folders: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
+Collected: TypeAlias = tuple[list[Run], list[LeftOut]]
+"""What can be compared, and what cannot."""
+
+
+def collect(folders: Sequence[Path]) -> Collected:
     """Collect all runs in and below `folders`.
 
     Raises:

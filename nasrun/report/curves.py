@@ -7,8 +7,6 @@ Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
 
 from __future__ import annotations
 
-import errno
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -18,6 +16,7 @@ import numpy as np
 
 from nasrun.report.collect import Run, finite, number
 from nasrun.report.statistics import LEVEL, Clusters, bootstrap_weights
+from nasrun.runs import json_lines
 
 NUM_POINTS, NUM_BOOTSTRAPS = 200, 1_000
 # A curve begins where this share of the runs has a value, so that a late run does not hide others.
@@ -121,33 +120,10 @@ def _retraining(epochs: Sequence[Mapping[str, Any]]) -> tuple[Staircase | None, 
 
 
 def read_lines(run: Run, name: str) -> list[dict[str, Any]]:
-    """Read the objects of a JSON-lines file; a missing file is an empty one."""
-    path = run.folder / name
-    if not path.exists():
-        return []
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            raise OSError(errno.EINVAL, "it is not a file")
-        content = path.read_bytes()
-    except OSError as error:
-        run.notes.append(f"{name} cannot be read: {error.strerror}")
-        return []
-    texts = content.decode("utf-8", "replace").splitlines()
-    whole = _parse(f"[{','.join(texts)}]")  # faster than line by line
-    found = whole if isinstance(whole, list) and len(whole) == len(texts) else map(_parse, texts)
-    lines = [line for line in found if isinstance(line, dict)]
-    if len(lines) < len(texts):
-        broken = len(texts) - len(lines)
-        run.notes.append(f"{name}: {broken} of {len(texts)} lines are unreadable")
+    """Read the objects of a JSON-lines file; what cannot be read becomes a note."""
+    lines, notes = json_lines.read_lines(run.folder / name)
+    run.notes.extend(notes)
     return lines
-
-
-def _parse(text: str) -> object:
-    """Parse JSON; return `None` for any other text."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _first_value(line: Mapping[str, Any]) -> float:

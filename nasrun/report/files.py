@@ -4,14 +4,76 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nasrun.errors import UsageError
-from nasrun.report import drawing, figures, formats, page, records
-from nasrun.report.analysis import Report
+from nasrun.report import drawing, figures, formats, page, records, tables
+from nasrun.report.analysis import Report, analyse
+from nasrun.report.collect import Collected, collect
 from nasrun.report.text_table import ReportTable
+from nasrun.runs.folder import names
 from nasrun.storage.durable import replacing
+
+
+@dataclass(frozen=True)
+class Made:
+    """A report that was written: as values, as tables, and its files."""
+
+    report: Report
+    shown: Sequence[ReportTable]
+    folder: Path
+    files: Sequence[Path]
+
+
+def make(
+    folders: Sequence[Path],
+    keys: Sequence[str] | None,
+    metric: str | None,
+    out: Path | None,
+    command: str,
+) -> Made:
+    """Compare all runs in the folders, and write what comes out.
+
+    Args:
+        keys: what tells groups apart; `None`: all that differ but the seed.
+        out: the folder to write to; `None`: a new one below outputs/reports.
+        command: the line that makes the same report.
+
+    Raises:
+        UsageError: a folder has no runs, a key or a metric is unknown, or nothing can be written.
+    """
+    return make_of(collect(folders), keys, metric, out, command)
+
+
+def make_of(
+    found: Collected,
+    keys: Sequence[str] | None,
+    metric: str | None,
+    out: Path | None,
+    command: str,
+    renew_s: int | None = None,
+) -> Made:
+    """Compare runs that are at hand; see `make`, and `write` for `renew_s`."""
+    report = analyse(*found, None if keys is None else list(keys), metric)
+    shown = tables.all_tables(report)
+    now = f"{datetime.now():%Y-%m-%d/%H-%M-%S}"
+    folder = out or _new_folder(Path("outputs/reports") / now)
+    return Made(report, shown, folder, write(report, shown, folder, command, renew_s))
+
+
+def _new_folder(path: Path) -> Path:
+    """Make a folder of that name, or of the next free one: others may report in this second."""
+    for place in names(path):
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"cannot write in {place}: {error.strerror}") from None
+    raise AssertionError("names do not end")
 
 
 def write(

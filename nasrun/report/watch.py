@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nasrun.report.collect import LeftOut, Run, collect
+from nasrun.report.collect import Collected, LeftOut, collect
 from nasrun.storage.folder_lock import in_use
 
 SECONDS_BETWEEN_LOOKS = 5.0
 REST = 10  # times what a look takes: a large report must not take the machine from its jobs
 
-Collected = tuple[list[Run], list[LeftOut]]
 Renew = Callable[[Collected, int | None], Path]
 """Writes a report, whose page is loaded anew after so many seconds, and returns the page."""
 

@@ -24,7 +24,8 @@ def console(stderr: bool = False) -> Console:
     """Return the one console per stream, so that log lines scroll above a live progress bar."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    # in a notebook too, plain lines: bars would need widgets
+    return Console(stderr=stderr, highlight=False, force_jupyter=False)
 
 
 def say(text: str) -> None:

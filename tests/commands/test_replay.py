@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nasrun.cli.main import main
-from nasrun.launch.replay import _literal, replayed
+from nasrun.launch.replay import literal, replayed
 from tests.commands.pictures import without_pictures
 
 QUICK = ["space=toy", "budget=smoke", "retrain=none", "population.size=4", "seed=3"]
@@ -145,7 +145,7 @@ def check_refused(folder: str, message: str, capsys) -> None:
 def test_values_survive_hydras_grammar(value: Any) -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    (override,) = OverridesParser.create().parse_overrides([f"key={_literal(value)}"])
+    (override,) = OverridesParser.create().parse_overrides([f"key={literal(value)}"])
     assert override.value() == value
 
 
