@@ -33,8 +33,27 @@ TARGETS = {
 
 
 LATER: Mapping[str, Mapping[str, Any]] = {
-    f"nasrun.strategies.egnas.{name}": {"active": False}
-    for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
+    **{
+        f"nasrun.strategies.egnas.{name}": {"active": False}
+        for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
+    },
+    **{
+        f"nasrun.strategies.evolution.{name}": {"initial": "random"}
+        for name in (
+            "differential_evolution.DifferentialEvolution",
+            "eaepso.EAEPSO",
+            "epcnas.EPCNAS",
+            "genetic.Genetic",
+            "local_search.LocalSearch",
+            "nsganet.NSGANet",
+            "random.RandomSearch",
+            "regularized_evolution.RegularizedEvolution",
+        )
+    },
+    **{
+        f"nasrun.strategies.guided.{name}": {"initial": "random", "climbers": 0}
+        for name in ("bananas.BANANAS", "dclenas.DCLENAS", "npenas.NPENAS")
+    },
 }
 """Present target -> settings that records of earlier versions lack, and what they would be."""
 
