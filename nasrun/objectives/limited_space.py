@@ -74,7 +74,7 @@ class LimitedSpace(WrappedSpace):
         return [one for one in self.inner.edge_moves(genotype) if self._limits.allows(one)]
 
     def largest(self) -> Genotype | None:
-        """Return the largest of the whole space where it is allowed: what is next takes counting."""
+        """Return the largest of the whole space where it is allowed; the next takes counting."""
         genotype = self.inner.largest()
         return genotype if genotype is not None and self._limits.allows(genotype) else None
 

@@ -13,7 +13,7 @@ import numpy as np
 from nasrun.genotypes.genotype import Genotype
 
 Initial = Literal["random", "largest", "zero_cost"]
-"""Where the first labels of a search go: anywhere, or to random ones of the most promising tenth."""
+"""Where first labels go: anywhere, or to random ones of the most promising tenth."""
 
 Knowledge = Literal["size", "zero_cost"]
 """What can be known for nothing: how large a network is; scores that need no training."""

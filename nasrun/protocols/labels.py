@@ -121,8 +121,9 @@ class Labels:
     def evaluate_next(self, *sources: Callable[[], Genotype], most: int) -> list[Evaluation]:
         """Buy the label of the next new genotype of the sources, and others ahead of it.
 
-        It is the same as `evaluate_new(1, *sources)` where the next `most` draws depend on no label. So as many of them as the evaluator works on at once are drawn and bought
-        together; those that were not asked for yet wait for the next calls, outside of the ledger.
+        It is the same as `evaluate_new(1, *sources)` where the next `most` draws depend on no
+        label. So as many of them as the evaluator works on at once are drawn and bought together;
+        those that were not asked for yet wait for the next calls, outside of the ledger.
         """
         if self.remaining == 0:
             return []

@@ -19,7 +19,7 @@ KNOWLEDGE: dict[Initial, Knowledge] = {"largest": "size", "zero_cost": "zero_cos
 
 
 class FirstLabels:
-    """A source of architectures for the first labels, where these are not drawn from the whole space.
+    """A source of architectures for first labels that are not drawn from the whole space.
 
     All of a small space are scored; of a large one as many as can be afforded, the same ones
     whatever the seed.

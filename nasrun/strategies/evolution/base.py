@@ -67,7 +67,7 @@ class DiscreteSearch(Strategy, ABC):
 
     @property
     def first(self) -> tuple[Callable[[], Genotype], ...]:
-        """Return the sources of the first labels, as `initial` says; the last one never dries up."""
+        """Return the sources of the first labels by `initial`; the last is the whole space."""
         promising = self.first_labels
         if promising is None:
             return (self.sample,)

@@ -127,7 +127,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     def most_promising(
         self, worth: Mapping[Genotype, float], wanted: int, beside: Sequence[Genotype] = ()
     ) -> list[Genotype]:
-        """Choose the best that have no label and share no mark with a better one, or one `beside`."""
+        """Choose the best without a label that share no mark with a better one, or one `beside`."""
         chosen = list[Genotype]()
         taken = {mark for genotype in beside for mark in self.marks(genotype)}
         for genotype in sorted(worth, key=lambda genotype: -worth[genotype]):
