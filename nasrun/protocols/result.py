@@ -160,6 +160,7 @@ class Result(Final):
     measurements: int | None = None  # bought on a device where not all costs were known
     evaluations: int = 0  # true ones
     scorings: int = 0  # on shared weights, or predicted
+    knowledge: tuple[str, ...] = ()  # what it knew of architectures besides: size, zero_cost
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
     search_val_accuracy: float | None = None  # of the last alpha, or of the best label

@@ -29,6 +29,7 @@ def groups(report: Report) -> list[Record]:
             **_bounds(row.summary.interval),
             "best": report.metric.best(row.values),
             **row.means,
+            "knowledge": row.group.knowledge,
             "signal": " or ".join(sorted({metrics.signal(run) for run in row.group.runs})),
         }
         for row in report.rows
@@ -53,6 +54,7 @@ def pairs(report: Report) -> list[Record]:
             "p_holm": pair.comparison.p_holm,
             "effect": pair.comparison.effect,
             "verdict": pair.comparison.verdict,
+            "knew_alike": pair.knew_alike,
         }
         for pair in report.pairs
     ]

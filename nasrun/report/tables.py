@@ -193,7 +193,8 @@ def verdict_text(pair: Pair) -> str:
         few = f"(n = {item.n})" if item.units == item.n else f"({item.units} clusters)"
         return f"cannot tell{': no common seeds' if item.n == 0 else f' {few}'}"
     better = {"first": "A is better", "second": "B is better"}
-    return better.get(item.verdict, item.verdict)
+    unequal = "" if pair.knew_alike else " (unequal knowledge)"
+    return f"{better.get(item.verdict, item.verdict)}{unequal}"
 
 
 def ranking(item: Ranking, position: int) -> ReportTable:

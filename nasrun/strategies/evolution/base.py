@@ -15,7 +15,7 @@ from nasrun.protocols.labels import Labels
 from nasrun.protocols.settings import NumLabels, plugin
 from nasrun.protocols.space import SearchSpace
 from nasrun.protocols.strategy import Strategy
-from nasrun.strategies.first_labels import FirstLabels
+from nasrun.strategies.first_labels import KNOWLEDGE, FirstLabels
 
 
 @plugin
@@ -35,7 +35,7 @@ class DiscreteSearch(Strategy, ABC):
 
     context: SearchContext = field(kw_only=False)
     num_labels: NumLabels
-    initial: Initial
+    initial: Initial = "random"  # strategies of others, and runs of earlier versions, lack it
     labels: Labels = field(init=False)
     total_steps: int | None = field(init=False, default=None)
 
@@ -49,6 +49,7 @@ class DiscreteSearch(Strategy, ABC):
             if self.initial == "random"
             else FirstLabels(self.context, self.initial, self.num_labels)
         )
+        self.knowledge = () if self.initial == "random" else (KNOWLEDGE[self.initial],)
         self.population: list[Evaluation] = []  # the members that the search goes on from, if any
 
     @abstractmethod

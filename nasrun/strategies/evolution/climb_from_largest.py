@@ -40,7 +40,7 @@ class ClimbFromLargest(DiscreteSearch):
     unit: ClassVar[str] = "neighbourhood"
     step_cost: ClassVar[str] = "labels of all neighbours"
 
-    initial: Literal["largest", "zero_cost"]
+    initial: Literal["largest", "zero_cost"] = "largest"
 
     def __post_init__(self) -> None:
         super().__post_init__()

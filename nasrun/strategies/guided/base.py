@@ -46,7 +46,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     predictor: Callable[..., Predictor]
     num_initial: Annotated[int, Ge(2), AtMost("num_labels")]
     num_infill: Count
-    climbers: Annotated[int, Ge(0), AtMost("num_infill")]
+    climbers: Annotated[int, Ge(0), AtMost("num_infill")] = 0  # runs of earlier versions lack it
 
     def __post_init__(self) -> None:
         super().__post_init__()
