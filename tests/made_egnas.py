@@ -96,11 +96,14 @@ def make(
         "fitness_batches": 1, "fitness_images": 16, "selection_images": 16,
         "batch_size": None, "training": TRAINING,
     }  # fmt: skip
-    context = SimpleNamespace(
+    return kind(context(scorer, seed), **{**settings, **changes})
+
+
+def context(scorer: LandscapeScorer | None, seed: int) -> Any:
+    return SimpleNamespace(
         allowed_space=Space(),
         limits=None,
         streams=RandomStreams(seed),
         progress=lambda *_, **__: None,
         scorer=lambda **_: scorer or LandscapeScorer(),
     )
-    return kind(context, **{**settings, **changes})

@@ -113,6 +113,27 @@ def load_costs(space: str, column: str, file: str | None = None) -> Table:
     return next(table for table in tables if column in table.costs)
 
 
+def load_scores(space: str, dataset: str) -> Table:
+    """Load the table of a space that has scores of untrained networks for a dataset.
+
+    Raises:
+        UsageError: there is none.
+    """
+    possible = [one for one in benchmarks().values() if one.table.has_scores and one.space == space]
+    tables = [_loaded_of(tuple(possible), path) for one in possible if (path := _kept(one.name))]
+    found = next((table for table in tables if dataset in table.scores), None)
+    if found is None:
+        known = [name for table in tables for name in table.scores]
+        looked = [str(path) for one in possible for path in places(one.name)]
+        there = f"there are tables for {' and '.join(known)}" if known else "there is no table"
+        where = f" (looked for {' and '.join(looked)})" if looked else " of this space"
+        raise UsageError(
+            f"scores without training of space={space} on dataset={dataset} are not known: "
+            f"{there}{where}; type largest in place of zero_cost"
+        )
+    return found
+
+
 def locate(name: str, key: str = "evaluator.file") -> Path:
     """Return where a benchmark's table is: in `NASRUN_DATA`, else in the user's cache folder.
 

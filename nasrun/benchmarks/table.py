@@ -71,8 +71,11 @@ class Table(ABC):
     size: ClassVar[NetworkSize] = NetworkSize()  # of the networks that its makers have trained
     has_accuracies: ClassVar[bool] = True  # whether a search can be done on it
     has_costs: ClassVar[bool] = False  # whether it says what networks cost on devices
+    has_scores: ClassVar[bool] = False  # whether it has scores of untrained networks
     costs: Mapping[str, np.ndarray] = MappingProxyType({})
     """Column -> cost_R, float64: what each architecture costs, such as latency_ms_raspi4."""
+    scores: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
+    """Dataset -> name -> score_R, float64: what an untrained network says; higher is better."""
 
     def __init__(self, path: Path, arrays: Arrays) -> None:
         self.path = path

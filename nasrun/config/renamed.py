@@ -38,6 +38,23 @@ LATER: Mapping[str, Mapping[str, Any]] = {
         for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
     },
     "nasrun.evaluators.train.TrainEvaluator": {"halving": None, "halving_from": 1},
+    **{
+        f"nasrun.strategies.evolution.{name}": {"initial": "random"}
+        for name in (
+            "differential_evolution.DifferentialEvolution",
+            "eaepso.EAEPSO",
+            "epcnas.EPCNAS",
+            "genetic.Genetic",
+            "local_search.LocalSearch",
+            "nsganet.NSGANet",
+            "random.RandomSearch",
+            "regularized_evolution.RegularizedEvolution",
+        )
+    },
+    **{
+        f"nasrun.strategies.guided.{name}": {"initial": "random", "climbers": 0}
+        for name in ("bananas.BANANAS", "dclenas.DCLENAS", "npenas.NPENAS")
+    },
 }
 """Present target -> settings that records of earlier versions lack, and what they would be."""
 

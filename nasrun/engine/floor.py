@@ -21,7 +21,7 @@ from nasrun.runs.folder import RunFolder
 from nasrun.runs.result_file import RESULT_FILE, read_result
 from nasrun.terminal.progress import Display
 
-FLOORS = ("ridge_evolution", "gp_evolution", "local_search")
+FLOORS = ("climb_from_largest", "ridge_evolution", "gp_evolution", "local_search")
 
 
 def wirings(

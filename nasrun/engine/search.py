@@ -101,6 +101,7 @@ def _search(
         **_costs(wiring, front),
         evaluations=0 if wiring.labels_are_scores else spent.evaluations,
         scorings=int(metrics.get("scorings", 0)),
+        knowledge=strategy.knowledge,
         search_seconds=spent.seconds,
         label_seconds=insight.label_seconds,
         label_epochs=insight.label_epochs,

@@ -30,6 +30,9 @@ def summary(folder: Path, result: Result) -> str:
     return f"\n{cell_text.text(result.genotype)}\n\n{table}"
 
 
+KNOWN = {"size": "the size of networks", "zero_cost": "scores of untrained networks"}
+
+
 def _search(result: Result) -> Iterator[tuple[str, str]]:
     if result.strategy is None:
         return
@@ -50,6 +53,9 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
         if table is not None and result.scorings:
             signal = "accuracy there"
         parts.append(f"{signal} {result.search_val_accuracy:.2%}")
+    if result.knowledge:
+        known = " and ".join(KNOWN.get(name, name) for name in result.knowledge)
+        parts.append(f"knew {known} before")
     if result.metric is not None and result.search_val_score is not None:
         parts.append(f"{result.metric.replace('_', ' ')} {result.search_val_score:.4f}")
     yield "search", ", ".join(parts)

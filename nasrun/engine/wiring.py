@@ -24,12 +24,14 @@ from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
+from nasrun.evaluators.zero_cost_columns import ZeroCostColumns
 from nasrun.genotypes.genotype import Genotype
-from nasrun.objectives.counts import BY_COST
+from nasrun.objectives.counts import BY_COST, Sizes
 from nasrun.objectives.limited_space import LimitedSpace
 from nasrun.objectives.limits import LimitsOfRun
 from nasrun.protocols.data import Dataset, MetricName
 from nasrun.protocols.evaluation import Cost, Evaluator
+from nasrun.protocols.knowledge import FreeScores, Knowledge
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.measure import Measure, MeasuredNetworks
 from nasrun.protocols.result import Final
@@ -269,6 +271,11 @@ class Wiring:
 
     def scorer(self, **settings: Any) -> Scorer:
         return self.raw_evaluator.scorer(**settings)
+
+    def free_scores(self, kind: Knowledge) -> FreeScores:
+        if kind == "size":
+            return Sizes(self.networks)
+        return ZeroCostColumns(self.space.name, self.dataset_name)
 
     def shared_weights(self) -> Mapping[str, torch.Tensor]:
         """Return the weights of the search's supernet, where networks of the space inherit them."""

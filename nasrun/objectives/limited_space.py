@@ -73,6 +73,11 @@ class LimitedSpace(WrappedSpace):
     def edge_moves(self, genotype: Genotype) -> list[Genotype]:
         return [one for one in self.inner.edge_moves(genotype) if self._limits.allows(one)]
 
+    def largest(self) -> Genotype | None:
+        """Return the largest of the whole space where it is allowed; the next takes counting."""
+        genotype = self.inner.largest()
+        return genotype if genotype is not None and self._limits.allows(genotype) else None
+
     def decode(self, genes: Sequence[int]) -> Genotype:
         return self._moved(self.inner.decode(genes))
 

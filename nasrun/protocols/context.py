@@ -12,6 +12,7 @@ from nasrun.protocols.state import Progress, Streams
 if TYPE_CHECKING:
     from nasrun.compute.device import Device
     from nasrun.compute.workers import Workers
+    from nasrun.protocols.knowledge import FreeScores, Knowledge
     from nasrun.protocols.labels import Labels
     from nasrun.protocols.measure import Limits
     from nasrun.protocols.scorer import Scorer
@@ -63,6 +64,13 @@ class SearchContext(Protocol):
         """As `evaluator`, with a cost of the network behind a label as its last objective.
 
         Where the run has an objective of its own, that is the last one.
+        """
+
+    def free_scores(self, kind: Knowledge) -> FreeScores:
+        """Return figures of architectures that cost no label.
+
+        Raises:
+            UsageError: nothing of the kind is known of this space.
         """
 
     def workers(self, count: int | None) -> Workers:

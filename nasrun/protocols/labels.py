@@ -118,19 +118,19 @@ class Labels:
         self._exhausted = len(found) < wanted
         return self.evaluate(found)
 
-    def evaluate_next(self, source: Callable[[], Genotype], most: int) -> list[Evaluation]:
-        """Buy the label of the next new genotype of a source, and others ahead of it.
+    def evaluate_next(self, *sources: Callable[[], Genotype], most: int) -> list[Evaluation]:
+        """Buy the label of the next new genotype of the sources, and others ahead of it.
 
-        It is the same as `evaluate_new(1, source)` where the next `most` draws of the source depend
-        on no label. So as many of them as the evaluator works on at once, or lets compete, are
-        drawn and bought together; those that were not asked for yet wait for the next calls,
-        outside of the ledger.
+        It is the same as `evaluate_new(1, *sources)` where the next `most` draws depend on no
+        label. So as many of them as the evaluator works on at once, or lets compete, are drawn and
+        bought together; those that were not asked for yet wait for the next calls, outside of the
+        ledger.
         """
         if self.remaining == 0:
             return []
         if not self._ahead:
             at_once = self._evaluator.bracket or self._evaluator.at_once or 1
-            self._ahead = self._buy(self.draw_new(min(most, at_once, self.remaining), source))
+            self._ahead = self._buy(self.draw_new(min(most, at_once, self.remaining), *sources))
         self._exhausted = not self._ahead
         asked, self._ahead = self._ahead[:1], self._ahead[1:]
         self._known |= {self._canonical(label.genotype): label for label in asked}

@@ -164,6 +164,7 @@ class Result(Final):
     measurements: int | None = None  # bought on a device where not all costs were known
     evaluations: int = 0  # true ones
     scorings: int = 0  # on shared weights, or predicted
+    knowledge: tuple[str, ...] = ()  # what it knew of architectures besides: size, zero_cost
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
     label_epochs: int | None = None  # of all trainings, where some were stopped early

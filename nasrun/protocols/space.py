@@ -125,6 +125,10 @@ class SearchSpace(Protocol):
         """List all genotypes with one edge in another place, where edges are genes."""
         return []
 
+    def largest(self) -> Genotype | None:
+        """Return the genotype of the largest network; `None` where that takes counting."""
+        return None
+
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
         """Return the integer genes, each in [0, cardinality)."""
 

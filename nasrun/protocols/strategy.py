@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import StepReport
+from nasrun.protocols.knowledge import Knowledge
 from nasrun.protocols.predictor import Prediction
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Stateful
@@ -29,6 +30,7 @@ class Strategy(Stateful, Protocol):
     predicts: ClassVar[bool] = False  # whether it has a predictor, see `rank`
     maximises_metric: ClassVar[bool] = True  # whether it compares architectures by `metric`
     labels: Labels | None = None  # of one that asks for true evaluations
+    knowledge: tuple[Knowledge, ...] = ()  # of architectures, besides the labels it buys
     remedies: ClassVar[Mapping[str, str]] = {}
     """What to type against each thing that the guard can see: `rest` (alpha hardly moves), `worse`
     (what is picked is worse than alpha), `noise` (differences are chance), `tau` (the loss hardly

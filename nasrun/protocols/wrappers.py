@@ -118,6 +118,9 @@ class WrappedSpace(DifferentiableSpace):
     def edge_moves(self, genotype: Genotype) -> list[Genotype]:
         return self.inner.edge_moves(genotype)
 
+    def largest(self) -> Genotype | None:
+        return self.inner.largest()
+
     def encode(self, genotype: Genotype) -> tuple[int, ...]:
         return self.inner.encode(genotype)
 

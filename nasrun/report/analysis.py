@@ -42,6 +42,11 @@ class Pair:
     second: Group
     comparison: Comparison
 
+    @property
+    def knew_alike(self) -> bool:
+        """Return whether both searches knew the same of architectures before any label."""
+        return self.first.knowledge == self.second.knowledge
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -83,6 +83,12 @@ class Run:
         return self.text("space") or "unknown"
 
     @property
+    def knowledge(self) -> list[str]:
+        """Read what the search knew of architectures before any label."""
+        names = self.result.get("knowledge")
+        return sorted(map(shown, names)) if isinstance(names, list) else []
+
+    @property
     def device(self) -> str:
         return self.text("device", source=self.record) or "unknown"
 

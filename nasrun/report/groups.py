@@ -53,6 +53,12 @@ class Group:
         return shared_seeds(self.runs)
 
     @property
+    def knowledge(self) -> str:
+        """Return what the searches knew of architectures besides labels, as a person reads it."""
+        known = {" and ".join(run.knowledge) or "nothing" for run in self.runs}
+        return " or ".join(sorted(known))
+
+    @property
     def clusters(self) -> Clusters:
         return None if self.shared_seeds is None else self.shared_seeds.of_run
 

@@ -44,6 +44,7 @@ def notes_of(grouping: Grouping, metric: Metric) -> list[str]:
                 "the validation accuracy of some is that of true evaluations, of others that of "
                 "shared weights: they cannot be compared; retrain what they found"
             )
+    notes += _of_knowledge(grouping.groups)
     notes += _of_cost([run for item in grouping.groups for run in item.runs])
     if not grouping.keys and [len(item.runs) for item in grouping.groups] == [1]:
         notes.append("one run is one draw: nothing can be said about the spread over seeds")
@@ -69,6 +70,20 @@ def _of_cost(runs: Sequence[Run]) -> list[str]:
     if hours:
         parts.append(f"labels whose training took the makers of the table {hours:,.1f} h")
     return [f"cost of all {len(searches)} searches together: {', '.join(parts)}"]
+
+
+def _of_knowledge(groups: Sequence[Group]) -> list[str]:
+    """Say what each search knew before its first label, where they did not know the same."""
+    by_knowledge: dict[str, list[str]] = {}
+    for item in groups:
+        by_knowledge.setdefault(item.knowledge, []).append(item.name)
+    if len(by_knowledge) < 2:
+        return []
+    told = "; ".join(f"{_several(names)} knew {what}" for what, names in by_knowledge.items())
+    return [
+        f"before any label {told}: comparisons between them are marked, since what they show may "
+        "be the knowledge and not the method"
+    ]
 
 
 def _of_threads(runs: Sequence[Run]) -> str:

@@ -30,6 +30,7 @@ def groups(report: Report) -> list[Record]:
             **_bounds(row.summary.interval),
             "best": report.metric.best(row.values),
             **row.means,
+            "knowledge": row.group.knowledge,
             "signal": " or ".join(sorted({metrics.signal(run) for run in row.group.runs})),
         }
         for row in report.rows
@@ -57,6 +58,7 @@ def pairs(report: Report) -> list[Record]:
             "seeds_needed": power.seeds_needed(
                 pair.comparison, report.num_compared(pair.first.dataset)
             ),
+            "knew_alike": pair.knew_alike,
         }
         for pair in report.pairs
     ]

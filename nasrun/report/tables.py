@@ -214,7 +214,8 @@ def verdict_text(pair: Pair, num_comparisons: int = 1) -> str:
             return f"{told}, nor would {power.MOST:,} {what}"
         return f"{told}, about {needed:,} {what} would"
     better = {"first": "A is better", "second": "B is better"}
-    return better.get(item.verdict, item.verdict)
+    unequal = "" if pair.knew_alike else " (unequal knowledge)"
+    return f"{better.get(item.verdict, item.verdict)}{unequal}"
 
 
 def ranking(item: Ranking, position: int) -> ReportTable:

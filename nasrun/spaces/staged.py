@@ -103,6 +103,11 @@ class StagedSpace(FixedEdgesSpace):
     ) -> Network:
         """Build the network of a valid genotype."""
 
+    def largest(self) -> Genotype:
+        """Return the cell with the widest kernel on each edge."""
+        weights = [self.kernels_and_norms(name, self.channels)[0] for name in self.operations]
+        return self.decode([weights.index(max(weights))] * len(self.edges))
+
     @abstractmethod
     def kernels_and_norms(self, operation: str, channels: int) -> tuple[int, int]:
         """Return how many weights the kernels of an operation have, and how many batch norms."""

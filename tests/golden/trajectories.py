@@ -106,12 +106,17 @@ def cases() -> list[Case]:
     ]
     landscapes = [
         Case(f"landscape_{strategy}", (f"strategy={strategy}", *TABLE, *MADE), made_table=True)
-        for strategy in ("egnas", "egnas_paper", "egnas_as_published")
+        for strategy in ("egnas", "egnas_paper", "egnas_as_published", "egnas_cross_entropy")
     ]
     tables = [
         Case(f"table_{strategy}", (f"strategy={strategy}", *NASBENCH201), real_table=True)
-        for strategy in ("dclenas", "ridge_evolution", "genetic", "bananas", "local_search")
+        for strategy in (
+            *("dclenas", "ridge_evolution", "genetic", "bananas", "local_search"),
+            "climb_from_largest",
+        )
     ]
+    knowing = ("strategy=ridge_evolution", "strategy.initial=largest", "strategy.climbers=2")
+    tables.append(Case("table_ridge_climbers", (*knowing, *NASBENCH201), real_table=True))
     return [*toys, *supernets, *retrainings, *landscapes, *tables]
 
 

@@ -223,3 +223,29 @@ def test_there_is_nothing_to_predict_with_before_the_first_round(space: NasBench
     assert strategy.rank(graphs) is None
     strategy.step()
     assert strategy.rank(graphs).score_N.tolist() == [merit(graph) for graph in graphs]
+
+
+def test_climbers_take_the_predicted_best_neighbours_of_the_incumbent(space: NasBench201) -> None:
+    """Three of a round's ten labels go to the neighbours that the oracle likes best; the others go
+    to what the method proposes, none of them isomorphic to a climber."""
+    strategy = make(NPENAS, space, climbers=3, num_parents=1)
+    for _ in range(2):
+        strategy.step()
+    best = min(strategy.labels.ledger, key=lambda label: label.values).genotype
+    known = {space.canonical(label.genotype) for label in strategy.labels.ledger}
+    near = {space.canonical(one): merit(space.graph(one)) for one in space.neighbours(best)}
+    expected = sorted((near[key] for key in near if key not in known), reverse=True)[:3]
+    infill = [label.genotype for label in strategy.step().evaluations]
+    assert len({space.canonical(genotype) for genotype in infill}) == 10
+    assert [merit(space.graph(genotype)) for genotype in infill[:3]] == expected
+    assert all(one_edit(space, genotype, best) for genotype in infill[:3])
+
+
+def test_all_labels_of_a_round_can_climb(space: NasBench201) -> None:
+    strategy = make(NPENAS, space, climbers=10)
+    for _ in range(2):
+        strategy.step()
+    best = min(strategy.labels.ledger, key=lambda label: label.values).genotype
+    infill = [label.genotype for label in strategy.step().evaluations]
+    assert len(infill) == 10
+    assert all(one_edit(space, genotype, best) for genotype in infill)

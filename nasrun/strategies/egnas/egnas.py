@@ -42,25 +42,21 @@ Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from nasrun.genotypes.genotype import Genotype
-from nasrun.protocols.evaluation import StepReport
 from nasrun.protocols.scorer import Scores
 from nasrun.protocols.settings import (
     BatchImages,
     Count,
-    Fraction,
     NotNegative,
     PopulationSize,
     Positive,
     plugin,
 )
-from nasrun.protocols.space import Mixture, Statistics
+from nasrun.protocols.space import Mixture
+from nasrun.strategies.egnas.base import AlphaExploration
 from nasrun.strategies.egnas.cma_es import Covariance, EvolutionStrategies, SigmaSchedule
 from nasrun.strategies.egnas.fitness import (
     Exploration,
@@ -70,11 +66,10 @@ from nasrun.strategies.egnas.fitness import (
     movement,
 )
 from nasrun.strategies.egnas.mixing import flat, one_by_one, softmax_per_edge
-from nasrun.strategies.supernet import SupernetSearch
 
 
 @plugin
-class EGNAS(SupernetSearch):
+class EGNAS(AlphaExploration):
     """The strategy; see the module's docstring."""
 
     step_cost: ClassVar[str] = "1 gradient a batch, scores"
@@ -87,8 +82,6 @@ class EGNAS(SupernetSearch):
         "collapse": "a longer strategy.warmup and strategy.weights=sampled are worth a try",
     }
 
-    warmup: Fraction  # share of the epochs T in which only the weights are trained
-    weights: Literal["mixture", "sampled"]  # w is trained on alpha's mixture, or on single paths
     num_starts: Count  # N, evolution strategies per epoch
     population_size: PopulationSize  # lambda; CMA-ES recombines the better half
     num_generations: Count | None  # per start; `None`: lambda - 1, Algorithm 1 to the word
@@ -102,19 +95,12 @@ class EGNAS(SupernetSearch):
     eta: float  # weight of the similarity in Eq. 7
     similarity: Literal["printed", "centred"]  # as it is, or less the population's mean
     direction: Literal["delta", "softmax", "raw"]  # what s is, see Deviations
-    statistics: Literal["batch", "running"]  # of batch norm while candidates are scored
-    fitness_batches: Count  # behind a fitness; all candidates of an epoch share them
-    fitness_images: BatchImages  # of the validation half, for Eq. 7
     selection_images: Literal[0] | BatchImages  # others, for Eq. 9; 0 takes those of the fitness
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.num_warmup = round(self.warmup * self.num_epochs)
-        self.rng = self.context.streams.numpy("search")
-        dimension = sum(edges * ops for edges, ops in self.space.alpha_shapes.values())
-        self.alpha_D = 1e-3 * self.rng.standard_normal(dimension)
         self.strategies = EvolutionStrategies(
-            dimension,
+            self.alpha_D.size,
             self.population_size,
             self.rng,
             sigma=self.sigma,
@@ -126,29 +112,7 @@ class EGNAS(SupernetSearch):
     @property
     def images_apart(self) -> Sequence[tuple[str, int]]:
         last = [("selection_images", self.selection_images)] if self.selection_images else []
-        return [("fitness_images", self.fitness_images)] * self.fitness_batches + last
-
-    def step(self) -> StepReport:
-        """Make one epoch: lines 3 to 16."""
-        metrics = {f"train_{name}": value for name, value in self.train().items()}
-        self.epoch += 1
-        if self.epoch > self.num_warmup:
-            metrics |= self.explore()
-        return StepReport(
-            metrics=metrics | {"scorings": float(self.scorer.num_scorings)},
-            incumbent=self.best()[0],
-            weights=self.mixing_weights(self.alpha_D),
-        )
-
-    def final_mixture(self) -> tuple[Mixture, Statistics]:
-        return Mixture(self.mixing_weights(self.alpha_D)), self.statistics
-
-    def train(self) -> dict[str, float]:
-        """Line 3: train w in one pass over the training half."""
-        if self.weights == "sampled":
-            return self.scorer.train_paths(lambda: self.space.sample(self.rng))
-        mixture = Mixture(self.mixing_weights(self.alpha_D))
-        return self.scorer.train_epoch(lambda: mixture)
+        return [*super().images_apart, *last]
 
     def explore(self) -> dict[str, float]:
         """Lines 4 to 16: move alpha by one step. N*lambda*G + 1 + N scorings, and N for the means.
@@ -178,14 +142,6 @@ class EGNAS(SupernetSearch):
             | {"chosen_accuracy": float(selected.accuracy_N[best])}
             | movement(before_D, self.alpha_D, self.space.alpha_shapes)
         )
-
-    def look_around(self) -> Exploration:
-        """Draw the images of this epoch, those of Eq. 9 apart from the others, and score alpha."""
-        drawn = self.scorer.draw_batches([size for _, size in self.images_apart])
-        fitness, selection = (drawn[:-1], drawn[-1:]) if self.selection_images else (drawn, drawn)
-        epoch = Exploration(self.scorer, fitness, selection, self.statistics)
-        epoch.score_alpha(Mixture(self.mixing_weights(self.alpha_D)), self.epoch)
-        return epoch
 
     def starting_points(self) -> Iterator[np.ndarray]:
         """Line 5: draw the N starts around alpha."""
@@ -231,21 +187,6 @@ class EGNAS(SupernetSearch):
             return best_D
         return flat(self.mixing_weights(best_D))
 
-    def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
-        """Apply Eq. 1, the softmax of each edge's operations; cell type -> weights_EO, float32."""
-        return softmax_per_edge(alpha_D, self.space.alpha_shapes)
-
     def mixtures(self, candidates_ND: np.ndarray) -> list[Mixture]:
         """Apply `mixing_weights` to each candidate, in one call."""
         return one_by_one(softmax_per_edge(candidates_ND, self.space.alpha_shapes))
-
-    def best(self) -> tuple[Genotype, ...]:
-        """Line 18: derive the cell that alpha stands for now."""
-        return (self.space.discretise(self.mixing_weights(self.alpha_D)),)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"alpha": torch.from_numpy(self.alpha_D.copy())}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.alpha_D = state["alpha"].numpy().copy()

@@ -53,7 +53,7 @@ class Exploration:
     losses: list[float] = field(default_factory=list)  # their L1
     noise: list[float] = field(default_factory=list)  # standard errors of their L1, where known
     num_failed: int = 0
-    sigma: float = np.nan  # of CMA-ES after its last generation
+    sigma: float = np.nan  # of CMA-ES after its last generation, if there was one
 
     def score(self, candidates: Sequence[Mixture]) -> Scores:
         """Return the means over the batches of the fitness."""
@@ -105,8 +105,9 @@ class Exploration:
             "fitness_mean": float(fitness.mean()),
             "fitness_spread": float(fitness.std()),
             "failed_candidates": float(self.num_failed),
-            "sigma": self.sigma,
         }
+        if np.isfinite(self.sigma):
+            figures["sigma"] = self.sigma
         picked = [start.loss for start in starts if np.isfinite(start.loss)]
         if picked:
             figures["picked_gain"] = self.loss - float(np.mean(picked))

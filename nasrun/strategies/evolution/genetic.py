@@ -76,7 +76,7 @@ class Genetic(DiscreteSearch):
         """Breed one generation; the last one ends with the budget."""
         before = min(map(validation_error, self.population), default=math.inf)
         survivors = self.population[: self.elitism]
-        sources = (self.child, self.sample) if self.population else (self.sample,)
+        sources = (self.child, self.sample) if self.population else self.first
         children = self.labels.evaluate_new(self.population_size - len(survivors), *sources)
         self.population = sorted(survivors + children, key=validation_error)
         self.generation += 1

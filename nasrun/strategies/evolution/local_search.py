@@ -46,7 +46,7 @@ class LocalSearch(DiscreteSearch):
         num_before = len(self.labels)
         while len(self.labels) == num_before and not self.finished:
             if num_before < self.num_initial:
-                self.labels.evaluate_next(self.sample, most=self.num_initial - num_before)
+                self.labels.evaluate_next(*self.first, most=self.num_initial - num_before)
             elif not self.population:
                 self.move_to(min(self.labels.ledger, key=validation_error))
             elif self.untried:

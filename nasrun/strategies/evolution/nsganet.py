@@ -72,7 +72,7 @@ class NSGANet(DiscreteSearch):
 
     def step(self) -> StepReport:
         """Make one generation; the last one ends with the budget."""
-        sources = (self.child, self.sample) if self.population else (self.sample,)
+        sources = (self.child, self.sample) if self.population else self.first
         children = self.labels.evaluate_new(self.population_size, *sources)
         everyone = self.population + children
         self.population = in_order(everyone, self.labels.objectives)[: self.population_size]

@@ -61,7 +61,7 @@ class PositionSearch(DiscreteSearch):
     def step(self) -> StepReport:
         """Make one generation; the first one is random."""
         if self.generation == 0:
-            genotypes = self.labels.draw_new(self.population_size, self.sample)
+            genotypes = self.labels.draw_new(self.population_size, *self.first)
             self.position_ND = np.stack([self.position(one) for one in genotypes])
             self.error_N = self.errors(genotypes)
         else:

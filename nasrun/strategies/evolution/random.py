@@ -26,5 +26,5 @@ class RandomSearch(DiscreteSearch):
     """
 
     def step(self) -> StepReport:
-        self.labels.evaluate_next(self.sample, most=self.labels.remaining)
+        self.labels.evaluate_next(*self.first, most=self.labels.remaining)
         return self.labels.report()

@@ -47,7 +47,7 @@ class RegularizedEvolution(DiscreteSearch):
         """Evaluate one child, or one member of the first population."""
         num_missing = self.population_size - len(self.population)
         if num_missing > 0:
-            self.population += self.labels.evaluate_next(self.sample, most=num_missing)
+            self.population += self.labels.evaluate_next(*self.first, most=num_missing)
         else:
             self.population += self.labels.evaluate_new(1, self.child, self.sample)
         self.population = self.population[-self.population_size :]

@@ -35,6 +35,8 @@ class PredictorGuidedSearch(DiscreteSearch):
         num_labels: how many architectures are evaluated, at most.
         num_initial: how many random ones come first.
         num_infill: labels per round.
+        climbers: how many of them go to the neighbours of the best labelled architecture that are
+            predicted best; the others go to what the method proposes.
     """
 
     unit: ClassVar[str] = "round"
@@ -44,6 +46,7 @@ class PredictorGuidedSearch(DiscreteSearch):
     predictor: Callable[..., Predictor]
     num_initial: Annotated[int, Ge(2), AtMost("num_labels")]
     num_infill: Count
+    climbers: Annotated[int, Ge(0), AtMost("num_infill")] = 0  # runs of earlier versions lack it
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +73,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         if self.num_steps == 0:
             metrics = self.model.pretrain(OneEditPairs(self.context.space), self.progress)
         elif self.num_steps == 1:
-            self.labels.evaluate_new(self.num_initial, self.sample)
+            self.labels.evaluate_new(self.num_initial, *self.first)
         else:
             metrics = self.infill()
         self.num_steps += 1
@@ -79,16 +82,23 @@ class PredictorGuidedSearch(DiscreteSearch):
     def infill(self) -> dict[str, float]:
         """Fit, propose, label the most promising ones; return how well they were ranked."""
         self.fit(len(self.labels))
-        ranked = sorted(self.labels.ledger, key=validation_error)
-        worth = self.propose([label.genotype for label in ranked])
-
+        ranked = [label.genotype for label in sorted(self.labels.ledger, key=validation_error)]
         wanted = min(self.num_infill, self.labels.remaining)
-        chosen = self.most_promising(worth, wanted)
+        chosen = self.climb(ranked[0], min(self.climbers, wanted))
+        chosen += self.most_promising(self.propose(ranked), wanted - len(chosen), beside=chosen)
         predicted = self.predict(chosen).score_N.tolist()
         evaluations = self.labels.evaluate(chosen, predicted)
         if len(chosen) < wanted:  # a small space: whatever is left
             self.labels.evaluate_new(wanted - len(chosen), self.sample)
         return rank_correlation(predicted, evaluations)
+
+    def climb(self, incumbent: Genotype, wanted: int) -> list[Genotype]:
+        """Choose the neighbours of the incumbent that are predicted best; fewer are unlabelled."""
+        if wanted == 0:
+            return []
+        near = list(dict.fromkeys(self.one_edit_away(incumbent)))
+        scores = self.predict(near).score_N.tolist()
+        return self.most_promising(dict(zip(near, scores, strict=True)), wanted)
 
     def fit(self, num_labels: int) -> None:
         """Fit the predictor to the first labels."""
@@ -114,9 +124,12 @@ class PredictorGuidedSearch(DiscreteSearch):
         """
         return self.model.score(graphs) if self.num_fitted > 0 else None
 
-    def most_promising(self, worth: Mapping[Genotype, float], wanted: int) -> list[Genotype]:
-        """Choose the best that have no label and share no mark with a better one."""
-        chosen, taken = list[Genotype](), set[object]()
+    def most_promising(
+        self, worth: Mapping[Genotype, float], wanted: int, beside: Sequence[Genotype] = ()
+    ) -> list[Genotype]:
+        """Choose the best without a label that share no mark with a better one, or one `beside`."""
+        chosen = list[Genotype]()
+        taken = {mark for genotype in beside for mark in self.marks(genotype)}
         for genotype in sorted(worth, key=lambda genotype: -worth[genotype]):
             if len(chosen) == wanted:
                 break

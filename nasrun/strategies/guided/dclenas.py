@@ -109,7 +109,7 @@ class DCLENAS(PredictorGuidedSearch):
 
     def around(self, centre: Genotype) -> list[Genotype]:
         if centre not in self._around:  # the best stay the best for many rounds
-            self._around[centre] = self.space.neighbours(centre) + self.space.edge_moves(centre)
+            self._around[centre] = self.one_edit_away(centre)
         return self._around[centre]
 
     def mutant(self, parent: Genotype) -> Genotype:
