@@ -49,6 +49,9 @@ class WrappedEvaluator(Evaluator):
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         return self.inner.evaluate(genotypes)
 
+    def work(self, task: Any) -> Any:
+        return self.inner.work(task)
+
     def scorer(self, **settings: Any) -> Scorer:
         return self.inner.scorer(**settings)
 
