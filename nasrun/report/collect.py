@@ -153,6 +153,8 @@ def number(source: object, *keys: str) -> float | None:
 
 def finite(value: object) -> float | None:
     """Return a finite number as a float; `None` for everything else, true and false too."""
+    if type(value) is float:  # nearly all of them
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, NUMBERS):
         return None
     try:

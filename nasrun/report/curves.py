@@ -7,6 +7,7 @@ Suffixes: L labels, S steps, N runs, X points of a curve, R bootstrap samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasrun.report.collect import Run, finite, number
+from nasrun.report.collect import Run, finite
 from nasrun.report.statistics import LEVEL, Clusters, bootstrap_weights
 from nasrun.runs import json_lines
 
@@ -78,41 +79,36 @@ def read_history(run: Run) -> History:
     """Read `evaluations.jsonl` and `metrics.jsonl`; lines that cannot be read are noted."""
     lines = read_lines(run, "metrics.jsonl")
     steps = [line for line in lines if line.get("phase") == "search"]
-    optimum = next(
-        (
-            best + regret
-            for line in reversed(steps)
-            if (best := number(line, "best_val_accuracy")) is not None
-            and (regret := number(line, "regret")) is not None
-        ),
-        None,
-    )
+    best_S, regret_S = _column(steps, "best_val_accuracy"), _column(steps, "regret")
+    known_S = np.isfinite(best_S + regret_S)
+    optimum = float((best_S + regret_S)[known_S][-1]) if known_S.any() else None
     found: dict[Axis, Staircase] = {}
     # A method on alphas keeps no best: the maximum of its noisy epochs would be one of luck.
-    keeps_best = any(number(line, "best_val_accuracy") is not None for line in steps)
-    label_errors = [_first_value(line) for line in read_lines(run, "evaluations.jsonl")]
+    keeps_best = bool(np.isfinite(best_S).any())
+    label_errors = _first_values(read_lines(run, "evaluations.jsonl"))
     if label_errors:
         places_L = np.arange(1, len(label_errors) + 1)
         found["evaluations"] = _staircase(places_L, np.array(label_errors))
-    score_S = np.array([_score(line) for line in steps], dtype=float)
+    score_S = _scores(steps, best_S)
     if np.isfinite(score_S).any():
-        seconds_S = np.cumsum([number(line, "seconds") or 0.0 for line in steps])
+        seconds_S = np.nancumsum(_column(steps, "seconds"))
         error_S = 1.0 - score_S
         found["seconds"] = _staircase(seconds_S, error_S, keeps_best)
         found["steps"] = _staircase(np.arange(1, len(steps) + 1), error_S, keeps_best)
-    taus = [(number(line, "labels"), number(line, "held_out_tau")) for line in steps]
-    known = np.array([pair for pair in taus if None not in pair], dtype=float).reshape(-1, 2)
+    labels_S, tau_S = _column(steps, "labels"), _column(steps, "held_out_tau")
+    known_S = np.isfinite(labels_S + tau_S)
     retraining, is_loss = _retraining([line for line in lines if line.get("phase") == "retrain"])
     keeps_best = keeps_best or bool(label_errors)
-    return History(found, keeps_best, optimum, retraining, is_loss, known[:, 0], known[:, 1])
+    return History(
+        found, keeps_best, optimum, retraining, is_loss, labels_S[known_S], tau_S[known_S]
+    )
 
 
 def _retraining(epochs: Sequence[Mapping[str, Any]]) -> tuple[Staircase | None, bool]:
     """Return what was recorded of each epoch, and whether that is a loss."""
-    accuracies = [number(line, "val_accuracy") for line in epochs]
-    is_loss = not any(accuracy is not None for accuracy in accuracies)
-    values = [number(line, "loss") for line in epochs] if is_loss else accuracies
-    figures = np.array(values, dtype=float)
+    figures = _column(epochs, "val_accuracy")
+    is_loss = not np.isfinite(figures).any()
+    figures = _column(epochs, "loss") if is_loss else figures
     if not np.isfinite(figures).any():
         return None, is_loss
     figures = figures if is_loss else 1.0 - figures
@@ -126,17 +122,31 @@ def read_lines(run: Run, name: str) -> list[dict[str, Any]]:
     return lines
 
 
-def _first_value(line: Mapping[str, Any]) -> float:
-    """Return the validation error of a label; NaN where the evaluation failed."""
-    values = line.get("values")
-    error = finite(values[0]) if isinstance(values, list) and values else None
-    return float("nan") if error is None else error
+def _first_values(lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the validation error of each label; NaN where the evaluation failed."""
+    listed = [line.get("values") for line in lines]
+    return _floats([values[0] if type(values) is list and values else None for values in listed])
 
 
-def _score(line: Mapping[str, Any]) -> float | None:
+def _column(lines: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """Return a figure of each line; NaN where a line has none."""
+    return np.array(_floats([line.get(name) for line in lines]), dtype=float)
+
+
+def _floats(values: Sequence[Any]) -> list[float]:
+    found = [value if type(value) is float else finite(value) for value in values]
+    return [math.nan if value is None or math.isinf(value) else value for value in found]
+
+
+def _scores(steps: Sequence[Mapping[str, Any]], best_S: np.ndarray) -> np.ndarray:
     """Return what the search maximises: the accuracy, where a step has no other score."""
-    names = ("best_val_score", "val_score", "best_val_accuracy", "val_accuracy")
-    return next((value for name in names if (value := number(line, name)) is not None), None)
+    score_S = np.full(len(steps), np.nan)
+    known = {"best_val_accuracy": best_S}
+    for name in ("best_val_score", "val_score", "best_val_accuracy", "val_accuracy"):
+        if not np.isfinite(score_S).all():
+            other_S = known[name] if name in known else _column(steps, name)
+            score_S = np.where(np.isfinite(score_S), score_S, other_S)
+    return score_S
 
 
 def _staircase(places: np.ndarray, errors: np.ndarray, keeps_best: bool = True) -> Staircase:

@@ -56,12 +56,13 @@ class Picture:
         scale = POINTS_PER_INCH / self.figure.dpi
         height = self.figure.get_figheight() * POINTS_PER_INCH
         found = []
-        for one in self.touches:
-            one.axes.get_xlim(), one.axes.get_ylim()  # limits are found when they are asked for
-            x, y = one.axes.transData.transform((one.x, one.y))
-            found.append(
-                (round(scale * float(x), 1), round(height - scale * float(y), 1), one.text)
-            )
+        for axes in dict.fromkeys(one.axes for one in self.touches):
+            axes.get_xlim(), axes.get_ylim()  # limits are found when they are asked for
+            mine = [one for one in self.touches if one.axes is axes]
+            at = scale * axes.transData.transform([(one.x, one.y) for one in mine])
+            places = zip(at[:, 0].round(1).tolist(), (height - at[:, 1]).round(1).tolist(), mine,
+                         strict=True)  # fmt: skip
+            found += [(x, y, one.text) for x, y, one in places]
         return found
 
 

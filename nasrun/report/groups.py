@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from nasrun.errors import UsageError, closest
@@ -192,6 +192,7 @@ def _candidates(runs: Sequence[Run]) -> Iterator[str]:
     yield "kind"
 
 
+@lru_cache(maxsize=10_000)  # the runs of a sweep have the same keys
 def _is_setting(key: str) -> bool:
     """Return whether a key is a setting of the method.
 
@@ -236,6 +237,7 @@ def constant_seeds(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=10_000)
 def _is_seed(key: str) -> bool:
     last = key.rpartition(".")[2]
     return last == "seed" or last.endswith("_seed")
