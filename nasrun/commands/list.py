@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasrun.config import catalogue, matching, methods
+from nasrun.config import catalogue, matching, methods, own_folder
 from nasrun.config.commands import argument_parser
 from nasrun.errors import UsageError, closest, enumerated
 from nasrun.genotypes.published import published_cells
@@ -22,9 +22,14 @@ def main(arguments: list[str]) -> None:
     """Print the options of one kind, or of all; raise `UsageError` for an unknown kind."""
     parser = argument_parser("list")
     parser.add_argument("kind", nargs="?")
-    root = catalogue.conf_dir()
+    parser.add_argument(*own_folder.FLAGS, dest="folder")
+    parsed = parser.parse_args(arguments)
+    with own_folder.together(catalogue.conf_dir(), parsed.folder) as root:
+        _show(parsed.kind, root)
+
+
+def _show(wanted: str | None, root: Path) -> None:
     kinds = [*catalogue.groups(root), GENOTYPE]
-    wanted = parser.parse_args(arguments).kind
     if wanted is not None and _kind(wanted, [*kinds, LAUNCHER]) == methods.GROUP:
         strategies(root).show()
         return

@@ -5,6 +5,7 @@ What a sweep's record says of Hydra is not trusted, so its launcher is typed aga
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -62,4 +63,4 @@ def _resume_run(path: Path, moved: Mapping[str, str]) -> None:
             f"`{command('nasrun', 'resume', path.parent)}` runs it anew"
         )
     result = go_on(path, PREPARE[record["kind"]], moved)
-    console.say(summary(path, result))
+    console.say(summary(path, result, console.width(sys.stdout)))

@@ -309,12 +309,13 @@ COMMANDS = {
     ),
     "list": CommandHelp(
         "list what can be chosen: strategies, spaces, datasets, ...",
-        "nasrun list [KIND]",
+        "nasrun list [KIND] [--config-dir DIR]",
         (
             ("nasrun list", "everything"),
             ("nasrun list strategies", "what strategy=... can be"),
         ),
-        "Every folder of conf/ is a kind, in the singular or the plural.",
+        "Every folder of conf/ is a kind, in the singular or the plural. With --config-dir the "
+        "options of your own folder are listed, too.",
     ),
 }
 

@@ -44,6 +44,7 @@ FLAGS = (
     ),
     Flag("--resolve", "", "with --cfg: insert the values that ${...} stands for"),
     Flag("--package", "-p", "with --cfg: only this node, such as strategy", "NODE"),
+    Flag("--comments", "", "with --cfg: what each key is, as the files of conf/ say"),
     Flag("--config-dir", "-cd", "a folder with your own groups and options", DIR),
     Flag("--config-path", "-cp", "another conf folder in place of the built-in one", DIR),
     Flag("--config-name", "-cn", "another primary config", "NAME"),
@@ -152,6 +153,6 @@ def _check_together(flags: dict[str, str]) -> None:
     modes = [flag.long for flag in FLAGS if flag.mode and flag.long in flags]
     if len(modes) > 1:
         raise UsageError(f"{' and '.join(modes)} exclude each other: choose one")
-    for name in ("--resolve", "--package"):
+    for name in ("--resolve", "--package", "--comments"):
         if name in flags and "--cfg" not in flags:
             raise UsageError(f"{name} goes with --cfg job")

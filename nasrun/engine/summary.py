@@ -15,22 +15,30 @@ from nasrun.protocols.result import (
     Retrained,
     TableEntry,
 )
-from nasrun.terminal.text import command
+from nasrun.terminal.text import command, wrapped
+
+KNOWN = {"size": "the size of networks", "zero_cost": "scores of untrained networks"}
 
 
-def summary(folder: Path, result: Result) -> str:
-    """Return the end of a run as text."""
+def summary(folder: Path, result: Result, width: int | None = None) -> str:
+    """Return the end of a run as text.
+
+    Args:
+        width: columns, within which sentences are wrapped; commands are left for the clipboard.
+    """
     rows = [*_search(result), *_costs(result), *_front(result.front)]
     rows += _predictor(result.predictor)
     rows += _floor(result.floor)
     rows += [*_table(result.table), *_one_shot(result.one_shot)]
     rows += [*_retrain(result.retrain), *_warnings(result.warnings)]
-    rows += _where_next(folder, result)
-    table = "\n".join(f"{name:<10} {text}".rstrip() for name, text in rows)
+    lines = [wrapped(_line(*row), width, LABEL + 1) for row in rows]
+    lines += [_line(*row) for row in _where_next(folder, result)]
+    table = "\n".join(lines)
     return f"\n{cell_text.text(result.genotype)}\n\n{table}"
 
 
-KNOWN = {"size": "the size of networks", "zero_cost": "scores of untrained networks"}
+def _line(label: str, text: str) -> str:
+    return f"{label:<{LABEL}} {text}".rstrip()
 
 
 def _search(result: Result) -> Iterator[tuple[str, str]]:
@@ -73,6 +81,7 @@ def _costs(result: Result) -> Iterator[tuple[str, str]]:
         yield "dominated", f"{result.hypervolume.value:.4f} of the box (hypervolume of the front)"
 
 
+LABEL = 10  # characters of the first column
 MOST_CLASSES = 6  # whose figures fit onto a line; those of others are in result.json
 MOST_SHOWN = 10  # members of a front; all are in result.json
 

@@ -6,6 +6,7 @@ marked, told and logged here.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -138,7 +139,7 @@ class Jobs:
                 console.say(f"{short(outcome.folder)}: device {prepared.record['device']}")
             result = supervise(run, prepared)
         if not swept:
-            console.say(summary(short(outcome.folder), result))
+            console.say(summary(short(outcome.folder), result, console.width(sys.stdout)))
         elif not self.at_once:
             self._tell_end(outcome.number, result)
         return result

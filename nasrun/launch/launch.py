@@ -18,6 +18,7 @@ from nasrun.config.catalogue import conf_dir
 from nasrun.config.flags import flags_first, in_quotes
 from nasrun.errors import UsageError, brief
 from nasrun.launch import hydra_guard
+from nasrun.launch.commented import comments
 from nasrun.launch.interruption import terminated_as_interrupted
 from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
@@ -109,7 +110,7 @@ def _is_replayed(word: str) -> bool:
 def run_under_hydra(jobs: Jobs) -> None:
     """Compose the job, or those of a sweep, and call `jobs` for each."""
     with ExitStack() as stack:
-        words = list(jobs.arguments)
+        words = stack.enter_context(comments(jobs.kind, jobs.arguments))
         if torchrun.rank() > 0:
             place = stack.enter_context(torchrun.place_of_follower())
             words.append(f"hydra.run.dir={in_quotes(str(place))}")

@@ -6,11 +6,12 @@ The only module that imports rich, and only when it draws.
 from __future__ import annotations
 
 import functools
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from nasrun.terminal.text import printable
+from nasrun.terminal.text import printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +37,14 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Write a message about a mistake or a failure to standard error."""
     sys.stdout.flush()  # what was said before stands before it
-    sys.stderr.write(f"nasrun: {tame(text, MAX_COMPLAINT)}\n")
+    lines = f"nasrun: {tame(text, MAX_COMPLAINT)}".split("\n")
+    columns = width(sys.stderr)
+    sys.stderr.write("".join(f"{wrapped(line, columns, len('nasrun: '))}\n" for line in lines))
+
+
+def width(stream: TextIO) -> int | None:
+    """Return the columns of a terminal; `None` for a pipe or a file, where nothing is wrapped."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def tame(text: str, most: int | None = None) -> str:

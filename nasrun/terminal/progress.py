@@ -119,7 +119,8 @@ class Display:
 
     def message(self, text: str) -> None:
         if not self._quiet:
-            console.console().print(tame(text), markup=False, soft_wrap=True)
+            on = console.console()
+            on.print(tame(text), markup=False, soft_wrap=not on.is_terminal)
 
     def finish(self) -> None:
         if self._bars is not None:

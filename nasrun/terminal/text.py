@@ -6,6 +6,7 @@ Ours, because rich takes away five control characters, and terminals obey many m
 from __future__ import annotations
 
 import shlex
+import textwrap
 
 
 def command(*words: object) -> str:
@@ -23,3 +24,22 @@ def printable(text: str) -> str:
     Files of strangers may hold control characters.
     """
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def wrapped(text: str, width: int | None, hang: int) -> str:
+    """Wrap a sentence between words, its further lines `hang` columns to the right.
+
+    A word that is longer than a line, such as a path, stays whole; without a width nothing changes.
+
+    >>> wrapped("warning alpha hardly moves", 20, 8)
+    'warning alpha hardly\\n        moves'
+    """
+    if width is None or len(text) <= width:
+        return text
+    return textwrap.fill(
+        text,
+        max(width, hang + 20),
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -14,6 +14,7 @@ from nasrun.commands.list import plural, strategies
 from nasrun.config import catalogue
 from nasrun.config.compose import register
 from nasrun.errors import UsageError
+from tests.commands.refusal import refused
 
 FILES = {
     "search.yaml": """
@@ -216,3 +217,37 @@ def test_plural() -> None:
     assert [plural(word) for word in ("strategy", "space", "fitness")] == [
         "strategies", "spaces", "fitnesses",
     ]  # fmt: skip
+
+
+def test_options_of_an_own_folder_are_listed_and_helped_with(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "budget/tiny.yaml": "# Three epochs\nepochs: 3\nevaluations: 3\nseconds: null\n",
+        "strategy/many.yaml": "# Mine\ndefaults:\n  - egnas\n  - _self_\nnum_starts: 9  # many\n",
+    }.items():
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    main(["list", "budgets", "--config-dir", "mine"])
+    assert re.search(r"^  tiny +Three epochs$", capsys.readouterr().out, re.MULTILINE)
+    main(["list", "strategies", "-cd=mine"])
+    assert re.search(r"^ +many +Mine$", capsys.readouterr().out, re.MULTILINE)
+    main(["search", "--config-dir=mine", "strategy=many", "--help"])
+    assert "strategy.num_starts=9 " in capsys.readouterr().out
+    main(["list", "budgets"])
+    assert "tiny" not in capsys.readouterr().out
+    said = refused(capsys, "list", "--config-dir=nowhere")
+    assert said == "nasrun: --config-dir=nowhere: there is no such folder\n"
+
+
+def test_a_configuration_is_printed_with_comments_on_request(capsys) -> None:
+    main(["search", "--cfg", "job", "strategy=dclenas", "--comments"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  size: null  # ") for line in lines)
+    assert "seed: 0  # every random draw of the run comes from it" in lines
+    assert "predictor:" in lines  # what stands there in conf/ is about its absence
+    main(["search", "--cfg", "job", "--package", "budget", "--comments"])
+    assert "epochs: 10  # of a supernet, warm-up included" in capsys.readouterr().out.splitlines()
+    main(["search", "--cfg", "job", "--package", "budget"])
+    assert "epochs: 10" in capsys.readouterr().out.splitlines()
+    assert "--comments goes with --cfg job" in refused(capsys, "search", "--comments")
