@@ -142,7 +142,7 @@ def test_predict_says_what_the_test_loop_says_of_any_picture(
     for orientation in TURNED:
         assert of[f"exif{orientation}"] == pytest.approx(of["upright"], abs=1e-6)
     assert of["deep"] == pytest.approx(of["L"], abs=1e-6)
-    assert of["L"] != pytest.approx(of["upright"], abs=1e-3)
+    assert of["L"] != pytest.approx(of["upright"], abs=1e-5)  # so a difference would show
 
 
 def test_arrays_are_asked_as_well(runs: dict[str, Path], tmp_path: Path, capsys) -> None:
