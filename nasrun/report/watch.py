@@ -10,7 +10,7 @@ from nasrun.report.collect import LeftOut, Run, collect
 from nasrun.storage.folder_lock import in_use
 
 SECONDS_BETWEEN_LOOKS = 5.0
-REST = 10  # times what a look takes: a large report must not take the machine from its jobs
+REST = 10  # times what a look takes of the processor, which the jobs need
 
 Collected = tuple[list[Run], list[LeftOut]]
 Renew = Callable[[Collected, int | None], Path]
@@ -34,7 +34,7 @@ def watch(
     before: object = None
     try:
         while True:
-            started = time.monotonic()
+            started = time.process_time()
             found = collect(folders)
             num_open = sum(_goes_on(item) for item in found[1])
             state = [run.folder for run in found[0]], found[1], num_open
@@ -45,7 +45,7 @@ def watch(
             before = state
             if not num_open:
                 return f"report: {page}; no job is at work any more"
-            wait(max(SECONDS_BETWEEN_LOOKS, REST * (time.monotonic() - started)))
+            wait(max(SECONDS_BETWEEN_LOOKS, REST * (time.process_time() - started)))
     except KeyboardInterrupt:
         written = "nothing is written" if page is None else f"the report stands as it is: {page}"
         raise KeyboardInterrupt(f"no longer watching; {written}") from None
