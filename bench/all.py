@@ -87,7 +87,9 @@ def the_rest(arguments: argparse.Namespace) -> list[str]:
     retrain = bench("retrain", *small, "--device", arguments.device)
     lines = [f"| retraining, images per second | 2 | | {retrain['retrain_ratio']:.2f}x |"]
     start = bench("startup", "--repeats", "1" if arguments.quick else "5")
+    reported = bench("report", *(["--runs", "50", "--repeats", "1"] if arguments.quick else []))
     lines += ["", "| start | seconds |", "|---|---|"]
+    lines += [f"| report of 1,000 runs | {reported['report_seconds_per_1000']:.2f} |"]
     lines += [f"| {k[:-2]} | {v:.2f} |" for k, v in start.items() if k.endswith("_s")]
     if "NASRUN_DATA" in os.environ:
         found = bench("predictor", "--labels", "16" if arguments.quick else "150")

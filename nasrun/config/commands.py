@@ -160,12 +160,13 @@ COMMANDS = {
     ),
     "report": CommandHelp(
         "compare many runs: tables, statistics, plots, one HTML page",
-        "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR]",
+        "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR] [--watch]",
         (
             ("nasrun report last", "the last sweep or run"),
             ("nasrun report outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
             ("nasrun report outputs --by fitness.zeta,fitness.eta", "a two-way grid"),
             ("nasrun report outputs --metric regret --out mine", "written to mine/"),
+            ("nasrun report last --watch", "renewed while it runs"),
         ),
         "FOLDER is a run, a sweep, or any folder above them, or a name: "
         f"{NAMED}. Runs that differ in nothing but the "
@@ -178,9 +179,10 @@ COMMANDS = {
         "held_out_tau, infill_tau.\n\n"
         "DIR (default: outputs/reports/<date>/<time>) gets report.md, .csv, .tex, .json and .html, "
         "a CSV file per further table, and each plot as PNG and SVG. report.html is one page with "
-        "everything in it. Runs that are not done, or damaged, are listed and not counted.",
+        "everything in it. Runs that are not done, or damaged, are listed and not counted. --watch "
+        "writes it anew while jobs run, until all have ended or Ctrl-C.",
         names=("runs", "sweeps"),
-        flags=("--by", "--metric", "--out"),
+        flags=("--by", "--metric", "--out", "--watch"),
     ),
     "show": CommandHelp(
         "draw the cells of a genotype",

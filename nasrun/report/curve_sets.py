@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from nasrun.report import curves as curves_module
+from nasrun.report import metrics
 from nasrun.report.curves import AXES, Axis, Curve, History, Staircase
 from nasrun.report.groups import Group
 
@@ -101,8 +102,10 @@ def _label(groups: Sequence[Group], histories: Histories, are_regrets: bool) -> 
     """Say what is drawn: a best so far only of methods that keep one."""
     others = {run.text("metric") for item in groups for run in item.runs} - {None}
     error = f"1 - {' or '.join(sorted(map(str, others)))}" if others else "validation error"
+    if all(metrics.on_landscape(run) for item in groups for run in item.runs):
+        error = "error on the table's landscape"
     if not any(_keeps_best(item, histories) for item in groups):
-        return f"{error} of the current alpha"
+        return f"{error}, current alpha"
     return "best so far: regret" if are_regrets and not others else f"{error}, best so far"
 
 

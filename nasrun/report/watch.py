@@ -10,7 +10,7 @@ from nasrun.report.collect import Collected, LeftOut, collect
 from nasrun.storage.folder_lock import in_use
 
 SECONDS_BETWEEN_LOOKS = 5.0
-REST = 10  # times what a look takes: a large report must not take the machine from its jobs
+REST = 10  # times what a look takes of the processor, which the jobs need
 
 Renew = Callable[[Collected, int | None], Path]
 """Writes a report, whose page is loaded anew after so many seconds, and returns the page."""
@@ -33,7 +33,7 @@ def watch(
     before: object = None
     try:
         while True:
-            started = time.monotonic()
+            started = time.process_time()
             found = collect(folders)
             num_open = sum(_goes_on(item) for item in found[1])
             state = [run.folder for run in found[0]], found[1], num_open
@@ -44,7 +44,7 @@ def watch(
             before = state
             if not num_open:
                 return f"report: {page}; no job is at work any more"
-            wait(max(SECONDS_BETWEEN_LOOKS, REST * (time.monotonic() - started)))
+            wait(max(SECONDS_BETWEEN_LOOKS, REST * (time.process_time() - started)))
     except KeyboardInterrupt:
         written = "nothing is written" if page is None else f"the report stands as it is: {page}"
         raise KeyboardInterrupt(f"no longer watching; {written}") from None

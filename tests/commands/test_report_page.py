@@ -66,8 +66,8 @@ def test_only_a_best_that_is_kept_is_called_one(tmp_path: Path) -> None:
     assert labels == {
         "evaluations": ("best so far: regret", ["random"]),
         "seconds": ("best so far: regret", ["random"]),
-        "seconds_alpha": ("validation error of the current alpha", ["darts"]),
-        "steps_alpha": ("validation error of the current alpha", ["darts"]),
+        "seconds_alpha": ("validation error, current alpha", ["darts"]),
+        "steps_alpha": ("validation error, current alpha", ["darts"]),
     }
     (curve,) = report.curve_sets[-1].curves.values()
     assert curve.mean == pytest.approx([0.5, 0.3, 0.4])  # it rises again
