@@ -15,6 +15,7 @@ from typing import Any
 
 from nasrun.api.frames import Reported, table
 from nasrun.api.run_record import Run, opened
+from nasrun.config import catalogue, outside
 from nasrun.config.flags import flags_first, in_quotes
 from nasrun.errors import UsageError
 from nasrun.launch.surroundings import errors_of_ours, left_as_they_were
@@ -121,7 +122,8 @@ def _started(command: str, words: Sequence[str], quiet: bool) -> Run:
 
     prepare = {"search": prepare_search.prepare, "retrain": prepare_retrain.prepare}[command]
     with left_as_they_were(), errors_of_ours([command, *words]), open(devnull, "w") as nowhere:
-        ordered = run_names.in_words(command, flags_first(words))
+        known = outside.taken(words, catalogue.conf_dir())
+        ordered = run_names.in_words(command, flags_first(known))
         refused = [word for word in ordered if word.partition("=")[0] in NOT_HERE]
         if refused or any(word.startswith("hydra.mode=") for word in ordered):
             raise UsageError(

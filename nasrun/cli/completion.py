@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from nasrun.config import catalogue, explanations
+from nasrun.config import catalogue, explanations, outside
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import DIR, FLAGS, RUN
 from nasrun.errors import UsageError
@@ -61,6 +61,8 @@ def candidates(line: str, root: Path) -> list[str]:
     words = line.split()
     current = "" if line.endswith(" ") or not words else words.pop()
     before = words[1:]  # without the program's name
+    with contextlib.suppress(UsageError):
+        before = outside.taken(before, root)
     if not before:
         found = [f"{name} " for name in (*COMMANDS, "--help", "--version")]
     else:

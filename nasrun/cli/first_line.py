@@ -43,4 +43,4 @@ def of(name: str, command: CommandHelp, words: Sequence[str], root: Path) -> str
 
 
 def _is_option(group: str, option: str, root: Path) -> bool:
-    return any(one.stem == option for one in (root / group).glob("*.yaml"))
+    return catalogue.file(root, group, option).is_file()

@@ -65,7 +65,7 @@ def page(command: str, root: Path, words: Sequence[str] = ()) -> str:
     if about.config:
         lines += _choices(about, root)
         lines += ["", "Flags:"]
-        lines += columns([(_flag_name(flag), flag.gloss) for flag in FLAGS[:6]], WIDTH)
+        lines += columns([(_flag_name(flag), flag.gloss) for flag in FLAGS[:7]], WIDTH)
         option = "strategy=dclenas" if about.config == "search" else "dataset=cifar10"
         more = (
             f"Keys of an option: nasrun {command} {option} --help. One key: nasrun explain "

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from nasrun import __version__
 from nasrun.cli import completion, first_line, help
 from nasrun.compute import torchrun
-from nasrun.config import catalogue, own_folder
+from nasrun.config import catalogue, outside, own_folder
 from nasrun.config.commands import COMMANDS
 from nasrun.config.flags import flags_first
 from nasrun.errors import RunError, UsageError, closest, is_of_hydra
@@ -112,6 +112,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     command = COMMANDS.get(name)
     if command is None:
         raise UsageError(f"unknown command '{name}': {closest(name, COMMANDS)}")
+    arguments = outside.taken(arguments, catalogue.conf_dir())
     if any(word in HELP_FLAGS for word in arguments):
         with own_folder.together(catalogue.conf_dir(), own_folder.named(arguments)) as root:
             console.say(help.page(name, root, arguments))

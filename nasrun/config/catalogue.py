@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from nasrun.config import outside
 from nasrun.errors import UsageError
 
 HIDDEN_GROUPS = ("hydra",)  # settings of Hydra itself, not choices of a run
@@ -60,9 +61,24 @@ def conf_dir() -> Path:
     return beside if (beside / "search.yaml").is_file() else package / "conf"
 
 
+def files(root: Path, pattern: str) -> list[Path]:
+    """Return the files of `root`, then those of plug-ins from outside, each in order."""
+    return [path for folder in _folders(root) for path in sorted(folder.glob(pattern))]
+
+
+def file(root: Path, group: str, option: str) -> Path:
+    """Return where an option is: in `root`, or else in a plug-in; where it would be, for none."""
+    places = [folder / group / f"{option}.yaml" for folder in _folders(root)]
+    return next((path for path in places if path.is_file()), places[0])
+
+
+def _folders(root: Path) -> list[Path]:
+    return [root, *outside.folders()]
+
+
 def groups(root: Path) -> tuple[str, ...]:
     """Return the config groups: every folder of `root` with a YAML file."""
-    names = {path.parent.name for path in root.glob("*/*.yaml")}
+    names = {path.parent.name for path in files(root, "*/*.yaml")}
     return tuple(sorted(names.difference(HIDDEN_GROUPS)))
 
 
@@ -71,7 +87,7 @@ def options(group: str, root: Path, within: Iterable[str] | None = None) -> tupl
 
     `within` are the groups of a command: recipes that choose options of others are left out.
     """
-    paths = sorted((root / group).glob("*.yaml"))
+    paths = files(root, f"{group}/*.yaml")
     if within is not None:
         known = set(within)
         paths = [path for path in paths if known.issuperset(name for name, _ in _overrides(path))]
@@ -84,12 +100,12 @@ def _root(path: Path) -> str:
     content = _read(path)
     extended = [name for key, name in _entries(content) if not key and name != "_self_"]
     own = "_target_" in content or not extended
-    return path.stem if own else _root(path.with_name(f"{extended[0]}.yaml"))
+    return path.stem if own else _root(_beside(path, extended[0]))
 
 
 def content(group: str, option: str, root: Path) -> dict[str, Any]:
     """Return what the file of an option says, as it stands there; empty without such a file."""
-    return _read(root / group / f"{option}.yaml")
+    return _read(file(root, group, option))
 
 
 def own(group: str, option: str, root: Path) -> Composition:
@@ -97,7 +113,7 @@ def own(group: str, option: str, root: Path) -> Composition:
 
     The choices are the options that the file takes in other groups.
     """
-    path = root / group / f"{option}.yaml"
+    path = file(root, group, option)
     composition = Composition()
     for name, choice in _overrides(path):
         composition.choices.setdefault(name, choice)  # before that of a file that it extends
@@ -131,7 +147,7 @@ def compose(primary: str, root: Path, chosen: Mapping[str, str] | None = None) -
     decided = set(chosen)
     for group in reversed(list(composition.choices)):
         option = composition.choices[group]
-        for name, value in _overrides(root / group / f"{option}.yaml"):
+        for name, value in _overrides(file(root, group, str(option))):
             if name not in decided:
                 composition.choices[name] = value
                 decided.add(name)
@@ -176,7 +192,7 @@ def _overrides(path: Path) -> Iterator[tuple[str, str | None]]:
             yield key.removeprefix("override ").partition("@")[0].strip().lstrip("/"), option
     for key, option in reversed(entries):
         if not key and option != "_self_":
-            yield from _overrides(path.with_name(f"{option}.yaml"))
+            yield from _overrides(_beside(path, option))
 
 
 def _group_entries(content: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -193,12 +209,12 @@ def _merge(composition: Composition, root: Path, path: Path, package: str) -> No
     header = re.match(r"#\s*@package\s+(\S+)", text)
     if header:
         package = "" if header[1] == "_global_" else header[1].removeprefix("_global_.")
-    parent = path.parent.relative_to(root).as_posix().removeprefix(".")
+    parent = _group_of(path, root)
     for key, option in _entries(content):
         if option == "_self_":
             _add_keys(composition, content, text, package)
         elif not key:
-            _merge(composition, root, path.with_name(f"{option}.yaml"), package)
+            _merge(composition, root, _beside(path, option), package)
         elif not key.startswith("override "):
             name, _, place = key.removeprefix("optional ").strip().partition("@")
             group = name.lstrip("/") if name.startswith("/") or not parent else f"{parent}/{name}"
@@ -206,7 +222,18 @@ def _merge(composition: Composition, root: Path, path: Path, package: str) -> No
                 option = composition.choices.get(key.removeprefix("optional ").lstrip("/"), option)
             if option is not None:
                 target = _package(place or name.lstrip("/").replace("/", "."), package)
-                _merge(composition, root, root / group / f"{option}.yaml", target)
+                _merge(composition, root, file(root, group, option), target)
+
+
+def _beside(path: Path, option: str) -> Path:
+    """Return the file of another option of the same group; a plug-in may extend one of ours."""
+    own = path.with_name(f"{option}.yaml")
+    return own if own.is_file() else file(conf_dir(), path.parent.name, option)
+
+
+def _group_of(path: Path, root: Path) -> str:
+    folder = next(one for one in _folders(root) if path.is_relative_to(one))
+    return path.parent.relative_to(folder).as_posix().removeprefix(".")
 
 
 def _package(place: str, parent: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 import annotated_types
 
+from nasrun.config import outside
 from nasrun.protocols import settings
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -57,7 +58,10 @@ class Declared:
 
 @functools.cache
 def declared(target: str) -> Declared | None:
-    """Return the settings of a class or function of this package; `None` where there is none."""
+    """Return the settings of a class or function of this package, or of a plug-in from outside.
+
+    `None` where there is none.
+    """
     module, _, name = target.rpartition(".")
     tree = _tree(module)
     found = None if tree is None else _definition(tree, name)
@@ -124,7 +128,7 @@ def _of_class(node: ast.ClassDef, module: str) -> Declared:
     records: dict[str, type] = {}
     for base in node.bases:
         where, name = _origin(ast.unparse(base), module)
-        inherited = declared(f"{where}.{name}") if where.startswith("nasrun.") else None
+        inherited = declared(f"{where}.{name}") if _is_ours(where) else None
         if inherited is not None and not where.startswith("nasrun.protocols."):
             found |= inherited.settings
             records |= inherited.records
@@ -220,7 +224,7 @@ def _named(name: str, module: str) -> Any:
         return getattr(settings, original)
     if where == "annotated_types":
         return getattr(annotated_types, original)
-    tree = _tree(where) if where.startswith("nasrun.") else None
+    tree = _tree(where) if _is_ours(where) else None
     found = None if tree is None else _definition(tree, original)
     if isinstance(found, ast.Assign | ast.AnnAssign) and found.value is not None:
         return _evaluated(found.value, where)
@@ -231,11 +235,26 @@ def _origin(name: str, module: str) -> tuple[str, str]:
     """Return the module that defines a name, and what it is called there."""
     tree = _tree(module)
     for node in ast.walk(tree) if tree is not None else ():
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
-                    return node.module, alias.name
+                    return _absolute(node, module), alias.name
     return module, name
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    """Return the module that is imported from, also where it is named relative to another one."""
+    if not node.level:
+        return node.module or ""
+    path = outside.source(module)
+    own = 1 if path is not None and path.stem == "__init__" else 0
+    parts = module.split(".")
+    kept = parts[: len(parts) - node.level + own]
+    return ".".join([*kept, *filter(None, [node.module])])
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith("nasrun.") or outside.owner(module) is not None
 
 
 def _definition(
@@ -254,9 +273,10 @@ def _definition(
 
 @functools.cache
 def _tree(module: str) -> ast.Module | None:
-    """Return the parsed source of a module of this package; `None` where there is none."""
+    """Return the parsed source of a module that is ours, or of a plug-in; `None` for others."""
     first, *parts = module.split(".")
-    path = PACKAGE.joinpath(*parts).with_suffix(".py")
-    if first != "nasrun" or not parts or not path.is_file():
+    path = PACKAGE.joinpath(*parts).with_suffix(".py") if parts else None
+    path = path if first == "nasrun" else outside.source(module)
+    if path is None or not path.is_file():
         return None
     return ast.parse(path.read_text(encoding="utf-8"))

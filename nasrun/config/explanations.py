@@ -61,7 +61,7 @@ def explain(word: str, root: Path) -> Explanation:
     if name in known.keys:
         return _key(name, known, root)
     meant = [key for key in known.keys if key.rpartition(".")[2] == name]
-    every = [(path.parent.name, path.stem) for path in sorted(root.glob("*/*.yaml"))
+    every = [(path.parent.name, path.stem) for path in catalogue.files(root, "*/*.yaml")
              if path.parent.name in groups]  # fmt: skip
     options = [pair for pair in every if pair[1] == name]
     if len(meant) + len(options) == 1:
@@ -178,7 +178,7 @@ def _setters(key: str, root: Path) -> Iterator[tuple[Option, tuple[Any, str]]]:
     """Yield the options that set a key themselves, each with its value and comment there."""
     group, _, rest = key.partition(".")
     first = re.compile(rf"^ *{re.escape(rest.rpartition('.')[2])}:", re.MULTILINE)
-    for path in sorted((root / group).glob("*.yaml")):
+    for path in catalogue.files(root, f"{group}/*.yaml"):
         if first.search(path.read_text(encoding="utf-8")):
             own = catalogue.own(group, path.stem, root)
             if key in own.keys:
@@ -189,7 +189,7 @@ def _setters(key: str, root: Path) -> Iterator[tuple[Option, tuple[Any, str]]]:
 def _readers(key: str, target: str, root: Path) -> str:
     """Say which keys take the value of this one, and which code it is a setting of."""
     found: dict[str, list[str]] = {}
-    for path in sorted(root.glob("*/*.yaml")):
+    for path in catalogue.files(root, "*/*.yaml"):
         for _, name, value in LINE.findall(path.read_text(encoding="utf-8")):
             if f"${{{key}}}" in value:
                 found.setdefault(f"{path.parent.name}.{name}", []).append(path.stem)
@@ -255,7 +255,7 @@ def all_keys(root: Path) -> Composition:
     Files are read line by line: to parse all of them takes longer than a person waits.
     """
     known = _defaults(root)
-    for path in sorted(root.glob("*/*.yaml")):
+    for path in catalogue.files(root, "*/*.yaml"):
         group = path.parent.name
         if group in catalogue.HIDDEN_GROUPS or group == "experiment":
             continue

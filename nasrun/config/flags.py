@@ -46,6 +46,7 @@ FLAGS = (
     Flag("--package", "-p", "with --cfg: only this node, such as strategy", "NODE"),
     Flag("--comments", "", "with --cfg: what each key is, as the files of conf/ say"),
     Flag("--config-dir", "-cd", "a folder with your own groups and options", DIR),
+    Flag("--plugin", "", "a module of your own that brings options; its code is run", "MODULE"),
     Flag("--config-path", "-cp", "another conf folder in place of the built-in one", DIR),
     Flag("--config-name", "-cn", "another primary config", "NAME"),
     Flag(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrun.config import catalogue
+from nasrun.config import catalogue, outside
 from nasrun.config.declarations import constant, summary
 
 GROUP = "strategy"
@@ -63,10 +63,18 @@ def _method(
 
 
 def _family(target: str) -> str:
-    """Return the folder of a class: `nasrun.strategies.gradient.darts.DARTS` -> `...gradient`."""
+    """Return the folder of a class: `nasrun.strategies.gradient.darts.DARTS` -> `...gradient`.
+
+    Those of a plug-in from outside are a family, by its name.
+    """
+    plugin = outside.owner(target.rpartition(".")[0])
+    if plugin is not None:
+        return plugin.name
     return target.rpartition(".")[0].rpartition(".")[0]
 
 
 def _heading(family: str) -> str:
+    if not family.startswith("nasrun."):
+        return f"{family}: from outside, by --plugin or installed"
     name, text = family.rpartition(".")[2], summary(family)
     return f"{name}: {text[:1].lower()}{text[1:]}" if text else name

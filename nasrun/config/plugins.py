@@ -3,7 +3,8 @@
 A node is a mapping with a `_target_`. A configuration may come from a stranger's run folder and
 must not be able to name `os.system`, so a target is a class or function that a plug-in module of
 this package defines itself; `nasrun.runs.folder.os.system`, which that module only imports, is
-none. Hydra's `instantiate` is not used: it follows interpolations and calls whatever they lead to.
+none. Or it is one of a plug-in from outside that a person has typed or installed (`outside`).
+Hydra's `instantiate` is not used: it follows interpolations and calls whatever they lead to.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from nasrun.config import ranges
+from nasrun.config import outside, ranges
 from nasrun.config.declarations import Declared, declared
 from nasrun.config.renamed import present
 from nasrun.config.schema import PluginNode
@@ -35,6 +36,7 @@ ROOMS = {
     "objective": "objectives",
     "exporter": "exporters",
 }
+YOURS = f"those of a plug-in of your own are known with {outside.FLAG} MODULE"
 OWN_KEYS = ("_target_", "_partial_")  # of a node; all others are keywords of its target
 
 
@@ -47,7 +49,7 @@ def build(node: Mapping[str, Any], *runtime: Any, **keywords: Any) -> Any:
         UsageError: a target that is no plug-in of this package, or a node inside that its target
             does not take.
     """
-    for name in _targets(node):
+    for name in targets(node):
         if not is_plugin(name):
             raise UsageError(f"_target_={brief(name)} is refused: {_allowed(ROOMS)}")
     return _partial(node)(*runtime, **keywords)
@@ -77,8 +79,9 @@ def is_node(value: object) -> bool:
 def is_plugin(name: object, group: str | None = None) -> bool:
     """Return whether a target can be a plug-in: of one group, or of any."""
     rooms = ROOMS[group] if group in ROOMS else "|".join(ROOMS.values())
-    return isinstance(name, str) and bool(
-        re.fullmatch(rf"nasrun\.({rooms})(\.[a-z]\w*)+\.[A-Za-z]\w*", name, re.ASCII)
+    return isinstance(name, str) and (
+        bool(re.fullmatch(rf"nasrun\.({rooms})(\.[a-z]\w*)+\.[A-Za-z]\w*", name, re.ASCII))
+        or outside.allows(name, group)
     )
 
 
@@ -96,13 +99,14 @@ def faults(node: object, where: str) -> Iterator[Problem]:
         text = f"{where} needs a _target_: choose an option of the group, such as {where}=..."
         yield Problem(where, text)
         return
-    refused = [name for name in _targets(node) if not is_plugin(name)]
+    refused = [name for name in targets(node) if not is_plugin(name)]
     if not refused and not is_plugin(node["_target_"], where):
         refused = [node["_target_"]]
     key = f"{where}._target_"
     if refused:
         groups = [where] if where in ROOMS else list(ROOMS)
-        yield Problem(key, f"{key}={brief(refused[0])} is refused: {_allowed(groups)}")
+        hint = "" if str(refused[0]).startswith("nasrun.") else f"; {YOURS}"
+        yield Problem(key, f"{key}={brief(refused[0])} is refused: {_allowed(groups)}{hint}")
         return
     known = declared(present(node["_target_"]))
     if known is None:
@@ -169,16 +173,16 @@ def not_installed(packages: Iterable[str]) -> list[str]:
     return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
-def _targets(node: object) -> Iterator[object]:
+def targets(node: object) -> Iterator[object]:
     """Yield all targets inside; they should be texts."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             if key == "_target_":
                 yield value
-            yield from _targets(value)
+            yield from targets(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _targets(value)
+            yield from targets(value)
 
 
 def _load(name: str) -> Any:

@@ -18,7 +18,7 @@ from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
-from nasrun.config import catalogue, checks, identity, plugins, schema
+from nasrun.config import catalogue, checks, identity, outside, plugins, schema
 from nasrun.engine import limits as limiting
 from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
@@ -287,7 +287,8 @@ class Wiring:
             on_cpu = self.device.torch.type == "cpu"
             # two trainings on one GPU would share its time and its memory
             count = len(os.sched_getaffinity(0)) if on_cpu else max(1, len(gpus))
-        self._workers = Workers(partial(labeller, self.search_settings, gpus), count)
+        make = partial(labeller, self.search_settings, gpus, outside.names())
+        self._workers = Workers(make, count)
         return self._workers
 
     def close(self) -> None:
@@ -375,13 +376,19 @@ def load_dataset(node: Mapping[str, Any]) -> Dataset:
 
 
 def labeller(
-    settings: schema.SearchConfig, gpus: list[str], number: int, num_threads: int
+    settings: schema.SearchConfig,
+    gpus: list[str],
+    from_outside: list[str],
+    number: int,
+    num_threads: int,
 ) -> Callable[[Any], Any]:
     """Make what a worker process answers with, see `SearchContext.workers`.
 
     It is the evaluator of the run, which trains in the process itself. Seeds are the run's, so
     labels are too.
     """
+    for name in from_outside:  # the plug-ins that the person has typed
+        outside.use(name, catalogue.conf_dir())
     torch.set_num_threads(num_threads)
     if gpus:  # it sees no other, so that nothing is placed on one by default
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]

@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from nasrun.config import checks
+from nasrun.config import catalogue, checks, outside, plugins
 from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch import places as located
@@ -84,6 +84,15 @@ class Jobs:
             self._start = Path(resumed.cwd)
         self._moved = dict(moved)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a process of a launcher gets: also the plug-ins that the person has typed."""
+        return {**vars(self), "_plugins": outside.names()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in state.pop("_plugins"):
+            outside.use(name, catalogue.conf_dir())
+        vars(self).update(state)
+
     def __call__(self, config: DictConfig) -> float:
         settings = HydraConfig.get()
         folder = Path(settings.runtime.output_dir)
@@ -134,7 +143,7 @@ class Jobs:
                     settings.runtime.output_dir = str(run.path)
             require_space(run, prepared)
             _write_hydra_folder(run, config, settings, outcome.overrides)
-            run.start({**self._record(outcome), **prepared.record})
+            run.start({**self._record(outcome), **_from_outside(config), **prepared.record})
             if not swept:
                 console.say(f"{short(outcome.folder)}: device {prepared.record['device']}")
             result = supervise(run, prepared)
@@ -227,6 +236,12 @@ class Jobs:
             "cwd": str(self._start),  # what relative paths refer to
             **({"places": self._moved} if self._moved else {}),
         }
+
+
+def _from_outside(config: DictConfig) -> dict[str, Any]:
+    """Return what a record says of the plug-ins from outside that a run is made of."""
+    used = outside.recorded(plugins.targets(OmegaConf.to_container(config, resolve=False)))
+    return {"plugins": used} if used else {}
 
 
 def is_default(key: str, settings: Any) -> bool:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import hydra
 
 from nasrun.compute import cancellation, torchrun
-from nasrun.config import compose
+from nasrun.config import compose, outside
 from nasrun.config.catalogue import conf_dir
 from nasrun.config.flags import flags_first, in_quotes
 from nasrun.errors import UsageError, brief
@@ -22,6 +22,7 @@ from nasrun.launch.commented import comments
 from nasrun.launch.interruption import terminated_as_interrupted
 from nasrun.launch.job import Jobs, Outcome
 from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
+from nasrun.launch.resuming import tell_of_plugins
 from nasrun.launch.supervision import Prepare, short
 from nasrun.runs import sweep as sweeps
 from nasrun.runs.sweep import SWEEP_FILE, Sweep
@@ -44,7 +45,8 @@ def launch(command: str, prepare: Prepare, arguments: Sequence[str]) -> Sequence
     if torchrun.num_processes() > 1 and sweeps_over:
         raise UsageError(NO_SWEEP)
     words, source = replayed(command, without_chdir(arguments))
-    line = shlex.join(["nasrun", command, *arguments])
+    typed = [f"{outside.FLAG}={name}" for name in outside.typed()]
+    line = shlex.join(["nasrun", command, *typed, *arguments])
     jobs = Jobs(command, prepare, line, words, source, None)
     _run(jobs)
     return jobs.outcomes
@@ -75,6 +77,7 @@ def go_on_with_sweep(
         raise UsageError(f"{sweep.home / SWEEP_FILE} is not the record of a sweep")
     if torchrun.num_processes() > 1:
         raise UsageError(NO_SWEEP)
+    tell_of_plugins(sweep.plugins, sweep.home)
     words = [word for word in flags_first(sweep.arguments) if _is_replayed(word)]
     configs = [word for word in words if word.startswith("--config-")]
     if configs:  # a folder of theirs could name anything as a callback of Hydra, which would run it

@@ -104,5 +104,5 @@ def with_space(config: DictConfig, genotype: Genotype | None) -> DictConfig:
         raise UsageError(f"the genotype is of the space '{genotype.space}', which does not exist")
     with_node = config.copy()
     OmegaConf.set_struct(with_node, False)
-    with_node.space = OmegaConf.load(catalogue.conf_dir() / "space" / f"{genotype.space}.yaml")
+    with_node.space = OmegaConf.load(catalogue.file(catalogue.conf_dir(), "space", genotype.space))
     return with_node

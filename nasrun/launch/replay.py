@@ -13,7 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nasrun.config import compose, identity, plugins
+from nasrun.config import compose, identity, outside, plugins
 from nasrun.config.flags import in_quotes
 from nasrun.config.renamed import with_present_targets
 from nasrun.config.untrusted_yaml import MAX_CONFIG_BYTES, leaves, parse
@@ -125,6 +125,9 @@ def _record(folder: Path, command: str) -> Mapping[str, Any]:
             f"--from {folder}: that is a run of nasrun {record.get('kind')}, not of {command}: "
             "name a run of the same command"
         )
+    again = f"nasrun {command} --from {folder}"
+    for change in outside.require(record.get("plugins"), str(folder), again):
+        console.complain(f"warning: {change}")
     return record
 
 

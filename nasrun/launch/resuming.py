@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nasrun.compute import torchrun
-from nasrun.config import identity
+from nasrun.config import identity, outside
 from nasrun.config.renamed import with_present_targets
 from nasrun.errors import UsageError
 from nasrun.launch import places as located
@@ -22,6 +22,7 @@ from nasrun.launch.supervision import Prepare, Prepared, require_space, supervis
 from nasrun.protocols.result import Result
 from nasrun.runs.choices import recorded_choices
 from nasrun.runs.folder import RUN_FILE, RunFolder, read_json
+from nasrun.terminal import console
 from nasrun.terminal.text import command
 
 
@@ -38,6 +39,7 @@ def go_on(path: Path, prepare: Prepare, given: Mapping[str, str] = MappingProxyT
     overrides = record.get("overrides")
     if not isinstance(overrides, list) or not all(map(is_setting, overrides)):
         raise UsageError(f"{path / RUN_FILE} is not the record of a run")
+    tell_of_plugins(record.get("plugins"), path)
     with _workplace(path) as folder, in_words():
         moved = {**located.moved_of(record), **given}
         prepared = _prepared_where_it_is(path, record, prepare, moved)
@@ -65,6 +67,12 @@ def go_on(path: Path, prepare: Prepare, given: Mapping[str, str] = MappingProxyT
         if given:
             folder.update(places=moved)
         return supervise(folder, prepared)
+
+
+def tell_of_plugins(record: object, path: Path) -> None:
+    """Raise a `UsageError` where a plug-in from outside has to be typed again; tell of changes."""
+    for change in outside.require(record, str(path), command("nasrun", "resume", path)):
+        console.complain(f"warning: {change}")
 
 
 def _prepared_where_it_is(

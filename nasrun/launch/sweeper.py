@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,7 @@ from hydra.plugins.sweeper import Sweeper as Plugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from nasrun.config import outside
 from nasrun.config.flags import in_quotes
 from nasrun.config.hydra_errors import sentence
 from nasrun.config.schema import OnError
@@ -170,6 +172,7 @@ class Sweeper(Plugin):
         ]
         about = self._jobs
         sweep = Sweep(home, about.kind, about.command, about.arguments, jobs, os.getcwd())
+        sweep = replace(sweep, plugins=outside.typed_checksums())
         sweep.require_folders()
         return sweep
 

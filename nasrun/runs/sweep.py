@@ -59,6 +59,7 @@ class Sweep:
         command: the command line as it was typed.
         arguments: what Hydra was given, for going on.
         cwd: the folder that it was started in, which relative paths refer to.
+        plugins: name -> checksum of those from outside that were typed; as it is in the file.
     """
 
     home: Path
@@ -67,6 +68,7 @@ class Sweep:
     arguments: Sequence[str]
     jobs: Sequence[Job]
     cwd: str | None = None
+    plugins: Any = None
 
     def write(self, folder: RunFolder) -> None:
         """Write the record of a new sweep into its folder."""
@@ -84,6 +86,7 @@ class Sweep:
             "arguments": list(self.arguments),
         }
         record |= {"cwd": self.cwd, "started": now(), "jobs": jobs}
+        record |= {"plugins": self.plugins} if self.plugins else {}
         folder.write_json(SWEEP_FILE, record)
 
     def require_folders(self) -> None:
@@ -131,7 +134,8 @@ def read_sweep(home: Path) -> Sweep:
         cwd = record.get("cwd")
         if not isinstance(cwd, str | None):
             raise ValueError
-        return Sweep(home, kind, command, _texts(record["arguments"]), jobs, cwd)
+        arguments = _texts(record["arguments"])
+        return Sweep(home, kind, command, arguments, jobs, cwd, record.get("plugins"))
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{home / SWEEP_FILE} is not the record of a sweep") from None
 

@@ -14,6 +14,7 @@ from nasrun.config.identity import signature
 from nasrun.config.matching import mismatches
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
 from nasrun.errors import UsageError
+from nasrun.testing.options import require_gloss
 from tests.compose import composed, options
 
 OPTIONS = [(group, option) for group in groups(conf_dir()) for option in options(group)]
@@ -43,10 +44,7 @@ def test_every_option_composes(group: str, option: str) -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: str(value))
 def test_every_option_says_what_it_is(group: str, option: str) -> None:
-    lines = (conf_dir() / group / f"{option}.yaml").read_text().splitlines()
-    gloss = next(line for line in lines if not line.startswith("# @package"))
-    assert gloss.startswith("# ")
-    assert 10 < len(gloss) <= 100
+    require_gloss(group, option)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 import subprocess
 import sys
-import types
-import typing
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
@@ -19,8 +15,9 @@ from nasrun.config import plugins, ranges
 from nasrun.config.catalogue import conf_dir
 from nasrun.config.checks import all_faults
 from nasrun.config.compose import to_typed
-from nasrun.config.declarations import RUNTIME, constant, declared
+from nasrun.config.declarations import constant, declared
 from nasrun.config.schema import PLUGINS, SearchConfig
+from nasrun.testing.options import require_declared
 from tests.compose import composed
 
 TARGETS = {  # target -> its group; options share targets
@@ -31,50 +28,9 @@ TARGETS = {  # target -> its group; options share targets
 }
 
 
-def at_run_time(target: str) -> dict[str, Any]:
-    """Keyword -> annotation, as Python sees them; a record is replaced by its fields."""
-    kind = plugins.target({"_target_": target})
-    if is_dataclass(kind):
-        own = [item.name for item in fields(kind) if item.init and item.name not in RUNTIME]
-        hints = {name: hint_of(kind, name) for name in own}
-    else:
-        function = kind.__init__ if inspect.isclass(kind) else kind
-        kinds = inspect.signature(function).parameters.values()
-        own = [one.name for one in kinds if one.kind is inspect.Parameter.KEYWORD_ONLY]
-        hints = typing.get_type_hints(function, include_extras=True)
-    found = {}
-    for name in own:
-        if is_dataclass(hints[name]):
-            found |= typing.get_type_hints(hints[name], include_extras=True)
-        else:
-            found[name] = hints[name]
-    return found
-
-
-def plain(hint: Any) -> str:
-    """A hint as a text, in which both ways to write an optional type are one."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " | ".join(map(plain, typing.get_args(hint)))
-    return str(hint)
-
-
-def hint_of(kind: type, name: str) -> Any:
-    """The annotation of one attribute; those beside it may name what only type checkers import."""
-    owner = next(one for one in kind.__mro__ if name in vars(one).get("__annotations__", {}))
-    one = type(owner.__name__, (), {"__annotations__": {name: owner.__annotations__[name]}})
-    names = vars(sys.modules[owner.__module__])
-    return typing.get_type_hints(one, globalns=names, include_extras=True)[name]
-
-
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_what_is_read_from_the_source_is_what_runs(target: str) -> None:
-    known = declared(target)
-    assert known is not None
-    expected = at_run_time(target)
-    assert known.settings.keys() == expected.keys()
-    for name, hint in expected.items():
-        if "Callable" not in str(hint):  # whose arguments no configuration can get wrong
-            assert plain(known.settings[name].hint) == plain(hint), name
+    require_declared(target)
 
 
 CAPABILITIES = {

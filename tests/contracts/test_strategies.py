@@ -1,90 +1,20 @@
-"""What every strategy promises, asked of each option of `conf/strategy` on a space that is tiny."""
+"""What every strategy promises (`nasrun.testing`), asked of each option of `conf/strategy`."""
 
 from __future__ import annotations
 
-import functools
-import math
-from dataclasses import dataclass
-
 import pytest
-import torch
 
-from nasrun.config.compose import to_typed
-from nasrun.config.schema import SearchConfig
-from nasrun.engine.wiring import Wiring
-from nasrun.genotypes.genotype import Genotype
-from tests.compose import composed, methods, options
-
-STRATEGIES = options("strategy")
-METHODS = methods("strategy")  # without those that differ from another one in values alone
+from nasrun.testing.strategies import StrategyEnds, StrategyRepeats
+from tests.compose import methods, options
 
 
-def wired(strategy: str, seed: int = 0) -> Wiring:
-    overrides = [f"strategy={strategy}", "space=toy", "dataset=synthetic", "budget=smoke"]
-    overrides += [f"seed={seed}", "dataset.num_train=64"]
-    config = composed(overrides)
-    if config.predictor is not None and "contrast_steps" in config.predictor:
-        config.predictor.contrast_steps = min(20, config.predictor.contrast_steps)
-    return Wiring(to_typed(config, SearchConfig))
+class TestEveryOption(StrategyEnds):
+    @pytest.fixture(params=options("strategy"))
+    def name(self, request: pytest.FixtureRequest) -> str:
+        return request.param
 
 
-def run(wiring: Wiring, steps: int | None = None) -> list[dict[str, float]]:
-    """Metrics of each step, without times; at most 20 steps for strategies without an end."""
-    strategy = wiring.strategy
-    reports = []
-    while not strategy.finished and len(reports) < (steps or 20):
-        metrics = strategy.step().metrics
-        reports.append({k: v for k, v in metrics.items() if "second" not in k})
-    return reports
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A run from its first step to its last, and what it found."""
-
-    wiring: Wiring
-    reports: list[dict[str, float]]
-    front: tuple[Genotype, ...]
-
-
-@functools.cache
-def whole(name: str) -> Whole:
-    """Run with a dataset that has no test split: any look at it would fail."""
-    wiring = wired(name)
-    wiring.dataset.test = None  # type: ignore[misc]
-    return Whole(wiring, run(wiring), wiring.strategy.best())
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_it_ends_with_finite_metrics_and_a_result_of_the_space(name: str) -> None:
-    made = whole(name)
-    total = made.wiring.strategy.total_steps
-    assert made.reports
-    assert total is None or len(made.reports) == total
-    assert all(math.isfinite(value) for report in made.reports for value in report.values())
-    assert made.front
-    for genotype in made.front:
-        made.wiring.space.validate(genotype)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_same_seed_same_trajectory_and_another_seed_another(name: str) -> None:
-    again = wired(name)
-    assert run(again) == whole(name).reports
-    assert again.strategy.best() == whole(name).front
-    assert run(wired(name, seed=1)) != whole(name).reports
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_restored_strategy_goes_on_as_if_nothing_had_happened(name: str, tmp_path) -> None:
-    expected, first = whole(name).reports, wired(name)
-    half = len(expected) // 2 + 1
-    run(first, steps=half)
-    state = {"work": first.strategy.state_dict(), "streams": first.streams.state_dict()}
-    torch.save(state, tmp_path / "state.pt")
-    state = torch.load(tmp_path / "state.pt", weights_only=True)  # no objects are unpickled
-    second = wired(name)
-    second.strategy.load_state_dict(state["work"])
-    second.streams.load_state_dict(state["streams"])
-    assert run(second) == expected[half:]
-    assert second.strategy.best() == whole(name).front
+class TestEveryMethod(StrategyRepeats):
+    @pytest.fixture(params=methods("strategy"))  # variants differ in values alone
+    def name(self, request: pytest.FixtureRequest) -> str:
+        return request.param

@@ -35,7 +35,7 @@ class Backwards:
     """In the place of `Workers`: finishes the last task first, here."""
 
     def __init__(self, wiring: Wiring, dies: Sequence[int] = ()) -> None:
-        self.answer = labeller(wiring.search_settings, [], 0, 1)
+        self.answer = labeller(wiring.search_settings, [], [], 0, 1)
         self.dies = dies
 
     def answers(self, tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
@@ -126,7 +126,7 @@ def test_how_many_and_where(monkeypatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert wiring._gpus() == ["0", "1", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-8a,5")
-    labeller(wiring.search_settings, wiring._gpus(), 4, 1)
+    labeller(wiring.search_settings, wiring._gpus(), [], 4, 1)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-8a"
     wiring.device.torch = "cuda:1"
     assert wiring._gpus() == []
