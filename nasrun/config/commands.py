@@ -173,8 +173,8 @@ COMMANDS = {
         "benchmark table; the default where a run has it), search_val_accuracy, regret, "
         "percentile, val_accuracy, macro_f1, balanced_accuracy, search_val_score (what the search "
         "maximised, where that is not the accuracy), sensitivity:CLASS, "
-        "positive_predictivity:CLASS, params, flops, evaluations, search_seconds, gpu_days, "
-        "held_out_tau, infill_tau.\n\n"
+        "positive_predictivity:CLASS, params, flops, evaluations, label_epochs, search_seconds, "
+        "gpu_days, held_out_tau, infill_tau.\n\n"
         "DIR (default: outputs/reports/<date>/<time>) gets report.md, .csv, .tex, .json and .html, "
         "a CSV file per further table, and each plot as PNG and SVG. report.html is one page with "
         "everything in it. Runs that are not done, or damaged, are listed and not counted.",
