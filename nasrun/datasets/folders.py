@@ -119,14 +119,14 @@ def _rank(file: str, name: str, seed: int) -> bytes:
 def _layout(root: Path, missing: Sequence[str], test_names: Sequence[str]) -> str:
     """Say which folders there must be, and what to type where the classes lie at the top."""
     layout = " or ".join(f"{name}/<class>/" for name in test_names)
-    folders = " and ".join(str(root / name) for name in missing)
+    folders = ", and no ".join(f"folder {root / name}" for name in missing)
     text = (
-        f"dataset.root={root}: there is no folder {folders}; the pictures must lie in "
-        f"train/<class>/ and in {layout}"
+        f"dataset.root={root}: there is no {folders}; the pictures must lie in train/<class>/ "
+        f"and in {layout}"
     )
     if "test" not in test_names:  # of a data set that is never parted
         return text
-    return f"{text}, or type dataset.test_share=0.2 to part <class>/ or train/<class>/"
+    return f"{text}, or in <class>/ alone with dataset.test_share=0.2, a fifth of each for the test"
 
 
 def _labelled(

@@ -212,7 +212,7 @@ def test_imagefolder_keeps_the_centre(tmp_path: Path) -> None:
 
 def test_imagefolder_faults(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"no folder .*train and .*val; the .*dataset.test_share=0.2 to part"
+        UsageError, match=r"no folder .*train, and no folder .*val; .*dataset.test_share=0.2"
     ):
         imagefolder(tmp_path)
     make_pictures(tmp_path, "train", {"ape": 10}, count=1)
