@@ -51,11 +51,17 @@ class Benchmark:
             `nasrun data import NAME`.
         official: the names of its official files, as a person is told them.
         csv: the columns of its CSV files, as a person is told them.
+        address: of a file that `nasrun data fetch NAME` can fetch; empty for none.
+        sha256: of that file, where its makers publish one.
+        pages: where a person finds the files, as a clause, where there is no such address.
     """
 
     name: str
     official: str = ""
     csv: str = ""
+    address: str = ""
+    sha256: str = ""
+    pages: str = ""
 
     table: ClassVar[type[Table]]
     readers: ClassVar[Mapping[str, Reader]] = {}  # for official files, by the end of their names

@@ -144,9 +144,14 @@ def locate(name: str, key: str = "evaluator.file") -> Path:
         looked = " and ".join(map(str, places(name)))
         raise UsageError(
             f"there is no table of {benchmarks()[name].label} (looked for {looked}): say where it "
-            f"is with {key}=FILE, or type nasrun data import {name} FILE"
+            f"is with {key}=FILE, or type nasrun data {_how_to_get(benchmarks()[name])}"
         )
     return path
+
+
+def _how_to_get(benchmark: Benchmark) -> str:
+    name = benchmark.name
+    return f"fetch {name}" if benchmark.address else f"import {name} FILE"
 
 
 def places(name: str) -> list[Path]:

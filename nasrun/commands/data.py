@@ -1,4 +1,4 @@
-"""Import, describe and verify benchmark tables; import images."""
+"""Fetch, import, describe and verify benchmark tables; import images."""
 
 from __future__ import annotations
 
@@ -16,17 +16,39 @@ from nasrun.terminal import console, progress
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the first argument says: import, describe or verify.
+    """Do what the first argument says: fetch, import, describe or verify.
 
     Raises:
         UsageError: something cannot be read.
         RunError: a check has failed.
     """
-    verbs = {"import": _import, "describe": _describe, "verify": _verify}
+    verbs = {"fetch": _fetch, "import": _import, "describe": _describe, "verify": _verify}
     verb, *others = arguments or [""]
     if verb not in verbs:
         raise UsageError(f"nasrun data {verb or 'VERB'}: {closest(verb, verbs)}")
     verbs[verb](others)
+
+
+def _fetch(arguments: Sequence[str]) -> None:
+    from nasrun.benchmarks.fetching import address_of, fetch_table
+
+    parser = argument_parser("data")
+    parser.add_argument("benchmark")
+    parser.add_argument("--address")
+    parser.add_argument("--sha256")
+    parser.add_argument("--force", action="store_true")
+    parsed = parser.parse_args(arguments)
+    address = address_of(parsed.benchmark, parsed.address)
+    with contextlib.closing(progress.Bar(f"fetch {parsed.benchmark}")) as bar:
+        path = fetch_table(
+            parsed.benchmark,
+            address,
+            sha256=parsed.sha256,
+            force=parsed.force,
+            tell=console.say,
+            progress=bar,
+        )
+    console.say(f"imported: {path}")
 
 
 def _import(arguments: Sequence[str]) -> None:

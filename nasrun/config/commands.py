@@ -276,9 +276,10 @@ COMMANDS = {
         flags=("--members", "--epochs", "--tune", "--compare", "--out"),
     ),
     "data": CommandHelp(
-        "import, describe and verify benchmark tables",
-        "nasrun data import NAME FILE [--force] | describe [WHAT] | verify [WHAT]",
+        "fetch, import, describe and verify benchmark tables",
+        "nasrun data fetch NAME | import NAME FILE | describe|verify [WHAT]",
         (
+            ("nasrun data fetch nasbench101", "half a GB, then imported"),
             ("nasrun data import nasbench201 nasbench201.npz", ""),
             ("nasrun data import imagenet16 FOLDER", "ImageNet16-120, from its pickles"),
             ("nasrun data describe", "where tables are looked for"),
@@ -289,13 +290,16 @@ COMMANDS = {
         "that verify checks and puts the table into the cache folder; --force replaces the one "
         "that is there. FILE is an .npz file in the condensed form, a .csv file with one row per "
         "cell, or an official file.\n\n"
+        "fetch asks the address of a benchmark's file (or --address URL), says how large it is, "
+        "fetches it, and imports it; what broke off goes on when it is typed again. --sha256 SUM "
+        "is compared; without it, and where none is published, the checks of the import count.\n\n"
         "nasrun data import imagenet16 FOLDER reads the folder of train_data_batch_1 to "
         "train_data_batch_10 and val_data, pickles too, with a reader of its own that runs "
         "nothing, and keeps the 120 classes for dataset=imagenet16.",
-        words=(("import", "describe", "verify"), ("imagenet16",)),
+        words=(("fetch", "import", "describe", "verify"), ("imagenet16",)),
         group="benchmark",
         more=_benchmark_files,
-        flags=("--force",),
+        flags=("--force", "--address", "--sha256"),
     ),
     "explain": CommandHelp(
         "say what a key or an option is, can be, and is read by",
