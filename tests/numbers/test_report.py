@@ -344,3 +344,27 @@ def test_runs_of_other_threads_that_are_pooled_are_told(tmp_path: Path) -> None:
     (told,) = [note for note in report_on(tmp_path / "float32").notes if "threads" in note]
     assert "from runs with 1 and 2 threads: in float32 the same seed gives another run" in told
     assert not any("threads" in note for note in report_on(tmp_path / "float64").notes)
+
+
+def test_comparisons_of_unequal_knowledge_are_marked(tmp_path: Path) -> None:
+    """Ten seeds of three groups: two know nothing, and one the size of networks."""
+    for name, knowledge, accuracy in (
+        ("blind", [], 0.8), ("random", None, 0.7), ("large", ["size"], 0.9)
+    ):  # fmt: skip
+        for seed in range(10):
+            result = {"strategy": name} | ({} if knowledge is None else {"knowledge": knowledge})
+            folder = tmp_path / f"{name}{seed}"
+            words, config = [f"strategy={name}"], {"strategy": {"name": name}}
+            make_run(
+                folder, seed=seed, accuracy=accuracy, overrides=words, config=config, result=result
+            )
+    report = report_on(tmp_path)
+    marked = {
+        frozenset((pair.first.name, pair.second.name)): tables.verdict_text(pair)
+        for pair in report.pairs
+    }
+    assert marked[frozenset(("blind", "random"))] == "A is better"
+    assert marked[frozenset(("blind", "large"))] == "B is better (unequal knowledge)"
+    assert [row["knowledge"] for row in records.groups(report)] == ["nothing", "size", "nothing"]
+    (note,) = [note for note in report.notes if "knew" in note]
+    assert "blind; random knew nothing; large knew size" in note
