@@ -82,12 +82,12 @@ def train_epoch(
     with _named(number, load):
         update.end_epoch()
     counts = upload(torch.tensor([num_images], dtype=totals.dtype), device.torch)
-    loss_sum, num_correct, num_images = read(device.group.sum(torch.cat([totals, counts])))
+    loss_sum, num_correct, total = read(device.group.sum(torch.cat([totals, counts])))
     return {
-        "loss": loss_sum / num_images,
-        "accuracy": num_correct / num_images,
+        "loss": loss_sum / total,
+        "accuracy": num_correct / total,
         "learning_rate": learning_rate,
-        "images_per_second": num_images / (time.perf_counter() - started),
+        "images_per_second": total / (time.perf_counter() - started),
     }
 
 
