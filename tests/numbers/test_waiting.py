@@ -25,7 +25,7 @@ from nasrun.training.loop import train_epoch
 from nasrun.training.streams import BatchStream
 from nasrun.training.update import WeightUpdate
 from tests.compose import composed
-from tests.waiting import META, Waited, no_waiting
+from tests.device_waits import META, Waited, no_waiting
 
 NUM_BATCHES = 2
 IMAGES = ["dataset=synthetic", "dataset.size=16", "dataset.num_train=64", "dataset.batch_size=16"]
