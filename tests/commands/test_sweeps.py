@@ -106,7 +106,7 @@ def test_on_error_stop_leaves_the_rest_for_resume(capsys) -> None:
     shutil.copy("b.npz", "a.npz")
     main(["resume", "s"])
     assert statuses(capsys.readouterr().out) == ["done", "done"]
-    assert "error" not in read("s/0-a.npz/run.json")
+    assert "error" not in read("s/0-file-a.npz/run.json")
 
 
 def test_an_interrupted_sweep_tells_what_was_not_run(capsys, monkeypatch) -> None:
