@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,4 +44,4 @@ def of(name: str, command: CommandHelp, words: Sequence[str], root: Path) -> str
 
 
 def _is_option(group: str, option: str, root: Path) -> bool:
-    return catalogue.file(root, group, option).is_file()
+    return os.path.isfile(catalogue.file(root, group, option))

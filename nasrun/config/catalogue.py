@@ -8,6 +8,7 @@ Hydra.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def files(root: Path, pattern: str) -> list[Path]:
 def file(root: Path, group: str, option: str) -> Path:
     """Return where an option is: in `root`, or else in a plug-in; where it would be, for none."""
     places = [folder / group / f"{option}.yaml" for folder in _folders(root)]
-    return next((path for path in places if path.is_file()), places[0])
+    return next((path for path in places if os.path.isfile(path)), places[0])
 
 
 def _folders(root: Path) -> list[Path]:
@@ -163,7 +164,7 @@ def chosen_options(words: Sequence[str], root: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # pathlib's raises for a name that is too long
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -228,11 +229,12 @@ def _merge(composition: Composition, root: Path, path: Path, package: str) -> No
 def _beside(path: Path, option: str) -> Path:
     """Return the file of another option of the same group; a plug-in may extend one of ours."""
     own = path.with_name(f"{option}.yaml")
-    return own if own.is_file() else file(conf_dir(), path.parent.name, option)
+    return own if os.path.isfile(own) else file(conf_dir(), path.parent.name, option)
 
 
 def _group_of(path: Path, root: Path) -> str:
-    folder = next(one for one in _folders(root) if path.is_relative_to(one))
+    places = [*_folders(root), conf_dir()]  # `root` may show ours beside a person's own folder
+    folder = next(one for one in places if path.is_relative_to(one))
     return path.parent.relative_to(folder).as_posix().removeprefix(".")
 
 

@@ -160,7 +160,7 @@ COMMANDS = {
     ),
     "report": CommandHelp(
         "compare many runs: tables, statistics, plots, one HTML page",
-        "nasrun report FOLDER... [--by KEYS] [--metric METRIC] [--out DIR] [--watch]",
+        "nasrun report FOLDER... [--by KEYS] [--metric M] [--out DIR] [--watch]",
         (
             ("nasrun report last", "the last sweep or run"),
             ("nasrun report outputs/sweeps/2026-01-31/12-00-00", "a sweep"),
@@ -257,7 +257,7 @@ COMMANDS = {
     ),
     "family": CommandHelp(
         "cut networks of many sizes out of the supernet of a search",
-        "nasrun family RUN [--members M] [--epochs N] [--tune T] [--compare K] [--out DIR]",
+        "nasrun family RUN [--members M] [--epochs N] [--tune T] [--compare K]",
         (
             ("nasrun family outputs/2026-01-31/12-00-00-nasbench201-random-s0", ""),
             ("nasrun family RUN --epochs 200 --tune 5", "nearer to trainings of their own"),
@@ -269,7 +269,7 @@ COMMANDS = {
         "shared weights are trained on for them alone, N (60) epochs in all; each member takes "
         "its weights over, and measures the statistics of batch norm anew. T (0) epochs for each "
         "member alone bring it nearer to a training of its own, and K (3) members are trained from "
-        "scratch too, so that the distance is known. DIR (RUN/family) gets a folder "
+        "scratch too, so that the distance is known. RUN/family (or --out DIR) gets a folder "
         "each, for nasrun export, predict and evaluate, and family.json. A call that was "
         "interrupted goes on when it is typed again.",
         names=("runs",),

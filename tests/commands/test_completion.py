@@ -86,7 +86,7 @@ def root(tmp_path: Path) -> Path:
         ("nasrun report sweep --b", ["--by "]),
         ("nasrun predict ", []),  # bash offers files
         ("nasrun show darts_v", ["darts_v1 ", "darts_v2 "]),
-        ("nasrun data ", ["import ", "describe ", "verify "]),
+        ("nasrun data ", ["fetch ", "import ", "describe ", "verify "]),
         ("nasrun data im", ["import "]),
         ("nasrun data import ", ["nasbench101 ", "nasbench201 ", "imagenet16 "]),
         ("nasrun data import nasbench201 ", []),  # bash offers files

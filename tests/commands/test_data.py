@@ -212,7 +212,8 @@ def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys,
     assert [line.split() for line in lines if line.startswith("  ")] == [
         [str(folder / f"{name}.npz"), *state]
         for name, there in (("nasbench101", ["used"]), ("nasbench201", ["used"]),
-                            ("nasbench201_hardware", ["not", "there"]))
+                            ("nasbench201_hardware", ["not", "there"]),
+                            ("nasbench201_zero_cost", ["not", "there"]))
         for folder, state in ((made, there), (cache, ["not", "there"]))
     ]  # fmt: skip
     for what in ("nasbench101", made / "nasbench101.npz"):
@@ -287,9 +288,12 @@ def test_verify_takes_all_tables_that_are_there(made, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nasrun data VERB: choose from describe, import, verify"),
+        ([], "nasrun data VERB: choose from describe, fetch, import, verify"),
         (["imprt"], "nasrun data imprt: did you mean import?"),
-        (["import", "nasbench201"], "required: file; usage: nasrun data import NAME FILE"),
+        (
+            ["import", "nasbench201"],
+            "required: file; usage: nasrun data fetch NAME | import NAME FILE",
+        ),
         (["describe", "nasbench20"], "neither a file nor a benchmark 'nasbench20': did you mean"),
         (["verify", "nasbench201"], "there is no table of space=nasbench201 (looked for "),
         (["verify", "."], "neither a file nor a benchmark '.'"),

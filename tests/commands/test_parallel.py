@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,12 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def sweep(folder: str, *words: str) -> int:
-    """Three sound jobs and one with a population that is too small; the exit code."""
-    arguments = ["search", "-m", *QUICK, "population.size=2,1", "seed=0,1"]
+HALF_SOUND = ("population.size=2,1", "seed=0,1")  # 1 is too small
+
+
+def sweep(folder: str, *words: str, swept: Sequence[str] = HALF_SOUND) -> int:
+    """Four jobs, two of which are sound unless others are asked for; the exit code."""
+    arguments = ["search", "-m", *QUICK, *swept]
     with pytest.raises(SystemExit) as caught:
         main([*arguments, f"hydra.sweep.dir={folder}", *words])
     assert isinstance(caught.value.code, int)
@@ -99,13 +103,13 @@ def test_jobs_whose_worker_dies_say_so_and_the_others_are_run(monkeypatch, capsy
     def die(_: object, overrides: list[list[str]], initial_job_idx: int) -> None:
         launched.append((len(overrides), initial_job_idx))
         if len(launched) == 1:
-            begun = job("s", 0)
-            begun.mkdir()
+            begun = Path("s/0-s0")
+            begun.mkdir(parents=True, exist_ok=True)
             (begun / "run.json").write_text('{"status": "running"}')
         raise ChildProcessError
 
     monkeypatch.setattr(JoblibLauncher, "launch", die)
-    assert sweep("s", *AT_ONCE) == 1
+    assert sweep("s", *AT_ONCE, swept=["seed=0,1,2,3"]) == 1
     assert launched == [(4, 0), (3, 1)]  # and no endless retrying
     statuses = [json.loads((job("s", number) / "run.json").read_text()) for number in range(4)]
     assert {one["status"] for one in statuses} == {"failed"}

@@ -130,7 +130,13 @@ def test_it_is_listed_explained_imported_described_verified_and_searched(tree: P
     verified = told(tree, "data", "verify").splitlines()
     assert [line.split()[0] for line in verified] == ["shelf:", "ok", "ok", "ok"]
 
-    words = ["space=toy", "strategy=random", "evaluator=table", "budget.evaluations=12"]
+    words = [
+        "space=toy",
+        "strategy=random",
+        "evaluator=table",
+        "budget.evaluations=12",
+        "dataset=digits",
+    ]
     told(tree, "search", *words, "hydra.run.dir=run", "device=cpu")
     result = json.loads((tree / "run" / "result.json").read_text())
     chain = "".join(edge[0] for edge in result["genotype"]["cells"]["cell"]["edges"])

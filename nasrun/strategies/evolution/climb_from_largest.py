@@ -37,8 +37,8 @@ class ClimbFromLargest(DiscreteSearch):
             training are the highest (`zero_cost`).
     """
 
-    unit: ClassVar[str] = "neighbourhood"
-    step_cost: ClassVar[str] = "labels of all neighbours"
+    unit: ClassVar[str] = "move"
+    step_cost: ClassVar[str] = "a label per neighbour"
 
     initial: Literal["largest", "zero_cost"] = "largest"
 
