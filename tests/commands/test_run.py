@@ -223,7 +223,7 @@ def test_the_floor_is_run_with_as_many_labels_and_compared(tmp_path, capsys) -> 
     result = read("run/result.json")
     own, floor = result["search_val_accuracy"], result["floor"]
     accuracies = {}
-    for name in ("ridge_evolution", "gp_evolution", "local_search"):
+    for name in ("ridge_evolution", "gp_evolution", "local_search", "climb_from_largest"):
         part = read(f"run/floor/{name}/result.json")
         assert (part["strategy"], part["evaluations"], part["retrain"]) == (name, 6, None)
         accuracies[name] = part["search_val_accuracy"]
@@ -265,6 +265,7 @@ def test_a_method_is_no_floor_of_its_own() -> None:
     assert set(read("run/result.json")["floor"]["strategies"]) == {
         "ridge_evolution",
         "gp_evolution",
+        "climb_from_largest",
     }
 
 
@@ -307,8 +308,8 @@ def test_retrain_a_random_cell() -> None:
 def test_a_sweep_makes_complete_folders_and_one_table(capsys) -> None:
     swept = ["fitness.zeta=0.4,1.0", "fitness.eta=0.2,0.4", "population.size=4,8"]
     main(["search", "-m", *QUICK, *swept])
-    folders = sorted(Path("outputs/sweeps").glob("*/*/[0-9]"))
-    assert [folder.name for folder in folders] == [str(number) for number in range(8)]
+    folders = sorted(Path("outputs/sweeps").glob("*/*/[0-9]-*"))
+    assert [folder.name[0] for folder in folders] == [str(number) for number in range(8)]
     for folder in folders:
         assert {path.name for path in folder.iterdir()} >= FILES
         assert read(folder / "run.json")["status"] == "done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from datetime import datetime
@@ -33,7 +34,8 @@ def _a_clock_that_stands(tmp_path, monkeypatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     without_pictures(monkeypatch)
-    monkeypatch.setattr("nasrun.commands.report.datetime", Clock)
+    # by its name in sys.modules: `nasrun.report` is also a function
+    monkeypatch.setattr(importlib.import_module("nasrun.report.files"), "datetime", Clock)
     monkeypatch.setattr("hydra.core.utils.datetime", Clock)
 
 

@@ -119,4 +119,4 @@ def test_a_report_names_networks_beside_cells(tmp_path: Path) -> None:
         make_run(tmp_path / name, overrides=overrides, record=record, config={"genotype": config})
     runs, _ = collect([tmp_path])
     names = [one.name for one in group(runs, None).groups]
-    assert names == ["genotype=darts_v2", "genotype=torchvision:resnet18"]
+    assert names == ["darts_v2 retrained", "resnet18 retrained"]

@@ -329,8 +329,12 @@ def test_summary_and_report_show_the_front(tmp_path: Path) -> None:
     assert table.columns == ("group", "seed", "member", "val_error", "flops")
     rows = [[cell.value for cell in row[1:]] for row in table.rows]
     assert rows[:2] == [["3", "1 (chosen)", 0.25, 13e6], ["3", "2", 0.625, 4e6]]
-    ((name, caption, figure),) = fronts(report, "digits", several=False)
-    assert (name, caption.partition(";")[0]) == ("front_flops", "Fronts: val_error against flops")
+    (picture,) = fronts(report, "digits", several=False)
+    caption, figure = picture.caption, picture.figure
+    assert (picture.name, caption.partition(";")[0]) == (
+        "front_flops",
+        "Fronts: val_error against flops",
+    )
     (axes,) = figure.axes
     assert axes.get_xlabel() == "flops, multiply-adds"  # as run.json has it
     assert axes.lines[0].get_xydata().tolist() == [[4e6, 0.625], [13e6, 0.25]]
