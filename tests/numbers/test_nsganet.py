@@ -331,7 +331,8 @@ def test_summary_and_report_show_the_front(tmp_path: Path) -> None:
     assert rows[:2] == [["3", "1 (chosen)", 0.25, 13e6], ["3", "2", 0.625, 4e6]]
     (picture,) = fronts(report, "digits", several=False)
     caption, figure = picture.caption, picture.figure
-    assert (picture.name, caption.partition(";")[0]) == (
+    assert picture.name == "front_flops"
+    assert caption.partition(";")[0] == "Fronts: val_error against flops"
         "front_flops",
         "Fronts: val_error against flops",
     )
