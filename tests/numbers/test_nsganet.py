@@ -333,9 +333,6 @@ def test_summary_and_report_show_the_front(tmp_path: Path) -> None:
     caption, figure = picture.caption, picture.figure
     assert picture.name == "front_flops"
     assert caption.partition(";")[0] == "Fronts: val_error against flops"
-        "front_flops",
-        "Fronts: val_error against flops",
-    )
     (axes,) = figure.axes
     assert axes.get_xlabel() == "flops, multiply-adds"  # as run.json has it
     assert axes.lines[0].get_xydata().tolist() == [[4e6, 0.625], [13e6, 0.25]]
