@@ -209,5 +209,6 @@ def _place(node: Any) -> str:
     is called after it.
     """
     stack = node.meta.get("nn_module_stack") or {}
-    names = [path for path, _ in stack.values()]
+    # torch fills an empty stack with the name of its own hook
+    names = [path for path, _ in stack.values() if not path.startswith("_empty_nn_module_stack")]
     return names[-1].removeprefix("network.") if names and names[-1] else "normalisation"
