@@ -70,7 +70,7 @@ def page(command: str, root: Path, words: Sequence[str] = ()) -> str:
         more = (
             f"Keys of an option: nasrun {command} {option} --help. One key: nasrun explain "
             f"KEY. Every key and its value: nasrun {command} --cfg job. Choices of a group: nasrun "
-            f"list GROUP. Comments: --cfg job --comments, or the files in {catalogue.conf_dir()}"
+            f"list GROUP. Comments: --cfg job --comments, or the files in {root}"
         )
         lines += ["", *textwrap.wrap(more, WIDTH, break_on_hyphens=False)]
     return "\n".join(lines)

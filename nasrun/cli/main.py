@@ -114,8 +114,8 @@ def _run(name: str, arguments: Sequence[str]) -> None:
         raise UsageError(f"unknown command '{name}': {closest(name, COMMANDS)}")
     arguments = outside.taken(arguments, catalogue.conf_dir())
     if any(word in HELP_FLAGS for word in arguments):
-        with own_folder.together(catalogue.conf_dir(), own_folder.named(arguments)) as root:
-            console.say(help.page(name, root, arguments))
+        with own_folder.looked_into(own_folder.named(arguments)):
+            console.say(help.page(name, catalogue.conf_dir(), arguments))
         return
     if torchrun.num_processes() > 1 and name not in OF_MANY:
         raise UsageError(f"nasrun {name} needs one process only: leave torchrun out")

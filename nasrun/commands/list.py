@@ -24,8 +24,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("kind", nargs="?")
     parser.add_argument(*own_folder.FLAGS, dest="folder")
     parsed = parser.parse_args(arguments)
-    with own_folder.together(catalogue.conf_dir(), parsed.folder) as root:
-        _show(parsed.kind, root)
+    with own_folder.looked_into(parsed.folder):
+        _show(parsed.kind, catalogue.conf_dir())
 
 
 def _show(wanted: str | None, root: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from nasrun.config import outside
+from nasrun.config import outside, own_folder
 from nasrun.errors import UsageError
 
 HIDDEN_GROUPS = ("hydra",)  # settings of Hydra itself, not choices of a run
@@ -63,18 +63,25 @@ def conf_dir() -> Path:
 
 
 def files(root: Path, pattern: str) -> list[Path]:
-    """Return the files of `root`, then those of plug-ins from outside, each in order."""
-    return [path for folder in _folders(root) for path in sorted(folder.glob(pattern))]
+    """Return the files of `root`, then those of other folders, each in order; of a name the first.
+
+    As for Hydra, an option of another folder does not take the place of a built-in one.
+    """
+    found: dict[Path, Path] = {}
+    for folder in _folders(root):
+        for path in sorted(folder.glob(pattern)):
+            found.setdefault(path.relative_to(folder), path)
+    return list(found.values())
 
 
 def file(root: Path, group: str, option: str) -> Path:
-    """Return where an option is: in `root`, or else in a plug-in; where it would be, for none."""
+    """Return where an option is: in `root`, or else beside it; where it would be, for none."""
     places = [folder / group / f"{option}.yaml" for folder in _folders(root)]
     return next((path for path in places if os.path.isfile(path)), places[0])
 
 
 def _folders(root: Path) -> list[Path]:
-    return [root, *outside.folders()]
+    return [root, *own_folder.folders(), *outside.folders()]
 
 
 def groups(root: Path) -> tuple[str, ...]:
@@ -227,14 +234,13 @@ def _merge(composition: Composition, root: Path, path: Path, package: str) -> No
 
 
 def _beside(path: Path, option: str) -> Path:
-    """Return the file of another option of the same group; a plug-in may extend one of ours."""
+    """Return the file of another option of the same group; another folder may extend ours."""
     own = path.with_name(f"{option}.yaml")
     return own if os.path.isfile(own) else file(conf_dir(), path.parent.name, option)
 
 
 def _group_of(path: Path, root: Path) -> str:
-    places = [*_folders(root), conf_dir()]  # `root` may show ours beside a person's own folder
-    folder = next(one for one in places if path.is_relative_to(one))
+    folder = next(one for one in _folders(root) if path.is_relative_to(one))
     return path.parent.relative_to(folder).as_posix().removeprefix(".")
 
 

@@ -1,9 +1,8 @@
-"""Show the options of a person's own folder (`--config-dir`) beside the built-in ones."""
+"""Know a person's own folder of options (`--config-dir`), which are shown beside the built-in ones."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from nasrun.errors import UsageError
 
 FLAGS = ("--config-dir", "-cd")
+_known: list[Path] = []
 
 
 def named(words: Sequence[str]) -> str | None:
@@ -24,27 +24,24 @@ def named(words: Sequence[str]) -> str | None:
 
 
 @contextmanager
-def together(root: Path, folder: str | None) -> Iterator[Path]:
-    """Yield a folder with all files of `root`, and those of the other folder before them, as links.
-
-    Hydra looks into the two one after the other; everything else reads files of one folder.
+def looked_into(folder: str | None) -> Iterator[None]:
+    """Have the catalogue look into a folder, too, within the context; `None` is no folder.
 
     Raises:
         UsageError: there is no such folder.
     """
     if folder is None:
-        yield root
+        yield
         return
-    own = Path(os.path.expanduser(folder))
+    own = Path(os.path.expanduser(folder)).absolute()
     if not own.is_dir():
         raise UsageError(f"--config-dir={folder}: there is no such folder")
-    with tempfile.TemporaryDirectory(prefix="nasrun-conf-") as name:
-        both = Path(name)
-        for source in (own, root):
-            for pattern in ("*.yaml", "*/*.yaml", "hydra/*/*.yaml"):
-                for file in source.glob(pattern):
-                    link = both / file.relative_to(source)
-                    link.parent.mkdir(parents=True, exist_ok=True)
-                    if not link.is_symlink():
-                        link.symlink_to(file.absolute())
-        yield both
+    _known.append(own)
+    try:
+        yield
+    finally:
+        _known.remove(own)
+
+
+def folders() -> list[Path]:
+    return list(_known)

@@ -24,7 +24,8 @@ def comments(command: str, words: Sequence[str]) -> Iterator[list[str]]:
     with contextlib.redirect_stdout(printed):
         yield rest
     package = next((w.partition("=")[2] for w in rest if w.startswith("--package=")), "")
-    with own_folder.together(catalogue.conf_dir(), own_folder.named(rest)) as root:
+    root = catalogue.conf_dir()
+    with own_folder.looked_into(own_folder.named(rest)):
         known = catalogue.compose(command, root, catalogue.chosen_options(rest, root))
     glosses = {key: known.glosses[key] for key in known.glosses if key in known.keys}
     print("\n".join(commented(printed.getvalue().splitlines(), glosses, package)))

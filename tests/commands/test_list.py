@@ -236,6 +236,12 @@ def test_options_of_an_own_folder_are_listed_and_helped_with(tmp_path, monkeypat
     assert "strategy.num_starts=9 " in capsys.readouterr().out
     main(["list", "budgets"])
     assert "tiny" not in capsys.readouterr().out
+    # an option with a built-in name is not taken by Hydra, and not shown
+    (tmp_path / "mine" / "budget" / "smoke.yaml").write_text("# Theirs\nepochs: 77\n")
+    main(["search", "--config-dir=mine", "budget=smoke", "--cfg", "job", "--package", "budget"])
+    assert "77" not in capsys.readouterr().out
+    main(["list", "budgets", "--config-dir", "mine"])
+    assert "Theirs" not in capsys.readouterr().out
     said = refused(capsys, "list", "--config-dir=nowhere")
     assert said == "nasrun: --config-dir=nowhere: there is no such folder\n"
 
