@@ -1,4 +1,4 @@
-"""Know a person's own folder of options (`--config-dir`), which are shown beside the built-in ones."""
+"""Know a person's own folder (`--config-dir`), whose options stand beside the built-in ones."""
 
 from __future__ import annotations
 

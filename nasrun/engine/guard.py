@@ -64,11 +64,12 @@ class Guard:
         found = dict(_dominant(report, operations))
         enough = {k: v for k, v in self.recent.items() if len(v) == STEPS_TO_JUDGE}
         found |= dict(_judgements({k: sum(v) / len(v) for k, v in enough.items()}))
-        new = {
-            kind: "; ".join(filter(None, [text + f" ({when})" * bool(when), remedies.get(symptom)]))
-            for (kind, symptom), text in found.items()
-            if kind not in self.said
-        }
+        place = f" ({when})" if when else ""
+        new = {}
+        for (kind, symptom), text in found.items():
+            if kind not in self.said:
+                advice = f"; {remedies[symptom]}" if symptom in remedies else ""
+                new[kind] = f"{text}{place}{advice}"
         self.said.update(new)
         return list(new.values())
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from nasrun.compute.device import Device, Load
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Batch
@@ -48,7 +50,7 @@ class OneTraining:
     network: Network
     update: WeightUpdate
     batches: BatchStream
-    loss: Callable[[Any, Any], Any]  # (logits_BK, labels_B) -> a scalar
+    loss: Callable[[Tensor, Tensor], Tensor]  # (logits_BK, labels_B) -> a scalar
     streams: Streams
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)  # of the last epoch

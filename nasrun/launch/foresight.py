@@ -67,8 +67,8 @@ def _mistake(jobs: Jobs, config: DictConfig, job: Job, *, build: bool) -> UsageE
             _look_at_values(jobs.kind, config, choices, places, with_files=launcher in HERE)
     except UsageError as error:
         return error
-    except (RunError, OSError):  # the job itself will say it, if it still holds then
-        return None
+    except (RunError, OSError):
+        pass  # the job itself will say it, if it still holds then
     return None
 
 

@@ -44,16 +44,3 @@ def survivors(costs: Sequence[float], eta: int) -> list[int]:
     order_N = np.argsort(np.asarray(costs, dtype=float), kind="stable")
     best = order_N[: max(1, len(costs) // eta)].tolist()
     return [place for place in best if np.isfinite(costs[place])]
-
-
-def epochs_of(num_candidates: int, epochs_of_rungs: Sequence[int], eta: int) -> int:
-    """Count the epochs that candidates take together where none fails.
-
-    >>> epochs_of(9, (1, 3, 9), 3)  # 9 to epoch 1, 3 from there to 3, 1 from there to 9
-    21
-    """
-    total, before, left = 0, 0, num_candidates
-    for epochs in epochs_of_rungs:
-        total += left * (epochs - before)
-        before, left = epochs, max(1, left // eta)
-    return total

@@ -39,12 +39,8 @@ def mean_ranks(values_NF: np.ndarray) -> np.ndarray:
     >>> mean_ranks(np.array([[1.0, 5.0], [3.0, 5.0], [2.0, 7.0]])).tolist()
     [0.125, 0.625, 0.75]
     """
-    values_NF = np.where(np.isfinite(values_NF), values_NF, -np.inf)
-    highest = max(1, len(values_NF) - 1)
-    ranks = []
-    for value_N in values_NF.T:
-        ordered_N = np.sort(value_N)
-        below_N = np.searchsorted(ordered_N, value_N, side="left")
-        up_to_N = np.searchsorted(ordered_N, value_N, side="right")
-        ranks.append((below_N + up_to_N - 1) / 2 / highest)
-    return np.mean(ranks, axis=0)
+    from scipy.stats import rankdata
+
+    rank_NF = rankdata(np.where(np.isfinite(values_NF), values_NF, -np.inf), axis=0) - 1
+    mean_N: np.ndarray = rank_NF.mean(axis=1) / max(1, len(values_NF) - 1)
+    return mean_N

@@ -48,10 +48,10 @@ def rank(
         return None
     values_SG = np.array([[group[seed] for group in values.values()] for seed in common])
     ranks_SG = _ranks(values_SG, higher_is_better)
-    statistic = friedman(ranks_SG)
+    statistic, p = friedman(ranks_SG)
     agreement = statistic / (len(common) * (len(values) - 1))
     means = dict(zip(values, ranks_SG.mean(axis=0).tolist(), strict=True))
-    return Ranking(dataset, len(common), means, _chi_squared_p(statistic, len(values)), agreement)
+    return Ranking(dataset, len(common), means, p, agreement)
 
 
 def _ranks(values_SG: np.ndarray, higher_is_better: bool) -> np.ndarray:
@@ -59,26 +59,17 @@ def _ranks(values_SG: np.ndarray, higher_is_better: bool) -> np.ndarray:
     return np.array([ranks(sign * row_G) for row_G in values_SG.round(12)])
 
 
-def friedman(ranks_SG: np.ndarray) -> float:
-    """Return Friedman's statistic of ranks in rows, corrected for ties; 0 where all are equal.
+def friedman(ranks_SG: np.ndarray) -> tuple[float, float]:
+    """Return Friedman's statistic of ranks in rows, corrected for ties, and its p.
 
-    12 / (n k (k + 1)) sum of R^2 - 3 n (k + 1), with the sums of ranks R of k columns in n rows,
-    divided by 1 - sum of (t^3 - t) / (n (k^3 - k)) over the ties of t (Conover, 1999).
+    They are 0 and 1 where all columns are equal.
     """
-    n, k = ranks_SG.shape
-    sums_G = ranks_SG.sum(axis=0)
-    ties = [np.unique(row_G, return_counts=True)[1] for row_G in ranks_SG]
-    whole = 1 - sum(float((t**3 - t).sum()) for t in ties) / (n * (k**3 - k))
-    if whole <= 0:
-        return 0.0
-    plain = 12 / (n * k * (k + 1)) * float((sums_G**2).sum()) - 3 * n * (k + 1)
-    return max(0.0, plain) / whole
+    if (ranks_SG == ranks_SG[:, :1]).all():
+        return 0.0, 1.0
+    from scipy.stats import friedmanchisquare  # takes a second
 
-
-def _chi_squared_p(statistic: float, num_groups: int) -> float:
-    from scipy.special import chdtrc  # scipy.stats takes a second to import
-
-    return float(chdtrc(num_groups - 1, statistic))
+    found = friedmanchisquare(*ranks_SG.T)
+    return float(found.statistic), float(found.pvalue)
 
 
 @dataclass(frozen=True)
@@ -109,38 +100,32 @@ def critical_difference(
     ranks_MG = _ranks(np.array(list(values.values())).T, higher_is_better)
     means = sorted(zip(values, ranks_MG.mean(axis=0).tolist(), strict=True), key=lambda one: one[1])
     critical = nemenyi(len(values)) * math.sqrt(len(values) * (len(values) + 1) / (6 * num_tasks))
-    p = iman_davenport_p(friedman(ranks_MG), num_tasks, len(values))
+    statistic, _ = friedman(ranks_MG)
+    p = iman_davenport_p(statistic, num_tasks, len(values))
     return CriticalDifference(num_tasks, dict(means), p, critical, _alike(means, critical))
 
 
 def iman_davenport_p(statistic: float, num_tasks: int, num_groups: int) -> float:
     """Return p of F = (n - 1) X / (n (k - 1) - X) for Friedman's X, less shy than chi-squared."""
-    from scipy.special import fdtrc
+    from scipy.stats import f as f_distribution
 
     left = num_tasks * (num_groups - 1) - statistic
     if left <= 1e-12:  # all tasks have the same order
         return 0.0
     f = (num_tasks - 1) * statistic / left
-    return float(fdtrc(num_groups - 1, (num_groups - 1) * (num_tasks - 1), f))
+    between, within = num_groups - 1, (num_groups - 1) * (num_tasks - 1)
+    return float(f_distribution.sf(f, between, within))
 
 
 def nemenyi(num_groups: int, level: float = LEVEL) -> float:
     """Return q, by which Nemenyi's critical difference is q sqrt(k (k + 1) / 6 n).
 
-    It is the quantile of the range of k normal values, P(range < x) = k times the integral of
-    phi(z) (Phi(z) - Phi(z - x))^(k - 1), divided by sqrt 2.
+    It is the quantile of the studentized range of k values with infinite degrees of freedom,
+    divided by sqrt 2.
     """
-    from scipy.special import ndtr
+    from scipy.stats import studentized_range
 
-    z, step = np.linspace(-8.0, 16.0, 4801, retstep=True)
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    low, high = 0.0, 16.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        inside = (ndtr(z) - ndtr(z - middle)) ** (num_groups - 1)
-        below = num_groups * float((density * inside).sum()) * step < 1 - level
-        low, high = (middle, high) if below else (low, middle)
-    return high / math.sqrt(2)
+    return float(studentized_range.isf(level, num_groups, math.inf)) / math.sqrt(2)
 
 
 def _alike(means: Sequence[tuple[str, float]], critical: float) -> tuple[tuple[str, ...], ...]:

@@ -1,8 +1,8 @@
 """Compute means with intervals, and paired comparisons that say when they cannot tell.
 
-Intervals, ranks and the signed rank test are ours, a few lines each and equal to those of
-`scipy.stats` (see the tests): to import that takes more than a second, a third of what a report of
-a thousand runs does. Holm's correction is ours, because scipy has none.
+Intervals and ranks are ours, a few lines each and equal to those of `scipy.stats` (see the tests):
+to import that takes a second, which a report of few groups does without. The signed rank test is
+ours, because scipy's is exact only without ties, and Holm's correction, because scipy has none.
 """
 
 from __future__ import annotations

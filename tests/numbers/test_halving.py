@@ -11,7 +11,7 @@ from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
 from nasrun.evaluators.one_training import Stretch
 from nasrun.protocols.evaluation import Evaluation
-from nasrun.protocols.halving import epochs_of, rungs, survivors
+from nasrun.protocols.halving import rungs, survivors
 from nasrun.protocols.labels import validation_error
 from tests.compose import composed
 from tests.numbers.test_label_workers import Backwards, trajectory
@@ -41,7 +41,6 @@ def test_failures_and_ties_and_few_candidates() -> None:
     assert survivors([inf, inf, inf, 0.1], 2) == [3]
     assert survivors([inf, inf], 2) == []
     assert survivors([0.3, 0.2], 3) == [1]  # one at least
-    assert epochs_of(5, (1, 2, 4), 2) == 5 * 1 + 2 * 1 + 1 * 2
 
 
 def test_the_best_go_on_to_the_labels_that_they_would_have_without() -> None:
@@ -66,7 +65,7 @@ def test_the_best_go_on_to_the_labels_that_they_would_have_without() -> None:
     assert [one.values for one in found] == [expected[n][1].values for n in range(5)]
     losses = [one.details["train_loss"] for one in found]
     assert losses == [expected[n][1].details["train_loss"] for n in range(5)]
-    assert sum(one.details["epochs"] for one in found) == epochs_of(5, (1, 2, 4), 2)
+    assert sum(one.details["epochs"] for one in found) == 5 * 1 + 2 * 1 + 1 * 2
 
 
 def test_what_stands_alone_is_trained_to_the_end() -> None:

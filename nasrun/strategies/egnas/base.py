@@ -1,5 +1,7 @@
 """Share what the searches have that move alpha once per epoch, by scores and without gradients.
 
+Lines and equations are those of EG-NAS (egnas.py): its Algorithm 1 but for how alpha is moved.
+
 Shapes: E edges, O operations, D length of alpha (all cell types), N candidates.
 """
 
@@ -48,10 +50,10 @@ class AlphaExploration(SupernetSearch):
 
     @abstractmethod
     def explore(self) -> Mapping[str, float]:
-        """Score candidates and move alpha; return metrics."""
+        """Score candidates and move alpha, lines 4 to 16; return metrics."""
 
     def step(self) -> StepReport:
-        """Make one epoch: train w, and after the warm-up move alpha."""
+        """Make one epoch, lines 3 to 16: train w, and after the warm-up move alpha."""
         metrics = {f"train_{name}": value for name, value in self.train().items()}
         self.epoch += 1
         if self.epoch > self.num_warmup:
@@ -66,7 +68,7 @@ class AlphaExploration(SupernetSearch):
         return Mixture(self.mixing_weights(self.alpha_D)), self.statistics
 
     def train(self) -> dict[str, float]:
-        """Train w in one pass over the training half."""
+        """Line 3: train w in one pass over the training half."""
         if self.weights == "sampled":
             return self.scorer.train_paths(lambda: self.space.sample(self.rng))
         mixture = Mixture(self.mixing_weights(self.alpha_D))
@@ -81,11 +83,11 @@ class AlphaExploration(SupernetSearch):
         return epoch
 
     def mixing_weights(self, alpha_D: np.ndarray) -> dict[str, Tensor]:
-        """Apply the softmax to each edge's operations; cell type -> weights_EO, float32."""
+        """Apply Eq. 1, the softmax of each edge's operations; cell type -> weights_EO, float32."""
         return softmax_per_edge(alpha_D, self.space.alpha_shapes)
 
     def best(self) -> tuple[Genotype, ...]:
-        """Derive the cell that alpha stands for now."""
+        """Line 18: derive the cell that alpha stands for now."""
         return (self.space.discretise(self.mixing_weights(self.alpha_D)),)
 
     def state_dict(self) -> dict[str, Any]:

@@ -33,6 +33,8 @@ from nasrun.strategies.egnas.base import AlphaExploration
 from nasrun.strategies.egnas.fitness import Start, movement
 from nasrun.strategies.egnas.mixing import one_by_one, per_edge, softmax_per_edge
 
+TINY = 1e-6  # the least probability, so that its logarithm is finite
+
 PerEdge = Mapping[str, np.ndarray]
 """Cell type -> one row per edge, float64."""
 
@@ -112,6 +114,3 @@ def moved(alpha_D: np.ndarray, share: PerEdge, xi: float, least: float) -> np.nd
         pi_EO = np.maximum(pi_EO, max(least, TINY))
         parts.append(np.log(pi_EO / pi_EO.sum(axis=1, keepdims=True)).ravel())
     return np.concatenate(parts)
-
-
-TINY = 1e-6  # so that the logarithm is finite
