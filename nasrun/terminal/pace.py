@@ -44,7 +44,7 @@ class Tally:
 
     Args:
         total: how many there are.
-        done: how many an earlier sitting has ended.
+        done: how many had ended before the sweep was resumed.
         clock: gives seconds.
     """
 
