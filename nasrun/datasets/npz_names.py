@@ -28,14 +28,17 @@ def recognise(
     """Return which member is which of `NAMES`; and what is missing or ambiguous, in sentences.
 
     A member of the very name is always taken. Otherwise case, order and the ending of a file do
-    not matter: `X_train`, `train_images` (MedMNIST) and `x_train.npy` are all `x_train`.
+    not matter: `X_train`, `train_images` (MedMNIST) and `x_train.npy` are all `x_train`. Where
+    only test arrays are wanted, `images` and `labels` are these.
 
     >>> recognise(["train_images", "Y_train.npy", "val_images"])[0]
     {'x_train': 'train_images', 'y_train': 'Y_train.npy'}
     """
     found, problems, missing = {}, [], []
+    words = {"x": "x_test", "y": "y_test"} if not {"x_train", "y_train"} & {*wanted} else {}
     for name in wanted:
         candidates = [name] if name in members else [m for m in members if _meaning(m) == name]
+        candidates = candidates or [m for m in members if words.get(_word(m)) == name]
         if len(candidates) == 1:
             found[name] = candidates[0]
         elif candidates:
@@ -70,6 +73,11 @@ def _meaning(member: str) -> str | None:
     meanings = {MEANING.get(word) for word in words}
     fitting = [name for name in NAMES if len(words) == 2 and meanings == {*name.split("_")}]
     return fitting[0] if fitting else None
+
+
+def _word(member: str) -> str:
+    """Return the meaning of a name of one word, such as x for `images`; nothing for others."""
+    return MEANING.get(member.lower().removesuffix(".npy"), "")
 
 
 def plain_labels(name: str, labels: np.ndarray) -> tuple[np.ndarray, list[str]]:

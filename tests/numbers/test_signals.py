@@ -104,6 +104,19 @@ def test_test_arrays_of_signals_may_have_their_channels_last(tmp_path: Path) -> 
     assert found.raw_BCHW.shape == (4, 1, 9)
 
 
+@pytest.mark.parametrize("name", ["x", "images", "Data", "test_images", "x_test"])
+def test_inputs_alone_may_have_any_name_that_means_them(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "new.npz", **{name: np.ones((3, 9)), "mean": np.zeros(2)})
+    (found,) = from_arrays(tmp_path / "new.npz", 1, (9,), labelled=False)
+    assert found.raw_BCHW.shape == (3, 1, 9)
+
+
+def test_which_inputs_are_meant_is_not_guessed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "new.npz", images=np.ones((3, 9)), data=np.ones((3, 9)))
+    with pytest.raises(UsageError, match="images and data could all be x_test: keep one of them"):
+        list(from_arrays(tmp_path / "new.npz", 1, (9,), labelled=False))
+
+
 def test_a_run_without_a_metric_of_its_own_is_the_run_that_it_was() -> None:
     plain, other = (to_typed(composed(words), SearchConfig) for words in ([], ["metric=accuracy"]))
     assert "metric" not in decisive(plain)
