@@ -63,7 +63,7 @@ class Guard:
                 self.recent[name] = values[-STEPS_TO_JUDGE:]
         found = dict(_dominant(report, operations))
         enough = {k: v for k, v in self.recent.items() if len(v) == STEPS_TO_JUDGE}
-        found |= dict(_judgements({k: sum(v) / len(v) for k, v in enough.items()}))
+        found |= dict(_judgements(enough))
         place = f" ({when})" if when else ""
         new = {}
         for (kind, symptom), text in found.items():
@@ -89,8 +89,9 @@ Sign = tuple[tuple[str, str], str]
 """The kind of a warning, which is said once; its symptom, which has a remedy; the sentence."""
 
 
-def _judgements(means: Mapping[str, float]) -> Iterator[Sign]:
+def _judgements(recent: Mapping[str, Sequence[float]]) -> Iterator[Sign]:
     """Judge the metrics of the last steps, on average."""
+    means = {name: sum(values) / len(values) for name, values in recent.items()}
     step = means.get("weights_step", 1.0)
     if step < LEAST_WEIGHTS_STEP:
         yield (
@@ -99,7 +100,7 @@ def _judgements(means: Mapping[str, float]) -> Iterator[Sign]:
             f"(below {LEAST_WEIGHTS_STEP})",
         )
     gain = means.get("picked_gain", 0.0)
-    if gain < 0:
+    if max(recent.get("picked_gain", (0.0,))) < 0:  # in each step: a mean is below 0 by chance too
         yield (
             ("worse", "worse"),
             f"the candidates that the fitness picks are worse than alpha: their loss is "

@@ -99,6 +99,15 @@ def test_each_sign_has_its_words(metric: str, value: float, words: str) -> None:
     assert words in warning
 
 
+def test_picks_are_called_worse_only_where_they_are_in_each_of_the_last_steps() -> None:
+    """Their mean is below 0 half of the time where they are as good as alpha."""
+    guard = Guard()
+    for gain in (-0.3, -0.3, 0.1, -0.3, -0.3):
+        assert guard.look_at(report([2, 2, 1, 2], picked_gain=gain), OPERATIONS) == []
+    (warning,) = guard.look_at(report([2, 2, 1, 2], picked_gain=-0.3), OPERATIONS)
+    assert "their loss is 0.3 higher on average" in warning
+
+
 def test_of_a_flat_fitness_only_that_is_said() -> None:
     """Its tau is 0, and to lower fitness.eta, the remedy for that, would change nothing."""
     guard, flat = Guard(), report([2, 2, 1, 2], fitness_spread=0.0, fitness_loss_tau=0.0)
