@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -165,13 +164,8 @@ class PredictorGuidedSearch(DiscreteSearch):
     def _with_figures(
         self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]
     ) -> list[ArchGraph]:
-        if self.free_figures is None:
-            return list(graphs)
-        figures_NF = self.free_figures.of(genotypes).tolist()
-        return [
-            replace(graph, figures=tuple(figures_F))
-            for graph, figures_F in zip(graphs, figures_NF, strict=True)
-        ]
+        free = self.free_figures
+        return list(graphs) if free is None else free.beside(genotypes, graphs)
 
     def state_dict(self) -> dict[str, Any]:
         return {

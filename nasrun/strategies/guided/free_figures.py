@@ -6,6 +6,7 @@ Shapes: N architectures, P architectures to compare with, F figures.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +15,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.knowledge import FreeScores, Knowledge
 from nasrun.protocols.predictor import Features
-from nasrun.protocols.space import SearchSpace
+from nasrun.protocols.space import ArchGraph, SearchSpace
 from nasrun.strategies.free_pool import free_pool
 
 NUM_COMPARED = 1_000  # architectures of a large space; a percentile is then exact to .015
@@ -47,6 +48,14 @@ class FreeFigures:
         columns = zip(values_NF.T, self._compared_PF.T, strict=True)
         percentile_FN = np.array([percentiles(values_N, one_P) for values_N, one_P in columns])
         return (percentile_FN.T - 0.5) / DEVIATION
+
+    def beside(self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]) -> list[ArchGraph]:
+        """Return the graphs of architectures with their figures."""
+        figures_NF = self.of(genotypes).tolist()
+        return [
+            replace(graph, figures=tuple(figures_F))
+            for graph, figures_F in zip(graphs, figures_NF, strict=True)
+        ]
 
     @cached_property
     def _compared_PF(self) -> np.ndarray:
