@@ -29,6 +29,7 @@ from nasrun.evaluators.table import TableEvaluator
 from nasrun.graphs.one_edit_pairs import OneEditPairs
 from nasrun.protocols.evaluation import Evaluation
 from nasrun.protocols.predictor import Ranking
+from nasrun.strategies.guided.free_figures import FreeFigures
 
 ENCODER_SEEDS = (11, 12, 13, 14, 15)
 NUM_HELD_OUT = 20_000
@@ -45,14 +46,19 @@ def taus(settings: SearchConfig, seed: int, at: list[int]) -> list[float]:
     assert isinstance(evaluator, TableEvaluator)
     predictor = plugins.build(node, torch.Generator().manual_seed(seed))
     predictor.pretrain(OneEditPairs(wiring.space), lambda *_, **__: None)
+    features = predictor.features
+    free = None if features == "code" else FreeFigures(wiring, features)
     rows = np.random.default_rng(seed).permutation(evaluator.table.num_rows)[: max(at)]
     labels: list[Evaluation] = evaluator.evaluate([evaluator.table.genotype(row) for row in rows])
     found = []
     for count in at:
-        graphs = [wiring.space.graph(label.genotype) for label in labels[:count]]
+        known = [label.genotype for label in labels[:count]]
+        graphs = [wiring.space.graph(genotype) for genotype in known]
+        rest, rest_graphs, accuracy_N = evaluator.held_out(labels[:count], NUM_HELD_OUT)
+        if free is not None:
+            graphs, rest_graphs = free.beside(known, graphs), free.beside(rest, rest_graphs)
         predictor.fit(graphs, 1.0 - np.array([label.values[0] for label in labels[:count]]))
-        rest, accuracy_N = evaluator.held_out(labels[:count], NUM_HELD_OUT)
-        tau = Ranking(predictor.score(rest).score_N, accuracy_N).tau
+        tau = Ranking(predictor.score(rest_graphs).score_N, accuracy_N).tau
         found.append(float("nan") if tau is None else tau)
     return found
 

@@ -172,8 +172,8 @@ class Rehearsal:
         strategy, rng = wiring.strategy, np.random.default_rng(0)
         if not strategy.predicts:
             return
-        graphs = [wiring.space.graph(wiring.space.sample(rng)) for _ in range(NUM_RANKED)]
-        prediction = strategy.rank(graphs)
+        genotypes = [wiring.space.sample(rng) for _ in range(NUM_RANKED)]
+        prediction = strategy.rank(genotypes, [wiring.space.graph(one) for one in genotypes])
         if prediction is not None and not np.isfinite(prediction.score_N).all():
             keys = failures.keys("the predictor", wiring.settings, ("learning_rate",))
             raise UsageError(f"the scores of the predictor are not finite numbers: lower {keys}")

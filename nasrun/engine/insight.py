@@ -83,8 +83,8 @@ class Insight:
         """Rank architectures without a label; `None` without a predictor or such an evaluator."""
         if self._evaluator.optimum is None or not self._strategy.predicts:
             return None
-        graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
-        prediction = self._strategy.rank(graphs) if len(graphs) else None
+        genotypes, graphs, accuracy_N = self._evaluator.held_out(self._labels, limit)
+        prediction = self._strategy.rank(genotypes, graphs) if len(graphs) else None
         return None if prediction is None else Ranking(prediction.score_N, accuracy_N)
 
     def infills(self) -> Ranking | None:

@@ -97,7 +97,7 @@ class TableLookup(Evaluator):
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
-    ) -> tuple[list[ArchGraph], np.ndarray]:
+    ) -> tuple[list[Genotype], list[ArchGraph], np.ndarray]:
         """Draw architectures without a label, and their accuracy_N; no search may see them.
 
         There are up to `limit`, none of them isomorphic to a labelled one, and but for that the
@@ -107,7 +107,8 @@ class TableLookup(Evaluator):
         known = {sample.key(label.genotype) for label in labels}
         kept = [i for i, key in enumerate(sample.keys) if key not in known]
         accuracy_N = self.columns.signal_R[[sample.rows[i] for i in kept]]
-        return [sample.graphs[i] for i in kept], accuracy_N
+        genotypes, graphs = sample.genotypes, sample.graphs
+        return [genotypes[i] for i in kept], [graphs[i] for i in kept], accuracy_N
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the table's file."""
@@ -191,6 +192,7 @@ class Sample(NamedTuple):
     """Some rows of a table, what they are, and a key that isomorphic ones share."""
 
     rows: list[int]
+    genotypes: list[Genotype]
     graphs: list[ArchGraph]
     keys: list[object]
     key: Callable[[Genotype], object]
@@ -210,7 +212,7 @@ def _sample(table: Table, space: SearchSpace, size: int) -> Sample:
         genotypes = [table.genotype(row) for row in rows]
         graphs = [space.graph(genotype) for genotype in genotypes]
         keys = [key(one) for one in genotypes] if table.has_copies else rows
-        _samples[table, size] = Sample(rows, graphs, keys, key)
+        _samples[table, size] = Sample(rows, genotypes, graphs, keys, key)
     return _samples[table, size]
 
 

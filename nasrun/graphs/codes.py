@@ -73,6 +73,11 @@ class AdjacencyCode:
         }
 
 
+def figures(graphs: Sequence[ArchGraph]) -> np.ndarray:
+    """Return what is known of each graph besides it: figures_NF, float32."""
+    return np.array([graph.figures for graph in graphs], np.float32).reshape(len(graphs), -1)
+
+
 CodeName = Literal["paths", "labels", "adjacency"]
 CODES: Mapping[str, type[PathCode] | type[LabelCode] | type[AdjacencyCode]] = {
     "paths": PathCode,

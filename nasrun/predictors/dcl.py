@@ -27,11 +27,11 @@ from annotated_types import Interval, MinLen
 from torch import Tensor
 from torch.nn import functional
 
-from nasrun.graphs.codes import CODES, Code, CodeName, code_from_state
+from nasrun.graphs.codes import CODES, Code, CodeName, code_from_state, figures
 from nasrun.predictors.contrastive import Contrast, pretrain
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.predictors.targets import standardised_ranks
-from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
 from nasrun.protocols.settings import Count, CountOrNone, NotNegative, Positive, Seed, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress, require_alike
@@ -47,7 +47,7 @@ NUM_AT_ONCE = 1024  # architectures; their features stay in the cache of the pro
 
 
 @plugin
-class DCL:
+class DCL(Predictor):
     """The predictor of DCL-ENAS, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)
@@ -72,6 +72,7 @@ class DCL:
     encoder_learning_rate: Positive  # AdamW's, in stage 2
     head_learning_rate: Positive
     weight_decay: NotNegative
+    features: Features = "code"  # runs of earlier versions lack it
 
     def __post_init__(self) -> None:
         self.contrast = Contrast(
@@ -131,9 +132,9 @@ class DCL:
     def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
         """Run stage 2: train encoder and rank head on all labels."""
         encoder = trainable(self._pretrained["encoder"])
-        head = trainable(
-            self._layers([self.encoder_widths[-1], *self.head_widths, 1], self.generator)
-        )
+        codes_ND, figures_NF = self._codes(graphs), torch.from_numpy(figures(graphs))
+        width = self.encoder_widths[-1] + figures_NF.shape[1]
+        head = trainable(self._layers([width, *self.head_widths, 1], self.generator))
         optimiser = AdamW(
             [
                 {"params": list(encoder.values()), "lr": self.encoder_learning_rate},
@@ -143,13 +144,12 @@ class DCL:
             fused=True,  # ten small tensors: the steps cost more than the products otherwise
         )
         peaks = (self.encoder_learning_rate, self.head_learning_rate)
-        codes_ND = self._codes(graphs)
         loss_of = self._loss(values_N)
         for epoch in range(self.num_epochs):
             ramp = min(1.0, (epoch + 1) / self.warmup) if self.warmup > 0 else 1.0
             for rates, rate in zip(optimiser.param_groups, peaks, strict=True):
                 rates["lr"] = ramp * rate
-            loss = loss_of(scores(encoder, head, codes_ND)).sum()
+            loss = loss_of(scores(encoder, head, codes_ND, figures_NF)).sum()
             require_finite(loss, f"loss of the predictor in epoch {epoch + 1}", RATES)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
@@ -167,8 +167,9 @@ class DCL:
     @torch.no_grad()
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
         """Return mean and deviation of the score over the members."""
-        parts = torch.split(self._codes(graphs), NUM_AT_ONCE)
-        scores_MN = torch.cat([scores(self._encoder, self._head, part) for part in parts], dim=1)
+        inputs = self._codes(graphs), torch.from_numpy(figures(graphs))
+        parts = zip(*(torch.split(one, NUM_AT_ONCE) for one in inputs), strict=True)
+        scores_MN = torch.cat([scores(self._encoder, self._head, *part) for part in parts], dim=1)
         values_MN = scores_MN.double().numpy()
         return Prediction(values_MN.mean(axis=0), values_MN.std(axis=0))
 
@@ -189,10 +190,14 @@ class DCL:
         self._pretrained, self._code = pretrained, None
 
 
-def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor) -> Tensor:
-    """Return scores_MN: w(f(code)) of each member."""
-    features_MNF = multilayer(encoder, codes_ND.expand(len(encoder["weight0"]), -1, -1))
-    return multilayer(head, functional.relu(features_MNF)).squeeze(-1)
+def scores(encoder: Parameters, head: Parameters, codes_ND: Tensor, figures_NF: Tensor) -> Tensor:
+    """Return scores_MN: w(f(code)) of each member; w reads the figures beside f."""
+    num_members = len(encoder["weight0"])
+    features_MNF = functional.relu(multilayer(encoder, codes_ND.expand(num_members, -1, -1)))
+    if figures_NF.shape[1] > 0:
+        known_MNF = figures_NF.expand(num_members, -1, -1)
+        features_MNF = torch.cat([features_MNF, known_MNF], dim=2)
+    return multilayer(head, features_MNF).squeeze(-1)
 
 
 def pair_weights(values_N: np.ndarray, top_weight: float) -> Tensor:

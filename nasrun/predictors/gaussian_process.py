@@ -25,9 +25,10 @@ import torch
 from annotated_types import Interval, MinLen
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
+from nasrun.graphs.codes import figures
 from nasrun.graphs.kernels import label_counts, statistics
 from nasrun.predictors.targets import normal_scores
-from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
 from nasrun.protocols.settings import NotNegative, Positive, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
@@ -44,7 +45,7 @@ class Posterior:
 
 
 @plugin
-class GaussianProcess:
+class GaussianProcess(Predictor):
     """A Gaussian process as a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
@@ -53,6 +54,7 @@ class GaussianProcess:
     length_scales: Annotated[list[Positive], MinLen(1)]
     """To choose from, in typical distances between labelled architectures."""
     noises: Annotated[list[Positive], MinLen(1)]  # to choose from, in deviations of the targets
+    features: Features = "code"  # runs of earlier versions lack it
 
     def __post_init__(self) -> None:
         self._labels: list[str] = []
@@ -67,7 +69,7 @@ class GaussianProcess:
 
     def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
         self._labels = sorted({label for graph in graphs for label in graph.labels})
-        statistics_NF = np.array([statistics(graph, self._labels) for graph in graphs])
+        statistics_NF = self._statistics(graphs)
         deviation_F = statistics_NF.std(axis=0)
         self._shift_F = statistics_NF.mean(axis=0)
         # What never varied says nothing, and gets a scale of 0.
@@ -96,11 +98,15 @@ class GaussianProcess:
         return Prediction(kernel_CN @ process.weights_N, np.sqrt(np.maximum(variance_C, 0.0)))
 
     def _features(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
-        statistics_NF = np.array([statistics(graph, self._labels) for graph in graphs])
+        statistics_NF = self._statistics(graphs)
         counts_NF = np.stack([label_counts(graph, self.depth) for graph in graphs])
         return np.hstack(
             [np.sqrt(counts_NF, dtype=np.float64), (statistics_NF - self._shift_F) * self._scale_F]
         )
+
+    def _statistics(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        counted_NF = np.array([statistics(graph, self._labels) for graph in graphs])
+        return np.hstack([counted_NF, figures(graphs)])
 
     def state_dict(self) -> dict[str, Any]:
         return {}

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nasrun.predictors.targets import standardised_ranks
-from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.predictor import Prediction, Predictor, Unlabelled
 from nasrun.protocols.settings import Count, NotNegative, Positive, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
@@ -38,7 +38,7 @@ BETAS = (0.0, 0.9)  # Adam's
 
 
 @plugin
-class GIN:
+class GIN(Predictor):
     """The predictor of NPENAS-NP, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit

@@ -23,10 +23,11 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
+from nasrun.graphs.codes import figures
 from nasrun.graphs.paths import PathBits
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.predictors.targets import standardised_ranks
-from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
 from nasrun.protocols.settings import Count, Positive, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
@@ -36,7 +37,7 @@ from nasrun.training.update import require_finite
 
 
 @plugin
-class PathMLP:
+class PathMLP(Predictor):
     """The predictor of BANANAS, a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # draws the first weights of every fit
@@ -47,6 +48,7 @@ class PathMLP:
     num_epochs: Count  # optimiser steps, each over all labels
     learning_rate: Positive  # Adam's
     num_architectures: Count  # unlabelled; their paths are counted
+    features: Features = "code"  # runs of earlier versions lack it
 
     def __post_init__(self) -> None:
         self.code = PathBits(())
@@ -60,9 +62,9 @@ class PathMLP:
         return {"code_bits": float(self.code.num_bits)}
 
     def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
-        codes_ND = torch.from_numpy(self.code.encode(graphs))
+        codes_ND = self._codes(graphs)
         targets_N = torch.from_numpy(standardised_ranks(values_N)).float()
-        widths = [self.code.num_bits, *[self.width] * self.num_layers, 1]
+        widths = [codes_ND.shape[1], *[self.width] * self.num_layers, 1]
         networks = trainable(layers(widths, self.num_members, self.generator))
         optimiser = Adam(networks.values(), lr=self.learning_rate, fused=True)
         for epoch in range(1, self.num_epochs + 1):
@@ -78,9 +80,11 @@ class PathMLP:
 
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
         """Return mean and deviation of the score over the members."""
-        codes_ND = torch.from_numpy(self.code.encode(graphs))
-        scores_MN = scores(self._networks, codes_ND).double().numpy()
+        scores_MN = scores(self._networks, self._codes(graphs)).double().numpy()
         return Prediction(scores_MN.mean(axis=0), scores_MN.std(axis=0))
+
+    def _codes(self, graphs: Sequence[ArchGraph]) -> Tensor:
+        return torch.from_numpy(np.hstack([self.code.encode(graphs), figures(graphs)]))
 
     def state_dict(self) -> dict[str, Any]:
         return self.code.state_dict()

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasrun.graphs.codes import code_from_state
+from nasrun.graphs.codes import code_from_state, figures
 from nasrun.graphs.paths import PathCode
 from nasrun.predictors.targets import standardised_ranks
-from nasrun.protocols.predictor import Prediction, Unlabelled
+from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
 from nasrun.protocols.settings import Count, Positive, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
@@ -27,12 +27,13 @@ from nasrun.randomness import RandomStreams
 
 
 @plugin
-class Ridge:
+class Ridge(Predictor):
     """Ridge regression as a `protocols.predictor.Predictor`; see the module's docstring."""
 
     generator: torch.Generator = field(kw_only=False)  # not used; nothing is random here
     penalty: Positive  # lambda
     num_architectures: Count  # unlabelled; the width of the code is taken from them
+    features: Features = "code"  # runs of earlier versions lack it
 
     def __post_init__(self) -> None:
         self.code = PathCode((), 1, 0)
@@ -47,7 +48,7 @@ class Ridge:
         return {"code_bits": float(self.code.num_bits)}
 
     def fit(self, graphs: Sequence[ArchGraph], values_N: np.ndarray) -> None:
-        codes_ND = self.code.encode(graphs).astype(np.float64)
+        codes_ND = self._codes(graphs)
         self._mean_D = codes_ND.mean(axis=0)
         centred_ND = codes_ND - self._mean_D
         # N x N in place of D x D: there are mostly fewer labels than bits
@@ -55,8 +56,11 @@ class Ridge:
         self._weights_D = centred_ND.T @ np.linalg.solve(gram_NN, standardised_ranks(values_N))
 
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:
-        score_N = (self.code.encode(graphs) - self._mean_D) @ self._weights_D
+        score_N = (self._codes(graphs) - self._mean_D) @ self._weights_D
         return Prediction(score_N, np.zeros_like(score_N))
+
+    def _codes(self, graphs: Sequence[ArchGraph]) -> np.ndarray:
+        return np.hstack([self.code.encode(graphs), figures(graphs)]).astype(np.float64)
 
     def state_dict(self) -> dict[str, Any]:
         return {"code": self.code.state_dict()}

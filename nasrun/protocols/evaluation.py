@@ -147,13 +147,13 @@ class Evaluator(Stateful, Protocol):
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
-    ) -> tuple[Sequence[ArchGraph], np.ndarray]:
+    ) -> tuple[Sequence[Genotype], Sequence[ArchGraph], np.ndarray]:
         """Return up to `limit` architectures without a label, and their accuracy_N, float64.
 
         There are some where the `optimum` is known. They are the same for every run, but for the
         labelled ones.
         """
-        return [], np.zeros(0)
+        return [], [], np.zeros(0)
 
     def state_dict(self) -> dict[str, Any]:
         return {}

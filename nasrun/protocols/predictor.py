@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
+
+Features = Literal["code", "code+size", "code+zero_cost", "code+size+zero_cost"]
+"""What a predictor reads: the graph, and what is known of an architecture for nothing.
+
+`size` are parameters and multiply-adds, `zero_cost` scores that need no training, each as its
+percentile among the architectures of the space, of mean 0 and deviation 1.
+"""
 
 
 class Unlabelled(Protocol):
@@ -46,6 +53,8 @@ class Predictor(Protocol):
     It is constructed with a `generator` (torch) of its own, then the keywords of
     `conf/predictor/<name>.yaml`.
     """
+
+    features: Features = "code"  # whatever is more stands in the `figures` of each graph
 
     def pretrain(self, unlabelled: Unlabelled, progress: Progress) -> dict[str, float]:
         """Learn what can be learnt without labels, once and before `fit`; return metrics."""

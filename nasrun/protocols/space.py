@@ -81,6 +81,7 @@ class ArchGraph:
 
     labels: tuple[str, ...]
     adjacency_VV: np.ndarray  # uint8
+    figures: tuple[float, ...] = ()  # known besides, see `protocols.predictor.Features`
 
 
 class SearchSpace(Protocol):

@@ -72,8 +72,8 @@ class Strategy(Stateful, Protocol):
     def best(self) -> tuple[Genotype, ...]:
         """Return the result: one genotype, or the Pareto front with the chosen one first."""
 
-    def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
-        """Predict with the last fit, without any change of state.
+    def rank(self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]) -> Prediction | None:
+        """Predict with the last fit, without any change of state; `graphs` are the genotypes'.
 
         It is `None` before the first fit, and for a strategy without a predictor.
         """

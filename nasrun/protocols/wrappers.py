@@ -69,7 +69,7 @@ class WrappedEvaluator(Evaluator):
 
     def held_out(
         self, labels: Sequence[Evaluation], limit: int
-    ) -> tuple[Sequence[ArchGraph], np.ndarray]:
+    ) -> tuple[Sequence[Genotype], Sequence[ArchGraph], np.ndarray]:
         return self.inner.held_out(labels, limit)
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.paths import effective_paths
 from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
-from nasrun.protocols.predictor import Prediction
+from nasrun.protocols.predictor import Prediction, Predictor
 from nasrun.protocols.space import ArchGraph
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
@@ -40,7 +40,7 @@ class Merits(Evaluator):
         return [Evaluation(g, (1 - merit(self.space.graph(g)) / 20,), 1.0) for g in genotypes]
 
 
-class Oracle:
+class Oracle(Predictor):
     """Knows the truth, times `sign`; remembers what it was given."""
 
     def __init__(self, sign: float = 1.0, deviation: float = 0.0) -> None:

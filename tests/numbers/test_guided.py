@@ -14,7 +14,7 @@ from nasrun.config import plugins
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator
 from nasrun.protocols.labels import Labels
-from nasrun.protocols.predictor import Prediction
+from nasrun.protocols.predictor import Prediction, Predictor
 from nasrun.protocols.space import ArchGraph
 from nasrun.randomness import RandomStreams
 from nasrun.spaces.nasbench201 import NasBench201
@@ -41,7 +41,7 @@ class Merits(Evaluator):
         return [Evaluation(g, (1 - merit(self.space.graph(g)) / 20,), 1.0) for g in genotypes]
 
 
-class Oracle:
+class Oracle(Predictor):
     """Knows the truth; says that it is sure or not."""
 
     def __init__(self, deviation: float = 0.0) -> None:
@@ -219,10 +219,11 @@ def test_there_is_nothing_to_predict_with_before_the_first_round(space: NasBench
     strategy = make(NPENAS, space)
     for _ in range(2):
         strategy.step()
-    graphs = [space.graph(genotype) for genotype in labelled(strategy)]
-    assert strategy.rank(graphs) is None
+    genotypes = list(labelled(strategy))
+    graphs = [space.graph(genotype) for genotype in genotypes]
+    assert strategy.rank(genotypes, graphs) is None
     strategy.step()
-    assert strategy.rank(graphs).score_N.tolist() == [merit(graph) for graph in graphs]
+    assert strategy.rank(genotypes, graphs).score_N.tolist() == [merit(graph) for graph in graphs]
 
 
 def test_climbers_take_the_predicted_best_neighbours_of_the_incumbent(space: NasBench201) -> None:

@@ -15,7 +15,6 @@ from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator,
 from nasrun.protocols.labels import Labels
 from nasrun.protocols.predictor import Prediction, Ranking
 from nasrun.protocols.result import AgainstFloors, Control, Ranked, TableEntry
-from nasrun.protocols.space import ArchGraph
 from tests.compose import node
 
 SPACE = plugins.build(node("space", "toy"))
@@ -32,10 +31,11 @@ class Known(Evaluator):
     def evaluate(self, genotypes: Sequence) -> list[Evaluation]:
         return [Evaluation(g, (ERRORS[GENOTYPES.index(g)],), 10.0) for g in genotypes]
 
-    def held_out(self, labels: Sequence[Evaluation], limit: int) -> tuple[list[ArchGraph], list]:
+    def held_out(self, labels: Sequence[Evaluation], limit: int) -> tuple[list, list, list]:
         labelled = {label.genotype for label in labels}
         rest = [i for i, genotype in enumerate(GENOTYPES) if genotype not in labelled][:limit]
-        return [SPACE.graph(GENOTYPES[i]) for i in rest], 1.0 - np.array([ERRORS[i] for i in rest])
+        found = [GENOTYPES[i] for i in rest]
+        return found, [SPACE.graph(one) for one in found], 1.0 - np.array([ERRORS[i] for i in rest])
 
 
 class Blind(Evaluator):
@@ -49,7 +49,7 @@ def strategy(num_labels: int, scores: Sequence[float]) -> SimpleNamespace:
     labels = Labels(Known(), SPACE, 6)
     labels.evaluate(GENOTYPES[: num_labels - 2])
     labels.evaluate(GENOTYPES[num_labels - 2 : num_labels], [2.0, 1.0])
-    rank = lambda graphs: Prediction(np.array(scores[: len(graphs)]), np.zeros(len(graphs)))  # noqa: E731
+    rank = lambda _, graphs: Prediction(np.array(scores[: len(graphs)]), np.zeros(len(graphs)))  # noqa: E731
     return SimpleNamespace(labels=labels, rank=rank, predicts=True)
 
 

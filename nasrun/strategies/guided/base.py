@@ -24,6 +24,7 @@ from nasrun.protocols.predictor import Prediction, Predictor
 from nasrun.protocols.settings import AtMost, Count, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.strategies.evolution.base import DiscreteSearch
+from nasrun.strategies.guided.free_figures import FreeFigures, kinds
 
 
 @plugin
@@ -55,6 +56,9 @@ class PredictorGuidedSearch(DiscreteSearch):
         self.model = self.predictor(self.generator)
         self.total_steps = 2 + math.ceil((self.num_labels - self.num_initial) / self.num_infill)
         self.num_steps = 0
+        wanted = self.model.features
+        self.free_figures = None if wanted == "code" else FreeFigures(self.context, wanted)
+        self.knowledge = tuple(dict.fromkeys([*self.knowledge, *kinds(wanted)]))
         self.num_fitted = 0  # labels that the last fit learnt from
         self._before_fit = self.generator.get_state()
         self._graphs: dict[Genotype, ArchGraph] = {}
@@ -106,23 +110,25 @@ class PredictorGuidedSearch(DiscreteSearch):
         self._before_fit = self.generator.get_state()
         labels = self.labels.ledger[:num_labels]
         accuracy_N = 1.0 - np.array([validation_error(label) for label in labels])
-        self.model.fit([self.graph(label.genotype) for label in labels], accuracy_N)
+        self.model.fit(self.known([label.genotype for label in labels]), accuracy_N)
 
     def predict(self, genotypes: Sequence[Genotype]) -> Prediction:
         """Return what the predictor of this round says of architectures of the space."""
         if not genotypes:
             return Prediction(np.zeros(0), np.zeros(0))
-        prediction = self.model.score([self.graph(genotype) for genotype in genotypes])
+        prediction = self.model.score(self.known(genotypes))
         if not np.isfinite(prediction.score_N).all():
             raise RunError("the predictor's scores are not finite: lower its learning rates")
         return prediction
 
-    def rank(self, graphs: Sequence[ArchGraph]) -> Prediction | None:
+    def rank(self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]) -> Prediction | None:
         """Return what the predictor of the last round says, for those who look on.
 
         It is `None` before the first round. Nothing is changed or drawn by it.
         """
-        return self.model.score(graphs) if self.num_fitted > 0 else None
+        if self.num_fitted == 0:
+            return None
+        return self.model.score(self._with_figures(genotypes, graphs))
 
     def most_promising(
         self, worth: Mapping[Genotype, float], wanted: int, beside: Sequence[Genotype] = ()
@@ -150,6 +156,16 @@ class PredictorGuidedSearch(DiscreteSearch):
         if genotype not in self._graphs:
             self._graphs[genotype] = self.space.graph(genotype)
         return self._graphs[genotype]
+
+    def known(self, genotypes: Sequence[Genotype]) -> list[ArchGraph]:
+        """Return what a predictor may know of architectures, by `predictor.features`."""
+        return self._with_figures(genotypes, [self.graph(genotype) for genotype in genotypes])
+
+    def _with_figures(
+        self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]
+    ) -> list[ArchGraph]:
+        free = self.free_figures
+        return list(graphs) if free is None else free.beside(genotypes, graphs)
 
     def state_dict(self) -> dict[str, Any]:
         return {
