@@ -21,6 +21,7 @@ from nasrun.launch import hydra_guard
 from nasrun.launch.commented import comments
 from nasrun.launch.interruption import terminated_as_interrupted
 from nasrun.launch.job import Jobs, Outcome
+from nasrun.launch.master import lenient_master
 from nasrun.launch.replay import asks_a_resolver, is_setting, replayed
 from nasrun.launch.resuming import tell_of_plugins
 from nasrun.launch.supervision import Prepare, short
@@ -127,7 +128,7 @@ def _run_under_hydra(jobs: Jobs, words: Sequence[str]) -> None:
     sys.argv = [sys.argv[0], *words]
     hydra_guard.require_bounded(words)
     try:
-        with hydra_guard.guarded(), _full_errors():
+        with hydra_guard.guarded(), lenient_master(), _full_errors():
             main(jobs)()
     except OSError as error:  # of Hydra, which makes the folder of a run and looks for options
         if error.errno is None:

@@ -179,6 +179,17 @@ def test_faults_are_found_before_the_first_job(swept: list[str], capsys) -> None
     assert not Path("s").exists()
 
 
+def test_a_key_that_only_the_swept_options_have(capsys) -> None:
+    """Hydra composes a configuration without the swept words first, with EG-NAS, which lacks it."""
+    words = ["search", "-m", *QUICK[:5], "hydra.sweep.dir=s", "strategy=darts,beta_darts"]
+    main([*words, "strategy.alpha_images=16"])
+    records = [read(path) for path in sorted(Path("s").glob("*/run.json"))]
+    assert [record["status"] for record in records] == ["done", "done"]
+    assert all("strategy.alpha_images=16" in record["overrides"] for record in records)
+    assert stopped(*words, "strategy.alpha_imags=16") == 2
+    assert capsys.readouterr().err.count("strategy.alpha_imags does not exist") == 1
+
+
 def test_jobs_that_differ_in_numbers_are_composed_once(monkeypatch) -> None:
     composed = []
     original = ConfigLoaderImpl.load_sweep_config
