@@ -114,7 +114,7 @@ def test_the_recipe_of_a_transfer_is_one_of_retrain() -> None:
 
 
 def test_null_population_is_the_strategys_own() -> None:
-    assert check(composed()).strategy["population_size"] == 8
+    assert check(composed()).strategy["population_size"] == 16
     assert check(composed(["population=paper"])).strategy["population_size"] == 25
     assert check(composed(["population.size=3"])).strategy["population_size"] == 3
 
