@@ -133,6 +133,8 @@ class Jobs:
         )
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
+        if prepared.tracker is not None and not swept:  # a sweep has looked before its first job
+            prepared.tracker.require()
         if swept and not self.at_once:
             console.say(f"job {outcome.number}{self._nth}: {' '.join(outcome.overrides)}")
         default = not swept and is_default("hydra.run.dir", settings)
