@@ -112,6 +112,7 @@ def gone(config: DictConfig, places: Mapping[str, str]) -> list[str]:
         for key, value in values.items()
         if value is not None
         and key != GENOTYPE
+        and not key.startswith("tracker.")  # an address
         and value not in _benchmarks()
         and not os.path.exists(os.path.expanduser(value))
     ]

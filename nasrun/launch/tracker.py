@@ -14,11 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config import plugins, schema
 from nasrun.config.identity import leaves
-from nasrun.errors import raise_together
+from nasrun.errors import brief, raise_together
+from nasrun.launch import places
 from nasrun.protocols.tracker import TrackedRun, Tracker
 from nasrun.runs.folder import RUN_FILE, RunFolder
 from nasrun.runs.sweep import SWEEP_FILE
 from nasrun.runs.tracking import TrackerThread, Tracking, answered
+from nasrun.terminal import console
+from nasrun.terminal.text import command
 
 if TYPE_CHECKING:
     from nasrun.engine.wiring import Wiring
@@ -67,7 +70,7 @@ def of_run(
     """
     if settings.tracker is None or not wiring.device.group.is_first:
         return None
-    plain = OmegaConf.to_container(config, resolve=True)
+    plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     chosen = {name: one for name, one in choices.items() if "/" not in name and one is not None}
     values = {**chosen, **dict(leaves(plain))}
     told = {
@@ -107,6 +110,34 @@ def problems(node: object) -> Iterator[str]:
         )
     elif (failed := answered(tracker.reach)) is not None:
         yield f"tracker={option} cannot record: {failed}; mend that, or leave tracker out"
+
+
+def without_address(config: DictConfig, typed: Mapping[str, str], folder: Path) -> DictConfig:
+    """Return a recorded configuration without its tracker, where that has an address nobody typed.
+
+    The record may be a stranger's, and what the tracker's library sends there may be secrets of
+    this machine. A tracker of this machine, or of an address in the environment, is kept.
+
+    Args:
+        typed: key -> where it is, as the person says who goes on with the run.
+    """
+    found = addresses(config)
+    new = [key for key in found if key not in typed]
+    if not new:
+        return config
+    console.complain(
+        f"warning: {new[0]}={brief(found[new[0]])} is an address in a file, and nothing is sent "
+        f"there unless you say so: {command('nasrun', 'resume', folder)} {new[0]}=... records on"
+    )
+    without = config.copy()
+    without.tracker = None
+    return without
+
+
+def addresses(config: DictConfig) -> dict[str, str]:
+    """Return key -> value of each address that the tracker of a configuration has."""
+    named = ((key, value) for key, value in places.named(config) if key.startswith(f"{GROUP}."))
+    return {key: value for key, value in named if value is not None}
 
 
 def _built(node: schema.PluginNode) -> Tracker:

@@ -27,7 +27,7 @@ MOST_WAITING = 20_000  # steps that a tracker has not taken yet
 MOST_PICTURES = 50  # while so much waits, pictures are left out
 MOST_BYTES = 10_000_000  # of a file that a tracker is given
 KEPT = ("*.json", "*.jsonl", "*.svg", "*.png", "*.log", ".hydra/*.yaml")
-NOT_KEPT = (FILE, "run.json")  # whose status is that of a run which is not over
+NOT_KEPT = (FILE, "progress.json", "run.json")  # the last two tell of a run that is not over
 
 
 class Tracking:

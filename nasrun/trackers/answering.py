@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from ssl import SSLError
@@ -22,6 +23,18 @@ def require_answer(address: str) -> None:
             pass
     except urllib.error.HTTPError:
         pass
-    except urllib.error.URLError as error:
-        if not isinstance(error.reason, SSLError):
-            raise ConnectionError(str(error.reason)) from None
+    except OSError as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if not isinstance(reason, SSLError):
+            words = reason.strerror if isinstance(reason, OSError) else None
+            text = f"{without_secrets(address)} does not answer ({words or reason})"
+            raise ConnectionError(text) from None
+
+
+def without_secrets(address: str) -> str:
+    """Return an address as it can be shown and kept: no password, and no token behind it.
+
+    >>> without_secrets("https://me:secret@host/x?write_token=y")
+    'https://host/x'
+    """
+    return re.sub(r"//[^/@]*@", "//", address).partition("?")[0]

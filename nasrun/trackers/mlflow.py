@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from nasrun.errors import UsageError
 from nasrun.protocols.settings import Location, plugin
 from nasrun.protocols.tracker import Figures, Outcome, TrackedRun, Tracker
-from nasrun.trackers.answering import require_answer
+from nasrun.trackers.answering import require_answer, without_secrets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +47,7 @@ class Mlflow(Tracker):
 
     def begin(self, run: TrackedRun, known: Mapping[str, str]) -> Mapping[str, str]:
         if known:
+            _require_there(self._place)
             self._run = self._client.get_run(known["run"]).info.run_id
             self._client.update_run(self._run, status="RUNNING")
             return known
@@ -61,7 +62,7 @@ class Mlflow(Tracker):
         settings = [Param(key, str(run.settings[key])[:MOST_CHARACTERS]) for key in run.settings]
         for first in range(0, len(settings), MOST_SETTINGS):
             self._client.log_batch(self._run, params=settings[first : first + MOST_SETTINGS])
-        return {"run": self._run, "experiment": experiment, "uri": _without_password(self._place)}
+        return {"run": self._run, "experiment": experiment, "uri": without_secrets(self._place)}
 
     def last_step(self, metric: str) -> int | None:
         history = self._client.get_metric_history(self._run, _key(metric))
@@ -130,15 +131,15 @@ def _require_databases() -> None:
         ) from None
 
 
+def _require_there(place: str) -> None:
+    """Raise a `UsageError` where a database would be made, in which the run cannot be."""
+    path = place.removeprefix("sqlite:///")
+    if path != place and not os.path.exists(path):
+        raise UsageError(
+            f"{path} does not exist; where it is now: nasrun resume RUN tracker.uri=sqlite:///..."
+        )
+
+
 def _key(metric: str) -> str:
     """Return the name of a metric in the characters that MLflow takes."""
     return re.sub(r"[^\w\-. :/]", "_", metric)
-
-
-def _without_password(address: str) -> str:
-    """Return an address as it can be shown and kept.
-
-    >>> _without_password("https://me:secret@host/x")
-    'https://host/x'
-    """
-    return re.sub(r"//[^/@]*@", "//", address)
