@@ -136,8 +136,8 @@ def without_address(config: DictConfig, typed: Mapping[str, str], folder: Path) 
 
 def addresses(config: DictConfig) -> dict[str, str]:
     """Return key -> value of each address that the tracker of a configuration has."""
-    named = ((key, value) for key, value in places.named(config) if key.startswith(f"{GROUP}."))
-    return {key: value for key, value in named if value is not None}
+    named = places.named(config)
+    return {key: value for key, value in named if places.is_address(key) and value is not None}
 
 
 def _built(node: schema.PluginNode) -> Tracker:

@@ -103,7 +103,7 @@ class TrackerThread(Tracking):
         if self._trouble is None or self._told:
             return None
         self._told = True
-        return f"tracker={self._option} records no more ({self._trouble}); the run goes on"
+        return f"tracker={self._option} has stopped ({self._trouble}); the run goes on without it"
 
     def end(self, outcome: Outcome) -> None:
         if self._is_ending.is_set():

@@ -46,6 +46,7 @@ class Mlflow(Tracker):
         self._client.search_experiments(max_results=1)  # of a new database it makes the tables
 
     def begin(self, run: TrackedRun, known: Mapping[str, str]) -> Mapping[str, str]:
+        require_answer(self._place)
         if known:
             _require_there(self._place)
             self._run = self._client.get_run(known["run"]).info.run_id

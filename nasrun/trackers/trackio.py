@@ -38,11 +38,11 @@ class Trackio(Tracker):
         self._run: Any = None
 
     def reach(self) -> None:
-        if self._server:
-            require_answer(self._server)
+        require_answer(self._server or "")
         self._library.SQLiteStorage.validate_project_name(self.project)
 
     def begin(self, run: TrackedRun, known: Mapping[str, str]) -> Mapping[str, str]:
+        require_answer(self._server or "")
         # a run is found again by its name, so no other one may have it
         name = known.get("run") or f"{run.name}-{uuid.uuid4().hex[:6]}"
         with redirect_stdout(io.StringIO()):
