@@ -120,10 +120,12 @@ class RunRecorder(Recorder):
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         stopped = kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit)
-        self._tracking.end("done" if kind is None else "interrupted" if stopped else "failed")
-        with suppress(RunError):  # the log cannot be written, which the run has said
-            self._look_at_tracker()
-        self.close()
+        try:
+            self._tracking.end("done" if kind is None else "interrupted" if stopped else "failed")
+            with suppress(RunError):  # the log cannot be written, which the run has said
+                self._look_at_tracker()
+        finally:  # a person may not want to wait for the tracker
+            self.close()
 
     def log(self, text: str) -> None:
         self._append(self._log_name, f"{now()} {text}")

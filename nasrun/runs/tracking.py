@@ -204,7 +204,7 @@ def answered(work: Callable[[], None], patience_s: float = PATIENCE_S) -> str | 
 
 def why(error: Exception) -> str:
     """Write an error of a library as a part of a sentence."""
-    return brief(one_line(str(error)) or repr(error), 300)
+    return brief(one_line(str(error).strip()) or repr(error), 200)
 
 
 def small_files(folder: Path) -> dict[str, Path]:

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from nasrun.protocols.settings import Location, plugin
+from nasrun.errors import UsageError
+from nasrun.protocols.settings import Location, Matches, Meaning, plugin
 from nasrun.protocols.tracker import Figures, Outcome, TrackedRun, Tracker
 from nasrun.trackers.answering import require_answer
 
@@ -30,7 +31,7 @@ class Trackio(Tracker):
     needs: ClassVar[tuple[str, ...]] = ("trackio",)
 
     project: str
-    uri: Annotated[str, Location()] | None
+    uri: Annotated[str, Location(), Matches(r"https?://.+"), Meaning("http://host:port")] | None
 
     def __post_init__(self) -> None:
         self._server = self.uri or os.environ.get("TRACKIO_SERVER_URL")
@@ -38,6 +39,12 @@ class Trackio(Tracker):
         self._run: Any = None
 
     def reach(self) -> None:
+        space = os.environ.get("TRACKIO_SPACE_ID")
+        tokens = "write_token=" in (self._server or "") or os.environ.get("TRACKIO_WRITE_TOKEN")
+        if self._server and not space and not tokens:
+            raise UsageError(
+                "a server of trackio wants its write token: type export TRACKIO_WRITE_TOKEN=..."
+            )
         require_answer(self._server or "")
         self._library.SQLiteStorage.validate_project_name(self.project)
 

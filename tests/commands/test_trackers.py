@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ QUICK = [
 ]  # fmt: skip
 MODULE = '''"""A tracker that writes a line for each call into `told.jsonl`."""
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, ClassVar
 from nasrun.protocols.settings import Location, plugin
@@ -261,3 +263,13 @@ def test_what_repeats_a_run_is_recorded_only_where_that_is_typed(words: list[str
     main(["search", "--from", "run", *words[:2], "hydra.run.dir=again"])
     assert len(told("begin")) == 1
     assert read("again/genotype.json") == read("run/genotype.json")
+
+
+def test_the_words_of_a_recorded_sweep_are_nobodys_either(words: list[str]) -> None:
+    main(["search", "-m", *words, "tracker.uri=http://there", *QUICK, "retrain=none", "seed=0,1",
+          "hydra.sweep.dir=s"])  # fmt: skip
+    for typed, uris in ([], []), (["tracker.uri=http://here"], ["http://here"]):
+        shutil.rmtree(job("s", 1))
+        main(["resume", "s", *typed, *words[:2]])
+        assert read(job("s", 1) / "run.json")["status"] == "done"
+        assert [one["uri"] for one in told("begin")] == ["http://there"] * 2 + uris

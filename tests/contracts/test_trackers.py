@@ -6,7 +6,9 @@ import ast
 import json
 import os
 import tempfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import ClassVar
 
 import pytest
@@ -15,10 +17,15 @@ from nasrun import trackers
 from nasrun.cli.main import main
 from nasrun.config import plugins
 from nasrun.config.catalogue import conf_dir
+from nasrun.config.checks import all_faults
+from nasrun.config.compose import to_typed
+from nasrun.config.schema import SearchConfig
+from nasrun.errors import UsageError
 from nasrun.testing import OptionContract, TrackerContract
-from nasrun.trackers.answering import without_secrets
+from nasrun.trackers.answering import require_answer, without_secrets
+from nasrun.trackers.trackio import Trackio
 from tests.commands.pictures import without_pictures
-from tests.compose import options
+from tests.compose import composed, options
 
 _kept = tempfile.TemporaryDirectory(prefix="nasrun-trackio-")  # until the process ends
 os.environ["TRACKIO_DIR"] = _kept.name  # read when trackio is imported
@@ -105,6 +112,38 @@ def test_their_libraries_are_imported_by_runs_alone() -> None:
 def test_a_tracker_is_a_plugin_of_its_own_group_alone() -> None:
     assert plugins.is_plugin("nasrun.trackers.mlflow.Mlflow", "tracker")
     assert not plugins.is_plugin("nasrun.trackers.mlflow.Mlflow", "strategy")
+
+
+def test_a_server_of_trackio_wants_a_token_that_is_asked_for_before_a_run(monkeypatch) -> None:
+    monkeypatch.delenv("TRACKIO_WRITE_TOKEN", raising=False)
+    with pytest.raises(UsageError, match="type export TRACKIO_WRITE_TOKEN="):
+        Trackio(project="mine", uri="http://localhost:1").reach()
+    (fault,) = all_faults(
+        to_typed(composed(["tracker=trackio", "tracker.uri=localhost"]), SearchConfig)
+    )
+    assert fault == "tracker.uri=localhost must be http://host:port or null"
+
+
+def test_a_server_that_answers_whatever_it_says_is_there() -> None:
+    class Forbids(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Forbids) as server:
+        address = f"http://me:secret@127.0.0.1:{server.server_port}/x?token=y"
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        require_answer(address.replace("me:secret@", ""))
+        thread.join()
+    with pytest.raises(ConnectionError) as gone:
+        require_answer(address.replace("me:secret@", ""))
+    assert str(gone.value) == (
+        f"http://127.0.0.1:{server.server_port}/x does not answer (Connection refused)"
+    )
+    require_answer("sqlite:///mlflow.db")
 
 
 def test_addresses_are_kept_without_secrets() -> None:
