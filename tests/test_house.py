@@ -20,7 +20,7 @@ PACKAGE = Path(nasrun.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 AT_THE_ROOT = {"__init__", "__main__", "errors", "randomness"}
 # One file per choice of a group in conf/; they see each other only through protocols.
-PLUGINS = {"datasets", "evaluators", "objectives", "predictors", "spaces", "strategies"}
+PLUGINS = {"datasets", "evaluators", "objectives", "predictors", "spaces", "strategies", "trackers"}
 
 
 def imports(path: Path) -> set[str]:

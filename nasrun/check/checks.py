@@ -19,7 +19,7 @@ from nasrun.config.flags import in_quotes
 from nasrun.config.hydra_errors import sentence
 from nasrun.config.schema import RetrainCommandConfig, SearchConfig
 from nasrun.errors import UsageError
-from nasrun.launch import hparams, prepare_retrain, prepare_search
+from nasrun.launch import hparams, prepare_retrain, prepare_search, tracker
 from nasrun.launch.job import Jobs, Outcome, is_default
 from nasrun.launch.replay import Source
 from nasrun.protocols.result import Result
@@ -118,6 +118,7 @@ class Checks(Jobs):
             genotype, config = prepare_retrain.resolved(config, choices)
             schema = RetrainCommandConfig
         typed = compose.to_typed(config, schema, choices)
+        self._note(outcome, tracker.problems(typed.tracker))
         short = compose.to_typed(shortened(config), schema, choices)
 
         def record(session: Any, result: Result) -> None:

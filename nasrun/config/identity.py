@@ -29,7 +29,11 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 def decisive(config: RunConfig) -> dict[str, Any]:
     """Return dotted key and plain value of all that decides the result."""
     irrelevant = ("name", "sweep.on_error", "on_oom", "evaluator.workers")
-    found = {key: value for key, value in leaves(config) if key not in irrelevant}
+    found = {
+        key: value
+        for key, value in leaves(config)
+        if key not in irrelevant and key.partition(".")[0] != "tracker"
+    }
     unused = [key for key in found if key.startswith(LATER) and found[key] is None]
     return {key: found[key] for key in found if key not in unused}
 

@@ -35,6 +35,7 @@ ROOMS = {
     "predictor": "predictors",
     "objective": "objectives",
     "exporter": "exporters",
+    "tracker": "trackers",
 }
 YOURS = f"those of a plug-in of your own are known with {outside.FLAG} MODULE"
 OWN_KEYS = ("_target_", "_partial_")  # of a node; all others are keywords of its target

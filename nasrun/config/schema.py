@@ -33,8 +33,8 @@ from nasrun.protocols.settings import (
 )
 from nasrun.protocols.space import NetworkSize
 
-PLUGINS = ("dataset", "space", "evaluator", "predictor", "objective", "strategy")
-OPTIONAL = ("predictor", "objective")  # most strategies use none
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "objective", "strategy", "tracker")
+OPTIONAL = ("predictor", "objective", "tracker")  # most runs use none
 DEVICES = "auto, cpu, cuda or cuda:<n>"
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
@@ -158,11 +158,13 @@ class SearchConfig(RunConfig):
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
     # without a value in the records of earlier versions, see `identity.LATER`
     metric: Annotated[str, OneOf("accuracy", "balanced_accuracy", "macro_f1")] | None = None
+    tracker: Any = None  # None: TensorBoard and the files of the run folder alone
 
 
 @dataclass
 class RetrainCommandConfig(RunConfig):
     genotype: str
+    tracker: Any = None
 
 
 PARTS: Mapping[str, type] = {

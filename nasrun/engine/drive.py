@@ -30,7 +30,7 @@ from nasrun.protocols.state import require_alike
 from nasrun.runs.checkpoint import Checkpoint
 from nasrun.runs.folder import RunFolder
 from nasrun.runs.progress import Progress
-from nasrun.runs.recorder import Recorder, recorder_of
+from nasrun.runs.recorder import Begin, Recorder, recorder_of
 from nasrun.terminal.progress import Display
 
 
@@ -110,13 +110,20 @@ class Session:
 
 @contextmanager
 def open_session(
-    wiring: Wiring, folder: RunFolder, command: str, display: Display
+    wiring: Wiring,
+    folder: RunFolder,
+    command: str,
+    display: Display,
+    begin: Begin | None = None,
 ) -> Iterator[Session]:
-    """Open the recorder, checkpoint and display of a run folder; close them in any case."""
+    """Open the recorder, checkpoint and display of a run folder; close them in any case.
+
+    `begin` begins to record with a tracker, where there is one.
+    """
     device = wiring.device
     checkpoint = Checkpoint(folder, decisive(wiring.settings), wiring.streams, device.group)
     try:
-        with recorder_of(folder, command, device.group) as recorder:
+        with recorder_of(folder, command, device.group, begin, display.message) as recorder:
             yield Session(folder, recorder, checkpoint, display, device.parts, device.group)
     finally:
         display.finish()

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 from nasrun.config import checks, compose, schema
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch import places as located
+from nasrun.launch import tracker
 from nasrun.launch.composing import Composer, kind
 from nasrun.launch.job import Jobs
 from nasrun.launch.prepare_retrain import resolved
@@ -29,15 +30,15 @@ def mistakes(
     """Return what is wrong: the number of a job -> its mistakes in one message."""
     found: dict[int, UsageError] = {}
     known: dict[tuple[str, ...], UsageError | None] = {}  # by what matters of the overrides
-    built: dict[tuple[str, ...], bool] = {}  # by kind: whether one of it could be built
+    built: dict[tuple[str, ...], bool] = {}  # by kind: whether one of it has no mistake
     for job in planned:
         what = tuple(word for word in job.overrides if not word.startswith(NO_MISTAKE))
         if what not in known:
             config = composer.load_sweep_config(master, list(job.overrides))
             alike = tuple(map(kind, what))
-            build = not jobs.at_once and not built.get(alike, False)
-            known[what] = _mistake(jobs, config, job, build=build)
-            if build:
+            first = not built.get(alike, False)
+            known[what] = _mistake(jobs, config, job, first=first)
+            if first:
                 built[alike] = known[what] is None
         error = known[what]
         if error is not None:
@@ -53,7 +54,8 @@ def told(found: Mapping[int, UsageError]) -> dict[str, list[int]]:
     return groups
 
 
-def _mistake(jobs: Jobs, config: DictConfig, job: Job, *, build: bool) -> UsageError | None:
+def _mistake(jobs: Jobs, config: DictConfig, job: Job, *, first: bool) -> UsageError | None:
+    """Return what is wrong with a job; of the first of its kind all is looked at."""
     launcher = config.hydra.runtime.choices["hydra/launcher"]
     choices = config.hydra.runtime.choices
     with open_dict(config):
@@ -61,10 +63,16 @@ def _mistake(jobs: Jobs, config: DictConfig, job: Job, *, build: bool) -> UsageE
     try:
         raise_together(jobs.unread(config, job.overrides))
         places = jobs.places(config)
-        if build:
-            jobs.prepare(config, job.overrides, choices, display=Display(quiet=True), places=places)
-        else:
-            _look_at_values(jobs.kind, config, choices, places, with_files=launcher in HERE)
+        if first and not jobs.at_once:
+            quiet = Display(quiet=True)
+            prepared = jobs.prepare(config, job.overrides, choices, display=quiet, places=places)
+            if prepared.tracker is not None:
+                prepared.tracker.require()
+            return None
+        here = launcher in HERE
+        node = _look_at_values(jobs.kind, config, choices, places, with_files=here)
+        if first and here:
+            raise_together(tracker.problems(node))
     except UsageError as error:
         return error
     except (RunError, OSError):
@@ -79,15 +87,19 @@ def _look_at_values(
     places: Mapping[str, str],
     *,
     with_files: bool,
-) -> None:
-    """Raise a `UsageError` for values that no run can have; torch is not imported for it."""
+) -> object:
+    """Raise a `UsageError` for values that no run can have; torch is not imported for it.
+
+    Returns the node of its tracker.
+    """
     settings: schema.SearchConfig | schema.RetrainCommandConfig
     if command == "retrain":
         if not with_files:
-            return  # the genotype may be a file that only the jobs see
+            return None  # the genotype may be a file that only the jobs see
         _, config = resolved(config, choices, places.get(located.GENOTYPE))
         settings = compose.to_typed(config, schema.RetrainCommandConfig, choices, places)
     else:
         settings = compose.to_typed(config, schema.SearchConfig, choices, places)
     files = checks.missing_places(settings) if with_files else ()
     raise_together([*checks.all_faults(settings), *files])
+    return settings.tracker

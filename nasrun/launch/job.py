@@ -24,6 +24,7 @@ from nasrun.config import catalogue, checks, outside, plugins
 from nasrun.engine.summary import summary
 from nasrun.errors import RunError, UsageError, raise_together
 from nasrun.launch import places as located
+from nasrun.launch import tracker
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
 from nasrun.launch.replay import Source, load_config
 from nasrun.launch.resuming import go_on
@@ -107,7 +108,7 @@ class Jobs:
                 if begun is None:
                     outcome.result = self._run(config, settings, outcome, swept)
                 else:
-                    outcome.result = self._go_on(begun)
+                    outcome.result = self._go_on(begun, config)
         except Exception as error:
             outcome.error = error
             if swept:
@@ -124,6 +125,8 @@ class Jobs:
         # the progress of jobs that run at once would mingle
         quiet = self.at_once or settings.runtime.choices["hydra/launcher"] != "basic"
         places = self.places(config)
+        if self.resumed is not None:  # its record has the words
+            config = tracker.without_address(config, self._moved, self.resumed.home)
         prepared = self.prepare(
             config,
             outcome.overrides,
@@ -133,6 +136,8 @@ class Jobs:
         )
         if self._source is not None:
             self._source.warn_of_other_data(prepared.record)
+        if prepared.tracker is not None and not swept:  # a sweep has looked before its first job
+            prepared.tracker.require()
         if swept and not self.at_once:
             console.say(f"job {outcome.number}{self._nth}: {' '.join(outcome.overrides)}")
         default = not swept and is_default("hydra.run.dir", settings)
@@ -177,13 +182,15 @@ class Jobs:
                 return job if "signature" in record and ours else None
         return None
 
-    def _go_on(self, job: Job) -> Result | None:
+    def _go_on(self, job: Job, config: DictConfig) -> Result | None:
         if job.record().get("status") == "done":  # as it was put back into the queue
             return job.result()
         if not self.at_once:
             console.say(f"job {job.number} goes on{self._nth}: {' '.join(job.overrides)}")
         own = {key for key, _ in located.named(load_config(job.folder))}
         moved = {key: self._moved[key] for key in self._moved if key in own}
+        if self.resumed is None:  # put back into the queue: the words are still the person's
+            moved |= tracker.addresses(config)
         display = Display(self.at_once, jobs=self.tally)
         result = go_on(job.folder, partial(self.prepare, display=display), moved)
         if not self.at_once:

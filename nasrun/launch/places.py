@@ -112,6 +112,7 @@ def gone(config: DictConfig, places: Mapping[str, str]) -> list[str]:
         for key, value in values.items()
         if value is not None
         and key != GENOTYPE
+        and not is_address(key)
         and value not in _benchmarks()
         and not os.path.exists(os.path.expanduser(value))
     ]
@@ -124,7 +125,16 @@ def start_of(folder: Path, record: Mapping[str, Any]) -> Path | None:
 
 
 def moved_of(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was given anew when a run was last gone on with."""
+    """Return what was given anew when a run was last gone on with, but for addresses.
+
+    Files are looked at whoever names them; to an address something is sent.
+    """
     places = record.get("places")
     pairs = places.items() if isinstance(places, Mapping) else ()
-    return {str(key): value for key, value in pairs if isinstance(value, str) and KEY.match(key)}
+    known = {str(key): value for key, value in pairs if isinstance(value, str) and KEY.match(key)}
+    return {key: value for key, value in known.items() if not is_address(key)}
+
+
+def is_address(key: str) -> bool:
+    """Return whether a key says where something is sent to."""
+    return key.startswith("tracker.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from nasrun.config import catalogue, checks, compose, identity, schema
 from nasrun.errors import UsageError, brief, raise_together
 from nasrun.genotypes.genotype import Genotype
-from nasrun.launch import hparams
+from nasrun.launch import hparams, tracker
 from nasrun.launch.places import GENOTYPE
 from nasrun.launch.supervision import Prepared
 from nasrun.protocols.result import Result
@@ -46,17 +47,20 @@ def prepare(
     retrain.require_possible(settings.retrain, wiring.dataset.train)
     batches.require_possible(wiring)
 
+    tracked = tracker.of_run(settings, config, choices, wiring, "retrain")
+
     def run(folder: RunFolder) -> Result:
         for note in batches.notes(wiring):
             display.message(note)
-        with open_session(wiring, folder, "retrain", display) as session:
+        begin = partial(tracker.begin, tracked, display.message)
+        with open_session(wiring, folder, "retrain", display, begin) as session:
             result = run_known(wiring, settings, session, genotype)
             hparams.record(session.recorder, config, overrides, result)
         return result
 
     record = {"kind": "retrain", "genotype": genotype.to_json(), **wiring.record()}
     decisive = identity.decisive(settings)
-    return Prepared(record, run, decisive, bytes_written(wiring, genotype), group)
+    return Prepared(record, run, decisive, bytes_written(wiring, genotype), group, tracked)
 
 
 def resolved(

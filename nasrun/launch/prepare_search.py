@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from omegaconf import DictConfig
 
 from nasrun.config import checks, compose, identity, schema
 from nasrun.errors import raise_together
-from nasrun.launch import hparams
+from nasrun.launch import hparams, tracker
 from nasrun.launch.supervision import Prepared
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RunFolder
@@ -42,6 +43,8 @@ def prepare(
         retrain.require_possible(settings.retrain, wiring.dataset.train)
     batches.require_possible(wiring)
 
+    tracked = tracker.of_run(settings, config, choices, wiring, "search")
+
     def make(own: schema.SearchConfig) -> Wiring:
         return Wiring(own, display.progress)
 
@@ -51,7 +54,8 @@ def prepare(
         for note in batches.notes(wiring):
             display.message(note)
         accuracies = group.of_first(lambda: floor.run(floors, folder, display))
-        with open_session(wiring, folder, "search", display) as session:
+        begin = partial(tracker.begin, tracked, display.message)
+        with open_session(wiring, folder, "search", display, begin) as session:
             result = run_search(wiring, settings, session, accuracies)
             hparams.record(session.recorder, config, overrides, result)
         return result
@@ -62,4 +66,5 @@ def prepare(
         identity.decisive(settings),
         bytes_written(wiring, state=strategy.state_dict()),
         group,
+        tracked,
     )

@@ -86,7 +86,9 @@ def replayed(command: str, arguments: Sequence[str]) -> tuple[list[str], Source 
     flags = [word for word in arguments if word.startswith("-") and word not in named]
     further = [word for word in arguments if not word.startswith("-")]
     replaced = frozenset(map(_key, further))
-    recorded = _without_resolvers(record["overrides"], folder)
+    # where it was recorded is not what a run is, and an address in a file is nobody's word
+    settings = [word for word in record["overrides"] if _key(word).partition(".")[0] != "tracker"]
+    recorded = _without_resolvers(settings, folder)
     if not any(flag.startswith("--config-") for flag in flags):
         recorded += _changed_defaults(folder, command, recorded)
     recorded = _where_they_are(recorded, folder, record)

@@ -16,6 +16,7 @@ from nasrun.config import identity, outside
 from nasrun.config.renamed import with_present_targets
 from nasrun.errors import UsageError
 from nasrun.launch import places as located
+from nasrun.launch import tracker
 from nasrun.launch.interruption import in_words
 from nasrun.launch.replay import Source, is_setting, load_config, load_recorded
 from nasrun.launch.supervision import Prepare, Prepared, require_space, supervise
@@ -42,7 +43,7 @@ def go_on(path: Path, prepare: Prepare, given: Mapping[str, str] = MappingProxyT
     tell_of_plugins(record.get("plugins"), path)
     with _workplace(path) as folder, in_words():
         moved = {**located.moved_of(record), **given}
-        prepared = _prepared_where_it_is(path, record, prepare, moved)
+        prepared = _prepared_where_it_is(path, record, prepare, moved, given)
         if record.get("signature") != _signature_then(path, prepared):
             raise UsageError(
                 f"{path}/.hydra/config.yaml is no longer the configuration that the run began "
@@ -76,11 +77,16 @@ def tell_of_plugins(record: object, path: Path) -> None:
 
 
 def _prepared_where_it_is(
-    path: Path, record: Mapping[str, Any], prepare: Prepare, moved: Mapping[str, str]
+    path: Path,
+    record: Mapping[str, Any],
+    prepare: Prepare,
+    moved: Mapping[str, str],
+    typed: Mapping[str, str],
 ) -> Prepared:
-    """Prepare a recorded run with its files where they are now."""
+    """Prepare a recorded run with its files where they are now, of which some have been typed."""
     config = load_config(path)
     places = located.now(config, located.start_of(path, record), located.known(config, moved, path))
+    config = tracker.without_address(config, typed, path)
     try:
         return prepare(config, record["overrides"], recorded_choices(path), places=places)
     except UsageError as error:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from nasrun.errors import RunError, UsageError
 from nasrun.launch.interruption import in_words, terminated_as_interrupted
+from nasrun.launch.tracker import TrackerOfRun
 from nasrun.protocols.result import Result
 from nasrun.runs.folder import RUN_FILE, RunFolder, now
 from nasrun.terminal.progress import Display
@@ -28,7 +29,7 @@ class Prepared:
 
     `record` goes into `run.json`; `run` does the work in the folder and returns the result;
     `settings` are all that decides it; `num_bytes` is about what it will write; `group` are the
-    processes that do it together.
+    processes that do it together; `tracker` records it elsewhere, where there is one.
     """
 
     record: Mapping[str, Any]
@@ -36,6 +37,7 @@ class Prepared:
     settings: Mapping[str, Any]
     num_bytes: int
     group: ProcessGroup
+    tracker: TrackerOfRun | None = None
 
 
 class Prepare(Protocol):

@@ -1,4 +1,4 @@
-"""Record the results of a run while it runs: JSON lines, the log, TensorBoard."""
+"""Record the results of a run while it runs: JSON lines, the log, TensorBoard, a tracker."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nasrun.protocols.evaluation import Evaluation
 from nasrun.protocols.space import MixingWeights
 from nasrun.runs.folder import RunFolder, now
 from nasrun.runs.progress import Progress
+from nasrun.runs.tracking import Tracking
 from nasrun.storage.durable import AppendedFile
 
 if TYPE_CHECKING:
@@ -28,10 +29,25 @@ if TYPE_CHECKING:
 MAX_SHARE_OF_TIME = 0.1
 SECONDS_BETWEEN_TELLING = 0.5
 
+Begin = Callable[[RunFolder], Tracking]
 
-def recorder_of(folder: RunFolder, log_name: str, group: ProcessGroup) -> Recorder:
-    """Make the recorder of the first process of a group; the others get one that does nothing."""
-    return RunRecorder(folder, log_name) if group.is_first else Recorder()
+
+def recorder_of(
+    folder: RunFolder,
+    log_name: str,
+    group: ProcessGroup,
+    begin: Begin | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Recorder:
+    """Make the recorder of the first process of a group; the others get one that does nothing.
+
+    Args:
+        begin: begins to record with a tracker, where there is one.
+        tell: shows a person what goes on with the tracker.
+    """
+    if not group.is_first:
+        return Recorder()
+    return RunRecorder(folder, log_name, Tracking() if begin is None else begin(folder), tell)
 
 
 class Recorder:
@@ -40,7 +56,7 @@ class Recorder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close()
 
     def log(self, text: str) -> None:
@@ -79,11 +95,20 @@ class RunRecorder(Recorder):
     """Records in a run folder. Use it as a context manager; closing twice is harmless.
 
     TensorBoard is a convenience: when it fails, the run goes on without it and says so once in the
-    log. A failure to write anything else (a full disk) raises a `RunError`.
+    log. So is a tracker, whose failure is told besides. A failure to write anything else (a full
+    disk) raises a `RunError`.
     """
 
-    def __init__(self, folder: RunFolder, log_name: str) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        log_name: str,
+        tracking: Tracking,
+        tell: Callable[[str], None],
+    ) -> None:
         self._folder = folder
+        self._tracking = tracking
+        self._tell = tell
         self._files: dict[str, AppendedFile] = {}
         self._log_name = f"{log_name}.log"
         self._events: Any = None
@@ -92,6 +117,15 @@ class RunRecorder(Recorder):
         self._started = time.monotonic()
         self._drawing_s = 0.0
         self._told = -SECONDS_BETWEEN_TELLING
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt | SystemExit)
+        try:
+            self._tracking.end("done" if kind is None else "interrupted" if stopped else "failed")
+            with suppress(RunError):  # the log cannot be written, which the run has said
+                self._look_at_tracker()
+        finally:  # a person may not want to wait for the tracker
+            self.close()
 
     def log(self, text: str) -> None:
         self._append(self._log_name, f"{now()} {text}")
@@ -112,6 +146,8 @@ class RunRecorder(Recorder):
         self._append("metrics.jsonl", json.dumps({"phase": phase, "step": step, **line}))
         for name, value in values.items():
             self._scalar(step, f"{phase}/{name}", value)
+        self._tracking.figures(step, {f"{phase}/{name}": one for name, one in values.items()})
+        self._look_at_tracker()
 
     def evaluations(self, step: int, evaluations: Sequence[Evaluation]) -> None:
         for evaluation in evaluations:
@@ -181,6 +217,7 @@ class RunRecorder(Recorder):
         for name, value in known.items():
             if value is not None:
                 self._scalar(0, name, value)
+        self._tracking.figures(0, {name: one for name, one in known.items() if one is not None})
 
     def close(self) -> None:
         for file in self._files.values():
@@ -201,6 +238,13 @@ class RunRecorder(Recorder):
 
     def _picture(self, step: int, name: str, image_HWC: np.ndarray) -> None:
         self._tensorboard(step, lambda make: [make.image(name, image_HWC, dataformats="HWC")])
+        self._tracking.picture(step, name, image_HWC)
+
+    def _look_at_tracker(self) -> None:
+        trouble = self._tracking.trouble()
+        if trouble is not None:
+            self.log(f"warning: {trouble}")
+            self._tell(f"warning: {trouble}")
 
     def _tensorboard(self, step: int | None, summaries: Callable[[Any], Iterable[Any]]) -> None:
         """Record what `summaries` makes with torch's module of summaries."""

@@ -11,9 +11,11 @@ option of which module is tested:
 
 import pytest
 
-pytest.register_assert_rewrite("nasrun.testing.options", "nasrun.testing.strategies")
+for _room in ("options", "strategies", "trackers"):
+    pytest.register_assert_rewrite(f"nasrun.testing.{_room}")
 
 from nasrun.testing.options import OptionContract  # noqa: E402
 from nasrun.testing.strategies import StrategyContract  # noqa: E402
+from nasrun.testing.trackers import TrackerContract  # noqa: E402
 
-__all__ = ["OptionContract", "StrategyContract"]
+__all__ = ["OptionContract", "StrategyContract", "TrackerContract"]

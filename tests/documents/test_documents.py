@@ -141,8 +141,8 @@ def accept(verb: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None
                 import_module(f"nasrun.commands.{verb}").main(words)
 
 
-# What `test_add_a_strategy.py` and `test_from_outside.py` run.
-RUN_ELSEWHERE = ("one_plus_one", "my_module")
+# What `test_add_a_strategy.py`, `test_from_outside.py` and `test_trackers.py` run.
+RUN_ELSEWHERE = ("one_plus_one", "my_module", "csv_tracker")
 TOLD = [
     (page, verb, words)
     for page in PAGES

@@ -1,0 +1,1 @@
+"""Record runs elsewhere too, beside TensorBoard, one file per choice of `conf/tracker`."""
