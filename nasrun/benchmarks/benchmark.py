@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +33,7 @@ class Layout:
     parse: Callable[[Sequence[str]], Any]  # the words of an architecture -> the architecture
     condense: Callable[[list[Any], dict[str, np.ndarray], Progress], Arrays]
     beginnings: tuple[str, ...] = ()  # of the names of further columns, of numbers from 0 on
+    lowest: Mapping[str, float] = field(default_factory=dict)  # of the numbers, where that is not 0
 
     def highest(self, name: str) -> float | None:
         """Return the highest value of a column of numbers; `None` for any other column."""

@@ -76,6 +76,9 @@ def load(space: str, file: str | None = None, dataset: str | None = None) -> Tab
         table = _loaded(space, path)
         if dataset in table.datasets:
             return table
+    missing = [one for one in possible if dataset in one.table.offers and not _kept(one.name)]
+    if file is None and missing:
+        locate(missing[0].name)  # says that it is not there, and how to get it
     return _loaded(space, paths[0])
 
 

@@ -7,9 +7,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nasrun.benchmarks import store
 from nasrun.benchmarks.benchmark import Benchmark
-from nasrun.benchmarks.table import Arrays, Columns, Table
+from nasrun.benchmarks.table import ACCURACY, Arrays, Columns, Table
 from nasrun.config.commands import argument_parser
 from nasrun.errors import RunError, UsageError, closest
 from nasrun.terminal import console, progress
@@ -132,14 +134,34 @@ def _description(benchmark: Benchmark, table: Table, arrays: Arrays) -> Iterator
     yield f"  sha256    {checksum}"
     for dataset, columns in table.datasets.items():
         yield f"  {dataset}: a search sees the {columns.signal}"
+        yield from _facts(columns)
         yield from _best(table, columns)
+
+
+def _facts(columns: Columns) -> Iterator[str]:
+    """Yield what the values are, how many trainings are behind each, and how many are missing."""
+    quantity, num_missing = columns.quantity, int(np.isnan(columns.signal_R).sum())
+    trainings = columns.trainings or "the table does not say"
+    yield (
+        f"    values: {quantity.name}, {quantity.unit}, {quantity.direction}; trainings behind "
+        f"each: {trainings}"
+    )
+    if num_missing:
+        yield f"    {num_missing:,} rows have no value: their labels fail"
 
 
 def _best(table: Table, columns: Columns) -> Iterator[str]:
     """Yield a line on each optimum and its cell."""
+    quantity = columns.quantity
+
+    def shown(score: float) -> str:
+        if quantity == ACCURACY:
+            return f"{score:.4%}"
+        return f"{quantity.name} {quantity.value(float(score)):.6g} {quantity.unit}"
+
     if columns.validation_R is not None:
-        row = int(columns.validation_R.argmax())
-        validation, test = columns.validation_R[row], columns.test_R[row]
-        yield f"    best validation {validation:.4%} (test {test:.4%}): {table.text(row)}"
-    row = int(columns.test_R.argmax())
-    yield f"    best test {columns.test_R[row]:.4%}: {table.text(row)}"
+        row = int(np.nanargmax(columns.validation_R))
+        validation, test = (shown(part_R[row]) for part_R in (columns.validation_R, columns.test_R))
+        yield f"    best validation {validation} (test {test}): {table.text(row)}"
+    row = int(np.nanargmax(columns.test_R))
+    yield f"    best test {shown(columns.test_R[row])}: {table.text(row)}"

@@ -125,7 +125,13 @@ def _floor(floor: AgainstFloors | None) -> Iterator[tuple[str, str]]:
 def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
     if table is None:
         return
-    yield "test", f"accuracy {table.test_accuracy:.2%}, percentile {table.percentile:.1f}"
+    values, figure = table.values, f"accuracy {table.test_accuracy:.2%}"
+    if values is not None and values.quantity != "accuracy":
+        name = values.quantity.replace("_", " ")
+        figure = f"{name} {values.test:.6g} {values.unit}, a score of {table.test_accuracy:.2%}"
+    if values is not None and values.isomorphic != "own":
+        figure += " (mean of the cells that compute the same)"
+    yield "test", f"{figure}, percentile {table.percentile:.1f}"
     within = " within the limits" if table.within_limits else ""
     yield "regret", f"{table.regret:.2%} of the signal, to the best cell of the table{within}"
     known = [one for one in (table.control, *table.references) if one is not None]
