@@ -7,7 +7,6 @@ share it.
 from __future__ import annotations
 
 import hashlib
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,7 +19,7 @@ from nasrun.benchmarks.table import Arrays, Table
 from nasrun.config import catalogue, plugins
 from nasrun.errors import UsageError, closest
 from nasrun.storage import npz_file
-from nasrun.storage.cache_folder import cache_folder
+from nasrun.storage.cache_folder import table_places
 
 GROUP = "benchmark"  # the folder of conf/ with one file for each of them
 
@@ -159,10 +158,7 @@ def _how_to_get(benchmark: Benchmark) -> str:
 
 def places(name: str) -> list[Path]:
     """List where a benchmark's table is looked for, in order; the last is where imports go."""
-    folders = [cache_folder("tables")]
-    if os.environ.get("NASRUN_DATA"):
-        folders.insert(0, Path(os.environ["NASRUN_DATA"]))
-    return [folder / f"{name}.npz" for folder in folders]
+    return table_places(name)
 
 
 def _kept(name: str) -> Path | None:

@@ -157,7 +157,7 @@ class Table(ABC):
     """
 
     space: ClassVar[str]
-    num_rows: ClassVar[int]
+    num_rows: int  # of a class, where all its tables have as many
     has_copies: ClassVar[bool]  # whether isomorphic cells have a row each
     required: ClassVar[tuple[str, ...]]  # arrays that it must have; the first has a row per cell
     numbers: ClassVar[
@@ -171,6 +171,8 @@ class Table(ABC):
     has_scores: ClassVar[bool] = False  # whether it has scores of untrained networks
     costs: Mapping[str, np.ndarray] = MappingProxyType({})
     """Column -> cost_R, float64: what each architecture costs, such as latency_ms_raspi4."""
+    units: Mapping[str, str] = MappingProxyType({})
+    """Column -> its unit, where that is no part of the column's name."""
     scores: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
     """Dataset -> name -> score_R, float64: what an untrained network says; higher is better."""
 

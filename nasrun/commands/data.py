@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nasrun.benchmarks import store
-from nasrun.benchmarks.benchmark import Benchmark
+from nasrun.benchmarks.benchmark import Benchmark, ColumnOptions
 from nasrun.benchmarks.table import ACCURACY, Arrays, Columns, Table
 from nasrun.config.commands import argument_parser
 from nasrun.errors import RunError, UsageError, closest
@@ -60,11 +60,26 @@ def _import(arguments: Sequence[str]) -> None:
     parser.add_argument("benchmark")
     parser.add_argument("file")
     parser.add_argument("--force", action="store_true")
+    parser.add_argument("--out")
+    parser.add_argument("--value", nargs="+", action="append", default=[])
+    parser.add_argument("--ignore", nargs="+", action="extend", default=[])
     parsed = parser.parse_args(arguments)
+    options = ColumnOptions(tuple(map(tuple, parsed.value)), tuple(parsed.ignore))
     with contextlib.closing(progress.Bar(f"import {parsed.benchmark}")) as bar:
-        path = import_table(parsed.benchmark, parsed.file, force=parsed.force, progress=bar)
+        path = import_table(
+            parsed.benchmark,
+            parsed.file,
+            force=parsed.force,
+            progress=bar,
+            out=parsed.out,
+            options=options,
+        )
     console.say(f"imported: {path}")
-    if parsed.benchmark in store.benchmarks() and store.locate(parsed.benchmark) != path:
+    if (
+        parsed.out is None
+        and parsed.benchmark in store.benchmarks()
+        and store.locate(parsed.benchmark) != path
+    ):
         console.say(f"used before it, as NASRUN_DATA says: {store.locate(parsed.benchmark)}")
 
 

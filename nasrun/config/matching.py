@@ -79,6 +79,11 @@ RULES = (
         "leave evaluator out",
     ),
     Rule(
+        lambda it: it["evaluator"].says("needs_images") and it["space"].says("takes") == (),
+        "{evaluator} trains networks, and {space} has none",
+        ("evaluator", "space"),
+    ),
+    Rule(
         lambda it: it["evaluator"].says("needs_alphas") and not _has_alphas(it),
         "{evaluator} trains a supernet, and the architectures of {space} share none",
         ("evaluator", "space"),

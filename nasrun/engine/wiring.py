@@ -29,7 +29,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.counts import BY_COST, Sizes
 from nasrun.objectives.limited_space import LimitedSpace
 from nasrun.objectives.limits import LimitsOfRun
-from nasrun.protocols.data import Dataset, MetricName
+from nasrun.protocols.data import Dataset, MetricName, TaskShape
 from nasrun.protocols.evaluation import Cost, Evaluator
 from nasrun.protocols.knowledge import FreeScores, Knowledge
 from nasrun.protocols.labels import Labels
@@ -40,6 +40,7 @@ from nasrun.protocols.strategy import Strategy
 from nasrun.randomness import RandomStreams
 
 SIZES_OF_DATA = ("size", "image_size", "num_train", "limit", "max_pixels")
+NO_INPUTS = TaskShape(0, (), 0)  # of a space without networks
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
@@ -90,6 +91,11 @@ class Wiring:
 
     def _require_fitting_inputs(self) -> None:
         """Raise a `UsageError` where the networks of the space take other inputs than there are."""
+        if not self.space.takes:
+            raise UsageError(
+                f"space={plugins.option(self.settings.space)} has no networks, and nothing of it "
+                "can be trained: type evaluator=table retrain=none, or another space"
+            )
         kind, size = self.dataset.shape.kind, " x ".join(map(str, self.dataset.shape.size))
         if kind not in self.space.takes:
             nodes = (self.settings.space, self.settings.dataset)
@@ -201,9 +207,15 @@ class Wiring:
         retrain, evaluator = self.settings.retrain, self.raw_evaluator
         if retrain.epochs > 0:
             return MeasuredNetworks(self.space, self.dataset.shape, retrain.size, self.device)
-        shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
         size = evaluator.makers_size or evaluator.size
-        return MeasuredNetworks(self.space, shape, size, self.device)
+        return MeasuredNetworks(self.space, self._shape, size, self.device)
+
+    @property
+    def _shape(self) -> TaskShape:
+        """Return the inputs of the networks behind labels; a table needs no images for that."""
+        if not self.space.takes:
+            return NO_INPUTS
+        return self.raw_evaluator.shape or self.dataset.shape
 
     @cached_property
     def objective(self) -> Measure | None:
@@ -255,8 +267,7 @@ class Wiring:
         if len(self.evaluator.objectives) > 1:
             return self.evaluator
         evaluator = self.raw_evaluator
-        shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
-        networks = MeasuredNetworks(self.space, shape, evaluator.size, self.device)
+        networks = MeasuredNetworks(self.space, self._shape, evaluator.size, self.device)
         return self._labels_of(NetworkCost(evaluator, BY_COST[cost](networks)))
 
     def _labels_of(self, evaluator: Evaluator) -> Labels:

@@ -44,7 +44,8 @@ class TableLookup(Evaluator):
 
     Args:
         file: the table, or the name of a benchmark; `None` looks for one that has the dataset, in
-            `NASRUN_DATA`, then in the user's cache folder.
+            `NASRUN_DATA`, then in the user's cache folder. A space that was read from a table has
+            its own.
         isomorphic: whose values count where several cells of a table compute the same.
 
     Raises:
@@ -57,6 +58,7 @@ class TableLookup(Evaluator):
         self, context: SearchContext, file: Place | None, isomorphic: Isomorphic = "own"
     ) -> None:
         self.space: SearchSpace = context.space
+        file = file or self.space.table_file
         self.table = store.load(self.space.name, file, context.dataset_name)
         self.isomorphic = isomorphic
         own = self.table.columns(context.dataset_name)
@@ -279,6 +281,8 @@ def error_of(quantity: Quantity) -> Objective:
     """
     if quantity == ACCURACY:
         return VALIDATION_ERROR
+    if (quantity.worst, quantity.best) == (0.0, 1.0):
+        return Objective(f"{quantity.name}_error", f"1 - {quantity.name}")
     if (quantity.worst, quantity.best) == (1.0, 0.0):
         return Objective(quantity.name, quantity.unit)
     return Objective(f"{quantity.name}_from_best", "share of the way from the best to the worst")
