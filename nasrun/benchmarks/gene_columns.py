@@ -148,9 +148,9 @@ def _npz_columns(path: Path) -> dict[str, np.ndarray]:
         arrays = npz_file.read_all(path)
     except npz_file.UNREADABLE as error:
         raise UsageError(f"{path} is no .npz file of arrays: {error}") from None
-    arrays.pop("README", None)
     if "gene_codes" in arrays:
         return arrays
+    arrays.pop("README", None)
     lengths = {name: array.shape for name, array in arrays.items()}
     shape = next(iter(lengths.values()), ())
     if len(shape) != 1 or shape[0] == 0 or len(set(lengths.values())) > 1:

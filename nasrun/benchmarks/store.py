@@ -43,12 +43,18 @@ def of_space(space: str) -> list[Benchmark]:
     known = [one for one in benchmarks().values() if one.table.has_accuracies]
     found = [one for one in known if one.space == space]
     if not found:
-        spaces = dict.fromkeys(f"space={one.space}" for one in known)
+        spaces = _published_spaces(known)
         raise UsageError(
             f"evaluator=table is not possible with space={space}, of which there is no table: type "
             f"{' or '.join(spaces)}"
         )
     return sorted(found, key=lambda one: one.name != space)
+
+
+def _published_spaces(known: Sequence[Benchmark]) -> list[str]:
+    """Return what can be typed for the spaces of benchmarks, those of a person's own left out."""
+    published = (one for one in known if not one.describes_columns)
+    return list(dict.fromkeys(f"space={one.space}" for one in published))
 
 
 def load(space: str, file: str | None = None, dataset: str | None = None) -> Table:
@@ -94,7 +100,7 @@ def load_costs(space: str, column: str, file: str | None = None) -> Table:
     known = [one for one in benchmarks().values() if one.table.has_costs]
     possible = [one for one in known if one.space == space]
     if not possible:
-        spaces = dict.fromkeys(f"space={one.space}" for one in known)
+        spaces = _published_spaces(known)
         raise UsageError(
             f"objective=table is not possible with space={space}, of whose costs there is no table:"
             f" type {' or '.join(spaces)}, or objective=latency, which measures on this device"

@@ -18,7 +18,7 @@ from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
-from nasrun.config import catalogue, checks, identity, outside, plugins, schema
+from nasrun.config import catalogue, checks, identity, matching, outside, plugins, schema
 from nasrun.engine import limits as limiting
 from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
@@ -100,7 +100,7 @@ class Wiring:
         if kind not in self.space.takes:
             nodes = (self.settings.space, self.settings.dataset)
             space, dataset = map(plugins.option, nodes)
-            fitting = " or ".join(f"space={name}" for name in spaces_for(kind))
+            fitting = " or ".join(f"space={name}" for name in matching.spaces_for(kind))
             raise UsageError(
                 f"space={space} takes {' and '.join(self.space.takes)}, and dataset={dataset} has "
                 f"{kind} of the size {size}: type {fitting}"
@@ -356,14 +356,6 @@ class Wiring:
     def _evaluator_kind(self) -> type[Evaluator]:
         kind: type[Evaluator] = plugins.target(self.search_settings.evaluator)
         return kind
-
-
-def spaces_for(kind: str) -> list[str]:
-    """List the spaces whose networks take inputs of a kind, without their variants."""
-    root = catalogue.conf_dir()
-    names = [one.name for one in catalogue.options("space", root) if not one.is_variant]
-    nodes = {name: catalogue.content("space", name, root) for name in names}
-    return [name for name, node in nodes.items() if kind in plugins.target(node).takes]
 
 
 def load_dataset(node: Mapping[str, Any]) -> Dataset:
