@@ -118,7 +118,8 @@ class NasBench201Table(NasBench201Cells):
         {f"{dataset}_{part}_200": 100.0 for dataset in SECONDS for part in ("val", "test")}
         | dict.fromkeys(SECONDS.values(), np.inf)
         | {f"{cost}_{dataset}": np.inf for cost in ("params", "flops") for dataset in SECONDS}
-        | {"isomorphism_class": np.inf}
+        | {f"{dataset}_num_trainings_200": np.inf for dataset in SECONDS}
+        | {"isomorphism_class": np.inf, "n_seeds_200": np.inf}
     )
 
     def problems(self, arrays: Arrays) -> Iterator[str]:
@@ -138,16 +139,16 @@ class NasBench201Table(NasBench201Cells):
                 arrays[f"{dataset}_val_200"] / 100.0,
                 arrays[f"{dataset}_test_200"] / 100.0,
                 arrays.get(seconds),
-                trainings=_trainings(arrays),
+                trainings=_trainings(arrays, dataset),
             )
             for dataset, seconds in SECONDS.items()
             if f"{dataset}_val_200" in arrays
         }
 
 
-def _trainings(arrays: Arrays) -> str | None:
+def _trainings(arrays: Arrays, dataset: str) -> str | None:
     """Return how many trainings are behind the means of a cell, where the table says so."""
-    count_R = arrays.get("n_seeds_200")
+    count_R = arrays.get(f"{dataset}_num_trainings_200", arrays.get("n_seeds_200"))
     return None if count_R is None else span(count_R)
 
 

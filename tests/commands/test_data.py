@@ -17,6 +17,7 @@ from rich.console import Console
 from nasrun.benchmarks import importing, store
 from nasrun.benchmarks.benchmark import FOLDER
 from nasrun.benchmarks.nasbench101 import NasBench101Table
+from nasrun.benchmarks.nasbench201 import NasBench201Table
 from nasrun.cli.main import main
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.randomness import RandomStreams
@@ -353,3 +354,24 @@ def test_importing_and_describing_need_no_torch(made, cache):
             capture_output=True,
         )
     assert (cache / "nasbench201.npz").is_file()
+
+
+def test_imagenet16_of_a_whole_file_is_imported_and_described(cache, tmp_path, capsys):
+    """A CSV file with all three datasets, as a full NAS-Bench-201 has them."""
+    best = {"imagenet16_val_200": 46.77, "imagenet16_test_200": 47.31}
+    arrays = made_tables.nasbench201({**made_tables.PUBLISHED, **best})
+    columns = {name: array for name, array in arrays.items() if name.endswith("_200")}
+    columns["imagenet16_num_trainings_200"] = np.full(15_625, 3.0)
+    table = NasBench201Table(tmp_path / "made.npz", arrays)
+    file = csv_file("nasbench201", table, tmp_path / "whole.csv", columns)
+    main(["data", "import", "nasbench201", str(file)])
+    main(["data", "describe", "nasbench201"])
+    text = capsys.readouterr().out
+    described = text[text.index("imagenet16: a search sees") :]
+    assert described.startswith("imagenet16: a search sees the validation accuracy\n")
+    assert "maximise; trainings behind each: 3\n" in described
+    assert "best validation 46.7700% (test " in described
+    found = store.load("nasbench201", None, "imagenet16")
+    rows = [found.row(table.genotype(row)) for row in range(0, 15_625, 99)]
+    signal_R = found.columns("imagenet16").signal_R
+    np.testing.assert_array_equal(signal_R[rows], arrays["imagenet16_val_200"][::99] / 100)
