@@ -80,6 +80,7 @@ class Columns:
     seconds_R: np.ndarray | None  # how long the training behind the accuracies took
     quantity: Quantity = ACCURACY
     trainings: str | None = None  # behind each value, such as "2 to 3"; `None`: nobody says
+    has_test: bool = True  # where there is none, `test_R` is the validation column once more
 
     @property
     def signal(self) -> str:

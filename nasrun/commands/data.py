@@ -177,6 +177,10 @@ def _best(table: Table, columns: Columns) -> Iterator[str]:
     if columns.validation_R is not None:
         row = int(np.nanargmax(columns.validation_R))
         validation, test = (shown(part_R[row]) for part_R in (columns.validation_R, columns.test_R))
-        yield f"    best validation {validation} (test {test}): {table.text(row)}"
+        beside = f" (test {test})" if columns.has_test else ""
+        yield f"    best validation {validation}{beside}: {table.text(row)}"
+    if not columns.has_test:
+        yield "    no test column: a result is judged by the validation column"
+        return
     row = int(np.nanargmax(columns.test_R))
     yield f"    best test {shown(columns.test_R[row])}: {table.text(row)}"

@@ -127,6 +127,7 @@ def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
     if table is None:
         return
     values, figure = table.values, f"accuracy {table.test_accuracy:.2%}"
+    label = "test" if values is None else values.judged_by
     if values is not None and values.quantity != "accuracy":
         name = values.quantity.replace("_", " ")
         figure = f"{name} {values.test:.6g} {values.unit}"
@@ -134,7 +135,7 @@ def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
             figure += f", a score of {table.test_accuracy:.2%}"
     if values is not None and values.isomorphic != "own":
         figure += " (mean of the cells that compute the same)"
-    yield "test", f"{figure}, percentile {table.percentile:.1f}"
+    yield label, f"{figure}, percentile {table.percentile:.1f}"
     within = " within the limits" if table.within_limits else ""
     yield "regret", f"{table.regret:.2%} of the signal, to the best cell of the table{within}"
     known = [one for one in (table.control, *table.references) if one is not None]

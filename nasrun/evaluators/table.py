@@ -133,6 +133,7 @@ class TableLookup(Evaluator):
             best=quantity.best,
             validation=None if validation_R is None else quantity.value(float(validation_R[row])),
             test=quantity.value(float(columns.test_R[row])),
+            judged_by="test" if columns.has_test else "validation",
             trainings=columns.trainings,
             isomorphic=self.isomorphic,
         )

@@ -63,6 +63,7 @@ class TableValues:
     best: float  # and that whose score is 1
     validation: float | None
     test: float
+    judged_by: str  # test, or validation in a table without a test column, whose test is the same
     trainings: str | None  # behind each value: "1", "2 to 3"; `None` where the table does not say
     isomorphic: str  # own: of the cell alone; averaged; averaged_in_the_end: where it is judged
 

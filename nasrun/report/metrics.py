@@ -77,9 +77,12 @@ def _quantity(run: Run) -> str:
     values = table.get("values") if isinstance(table, dict) else None
     quantity = values.get("quantity") if isinstance(values, dict) else None
     retrained = run.number("retrain", "test_accuracy") is not None
-    if retrained or not isinstance(quantity, str) or quantity == "accuracy":
+    if retrained or not isinstance(values, dict) or not isinstance(quantity, str):
         return "test accuracy"
-    return f"test score of {shown(quantity).replace('_', ' ')}"
+    part = "validation" if values.get("judged_by") == "validation" else "test"
+    if quantity == "accuracy":
+        return f"{part} accuracy"
+    return f"{part} score of {shown(quantity).replace('_', ' ')}"
 
 
 def of_each_signal(runs: Sequence[Run]) -> list[Metric]:

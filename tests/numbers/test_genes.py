@@ -17,6 +17,7 @@ from nasrun.config import plugins
 from nasrun.config.compose import to_typed
 from nasrun.config.matching import mismatches
 from nasrun.config.schema import SearchConfig
+from nasrun.engine.summary import summary
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.genotypes.genes import Coding, Gene
@@ -24,6 +25,7 @@ from nasrun.genotypes.genotype import Cell, Edge, Genotype
 from nasrun.graphs.paths import effective_paths
 from nasrun.objectives.table import TableColumn
 from nasrun.protocols.evaluation import Objective
+from nasrun.protocols.result import Result
 from nasrun.spaces.genes import Genes
 from tests import made_tables
 from tests.compose import composed, methods, node
@@ -126,6 +128,25 @@ def test_the_number_of_trainings_is_told_of_each_part(tmp_path):
     assert table.columns("mine").trainings == "1 (validation), 3 (test)"
 
 
+def test_a_table_without_a_test_column_is_judged_by_validation_and_says_so(tmp_path):
+    table = imported(tmp_path, said=SAID[:1], ignored=("test", "ms"))
+    columns = table.columns("mine")
+    assert not columns.has_test
+    assert columns.signal == "validation accuracy"
+    assert columns.test_R.tolist() == columns.validation_R.tolist() == [0.71, 0.61, 0.5, 0.55]
+    config = settings(tmp_path / "mine.npz", "strategy=random", "dataset.name=mine")
+    wiring = Wiring(config)
+    while not wiring.strategy.finished:
+        wiring.strategy.step()
+    best = wiring.evaluator.best().genotype
+    found = wiring.final(best).table
+    assert (found.values.judged_by, found.values.test) == ("validation", 0.71)
+    known = {"space": "genes", "dataset": "mine", "seed": 0, "genotype": best}
+    text = summary(tmp_path, Result(strategy="random", **known, table=found))
+    assert "\nvalidation accuracy 71.00%, percentile 100.0\n" in text
+    assert "\ntest" not in text
+
+
 # ---------------------------------------------------------------------------- mistakes
 
 WITHOUT = ("val", "ms")
@@ -144,7 +165,6 @@ TEST = (("test", "unit=percent", "better=higher", "part=test"),)
         (HAND, (("test", "percent"),), WITHOUT, "--value test: 'percent' is not known"),
         (HAND, ((*TEST[0], "better=up"),), WITHOUT, "better=up: choose from higher"),
         (HAND, ((*TEST[0], "trainings=some"),), WITHOUT, "trainings=some must be a whole number"),
-        (HAND, SAID[:1], ("test", "ms"), "mine has no column with part=test"),
         (HAND, (*TEST, ("val", *TEST[0][1:], "of=test")), ("ms",), "both the test column of test"),
         (HAND, TEST, ("val",), r"12 of 2 x 2 x 4 = 16 combinations of genes have no row, such as "),
         (HAND + "1,conv,1,2,3\n", TEST, WITHOUT, "rows 2 and 5 both have depth=1, op=conv"),
