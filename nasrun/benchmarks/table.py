@@ -121,9 +121,10 @@ class Columns:
         Args:
             classes_R: the class of each row, from 0 on; what is not known counts for nothing.
         """
-        validation_R = self.validation_R
+        validation_R, cells = self.validation_R, "of each cell that computes the same"
         return replace(
             self,
+            trainings=None if self.trainings is None else f"{self.trainings} {cells}",
             validation_R=None if validation_R is None else _means(validation_R, classes_R),
             test_R=_means(self.test_R, classes_R),
             seconds_R=None if self.seconds_R is None else _means(self.seconds_R, classes_R),

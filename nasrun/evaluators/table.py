@@ -109,7 +109,7 @@ class TableLookup(Evaluator):
             raise RunError(f"{UNMEASURED}: the result has no figures")
         entry = TableEntry(
             file=str(self.table.path),
-            signal=columns.signal,
+            signal=self.columns.signal,
             **accuracies(columns, row),
             regret=columns.regret(row),
             percentile=columns.percentile(row),

@@ -330,6 +330,11 @@ def test_cells_that_compute_the_same_share_their_mean_where_it_is_asked_for(task
     found = [one.final(pair[0]).table for one in (own, averaged, judged)]
     assert [one.test_accuracy for one in found] == pytest.approx([each[0], mean, mean])
     assert [one.values.isomorphic for one in found] == ["own", "averaged", "averaged_in_the_end"]
+    one = "test accuracy of one training (the table has no validation column)"
+    mean_of = "mean test accuracy (the table has no validation column)"
+    assert [it.signal for it in found] == [one, mean_of, one]
+    alike = "1 of each cell that computes the same"
+    assert [it.values.trainings for it in found] == ["1", alike, alike]
     assert found[1].datasets["ninapro"].test_accuracy == pytest.approx(mean)
     assert found[2].regret == pytest.approx(judged.judged.optimum - mean)
     assert judged.best_within(lambda genotype: True) is None
