@@ -147,6 +147,9 @@ def _description(benchmark: Benchmark, table: Table, arrays: Arrays) -> Iterator
     yield f"  rows      {table.num_rows:,}"
     yield f"  columns   {', '.join(name for name in arrays if name != 'README')}"
     yield f"  sha256    {checksum}"
+    derived = [name for name in table.costs if name not in arrays]
+    if derived:
+        yield f"  also for objective=table: objective.column={' or '.join(derived)}"
     for dataset, columns in table.datasets.items():
         yield f"  {dataset}: a search sees the {columns.signal}"
         yield from _facts(columns)
