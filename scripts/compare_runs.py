@@ -8,7 +8,10 @@ seed and data. A hit is the architecture with the best signal of the table among
 test is Wilcoxon's signed rank test on the regret of the signal, ties included (Pratt), and the
 intervals are 95 % bootstrap intervals of the mean difference to the baseline. With `--cluster
 KEY` (such as predictor.encoder_seed) the values of KEY are drawn first, then runs within them;
-`scipy.stats.bootstrap` knows no clusters.
+`scipy.stats.bootstrap` knows no clusters. Of three groups or more the mean ranks of the regret on
+the common seeds are told, 1 the best, on each dataset and over all of them. With `--averaged
+DATASET` results on it are judged by the mean of the cells that compute the same, as runs are with
+another evaluator.isomorphic than own.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nasrun.benchmarks import store
 from nasrun.benchmarks.table import Columns, Table
+from nasrun.config import plugins
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import named_cells
+from nasrun.report.ranking import Ranking, rank
 
 NUM_BOOTSTRAPS = 10_000
 HIT = 1e-9  # a regret that is rounding
@@ -65,14 +70,21 @@ class Run:
         return float(self.columns.test_R[self.best_row(num_labels)])
 
 
-def read(folder: Path) -> Run | None:
-    """Read a run; return `None` for one that is not finished."""
+def read(folder: Path, averaged: Sequence[str]) -> Run | None:
+    """Read a run; return `None` for one that is not finished.
+
+    Results on the datasets in `averaged` are judged by means of the cells that compute the same.
+    """
     record = json.loads((folder / "run.json").read_text())
     if record["status"] != "done":
         return None
     result = json.loads((folder / "result.json").read_text())
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
     table = store.load(result["space"], result["table"]["file"])
+    columns = table.columns(result["dataset"])
+    own = (config["evaluator"] or {}).get("isomorphic", "own") == "own"
+    if table.has_copies and (not own or result["dataset"] in averaged):
+        columns = columns.averaged(table.classes(plugins.build(config["space"]).canonical))
     ledger = folder / "evaluations.jsonl"
     text = ledger.read_text() if ledger.exists() else ""  # strategies on alphas buy no labels
     lines = [json.loads(line) for line in text.splitlines()]
@@ -83,7 +95,7 @@ def read(folder: Path) -> Run | None:
         result["dataset"],
         rows_L,
         [line["values"][0] for line in lines],
-        table.columns(result["dataset"]),
+        columns,
         table.row(Genotype.from_json(result["genotype"])),
         table,
     )
@@ -105,6 +117,7 @@ def grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def report(runs: Sequence[Run], at: Sequence[int], baseline: str, cluster: str | None) -> list[str]:
     """Write a table for each dataset and label count, of the runs that bought as many."""
     lines = []
+    ranked: dict[int, list[Ranking]] = defaultdict(list)
     for dataset in sorted({run.dataset for run in runs}):
         of_dataset = [run for run in runs if run.dataset == dataset]
         names = grouped(of_dataset)
@@ -133,7 +146,41 @@ def report(runs: Sequence[Run], at: Sequence[int], baseline: str, cluster: str |
                 f"{100 * columns.test_R[place]:.3f} | - | - | - |"
                 for name, columns, place in references(of_dataset)
             ]
+            ranking = rank(dataset, regrets_of(groups, num_labels), higher_is_better=False)
+            if ranking is not None:
+                ranked[num_labels].append(ranking)
+                lines.append(
+                    f"mean ranks of the regret over {ranking.num_seeds} common seeds: "
+                    f"{in_order(ranking.mean_ranks)} (Friedman's p {ranking.p:.2g})"
+                )
+    return [*lines, *report_ranks(ranked)]
+
+
+def regrets_of(groups: Mapping[str, Sequence[Run]], num_labels: int) -> dict[str, dict[int, float]]:
+    """Return the regret of each seed by the group's name; groups without runs are left out."""
+    return {
+        name: {run.seed: run.regret(num_labels) for run in group}
+        for name, group in groups.items()
+        if group
+    }
+
+
+def report_ranks(ranked: Mapping[int, Sequence[Ranking]]) -> list[str]:
+    """Write the mean ranks over all datasets, of the methods that are on each of them."""
+    lines = []
+    for num_labels, rankings in ranked.items():
+        tables = [one.mean_ranks for one in rankings]
+        names = [name for name in tables[0] if all(name in other for other in tables)]
+        means = {name: float(np.mean([one[name] for one in tables])) for name in names}
+        if len(tables) > 1:
+            over = f"{len(tables)} datasets, {num_labels} labels"
+            lines.append(f"\nmean ranks over {over}: {in_order(means)}")
     return lines
+
+
+def in_order(ranks: Mapping[str, float]) -> str:
+    """Write ranks, the best first."""
+    return ", ".join(f"{name} {ranks[name]:.2f}" for name in sorted(ranks, key=lambda n: ranks[n]))
 
 
 def references(runs: Sequence[Run]) -> list[tuple[str, Columns, int]]:
@@ -236,9 +283,11 @@ def main() -> None:
     parser.add_argument("--at", nargs="+", type=int, default=[30, 50, 100], help="label counts")
     parser.add_argument("--baseline", default="ridge_evolution", help="a group's name")
     parser.add_argument("--cluster", help="a key of the configuration whose values are drawn")
+    parser.add_argument("--averaged", nargs="*", default=[], help="datasets, by means of classes")
     arguments = parser.parse_args()
     files = sorted(file for folder in arguments.folders for file in folder.rglob("run.json"))
-    runs = [run for file in files if (run := read(file.parent)) is not None]
+    found = (read(file.parent, arguments.averaged) for file in files)
+    runs = [run for run in found if run is not None]
     if not runs:
         sys.exit("no finished runs there")
     print(f"{len(runs)} finished runs of {len(files)}")

@@ -13,6 +13,8 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from nasrun.benchmarks.benchmark import ColumnOptions
+from nasrun.benchmarks.importing import import_table
 from nasrun.benchmarks.nasbench101 import condensed
 from nasrun.genotypes.nasbench101 import PAIRS, Graph
 from nasrun.protocols.data import TaskShape
@@ -68,6 +70,40 @@ def nasbench101() -> dict[str, np.ndarray]:
     }
     columns |= {"params": np.array(params), "train_seconds": rng.uniform(500.0, 3000.0, NUM_101)}
     return dict(condensed(list(graphs.values()), list(graphs), columns))
+
+
+def genes() -> dict[str, np.ndarray]:
+    """All 36 combinations of three genes, in an order of their own: an accuracy and a latency; the
+    deepest and widest is the best, and the slowest."""
+    rng = np.random.default_rng(0)
+    words = rng.permutation(
+        list(itertools.product("1234", ("8", "16", "32"), ("conv", "sep", "id")))
+    )
+    columns = {"depth": words[:, 0].astype(int), "width": words[:, 1].astype(int)}
+    is_conv = (words[:, 2] == "conv").astype(float)
+    accuracy = 60.0 + 5.0 * columns["depth"] + 0.25 * columns["width"] + 3.0 * is_conv
+    return {
+        **columns,
+        "op": words[:, 2],
+        "acc": accuracy,
+        "latency": columns["depth"] * columns["width"] * (1.0 + is_conv),
+    }
+
+
+GENES_OPTIONS = (  # what a person says of its columns
+    ("acc", "unit=percent", "better=higher", "part=test", "quantity=accuracy", "trainings=3"),
+    ("latency", "unit=ms", "better=lower", "part=test"),
+)
+
+
+def write_genes(folder: Path) -> Path:
+    """Import the table of genes into a file, and return it."""
+    columns = folder / "columns.npz"
+    np.savez(columns, **genes())
+    options = ColumnOptions(GENES_OPTIONS)
+    out = str(folder / "genes.npz")
+    return import_table("genes", str(columns), force=True, progress=lambda *_: None,
+                        out=out, options=options)  # fmt: skip
 
 
 def write_tfrecord(path: Path, arrays: Mapping[str, np.ndarray], texts: list[str]) -> None:

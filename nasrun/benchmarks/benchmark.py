@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from nasrun.benchmarks.table import Arrays, Table
 from nasrun.protocols.state import Progress
 
 Reader = Callable[[Path, Progress], Arrays]
+
+Better = Literal["higher", "lower"]
+Part = Literal["test", "validation"]
 
 FOLDER = "/"  # a key of `readers`, in place of the end of a file's name
 
@@ -33,10 +36,19 @@ class Layout:
     parse: Callable[[Sequence[str]], Any]  # the words of an architecture -> the architecture
     condense: Callable[[list[Any], dict[str, np.ndarray], Progress], Arrays]
     beginnings: tuple[str, ...] = ()  # of the names of further columns, of numbers from 0 on
+    lowest: Mapping[str, float] = field(default_factory=dict)  # of the numbers, where that is not 0
 
     def highest(self, name: str) -> float | None:
         """Return the highest value of a column of numbers; `None` for any other column."""
         return self.numbers.get(name, math.inf if name.startswith(self.beginnings) else None)
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """What a person says of the columns of a file, where a benchmark does not know them."""
+
+    values: tuple[tuple[str, ...], ...] = ()  # the words of each --value
+    ignored: tuple[str, ...] = ()  # columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +79,7 @@ class Benchmark:
     readers: ClassVar[Mapping[str, Reader]] = {}  # for official files, by the end of their names
     layout: ClassVar[Layout | None] = None
     best: ClassVar[Mapping[str, Best]] = {}  # dataset -> the published optima
+    describes_columns: ClassVar[bool] = False  # whether a person says what the columns are
 
     @property
     def space(self) -> str:
@@ -80,6 +93,14 @@ class Benchmark:
         That is its space where it is that space's main benchmark, else its own name.
         """
         return f"space={self.name}" if self.name == self.space else self.name
+
+    def read_described(self, path: Path, options: ColumnOptions) -> Arrays:
+        """Read a file whose columns a person describes.
+
+        Raises:
+            UsageError: it is not understood.
+        """
+        raise NotImplementedError
 
     def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
         """Yield the outcome of each check against published figures, the slowest last.

@@ -48,7 +48,8 @@ def read(benchmark: Benchmark, path: Path, progress: Progress) -> Arrays:
                 raise UsageError(f"it has {len(row)} fields, and the header {len(header)}")
             cells.append(layout.parse([row[place] for place in places]))
             for name, place in columns:
-                values[name].append(_number(name, row[place], highest[name]))
+                lowest = layout.lowest.get(name, 0.0)
+                values[name].append(_number(name, row[place], lowest, highest[name]))
         except UsageError as error:
             raise UsageError(f"{path}, line {line}: {error}") from None
     arrays = {name: np.array(numbers) for name, numbers in values.items()}
@@ -93,12 +94,16 @@ def _meant(name: str, layout: Layout) -> str:
     return closest(name, (*layout.numbers, *sum(layout.cells, ())))
 
 
-def _number(name: str, word: str, highest: float) -> float:
+def _number(name: str, word: str, lowest: float, highest: float) -> float:
     try:
         value = float(word)
     except ValueError:
         value = math.nan
-    if not (0 <= value <= highest and math.isfinite(value)):
-        limits = "0 or more" if math.isinf(highest) else f"in [0, {highest:g}]"
+    if not (lowest <= value <= highest and math.isfinite(value)):
+        limits = f"in [{lowest:g}, {highest:g}]"
+        if math.isinf(highest):
+            limits = f"{lowest:g} or more"
+        elif math.isinf(lowest):
+            limits = f"{highest:g} or less"
         raise UsageError(f"{name} must be a number, {limits}, not '{word[:60]}'")
     return value

@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 
 from nasrun.benchmarks import csv_files, store
-from nasrun.benchmarks.benchmark import FOLDER, Benchmark, Reader
+from nasrun.benchmarks.benchmark import FOLDER, Benchmark, ColumnOptions, Reader
 from nasrun.benchmarks.table import Arrays
 from nasrun.datasets import imagenet16_files
 from nasrun.errors import UsageError, closest
@@ -21,7 +21,15 @@ from nasrun.protocols.state import Progress
 from nasrun.storage.durable import replacing
 
 
-def import_table(name: str, file: str, *, force: bool, progress: Progress) -> Path:
+def import_table(
+    name: str,
+    file: str,
+    *,
+    force: bool,
+    progress: Progress,
+    out: str | None = None,
+    options: ColumnOptions = ColumnOptions(),  # noqa: B008 - it is frozen
+) -> Path:
     """Import a file; return the path at which it is found from now on.
 
     Args:
@@ -29,6 +37,8 @@ def import_table(name: str, file: str, *, force: bool, progress: Progress) -> Pa
         file: in the condensed form (.npz), a CSV file, or the benchmark's official one; of
             `imagenet16` the folder of the official files.
         force: replace what was imported before.
+        out: another place for the table; `None` is where it is found without being named.
+        options: what the columns of the file are, where the benchmark does not know them.
 
     Raises:
         UsageError: the file is missing or not sound. Nothing was written.
@@ -37,19 +47,27 @@ def import_table(name: str, file: str, *, force: bool, progress: Progress) -> Pa
     if name not in known and not images:
         names = [*known, imagenet16_files.NAME]
         raise UsageError(f"there is no benchmark '{name}': {closest(name, names)}")
+    if options != ColumnOptions() and not (name in known and known[name].describes_columns):
+        raise UsageError(f"the columns of {name} are known: leave --value and --ignore out")
     target = imagenet16_files.imported() if images else store.places(name)[-1]
+    if out is not None:
+        target = Path(out).expanduser()
+        if images or target.suffix != ".npz":
+            raise UsageError(f"--out {out} must be a file .npz for a table")
     if target.exists() and not force:
         raise UsageError(f"{target} is there already: --force replaces it")
     path = Path(file).expanduser()
-    read = imagenet16_files.read if images else partial(_read_table, known[name])
+    read = imagenet16_files.read if images else partial(_read_table, known[name], options)
     arrays = read(path, progress)
     arrays.setdefault("README", np.array(json.dumps({"source": path.name, "by": "nasrun data"})))
     _write(target, arrays)
     return target
 
 
-def _read_table(benchmark: Benchmark, path: Path, progress: Progress) -> dict[str, np.ndarray]:
-    arrays = dict(_reader(benchmark, path)(path, progress))
+def _read_table(
+    benchmark: Benchmark, options: ColumnOptions, path: Path, progress: Progress
+) -> dict[str, np.ndarray]:
+    arrays = dict(_reader(benchmark, path, options)(path, progress))
     table = store.table_of([benchmark], path, arrays)
     faults = [
         f"{check.name}: {check.figures}"
@@ -61,13 +79,16 @@ def _read_table(benchmark: Benchmark, path: Path, progress: Progress) -> dict[st
     return arrays
 
 
-def _reader(benchmark: Benchmark, path: Path) -> Reader:
+def _reader(benchmark: Benchmark, path: Path, options: ColumnOptions) -> Reader:
     """Choose what reads a file, by the end of its name."""
     if not path.exists():
         raise UsageError(f"there is no file {path}")
     readers: dict[str, Reader] = {".npz": lambda path, progress: store.read_arrays(path)}
     if benchmark.layout is not None:
         readers[".csv"] = partial(csv_files.read, benchmark)
+    if benchmark.describes_columns:
+        described: Reader = lambda path, progress: benchmark.read_described(path, options)  # noqa: E731
+        readers = dict.fromkeys((".csv", ".npz"), described)
     readers |= benchmark.readers
     kind = FOLDER if path.is_dir() else path.suffix.lower()
     if kind in readers:

@@ -111,7 +111,8 @@ class NasBench101Table(Table):
             arrays["val_correct_sum"] / NUM_IMAGES if "val_correct_sum" in arrays else None
         )
         test_R = arrays["test_correct_sum"] / NUM_IMAGES
-        return {"cifar10": Columns(validation_R, test_R, arrays.get("train_seconds"))}
+        seconds_R, trainings = arrays.get("train_seconds"), str(tfrecord_files.NUM_REPEATS)
+        return {"cifar10": Columns(validation_R, test_R, seconds_R, trainings=trainings)}
 
     def row(self, genotype: Genotype) -> int:
         """Find the row of an architecture by an interpolation search over the hashes.

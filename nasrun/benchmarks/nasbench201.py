@@ -14,7 +14,7 @@ import numpy as np
 from nasrun.benchmarks import nats_files
 from nasrun.benchmarks.benchmark import FOLDER, Benchmark, Layout
 from nasrun.benchmarks.checks import Best, Check, Cost, costs
-from nasrun.benchmarks.table import Arrays, Columns, Table
+from nasrun.benchmarks.table import Arrays, Columns, Table, span
 from nasrun.errors import UsageError, closest
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.nasbench201 import (
@@ -35,7 +35,7 @@ SECONDS = {  # dataset -> the column of its training times
     "cifar100": "train_seconds_200_cifar100",
     "imagenet16": "train_seconds_200_imagenet16",
 }
-SHAPES = {  # the images that the networks were trained on
+SHAPES: Mapping[str, TaskShape] = {  # the images that the networks were trained on
     "cifar10": TaskShape(3, (32, 32), 10),
     "cifar100": TaskShape(3, (32, 32), 100),
     "imagenet16": TaskShape(3, (16, 16), 120),
@@ -48,6 +48,14 @@ def condensed(genotypes: Iterable[Genotype], columns: Mapping[str, np.ndarray]) 
     return {"ops": np.array(digits, dtype=np.uint8), "op_names": np.array(OPERATIONS), **columns}
 
 
+def condensed_without_names(
+    cells: list[Genotype], columns: dict[str, np.ndarray], _: Progress
+) -> Arrays:
+    """Lay out the arrays without names of operations, by which tables of accuracies are known."""
+    arrays = condensed(cells, columns)
+    return {name: arrays[name] for name in arrays if name != "op_names"}
+
+
 class NasBench201Cells(Table):
     """The rows of a table of all cells; a subclass says what columns there are.
 
@@ -57,7 +65,7 @@ class NasBench201Cells(Table):
     space = "nasbench201"
     num_rows = 15_625
     has_copies = True
-    shapes = SHAPES
+    shapes: ClassVar[Mapping[str, TaskShape]] = SHAPES
     size = NetworkSize(channels=16, cells=5)
 
     def problems(self, arrays: Arrays) -> Iterator[str]:
@@ -105,11 +113,13 @@ class NasBench201Table(NasBench201Cells):
     """Validation and test accuracy of all cells on one dataset or more."""
 
     required = ("ops", "op_names")
+    offers = tuple(SECONDS)
     numbers = (
         {f"{dataset}_{part}_200": 100.0 for dataset in SECONDS for part in ("val", "test")}
         | dict.fromkeys(SECONDS.values(), np.inf)
         | {f"{cost}_{dataset}": np.inf for cost in ("params", "flops") for dataset in SECONDS}
-        | {"isomorphism_class": np.inf}
+        | {f"{dataset}_num_trainings_200": np.inf for dataset in SECONDS}
+        | {"isomorphism_class": np.inf, "n_seeds_200": np.inf}
     )
 
     def problems(self, arrays: Arrays) -> Iterator[str]:
@@ -129,10 +139,17 @@ class NasBench201Table(NasBench201Cells):
                 arrays[f"{dataset}_val_200"] / 100.0,
                 arrays[f"{dataset}_test_200"] / 100.0,
                 arrays.get(seconds),
+                trainings=_trainings(arrays, dataset),
             )
             for dataset, seconds in SECONDS.items()
             if f"{dataset}_val_200" in arrays
         }
+
+
+def _trainings(arrays: Arrays, dataset: str) -> str | None:
+    """Return how many trainings are behind the means of a cell, where the table says so."""
+    count_R = arrays.get(f"{dataset}_num_trainings_200", arrays.get("n_seeds_200"))
+    return None if count_R is None else span(count_R)
 
 
 def _names(arrays: Arrays) -> list[str]:

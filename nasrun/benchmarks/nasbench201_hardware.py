@@ -15,9 +15,12 @@ import numpy as np
 
 from nasrun.benchmarks.benchmark import Benchmark
 from nasrun.benchmarks.checks import Check
-from nasrun.benchmarks.nasbench201 import NasBench201Benchmark, NasBench201Cells, condensed
+from nasrun.benchmarks.nasbench201 import (
+    NasBench201Benchmark,
+    NasBench201Cells,
+    condensed_without_names,
+)
 from nasrun.benchmarks.table import Arrays, Columns, Table
-from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.state import Progress
 
 KINDS = ("latency_ms_", "energy_mj_")  # how columns begin; then the name of the device
@@ -47,17 +50,13 @@ class HardwareTable(NasBench201Cells):
         return {}
 
 
-def _condense(cells: list[Genotype], columns: dict[str, np.ndarray], _: Progress) -> Arrays:
-    """Lay out the arrays without names of operations, by which tables of accuracies are known."""
-    arrays = condensed(cells, columns)
-    return {name: arrays[name] for name in arrays if name != "op_names"}
-
-
 class HardwareBenchmark(Benchmark):
     """Measured costs of the cells of NAS-Bench-201."""
 
     table = HardwareTable
-    layout = replace(NasBench201Benchmark.layout, numbers={}, condense=_condense, beginnings=KINDS)
+    layout = replace(
+        NasBench201Benchmark.layout, numbers={}, condense=condensed_without_names, beginnings=KINDS
+    )
 
     def checks(self, table: Table, arrays: Arrays, progress: Progress) -> Iterator[Check]:
         """Check that larger cells take longer: each cost against the operations of the cell."""

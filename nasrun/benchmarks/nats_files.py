@@ -8,7 +8,7 @@ Written after the library's documentation (version 1.8) and tried on a stand-in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,6 +49,14 @@ class NatsBench(Protocol):
 
     def get_cost_info(self, index: int, dataset: str, hp: str) -> Mapping[str, Any]: ...
 
+    def query_by_index(self, index: int, dataset: None, hp: str) -> NatsResults: ...
+
+
+class NatsResults(Protocol):
+    """What is used of all results of a cell."""
+
+    def get_dataset_seeds(self, dataset: str) -> Sequence[int]: ...
+
 
 def read(path: Path, seconds: Mapping[str, str], progress: Progress) -> CellsAndColumns:
     """Read all cells after 200 epochs.
@@ -88,6 +96,7 @@ def table(benchmark: NatsBench, seconds: Mapping[str, str], progress: Progress) 
 
 def _row(benchmark: NatsBench, seconds: Mapping[str, str], index: int) -> dict[str, float]:
     row: dict[str, float] = {}
+    results = benchmark.query_by_index(index, None, "200")
     for dataset, (search, final) in DATASETS.items():
         found = benchmark.get_more_info(index, search, hp="200", is_random=False)
         tested = found
@@ -96,5 +105,7 @@ def _row(benchmark: NatsBench, seconds: Mapping[str, str], index: int) -> dict[s
         row[f"{dataset}_val_200"] = float(found["valid-accuracy"])
         row[f"{dataset}_test_200"] = float(tested["test-accuracy"])
         row[seconds[dataset]] = float(found["train-all-time"])
+        seeds = (len(results.get_dataset_seeds(theirs)) for theirs in (search, final))
+        row[f"{dataset}_num_trainings_200"] = min(seeds)
     row["params_cifar10"] = round(1e6 * benchmark.get_cost_info(index, "cifar10", "12")["params"])
     return row

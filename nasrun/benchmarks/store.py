@@ -7,7 +7,6 @@ share it.
 from __future__ import annotations
 
 import hashlib
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,7 +19,7 @@ from nasrun.benchmarks.table import Arrays, Table
 from nasrun.config import catalogue, plugins
 from nasrun.errors import UsageError, closest
 from nasrun.storage import npz_file
-from nasrun.storage.cache_folder import cache_folder
+from nasrun.storage.cache_folder import table_places
 
 GROUP = "benchmark"  # the folder of conf/ with one file for each of them
 
@@ -44,12 +43,18 @@ def of_space(space: str) -> list[Benchmark]:
     known = [one for one in benchmarks().values() if one.table.has_accuracies]
     found = [one for one in known if one.space == space]
     if not found:
-        spaces = dict.fromkeys(f"space={one.space}" for one in known)
+        spaces = _published_spaces(known)
         raise UsageError(
             f"evaluator=table is not possible with space={space}, of which there is no table: type "
             f"{' or '.join(spaces)}"
         )
     return sorted(found, key=lambda one: one.name != space)
+
+
+def _published_spaces(known: Sequence[Benchmark]) -> list[str]:
+    """Return what can be typed for the spaces of benchmarks, those of a person's own left out."""
+    published = (one for one in known if not one.describes_columns)
+    return list(dict.fromkeys(f"space={one.space}" for one in published))
 
 
 def load(space: str, file: str | None = None, dataset: str | None = None) -> Table:
@@ -76,6 +81,9 @@ def load(space: str, file: str | None = None, dataset: str | None = None) -> Tab
         table = _loaded(space, path)
         if dataset in table.datasets:
             return table
+    missing = [one for one in possible if dataset in one.table.offers and not _kept(one.name)]
+    if file is None and missing:
+        locate(missing[0].name)  # says that it is not there, and how to get it
     return _loaded(space, paths[0])
 
 
@@ -92,7 +100,7 @@ def load_costs(space: str, column: str, file: str | None = None) -> Table:
     known = [one for one in benchmarks().values() if one.table.has_costs]
     possible = [one for one in known if one.space == space]
     if not possible:
-        spaces = dict.fromkeys(f"space={one.space}" for one in known)
+        spaces = _published_spaces(known)
         raise UsageError(
             f"objective=table is not possible with space={space}, of whose costs there is no table:"
             f" type {' or '.join(spaces)}, or objective=latency, which measures on this device"
@@ -156,10 +164,7 @@ def _how_to_get(benchmark: Benchmark) -> str:
 
 def places(name: str) -> list[Path]:
     """List where a benchmark's table is looked for, in order; the last is where imports go."""
-    folders = [cache_folder("tables")]
-    if os.environ.get("NASRUN_DATA"):
-        folders.insert(0, Path(os.environ["NASRUN_DATA"]))
-    return [folder / f"{name}.npz" for folder in folders]
+    return table_places(name)
 
 
 def _kept(name: str) -> Path | None:

@@ -7,9 +7,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from nasrun.benchmarks import store
-from nasrun.benchmarks.benchmark import Benchmark
-from nasrun.benchmarks.table import Arrays, Columns, Table
+from nasrun.benchmarks.benchmark import Benchmark, ColumnOptions
+from nasrun.benchmarks.table import ACCURACY, Arrays, Columns, Table
 from nasrun.config.commands import argument_parser
 from nasrun.errors import RunError, UsageError, closest
 from nasrun.terminal import console, progress
@@ -58,11 +60,26 @@ def _import(arguments: Sequence[str]) -> None:
     parser.add_argument("benchmark")
     parser.add_argument("file")
     parser.add_argument("--force", action="store_true")
+    parser.add_argument("--out")
+    parser.add_argument("--value", nargs="+", action="append", default=[])
+    parser.add_argument("--ignore", nargs="+", action="extend", default=[])
     parsed = parser.parse_args(arguments)
+    options = ColumnOptions(tuple(map(tuple, parsed.value)), tuple(parsed.ignore))
     with contextlib.closing(progress.Bar(f"import {parsed.benchmark}")) as bar:
-        path = import_table(parsed.benchmark, parsed.file, force=parsed.force, progress=bar)
+        path = import_table(
+            parsed.benchmark,
+            parsed.file,
+            force=parsed.force,
+            progress=bar,
+            out=parsed.out,
+            options=options,
+        )
     console.say(f"imported: {path}")
-    if parsed.benchmark in store.benchmarks() and store.locate(parsed.benchmark) != path:
+    if (
+        parsed.out is None
+        and parsed.benchmark in store.benchmarks()
+        and store.locate(parsed.benchmark) != path
+    ):
         console.say(f"used before it, as NASRUN_DATA says: {store.locate(parsed.benchmark)}")
 
 
@@ -130,16 +147,43 @@ def _description(benchmark: Benchmark, table: Table, arrays: Arrays) -> Iterator
     yield f"  rows      {table.num_rows:,}"
     yield f"  columns   {', '.join(name for name in arrays if name != 'README')}"
     yield f"  sha256    {checksum}"
+    derived = [name for name in table.costs if name not in arrays]
+    if derived:
+        yield f"  also for objective=table: objective.column={' or '.join(derived)}"
     for dataset, columns in table.datasets.items():
         yield f"  {dataset}: a search sees the {columns.signal}"
+        yield from _facts(columns)
         yield from _best(table, columns)
+
+
+def _facts(columns: Columns) -> Iterator[str]:
+    """Yield what the values are, how many trainings are behind each, and how many are missing."""
+    quantity, num_missing = columns.quantity, int(np.isnan(columns.signal_R).sum())
+    trainings = columns.trainings or "the table does not say"
+    yield (
+        f"    values: {quantity.name}, {quantity.unit}, {quantity.direction}; trainings behind "
+        f"each: {trainings}"
+    )
+    if num_missing:
+        yield f"    {num_missing:,} rows have no value: their labels fail"
 
 
 def _best(table: Table, columns: Columns) -> Iterator[str]:
     """Yield a line on each optimum and its cell."""
+    quantity = columns.quantity
+
+    def shown(score: float) -> str:
+        if quantity == ACCURACY:
+            return f"{score:.4%}"
+        return f"{quantity.name} {quantity.value(float(score)):.6g} {quantity.unit}"
+
     if columns.validation_R is not None:
-        row = int(columns.validation_R.argmax())
-        validation, test = columns.validation_R[row], columns.test_R[row]
-        yield f"    best validation {validation:.4%} (test {test:.4%}): {table.text(row)}"
-    row = int(columns.test_R.argmax())
-    yield f"    best test {columns.test_R[row]:.4%}: {table.text(row)}"
+        row = int(np.nanargmax(columns.validation_R))
+        validation, test = (shown(part_R[row]) for part_R in (columns.validation_R, columns.test_R))
+        beside = f" (test {test})" if columns.has_test else ""
+        yield f"    best validation {validation}{beside}: {table.text(row)}"
+    if not columns.has_test:
+        yield "    no test column: a result is judged by the validation column"
+        return
+    row = int(np.nanargmax(columns.test_R))
+    yield f"    best test {shown(columns.test_R[row])}: {table.text(row)}"

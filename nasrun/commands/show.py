@@ -49,7 +49,9 @@ def _require_valid(genotype: Genotype) -> None:
             f"the genotype is of the space '{genotype.space}', which does not exist; "
             f"{closest(genotype.space, names)}"
         )
-    plugins.build(catalogue.content("space", genotype.space, root)).validate(genotype)
+    node = catalogue.content("space", genotype.space, root)
+    if plugins.target(node).takes:  # others have no networks, and may need the table of the run
+        plugins.build(node).validate(genotype)
 
 
 def _accuracies(folder: Path) -> Iterator[str]:

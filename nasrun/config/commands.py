@@ -277,11 +277,15 @@ COMMANDS = {
     ),
     "data": CommandHelp(
         "fetch, import, describe and verify benchmark tables",
-        "nasrun data fetch NAME | import NAME FILE | describe|verify [WHAT]",
+        "nasrun data fetch NAME | import NAME FILE [--value ...] | describe|verify [WHAT]",
         (
             ("nasrun data fetch nasbench101", "half a GB, then imported"),
             ("nasrun data import nasbench201 nasbench201.npz", ""),
             ("nasrun data import imagenet16 FOLDER", "ImageNet16-120, from its pickles"),
+            (
+                "nasrun data import genes my.csv --value acc unit=percent better=higher part=test",
+                "a table of your own",
+            ),
             ("nasrun data describe", "where tables are looked for"),
             ("nasrun data describe nasbench201", "what is in it"),
             ("nasrun data verify nasbench101", "takes a minute"),
@@ -289,7 +293,11 @@ COMMANDS = {
         "NAME is a benchmark (nasrun list benchmarks), WHAT is a NAME or a file. import checks all "
         "that verify checks and puts the table into the cache folder; --force replaces the one "
         "that is there. FILE is an .npz file in the condensed form, a .csv file with one row per "
-        "cell, or an official file.\n\n"
+        "cell, or an official file; --out FILE keeps the table there, where space.file=FILE or "
+        "evaluator.file=FILE finds it.\n\n"
+        "nasrun data import genes FILE makes a table of your own columns: each --value COLUMN "
+        "unit=ms better=lower part=test names a column of values, --ignore COLUMN one that is "
+        "neither, and the others are genes. space=genes searches it.\n\n"
         "fetch asks the address of a benchmark's file (or --address URL), says how large it is, "
         "fetches it, and imports it; what broke off goes on when it is typed again. --sha256 SUM "
         "is compared; without it, and where none is published, the checks of the import count.\n\n"
@@ -299,7 +307,7 @@ COMMANDS = {
         words=(("fetch", "import", "describe", "verify"), ("imagenet16",)),
         group="benchmark",
         more=_benchmark_files,
-        flags=("--force", "--address", "--sha256"),
+        flags=("--force", "--address", "--sha256", "--value", "--ignore", "--out"),
     ),
     "explain": CommandHelp(
         "say what a key or an option is, can be, and is read by",

@@ -79,6 +79,11 @@ RULES = (
         "leave evaluator out",
     ),
     Rule(
+        lambda it: it["evaluator"].says("needs_images") and it["space"].says("takes") == (),
+        "{evaluator} trains networks, and {space} has none",
+        ("evaluator", "space"),
+    ),
+    Rule(
         lambda it: it["evaluator"].says("needs_alphas") and not _has_alphas(it),
         "{evaluator} trains a supernet, and the architectures of {space} share none",
         ("evaluator", "space"),
@@ -146,3 +151,12 @@ def benchmark_spaces() -> set[str]:
 def spaces_with_alphas() -> list[str]:
     """List the search spaces that strategies on alphas can search."""
     return [name for name, target in targets("space").items() if constant(target, "differentiable")]
+
+
+def spaces_for(kind: str) -> list[str]:
+    """List the spaces whose networks take inputs of a kind, without their variants."""
+    return [
+        name
+        for name, target in targets("space").items()
+        if kind in (constant(target, "takes") or ())
+    ]

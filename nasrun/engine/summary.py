@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nasrun.genotypes.genes import SPACE as WITHOUT_NETWORKS
 from nasrun.pictures import cell_text
 from nasrun.protocols.result import (
     AgainstFloors,
@@ -125,7 +126,16 @@ def _floor(floor: AgainstFloors | None) -> Iterator[tuple[str, str]]:
 def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
     if table is None:
         return
-    yield "test", f"accuracy {table.test_accuracy:.2%}, percentile {table.percentile:.1f}"
+    values, figure = table.values, f"accuracy {table.test_accuracy:.2%}"
+    label = "test" if values is None else values.judged_by
+    if values is not None and values.quantity != "accuracy":
+        name = values.quantity.replace("_", " ")
+        figure = f"{name} {values.test:.6g} {values.unit}"
+        if (values.worst, values.best) != (0.0, 1.0):
+            figure += f", a score of {table.test_accuracy:.2%}"
+    if values is not None and values.isomorphic != "own":
+        figure += " (mean of the cells that compute the same)"
+    yield label, f"{figure}, percentile {table.percentile:.1f}"
     within = " within the limits" if table.within_limits else ""
     yield "regret", f"{table.regret:.2%} of the signal, to the best cell of the table{within}"
     known = [one for one in (table.control, *table.references) if one is not None]
@@ -168,8 +178,9 @@ def _retrain(retrain: Retrained | None) -> Iterator[tuple[str, str]]:
 def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "folder", str(folder)
     yield "next", command("nasrun", "show", folder)
-    yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain.epochs=100"
-    if result.front is not None:
+    if result.space != WITHOUT_NETWORKS:
+        yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain.epochs=100"
+    if result.front is not None and result.space != WITHOUT_NETWORKS:
         another = command("nasrun", "retrain", f"genotype={folder}:2")
         yield "", f"{another} retrain.epochs=100"
     yield "", command("nasrun", "report", folder)

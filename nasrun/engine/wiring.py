@@ -18,7 +18,7 @@ from nasrun.compute import cancellation
 from nasrun.compute.device import Device, OnOom, Precision, is_out_of_memory
 from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
-from nasrun.config import catalogue, checks, identity, outside, plugins, schema
+from nasrun.config import catalogue, checks, identity, matching, outside, plugins, schema
 from nasrun.engine import limits as limiting
 from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
@@ -29,7 +29,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.counts import BY_COST, Sizes
 from nasrun.objectives.limited_space import LimitedSpace
 from nasrun.objectives.limits import LimitsOfRun
-from nasrun.protocols.data import Dataset, MetricName
+from nasrun.protocols.data import Dataset, MetricName, TaskShape
 from nasrun.protocols.evaluation import Cost, Evaluator
 from nasrun.protocols.knowledge import FreeScores, Knowledge
 from nasrun.protocols.labels import Labels
@@ -40,6 +40,7 @@ from nasrun.protocols.strategy import Strategy
 from nasrun.randomness import RandomStreams
 
 SIZES_OF_DATA = ("size", "image_size", "num_train", "limit", "max_pixels")
+NO_INPUTS = TaskShape(0, (), 0)  # of a space without networks
 PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
@@ -90,11 +91,16 @@ class Wiring:
 
     def _require_fitting_inputs(self) -> None:
         """Raise a `UsageError` where the networks of the space take other inputs than there are."""
+        if not self.space.takes:
+            raise UsageError(
+                f"space={plugins.option(self.settings.space)} has no networks, and nothing of it "
+                "can be trained: type evaluator=table retrain=none, or another space"
+            )
         kind, size = self.dataset.shape.kind, " x ".join(map(str, self.dataset.shape.size))
         if kind not in self.space.takes:
             nodes = (self.settings.space, self.settings.dataset)
             space, dataset = map(plugins.option, nodes)
-            fitting = " or ".join(f"space={name}" for name in spaces_for(kind))
+            fitting = " or ".join(f"space={name}" for name in matching.spaces_for(kind))
             raise UsageError(
                 f"space={space} takes {' and '.join(self.space.takes)}, and dataset={dataset} has "
                 f"{kind} of the size {size}: type {fitting}"
@@ -201,9 +207,15 @@ class Wiring:
         retrain, evaluator = self.settings.retrain, self.raw_evaluator
         if retrain.epochs > 0:
             return MeasuredNetworks(self.space, self.dataset.shape, retrain.size, self.device)
-        shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
         size = evaluator.makers_size or evaluator.size
-        return MeasuredNetworks(self.space, shape, size, self.device)
+        return MeasuredNetworks(self.space, self._shape, size, self.device)
+
+    @property
+    def _shape(self) -> TaskShape:
+        """Return the inputs of the networks behind labels; a table needs no images for that."""
+        if not self.space.takes:
+            return NO_INPUTS
+        return self.raw_evaluator.shape or self.dataset.shape
 
     @cached_property
     def objective(self) -> Measure | None:
@@ -255,8 +267,7 @@ class Wiring:
         if len(self.evaluator.objectives) > 1:
             return self.evaluator
         evaluator = self.raw_evaluator
-        shape = evaluator.shape or self.dataset.shape  # a table needs no images for that
-        networks = MeasuredNetworks(self.space, shape, evaluator.size, self.device)
+        networks = MeasuredNetworks(self.space, self._shape, evaluator.size, self.device)
         return self._labels_of(NetworkCost(evaluator, BY_COST[cost](networks)))
 
     def _labels_of(self, evaluator: Evaluator) -> Labels:
@@ -345,14 +356,6 @@ class Wiring:
     def _evaluator_kind(self) -> type[Evaluator]:
         kind: type[Evaluator] = plugins.target(self.search_settings.evaluator)
         return kind
-
-
-def spaces_for(kind: str) -> list[str]:
-    """List the spaces whose networks take inputs of a kind, without their variants."""
-    root = catalogue.conf_dir()
-    names = [one.name for one in catalogue.options("space", root) if not one.is_variant]
-    nodes = {name: catalogue.content("space", name, root) for name in names}
-    return [name for name, node in nodes.items() if kind in plugins.target(node).takes]
 
 
 def load_dataset(node: Mapping[str, Any]) -> Dataset:

@@ -98,7 +98,7 @@ class Landscape:
         accuracy_noise: float,
         independent_share: float,
     ) -> None:
-        median = float(np.median(columns.signal_R))
+        median = float(np.nanmedian(columns.signal_R))
         allowed = f"below {median:.4g}, the median of the table, or the landscape is mostly flat"
         require(accuracy_floor < median, "evaluator.accuracy_floor", accuracy_floor, allowed)
         self.num_scorings = 0
@@ -112,8 +112,8 @@ class Landscape:
         cells = (self.num_operations,) * self.num_edges
         self.scores = np.empty(cells)  # X, an axis for each edge
         self._genes_RE = table.genes(space.encode)
-        self.scores[tuple(self._genes_RE.T)] = np.maximum(columns.signal_R, accuracy_floor)
-        # X = max(V, accuracy_floor) + rank_noise * N(0, 1)
+        self.scores[tuple(self._genes_RE.T)] = np.fmax(columns.signal_R, accuracy_floor)
+        # X = max(V, accuracy_floor) + rank_noise * N(0, 1); what is not known counts as the floor
         self.scores += rank_noise * fixed.numpy("cells").standard_normal(cells)
         z_NEO = fixed.numpy("alphas").standard_normal((NUM_DRAWS, *self._shape))
         weights_NEO = np.exp(z_NEO) / np.exp(z_NEO).sum(axis=2, keepdims=True)
@@ -154,7 +154,8 @@ class Landscape:
 
     def tau(self, true_R: np.ndarray) -> float | None:
         """Return Kendall's tau of X with the true accuracies of the rows of the table."""
-        return Ranking(self.scores[tuple(self._genes_RE.T)], true_R).tau
+        known_R = np.isfinite(true_R)
+        return Ranking(self.scores[tuple(self._genes_RE.T)][known_R], true_R[known_R]).tau
 
     def train_epoch(
         self,

@@ -79,7 +79,8 @@ class SupernetAndTable(TableLookup):
         The cells are the same in every run. The figures are Kendall's tau of the cross-entropy, and
         of the accuracy, on shared weights under batch statistics, with the table's test accuracy.
         """
-        rows = np.random.default_rng(0).permutation(self.table.num_rows)[: self.num_compared]
+        rows = np.random.default_rng(0).permutation(self.table.num_rows)
+        rows = rows[np.isfinite(self.columns.test_R[rows])][: self.num_compared]
         cells = [self.table.genotype(int(row)) for row in rows]
         scored = scorer.num_scorings
         scores = scorer.score_paths(cells, scorer.draw_batch(self.images_compared))

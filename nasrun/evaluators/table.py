@@ -9,20 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from nasrun.benchmarks import store
-from nasrun.benchmarks.table import Columns, Table
+from nasrun.benchmarks.table import ACCURACY, Columns, Quantity, Table
+from nasrun.errors import RunError
 from nasrun.evaluators.landscape import Landscape
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import named_cells
 from nasrun.protocols.context import SearchContext
-from nasrun.protocols.evaluation import Evaluation, Evaluator
-from nasrun.protocols.result import Accuracies, Control, Final, OneShot, TableEntry
+from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator, Objective
+from nasrun.protocols.result import (
+    Accuracies,
+    Control,
+    Final,
+    OneShot,
+    TableEntry,
+    TableValues,
+)
 from nasrun.protocols.settings import Fraction, NotNegative, Place, Positive, Probability
 from nasrun.protocols.space import ArchGraph, SearchSpace
+
+UNMEASURED = "the table has no value of this architecture, which nobody has measured"
+
+Isomorphic = Literal["own", "averaged", "averaged_in_the_end"]
+"""Whose values count: the cell's own, the mean of all cells that compute the same, or the cell's
+own in the search and the mean where its result is judged."""
 
 
 class TableLookup(Evaluator):
@@ -30,7 +44,9 @@ class TableLookup(Evaluator):
 
     Args:
         file: the table, or the name of a benchmark; `None` looks for one that has the dataset, in
-            `NASRUN_DATA`, then in the user's cache folder.
+            `NASRUN_DATA`, then in the user's cache folder. A space that was read from a table has
+            its own.
+        isomorphic: whose values count where several cells of a table compute the same.
 
     Raises:
         UsageError: there is no table of this space and dataset, or it is not sound.
@@ -38,13 +54,20 @@ class TableLookup(Evaluator):
 
     reads_table: ClassVar[bool] = True
 
-    def __init__(self, context: SearchContext, file: Place | None) -> None:
+    def __init__(
+        self, context: SearchContext, file: Place | None, isomorphic: Isomorphic = "own"
+    ) -> None:
         self.space: SearchSpace = context.space
+        file = file or self.space.table_file
         self.table = store.load(self.space.name, file, context.dataset_name)
-        self.columns = self.table.columns(context.dataset_name)
+        self.isomorphic = isomorphic
+        own = self.table.columns(context.dataset_name)
+        self.columns = self._averaged(own) if isomorphic == "averaged" else own
+        self.judged = own if isomorphic == "own" else self._averaged(own)
+        self.objectives = (error_of(own.quantity),)
         self.shape = self.table.shapes.get(context.dataset_name)
         self.makers_size = self.table.size
-        self.optimum = float(self.columns.signal_R.max())  # for reports; a search may not see it
+        self.optimum = self.columns.optimum  # for reports; a search may not see it
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         """Look up the label of each architecture.
@@ -53,14 +76,22 @@ class TableLookup(Evaluator):
 
         Raises:
             UsageError: an architecture lies outside the space.
+            RunError: its value is one of those that the table does not have.
         """
         return [self._evaluate(genotype) for genotype in genotypes]
 
     def _evaluate(self, genotype: Genotype) -> Evaluation:
         row = self.row(genotype)
-        seconds_R = self.columns.seconds_R
+        seconds_R, signal = self.columns.seconds_R, float(self.columns.signal_R[row])
         cost_s = 0.0 if seconds_R is None else float(seconds_R[row])
-        return Evaluation(genotype, (1.0 - float(self.columns.signal_R[row]),), cost_s)
+        if np.isnan(signal):
+            raise RunError(UNMEASURED)
+        return Evaluation(genotype, (1.0 - signal,), cost_s)
+
+    def _averaged(self, columns: Columns) -> Columns:
+        if not self.table.has_copies:
+            return columns
+        return columns.averaged(self.table.classes(self.space.canonical))
 
     def row(self, genotype: Genotype) -> int:
         """Find the row of an architecture.
@@ -73,23 +104,47 @@ class TableLookup(Evaluator):
 
     def final(self, genotype: Genotype) -> Final:
         """Look up the cell of the result: the only look at the test column."""
-        row, columns = self.row(genotype), self.columns
+        row, columns = self.row(genotype), self.judged
+        if np.isnan(columns.test_R[row]):
+            raise RunError(f"{UNMEASURED}: the result has no figures")
         entry = TableEntry(
             file=str(self.table.path),
-            signal=columns.signal,
+            signal=self.columns.signal,
             **accuracies(columns, row),
             regret=columns.regret(row),
             percentile=columns.percentile(row),
             datasets=self._on_all_datasets(row),
             control=self._control(),
+            values=self._values(row),
             references=tuple(
                 self._reference(name, cell) for name, cell in named_cells(self.space.name).items()
             ),
         )
         return Final(table=entry)
 
+    def _values(self, row: int) -> TableValues:
+        columns, quantity = self.judged, self.judged.quantity
+        validation_R = columns.validation_R
+        return TableValues(
+            quantity=quantity.name,
+            unit=quantity.unit,
+            direction=quantity.direction,
+            worst=quantity.worst,
+            best=quantity.best,
+            validation=None if validation_R is None else quantity.value(float(validation_R[row])),
+            test=quantity.value(float(columns.test_R[row])),
+            judged_by="test" if columns.has_test else "validation",
+            trainings=columns.trainings,
+            isomorphic=self.isomorphic,
+        )
+
     def best_within(self, holds: Callable[[Genotype], bool]) -> float | None:
-        """Ask about the rows from the best on, until one holds."""
+        """Ask about the rows from the best on, until one holds.
+
+        It is not known where a result is judged by other values than its label.
+        """
+        if self.isomorphic == "averaged_in_the_end":
+            return None
         for row in np.argsort(-self.columns.signal_R, kind="stable").tolist():
             if holds(self.table.genotype(row)):
                 return float(self.columns.signal_R[row])
@@ -105,8 +160,10 @@ class TableLookup(Evaluator):
         """
         sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
         known = {sample.key(label.genotype) for label in labels}
-        kept = [i for i, key in enumerate(sample.keys) if key not in known]
-        accuracy_N = self.columns.signal_R[[sample.rows[i] for i in kept]]
+        signal_R = self.columns.signal_R
+        measured_N = np.isfinite(signal_R[sample.rows]).tolist()
+        kept = [i for i, key in enumerate(sample.keys) if key not in known and measured_N[i]]
+        accuracy_N = signal_R[[sample.rows[i] for i in kept]]
         genotypes, graphs = sample.genotypes, sample.graphs
         return [genotypes[i] for i in kept], [graphs[i] for i in kept], accuracy_N
 
@@ -123,13 +180,15 @@ class TableLookup(Evaluator):
         row = self.row(genotype)
         return Control(
             name=name,
-            **accuracies(self.columns, row),
-            percentile=self.columns.percentile(row),
+            **accuracies(self.judged, row),
+            percentile=self.judged.percentile(row),
             datasets=self._on_all_datasets(row),
         )
 
     def _on_all_datasets(self, row: int) -> dict[str, Accuracies]:
         tables = self.table.datasets.items()
+        if self.isomorphic != "own":
+            tables = {name: self._averaged(one) for name, one in tables}.items()
         return {name: Accuracies(**accuracies(one, row)) for name, one in tables}
 
 
@@ -137,7 +196,7 @@ class TableEvaluator(TableLookup):
     """A table as the evaluator, both of single architectures and of mixtures.
 
     Args:
-        file: see `TableLookup`.
+        file, isomorphic: see `TableLookup`.
         rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
             independent_share: see `Landscape`.
     """
@@ -150,6 +209,7 @@ class TableEvaluator(TableLookup):
         context: SearchContext,
         *,
         file: Place | None,
+        isomorphic: Isomorphic,
         rank_noise: NotNegative,
         accuracy_floor: Fraction,
         accuracy_spread: Positive,
@@ -157,7 +217,7 @@ class TableEvaluator(TableLookup):
         accuracy_noise: NotNegative,
         independent_share: Probability,
     ) -> None:
-        super().__init__(context, file)
+        super().__init__(context, file, isomorphic)
         self._landscape: Landscape | None = None
         self._make_landscape = partial(
             Landscape,
@@ -183,7 +243,7 @@ class TableEvaluator(TableLookup):
         found = super().final(genotype)
         if self._landscape is None or found.table is None:
             return found
-        tau = self._landscape.tau(self.columns.test_R)
+        tau = self._landscape.tau(self.judged.test_R)
         table = replace(found.table, landscape=True)
         return Final(table=table, one_shot=OneShot(accuracy_tau=tau))
 
@@ -214,6 +274,21 @@ def _sample(table: Table, space: SearchSpace, size: int) -> Sample:
         keys = [key(one) for one in genotypes] if table.has_copies else rows
         _samples[table, size] = Sample(rows, genotypes, graphs, keys, key)
     return _samples[table, size]
+
+
+def error_of(quantity: Quantity) -> Objective:
+    """Return what a search minimises: 1 less the score of a quantity.
+
+    >>> error_of(Quantity("relative_l2_error", "fraction", worst=1.0, best=0.0))
+    Objective(name='relative_l2_error', unit='fraction', direction='minimise')
+    """
+    if quantity == ACCURACY:
+        return VALIDATION_ERROR
+    if (quantity.worst, quantity.best) == (0.0, 1.0):
+        return Objective(f"{quantity.name}_error", f"1 - {quantity.name}")
+    if (quantity.worst, quantity.best) == (1.0, 0.0):
+        return Objective(quantity.name, quantity.unit)
+    return Objective(f"{quantity.name}_from_best", "share of the way from the best to the worst")
 
 
 def accuracies(columns: Columns, row: int) -> dict[str, Any]:

@@ -31,9 +31,13 @@ class TableColumn(Measure):
 
     def __init__(self, networks: MeasuredNetworks, *, column: Column, file: Place | None) -> None:
         self._space = networks.space
+        file = file or self._space.table_file
         self._table = store.load_costs(self._space.name, column, file)
         self._values_R = self._table.costs[column]
-        self.quantity, unit = quantity_and_unit(column)
+        if column in self._table.units:
+            self.quantity, unit = column, self._table.units[column]
+        else:
+            self.quantity, unit = quantity_and_unit(column)
         self.objective = Objective(column, unit)
         self.largest = float(self._values_R.max())
         self.how = f"column {column} of {self._table.path.name}"

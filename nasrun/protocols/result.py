@@ -49,6 +49,26 @@ class Accuracies:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableValues:
+    """What the figures of a `TableEntry` are, and those of the cell in their own unit.
+
+    An accuracy is a fraction. Of any other quantity the entry has scores, in [0, 1] from `worst` to
+    `best` (an error has 1 less the error), under the names of accuracies.
+    """
+
+    quantity: str
+    unit: str
+    direction: str  # minimise or maximise
+    worst: float  # the value whose score is 0
+    best: float  # and that whose score is 1
+    validation: float | None
+    test: float
+    judged_by: str  # test, or validation in a table without a test column, whose test is the same
+    trainings: str | None  # behind each value: "1", "2 to 3"; `None` where the table does not say
+    isomorphic: str  # own: of the cell alone; averaged; averaged_in_the_end: where it is judged
+
+
+@dataclass(frozen=True, kw_only=True)
 class Control(Accuracies):
     """A cell that needs no search, to compare with; `datasets` as in `TableEntry`."""
 
@@ -77,6 +97,7 @@ class TableEntry(Accuracies):
     references: tuple[Control, ...] = ()
     within_limits: bool | None = None  # whether `regret` is to the best within the limits
     landscape: bool | None = None  # true where candidates were scored on the landscape of the table
+    values: TableValues | None = None  # of the dataset that was searched
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,9 @@ class SearchSpace(Protocol):
     differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
     inherits: bool = False  # whether it is one that offers `inherited`
     counts_by_formula: ClassVar[bool] = False  # whether `params_and_flops` builds no network
-    takes: ClassVar[tuple[str, ...]] = ("images",)  # the kinds of inputs, of `protocols.data.KINDS`
+    # the kinds of inputs, of `protocols.data.KINDS`; none where architectures have no networks
+    takes: ClassVar[tuple[str, ...]] = ("images",)
+    table_file: str | None = None  # the table that the space was read from, if it was
     left_aside: ClassVar[tuple[str, ...]] = ()  # settings of `retrain` that its networks ignore
 
     def sample(self, rng: np.random.Generator) -> Genotype: ...

@@ -90,6 +90,7 @@ class WrappedSpace(DifferentiableSpace):
             inner.operations,
         )
         self.channels, self.cells = inner.channels, inner.cells
+        self.table_file = inner.table_file
         self.differentiable = inner.differentiable  # type: ignore[misc]  # each has its own
         self.counts_by_formula = inner.counts_by_formula  # type: ignore[misc]
         self.takes, self.left_aside = inner.takes, inner.left_aside  # type: ignore[misc]

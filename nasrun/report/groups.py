@@ -261,6 +261,8 @@ def value_of(run: Run, key: str) -> Any:
     """
     if key == "kind":
         return run.kind
+    if key == "dataset" and f"{key}.name" in run.overrides:  # its option says less
+        return run.overrides[f"{key}.name"]
     if key == CELL or (key == "strategy" and run.kind == "retrain"):
         return cell_of(run)
     if key in run.config:

@@ -71,6 +71,20 @@ def on_landscape(run: Run) -> bool:
     return table.get("landscape") is True or (by_table and not run.result.get("evaluations"))
 
 
+def _quantity(run: Run) -> str:
+    """Return what the test accuracy of a run is: a table may have the scores of something else."""
+    table = run.result.get("table")
+    values = table.get("values") if isinstance(table, dict) else None
+    quantity = values.get("quantity") if isinstance(values, dict) else None
+    retrained = run.number("retrain", "test_accuracy") is not None
+    if retrained or not isinstance(values, dict) or not isinstance(quantity, str):
+        return "test accuracy"
+    part = "validation" if values.get("judged_by") == "validation" else "test"
+    if quantity == "accuracy":
+        return f"{part} accuracy"
+    return f"{part} score of {shown(quantity).replace('_', ' ')}"
+
+
 def of_each_signal(runs: Sequence[Run]) -> list[Metric]:
     """Return the accuracy of a search once for each of those that the searches have seen."""
     accuracy = METRICS["search_val_accuracy"]
@@ -84,7 +98,13 @@ def of_each_signal(runs: Sequence[Run]) -> list[Metric]:
 
 
 def of_signal(metric: Metric, runs: Sequence[Run]) -> Metric:
-    """Return the metric with a label that says which accuracy the searches have seen."""
+    """Return the metric with a label that says which accuracy the searches have seen.
+
+    Where a table has another quantity than accuracies, the label says whose scores they are.
+    """
+    if metric.key == "test_accuracy":
+        names = sorted({_quantity(run) for run in runs if metric.of(run) is not None})
+        return replace(metric, label=" or ".join(names)) if names else metric
     if metric.key != "search_val_accuracy":
         return metric
     signals = sorted({signal(run) for run in runs if metric.of(run) is not None})

@@ -112,7 +112,8 @@ def _draw(visits: Sequence[Visits], table: Table, columns: Columns) -> tuple[Fig
     places = np.array([place_of(genotype) for genotype in table.genotypes()])
     quality = np.empty((SIDE, SIDE))
     # by rank, since accuracies crowd near the best
-    quality[places[:, 0], places[:, 1]] = columns.signal_R.argsort().argsort() / table.num_rows
+    known_R = np.nan_to_num(columns.signal_R, nan=-np.inf)
+    quality[places[:, 0], places[:, 1]] = known_R.argsort().argsort() / table.num_rows
     across = min(3, len(visits))
     down = -(-len(visits) // across)
     width, height = across * (PANEL + 0.12) + 0.12, down * (PANEL + 0.36) + 0.12

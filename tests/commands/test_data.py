@@ -17,6 +17,7 @@ from rich.console import Console
 from nasrun.benchmarks import importing, store
 from nasrun.benchmarks.benchmark import FOLDER
 from nasrun.benchmarks.nasbench101 import NasBench101Table
+from nasrun.benchmarks.nasbench201 import NasBench201Table
 from nasrun.cli.main import main
 from nasrun.evaluators.table import TableEvaluator
 from nasrun.randomness import RandomStreams
@@ -211,9 +212,8 @@ def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys,
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if line.startswith("  ")] == [
         [str(folder / f"{name}.npz"), *state]
-        for name, there in (("nasbench101", ["used"]), ("nasbench201", ["used"]),
-                            ("nasbench201_hardware", ["not", "there"]),
-                            ("nasbench201_zero_cost", ["not", "there"]))
+        for name in store.benchmarks()
+        for there in (["used"] if name in ("nasbench101", "nasbench201") else ["not", "there"],)
         for folder, state in ((made, there), (cache, ["not", "there"]))
     ]  # fmt: skip
     for what in ("nasbench101", made / "nasbench101.npz"):
@@ -221,6 +221,7 @@ def test_describe_says_where_tables_are_and_what_is_in_them(made, cache, capsys,
         text = capsys.readouterr().out
         assert f"nasbench101: {made / 'nasbench101.npz'}\n  rows      200\n" in text
         assert "cifar10: a search sees the validation accuracy" in text
+        assert "values: accuracy, fraction, maximise; trainings behind each: 3\n" in text
         arrays = store.read_arrays(made / "nasbench101.npz")
         best, test = (int(arrays[f"{part}_correct_sum"].argmax()) for part in ("val", "test"))
         table = NasBench101Table(Path("made.npz"), arrays)
@@ -298,7 +299,7 @@ def test_verify_takes_all_tables_that_are_there(made, capsys, monkeypatch):
         (["verify", "nasbench201"], "there is no table of space=nasbench201 (looked for "),
         (["verify", "."], "neither a file nor a benchmark '.'"),
         (["describe", "text.npz"], "text.npz is not a table, an .npz file of arrays"),
-        (["verify", "other.npz"], "other.npz is no table of nasbench101 or nasbench201"),
+        (["verify", "other.npz"], "other.npz is no table of genes or nasbench101"),
     ],
     ids=str,
 )
@@ -314,7 +315,7 @@ def test_mistakes(arguments, message, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("benchmark", store.benchmarks().values(), ids=lambda one: one.name)
 def test_what_people_are_told_of_files_is_what_is_read(benchmark):
-    assert bool(benchmark.csv) == (benchmark.layout is not None)
+    assert bool(benchmark.csv) == (benchmark.layout is not None or benchmark.describes_columns)
     assert bool(benchmark.official) == bool(benchmark.readers)
     if benchmark.layout is not None:
         groups = [*benchmark.layout.cells, benchmark.layout.needed]
@@ -353,3 +354,53 @@ def test_importing_and_describing_need_no_torch(made, cache):
             capture_output=True,
         )
     assert (cache / "nasbench201.npz").is_file()
+
+
+def test_imagenet16_of_a_whole_file_is_imported_and_described(cache, tmp_path, capsys):
+    """A CSV file with all three datasets, as a full NAS-Bench-201 has them."""
+    best = {"imagenet16_val_200": 46.77, "imagenet16_test_200": 47.31}
+    arrays = made_tables.nasbench201({**made_tables.PUBLISHED, **best})
+    columns = {name: array for name, array in arrays.items() if name.endswith("_200")}
+    columns["imagenet16_num_trainings_200"] = np.full(15_625, 3.0)
+    table = NasBench201Table(tmp_path / "made.npz", arrays)
+    file = csv_file("nasbench201", table, tmp_path / "whole.csv", columns)
+    main(["data", "import", "nasbench201", str(file)])
+    main(["data", "describe", "nasbench201"])
+    text = capsys.readouterr().out
+    described = text[text.index("imagenet16: a search sees") :]
+    assert described.startswith("imagenet16: a search sees the validation accuracy\n")
+    assert "maximise; trainings behind each: 3\n" in described
+    assert "best validation 46.7700% (test " in described
+    found = store.load("nasbench201", None, "imagenet16")
+    rows = [found.row(table.genotype(row)) for row in range(0, 15_625, 99)]
+    signal_R = found.columns("imagenet16").signal_R
+    np.testing.assert_array_equal(signal_R[rows], arrays["imagenet16_val_200"][::99] / 100)
+
+
+def test_a_table_of_genes_is_imported_described_and_found(cache, tmp_path, capsys):
+    rows = [f"{depth},{op},{10 * depth + bonus},{depth}" for depth in (1, 2)
+            for op, bonus in (("conv", 5), ("pool", 0))]  # fmt: skip
+    (tmp_path / "mine.csv").write_text("\n".join(["depth,op,acc,ms", *rows]))
+    said = ["unit=percent", "better=higher", "part=test", "quantity=accuracy", "trainings=3"]
+    words = ["genes", str(tmp_path / "mine.csv"), "--value", "acc", *said]
+    main(["data", "import", *words, "--value", "ms", "unit=ms", "better=lower", "part=test"])
+    assert capsys.readouterr().out == f"imported: {cache / 'genes.npz'}\n"
+    main(["data", "describe", "genes"])
+    text = capsys.readouterr().out
+    assert "  rows      4\n" in text
+    assert "  also for objective=table: objective.column=ms\n" in text
+    assert (
+        "acc: a search sees the mean test accuracy (the table has no validation column)\n" in text
+    )
+    assert "    values: accuracy, fraction, maximise; trainings behind each: 3\n" in text
+    assert "    best test 25.0000%: depth=2, op=conv\n" in text
+    assert "ms: a search sees the scaled ms on test data (the table" in text
+    assert "    values: ms, ms, minimise; trainings behind each: the table does not say\n" in text
+    assert "    best test ms 1 ms: depth=1, op=conv\n" in text
+    main(["data", "verify", "genes"])
+    assert "ok      rows" in capsys.readouterr().out
+    code, error = fails(capsys, "import", *words[:2], "--value", "acc", "--force")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--value acc lacks unit= and better= and part=" in error
+    code, error = fails(capsys, "import", *words, "--out", str(tmp_path / "mine.txt"))
+    assert (code, "must be a file .npz" in error) == (2, True)

@@ -17,11 +17,15 @@ import yaml
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
+from nasrun.datasets.table_column import load_table_column
 from nasrun.errors import UsageError
 from nasrun.protocols.data import Dataset
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
-NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
+COLUMNS = sorted(  # of benchmark tables, which have no inputs
+    path.stem for path in CONF.glob("*.yaml") if ".table_column." in path.read_text()
+)
+NAMES = sorted({path.stem for path in CONF.glob("*.yaml")} - set(COLUMNS))
 
 
 def make_npz(path: Path) -> None:
@@ -108,6 +112,12 @@ def build(name: str, files: Path, **overrides: object) -> Dataset:
         if overrides:
             raise
         pytest.skip(f"needs files that are not here: {error}")
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_of_a_table_says_that_it_has_no_inputs(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"^dataset\.name={name} is a column .* evaluator=table"):
+        load_table_column(name=yaml.safe_load((CONF / f"{name}.yaml").read_text())["name"])
 
 
 def test_name_and_gloss(dataset: Dataset) -> None:

@@ -23,6 +23,7 @@ from nasrun.protocols.space import (
     SearchSpace,
     as_module,
 )
+from tests import made_tables
 
 FOLDER = Path(__file__).parents[2] / "conf" / "space"
 DIGITS, COLOURS = TaskShape(1, (8, 8), 10), TaskShape(3, (32, 32), 7)
@@ -39,8 +40,10 @@ def load(name):
 
 
 @pytest.fixture(params=sorted(path.stem for path in FOLDER.glob("*.yaml")), scope="module")
-def space(request):
+def space(request, tmp_path_factory):
     node = load(request.param)
+    if "file" in node:  # a space that is read from a table
+        node["file"] = str(made_tables.write_genes(tmp_path_factory.mktemp("space")))
     module, _, name = node.pop("_target_").rpartition(".")
     return getattr(importlib.import_module(module), name)(**node)
 
@@ -60,7 +63,14 @@ def rng():
 @pytest.fixture(scope="module")
 def shape(space):
     """The small images; larger ones where three strided convolutions come first; or a signal where
-    the space takes no images."""
+    the space takes no images. A space may have no networks at all."""
+    if not space.takes:
+        genotype = space.sample(np.random.default_rng(0))
+        with pytest.raises(UsageError, match="has no networks"):
+            space.network(genotype, DIGITS, NetworkSize())
+        with pytest.raises(UsageError, match="has no networks"):
+            space.params_and_flops(genotype, DIGITS, NetworkSize())
+        pytest.skip(f"{space.name} has no networks")
     try:
         space.network(space.sample(np.random.default_rng(0)), DIGITS, NetworkSize())
     except UsageError:

@@ -190,6 +190,13 @@ class FakeNats:
             found["test-accuracy"] -= 5.0  # half was trained on
         return {**found, **seconds}
 
+    def query_by_index(self, arch_index, dataname=None, hp="12"):
+        assert (dataname, hp) == (None, "200")
+        return SimpleNamespace(get_dataset_seeds=self.seeds)
+
+    def seeds(self, dataset):
+        return {"cifar10-valid": [777, 888], "ImageNet16-120": [777]}.get(dataset, [777, 888, 999])
+
     def get_cost_info(self, index, dataset, hp="12"):
         return {"params": 0.1 + index * 1e-6, "flops": 3.0}
 
@@ -205,6 +212,10 @@ def test_nasbench201_from_its_library_is_the_condensed_form():
     for name in made_tables.PUBLISHED:
         np.testing.assert_array_equal(found[name], arrays[name], err_msg=name)
     assert table.columns("imagenet16").regret(3) == 0.0
+    assert set(found["imagenet16_val_200"]) == {46.77}
+    assert set(found["imagenet16_test_200"]) == {47.31}
+    trainings = [columns.trainings for columns in table.datasets.values()]
+    assert trainings == ["2", "3", "1"]  # of CIFAR-10 the fewer of both trainings
     assert set(found["train_seconds_200_cifar100"]) == {7.0}
     np.testing.assert_array_equal(found["params_cifar10"], np.arange(15_625) + 100_000)
 

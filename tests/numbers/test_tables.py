@@ -315,7 +315,7 @@ def test_labels_are_validation_errors_with_simulated_seconds(arrays, file):
 
 def test_no_test_value_is_read_before_the_end(file):
     whole, blind = evaluator(file), evaluator(file)
-    blind.columns = replace(blind.columns, test_R=None)
+    blind.columns = blind.judged = replace(blind.columns, test_R=None)
     rng = np.random.default_rng(0)
     genotypes = [SPACE.sample(rng) for _ in range(20)]
     assert blind.evaluate(genotypes) == whole.evaluate(genotypes)
