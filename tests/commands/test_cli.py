@@ -186,7 +186,7 @@ def test_wrong_flags(given: list[str], message: str) -> None:
         (["search", "strategy=egnass"], "nasrun: strategy=egnass does not exist; did you mean "),
         (["search", "seed=0", "-m", "strategy=egnas,egnass"], "nasrun: strategy=egnass does not"),
         (["search", "fitness.zetta=1"],
-         "nasrun: fitness.zetta does not exist (with fitness=balanced); did you mean fitness.zeta or"),
+         "nasrun: fitness.zetta does not exist (with fitness=balanced); did you mean fitness.zeta"),
         (["search", "fitnes=paper"], "nasrun: fitnes does not exist; did you mean fitness?"),
         (["search", "fitnes.zeta=1"], "nasrun: fitnes.zeta does not exist; did you mean fitness.z"),
         (["search", "unheard.of=1"], "nasrun: unheard.of does not exist; choose from budget, "),
