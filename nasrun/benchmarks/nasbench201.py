@@ -116,6 +116,7 @@ class NasBench201Table(NasBench201Cells):
     offers = tuple(SECONDS)
     numbers = (
         {f"{dataset}_{part}_200": 100.0 for dataset in SECONDS for part in ("val", "test")}
+        | {f"{dataset}_val_12": 100.0 for dataset in SECONDS}
         | dict.fromkeys(SECONDS.values(), np.inf)
         | {f"{cost}_{dataset}": np.inf for cost in ("params", "flops") for dataset in SECONDS}
         | {f"{dataset}_num_trainings_200": np.inf for dataset in SECONDS}
@@ -140,10 +141,18 @@ class NasBench201Table(NasBench201Cells):
                 arrays[f"{dataset}_test_200"] / 100.0,
                 arrays.get(seconds),
                 trainings=_trainings(arrays, dataset),
+                epochs=200,
+                shorter=_shorter(arrays, dataset),
             )
             for dataset, seconds in SECONDS.items()
             if f"{dataset}_val_200" in arrays
         }
+
+
+def _shorter(arrays: Arrays, dataset: str) -> dict[int, np.ndarray]:
+    """Return the validation accuracies after the 12 epochs, a training of its own, where known."""
+    name = f"{dataset}_val_12"
+    return {12: arrays[name] / 100.0} if name in arrays else {}
 
 
 def _trainings(arrays: Arrays, dataset: str) -> str | None:

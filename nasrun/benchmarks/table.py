@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal
@@ -81,6 +81,9 @@ class Columns:
     quantity: Quantity = ACCURACY
     trainings: str | None = None  # behind each value, such as "2 to 3"; `None`: nobody says
     has_test: bool = True  # where there is none, `test_R` is the validation column once more
+    epochs: int | None = None  # of the training behind each value
+    shorter: Mapping[int, np.ndarray] = field(default_factory=dict)
+    """Epochs of a shorter training, one of its own -> what a search sees of it."""
 
     @property
     def signal(self) -> str:
@@ -128,6 +131,7 @@ class Columns:
             validation_R=None if validation_R is None else _means(validation_R, classes_R),
             test_R=_means(self.test_R, classes_R),
             seconds_R=None if self.seconds_R is None else _means(self.seconds_R, classes_R),
+            shorter={count: _means(one_R, classes_R) for count, one_R in self.shorter.items()},
         )
 
 

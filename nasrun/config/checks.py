@@ -72,6 +72,9 @@ def missing_places(config: RunConfig) -> Iterator[Problem]:
                 yield Problem(key, f"{key}={values[setting]}: there is no such {what}")
 
 
+READ_BY_THE_ENGINE = ("budget", "budget.seconds", "budget.label_epochs")
+
+
 def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
     """Yield a sentence for each override of a key that nothing reads.
 
@@ -88,8 +91,13 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         group, _, setting = key.partition(".")
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
+        if key == "budget.label_epochs" and config.evaluator.get("halving") is None:
+            yield (
+                f"{override}: only labels of successive halving say their epochs; type "
+                "evaluator.halving=3 (evaluator=table or train), or leave it out"
+            )
         read_by_key = group in ("fitness", "population", "budget")
-        if not (read_by_key or group == "predictor") or key in ("budget", "budget.seconds"):
+        if not (read_by_key or group == "predictor") or key in READ_BY_THE_ENGINE:
             continue
         wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:

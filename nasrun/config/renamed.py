@@ -38,7 +38,7 @@ LATER: Mapping[str, Mapping[str, Any]] = {
         for name in ("egnas.EGNAS", "egnas_as_published.EGNASAsPublished")
     },
     "nasrun.datasets.imagefolder.load_imagefolder": {"test_share": None, "split_seed": 0},
-    "nasrun.evaluators.table.TableEvaluator": {"isomorphic": "own"},
+    "nasrun.evaluators.table.TableEvaluator": {"isomorphic": "own", "halving": None},
     "nasrun.evaluators.train.TrainEvaluator": {"halving": None, "halving_from": 1},
     **{
         f"nasrun.strategies.evolution.{name}": {"initial": "random"}
@@ -55,7 +55,12 @@ LATER: Mapping[str, Mapping[str, Any]] = {
     },
     **{
         f"nasrun.predictors.{name}": {"features": "code"}
-        for name in ("dcl.DCL", "gaussian_process.GaussianProcess", "path_mlp.PathMLP", "ridge.Ridge")
+        for name in (
+            "dcl.DCL",
+            "gaussian_process.GaussianProcess",
+            "path_mlp.PathMLP",
+            "ridge.Ridge",
+        )
     },
     **{
         f"nasrun.strategies.guided.{name}": {"initial": "random", "climbers": 0}

@@ -75,6 +75,7 @@ class BudgetConfig:
     epochs: NumEpochs
     evaluations: NumLabels
     seconds: Annotated[float, Gt(0), Unit("s")] | None
+    label_epochs: Annotated[int, Gt(0), Unit("epochs of trainings")] | None = None  # came later
 
 
 @dataclass

@@ -62,6 +62,7 @@ class Spent:
     steps: int = 0
     evaluations: int = 0
     seconds: float = 0.0
+    label_epochs: float = 0.0  # of the trainings behind the labels, where labels say so
     best_accuracy: float | None = None  # or of what the search maximises in its place
     last: Mapping[str, float] | None = None
     guard: Guard = field(default_factory=Guard)
@@ -77,6 +78,7 @@ class Spent:
             steps=int(state["steps"]),
             evaluations=int(state["evaluations"]),
             seconds=float(state["seconds"]),
+            label_epochs=float(state.get("label_epochs", 0.0)),  # earlier versions lack it
             best_accuracy=None if best is None else float(best),
             last=None if last is None else {str(key): float(last[key]) for key in last},
             guard=Guard(
@@ -89,7 +91,8 @@ class Spent:
         if budget is None:
             return False
         over_time = budget.seconds is not None and self.seconds >= budget.seconds
-        return over_time or self.evaluations >= budget.evaluations
+        trained = budget.label_epochs is not None and self.label_epochs >= budget.label_epochs
+        return over_time or trained or self.evaluations >= budget.evaluations
 
 
 @dataclass
@@ -234,6 +237,7 @@ def _count(spent: Spent, report: StepReport, seconds: float) -> None:
     spent.steps += 1
     spent.evaluations += len(report.evaluations)
     spent.seconds += seconds
+    spent.label_epochs = report.metrics.get("label_epochs", spent.label_epochs)
     score = validation_score(report.metrics)
     if score is None:
         score = validation_accuracy(report.metrics)

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from annotated_types import Ge
 
 from nasrun.benchmarks import store
 from nasrun.benchmarks.table import ACCURACY, Columns, Quantity, Table
 from nasrun.errors import RunError
 from nasrun.evaluators.landscape import Landscape
+from nasrun.evaluators.table_halving import Competition, require_shorter
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import named_cells
 from nasrun.protocols.context import SearchContext
@@ -47,15 +49,23 @@ class TableLookup(Evaluator):
             `NASRUN_DATA`, then in the user's cache folder. A space that was read from a table has
             its own.
         isomorphic: whose values count where several cells of a table compute the same.
+        halving: eta of successive halving (`protocols.halving`): of candidates that are asked for
+            together all get the accuracy of a short training, and the best 1/eta that of a full
+            one. The two are trainings of their own, so that their epochs add up.
 
     Raises:
-        UsageError: there is no table of this space and dataset, or it is not sound.
+        UsageError: there is no table of this space and dataset, or it is not sound, or it has no
+            short trainings for `halving`.
     """
 
     reads_table: ClassVar[bool] = True
 
     def __init__(
-        self, context: SearchContext, file: Place | None, isomorphic: Isomorphic = "own"
+        self,
+        context: SearchContext,
+        file: Place | None,
+        isomorphic: Isomorphic = "own",
+        halving: int | None = None,
     ) -> None:
         self.space: SearchSpace = context.space
         file = file or self.space.table_file
@@ -68,6 +78,10 @@ class TableLookup(Evaluator):
         self.shape = self.table.shapes.get(context.dataset_name)
         self.makers_size = self.table.size
         self.optimum = self.columns.optimum  # for reports; a search may not see it
+        self.halving = halving
+        if halving is not None:
+            require_shorter(self.table, self.columns, context.dataset_name, halving)
+            self.at_once, self.bracket = 1, halving ** len(self.columns.shorter)
 
     def evaluate(self, genotypes: Sequence[Genotype]) -> list[Evaluation]:
         """Look up the label of each architecture.
@@ -78,6 +92,9 @@ class TableLookup(Evaluator):
             UsageError: an architecture lies outside the space.
             RunError: its value is one of those that the table does not have.
         """
+        if self.halving is not None:
+            competition = Competition(self.columns, self.halving, self.objectives)
+            return competition.labels(genotypes, [self.row(genotype) for genotype in genotypes])
         return [self._evaluate(genotype) for genotype in genotypes]
 
     def _evaluate(self, genotype: Genotype) -> Evaluation:
@@ -196,7 +213,7 @@ class TableEvaluator(TableLookup):
     """A table as the evaluator, both of single architectures and of mixtures.
 
     Args:
-        file, isomorphic: see `TableLookup`.
+        file, isomorphic, halving: see `TableLookup`.
         rank_noise, accuracy_floor, accuracy_spread, loss_noise, accuracy_noise,
             independent_share: see `Landscape`.
     """
@@ -210,6 +227,7 @@ class TableEvaluator(TableLookup):
         *,
         file: Place | None,
         isomorphic: Isomorphic,
+        halving: Annotated[int, Ge(2)] | None,
         rank_noise: NotNegative,
         accuracy_floor: Fraction,
         accuracy_spread: Positive,
@@ -217,7 +235,7 @@ class TableEvaluator(TableLookup):
         accuracy_noise: NotNegative,
         independent_share: Probability,
     ) -> None:
-        super().__init__(context, file, isomorphic)
+        super().__init__(context, file, isomorphic, halving)
         self._landscape: Landscape | None = None
         self._make_landscape = partial(
             Landscape,

@@ -24,6 +24,7 @@ from nasrun.protocols.predictor import Prediction, Predictor
 from nasrun.protocols.settings import AtMost, Count, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.strategies.evolution.base import DiscreteSearch
+from nasrun.strategies.guided.fidelity import comparable
 from nasrun.strategies.guided.free_figures import FreeFigures, kinds
 
 
@@ -109,8 +110,7 @@ class PredictorGuidedSearch(DiscreteSearch):
         self.num_fitted = num_labels
         self._before_fit = self.generator.get_state()
         labels = self.labels.ledger[:num_labels]
-        accuracy_N = 1.0 - np.array([validation_error(label) for label in labels])
-        self.model.fit(self.known([label.genotype for label in labels]), accuracy_N)
+        self.model.fit(self.known([label.genotype for label in labels]), comparable(labels))
 
     def predict(self, genotypes: Sequence[Genotype]) -> Prediction:
         """Return what the predictor of this round says of architectures of the space."""
