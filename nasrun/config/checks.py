@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -86,6 +86,8 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         if key == "strategy.second_objective" and config.get("objective") is not None:
             yield f"{override}: the run's objective takes its place; leave one of them out"
         group, _, setting = key.partition(".")
+        if group == "proxy" and "zero_cost" not in config.strategy.values():
+            yield f"{override}: {_no_proxy(config.strategy)}"
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
         read_by_key = group in ("fitness", "population", "budget")
@@ -94,6 +96,19 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
+
+
+def _no_proxy(strategy: Mapping[str, Any]) -> str:
+    """Say why a strategy reads no proxy, and what would make it."""
+    name = str(strategy.get("_target_", "")).rpartition(".")[2]
+    if "initial" not in strategy:
+        return (
+            f"the strategy {name} never reads proxy; leave it out, or type strategy=rank_by_proxy"
+        )
+    return (
+        f"the strategy {name} reads proxy where its first labels go by it alone; type "
+        "strategy.initial=zero_cost too, or leave it out"
+    )
 
 
 def _switch_that_is_off(config: DictConfig, group: str, setting: str) -> str | None:

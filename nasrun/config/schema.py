@@ -33,8 +33,8 @@ from nasrun.protocols.settings import (
 )
 from nasrun.protocols.space import NetworkSize
 
-PLUGINS = ("dataset", "space", "evaluator", "predictor", "objective", "strategy")
-OPTIONAL = ("predictor", "objective")  # most strategies use none
+PLUGINS = ("dataset", "space", "evaluator", "predictor", "proxy", "objective", "strategy")
+OPTIONAL = ("predictor", "proxy", "objective")  # most strategies use none
 DEVICES = "auto, cpu, cuda or cuda:<n>"
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
@@ -157,6 +157,7 @@ class SearchConfig(RunConfig):
     objective: Any = None  # None: the error alone
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
     # without a value in the records of earlier versions, see `identity.LATER`
+    proxy: Any = None  # None: the table of scores where there is one, else logsynflow
     metric: Annotated[str, OneOf("accuracy", "balanced_accuracy", "macro_f1")] | None = None
 
 

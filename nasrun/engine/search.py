@@ -16,6 +16,7 @@ from nasrun.engine.batches import notes
 from nasrun.engine.drive import Session, drive, validation_accuracy, validation_score
 from nasrun.engine.limits import costs_of, hypervolume_of
 from nasrun.engine.retrain import Retraining, network_size
+from nasrun.engine.untrained import computed
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.measure import Limits
@@ -102,6 +103,8 @@ def _search(
         evaluations=0 if wiring.labels_are_scores else spent.evaluations,
         scorings=int(metrics.get("scorings", 0)),
         knowledge=strategy.knowledge,
+        knowledge_how=strategy.knowledge_how,
+        proxy=computed(config) if "zero_cost" in strategy.knowledge else None,
         search_seconds=spent.seconds,
         label_seconds=insight.label_seconds,
         label_epochs=insight.label_epochs,

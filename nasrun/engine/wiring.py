@@ -20,11 +20,11 @@ from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
 from nasrun.config import catalogue, checks, identity, outside, plugins, schema
 from nasrun.engine import limits as limiting
+from nasrun.engine import untrained
 from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
-from nasrun.evaluators.zero_cost_columns import ZeroCostColumns
 from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.counts import BY_COST, Sizes
 from nasrun.objectives.limited_space import LimitedSpace
@@ -40,7 +40,6 @@ from nasrun.protocols.strategy import Strategy
 from nasrun.randomness import RandomStreams
 
 SIZES_OF_DATA = ("size", "image_size", "num_train", "limit", "max_pixels")
-PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
 class Wiring:
@@ -134,10 +133,11 @@ class Wiring:
 
     @cached_property
     def needs_images(self) -> bool:
-        """Return whether anything is trained: not with a benchmark table and without retraining."""
+        """Return whether anything looks at images: not a table, without retraining and proxy."""
         node = vars(self.settings).get("evaluator")
         searches = node is None or plugins.target(node).needs_images
-        return bool(searches or self.settings.retrain.epochs > 0)
+        trains = searches or self.settings.retrain.epochs > 0
+        return bool(trains or untrained.need_images(self.settings))
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         """Show how far a step is; long work inside one, such as a pre-training, can end here."""
@@ -273,9 +273,11 @@ class Wiring:
         return self.raw_evaluator.scorer(**settings)
 
     def free_scores(self, kind: Knowledge) -> FreeScores:
-        if kind == "size":
-            return Sizes(self.networks)
-        return ZeroCostColumns(self.space.name, self.dataset_name)
+        return Sizes(self.networks) if kind == "size" else self.zero_cost
+
+    @cached_property
+    def zero_cost(self) -> FreeScores:
+        return untrained.scores_of(self)
 
     def shared_weights(self) -> Mapping[str, torch.Tensor]:
         """Return the weights of the search's supernet, where networks of the space inherit them."""
