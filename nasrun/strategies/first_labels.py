@@ -28,7 +28,7 @@ class FirstLabels:
     """A source of architectures for first labels that are not drawn from the whole space.
 
     All of a small space are scored; of a large one as many as can be afforded, the same ones
-    whatever the seed.
+    whatever the seed. Where a score takes time, no more are scored than the tenth needs.
 
     Args:
         num_labels: that the search buys at most.
@@ -52,10 +52,13 @@ class FirstLabels:
 
     @cached_property
     def _pool(self) -> list[Genotype]:
-        if self.space.size() <= self._scores.num_affordable:
+        most = self._scores.num_affordable
+        if self._scores.takes_time:
+            most = min(most, round(self._least / SHARE))
+        if self.space.size() <= most:
             return list(self.space.enumerate())
         rng = RandomStreams(0).numpy("first_labels")
-        drawn = (self.space.sample(rng) for _ in range(self._scores.num_affordable))
+        drawn = (self.space.sample(rng) for _ in range(most))
         return list(dict.fromkeys(drawn))
 
     @property

@@ -1,7 +1,7 @@
 """Grad norm: how large the gradient of the loss is at initialisation.
 
 M. S. Abdelfattah, A. Mehrotra, L. Dudziak, N. D. Lane. Zero-Cost Proxies for Lightweight NAS. ICLR
-2021, arXiv 2101.08134 (section 3.1).
+2021, arXiv 2101.08134.
 
     score = sum over layers of the Euclidean norm of dL/dw, L the cross-entropy of one batch
 

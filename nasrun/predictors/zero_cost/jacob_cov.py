@@ -36,7 +36,7 @@ class JacobCov(OnImages):
         images_BCHW = images_BCHW.detach().clone().requires_grad_()
         total = network(images_BCHW).sum()
         if not total.requires_grad:
-            raise NoScore("has an output that depends on no image")
+            raise NoScore("has an output that does not depend on what is in an image")
         (jacobian_BCHW,) = torch.autograd.grad(
             total, images_BCHW, allow_unused=True, materialize_grads=True
         )
@@ -47,9 +47,9 @@ def of_jacobian(jacobian_BD: np.ndarray) -> float:
     """Return the score.
 
     Raises:
-        NoScore: an image has the same derivative everywhere, so that no correlation is defined.
+        NoScore: an image has the same derivative everywhere, so that it correlates with none.
     """
     if not (jacobian_BD.std(axis=1) > 0).all():
-        raise NoScore("has an output that does not depend on an image in more than its sum")
+        raise NoScore("has an output that does not depend on what is in an image")
     eigenvalues_B = np.linalg.eigvalsh(np.corrcoef(jacobian_BD)) + K
     return -float(np.sum(np.log(eigenvalues_B) + 1.0 / eigenvalues_B))

@@ -1,7 +1,7 @@
 """NASWOT: how differently the ReLUs of an untrained network fire for different images.
 
 J. Mellor, J. Turner, A. Storkey, E. J. Crowley. Neural Architecture Search without Training. ICML
-2021, arXiv 2006.04647v3 (section 3).
+2021, arXiv 2006.04647v3.
 
     code of an image: for each unit of each ReLU, whether its output is above 0
     K[i, j] = number of units - Hamming distance between the codes of images i and j

@@ -1,7 +1,7 @@
 """SNIP: how much the loss would change without each weight, to first order.
 
 N. Lee, T. Ajanthan, P. H. S. Torr. SNIP: Single-shot Network Pruning based on Connection
-Sensitivity. ICLR 2019, arXiv 1810.02340 (Eq. 4). As a score of architectures: M. S. Abdelfattah et
+Sensitivity. ICLR 2019, arXiv 1810.02340. As a score of architectures: M. S. Abdelfattah et
 al. Zero-Cost Proxies for Lightweight NAS. ICLR 2021, arXiv 2101.08134.
 
     score = sum over weights w of |w dL/dw|, L the cross-entropy of one batch

@@ -1,7 +1,7 @@
 """SynFlow: how much of a signal of ones passes through a network of positive weights.
 
 H. Tanaka, D. Kunin, D. L. K. Yamins, S. Ganguli. Pruning neural networks without any data by
-iteratively conserving synaptic flow. NeurIPS 2020, arXiv 2006.05467 (Eq. 1 and 4). As a score of
+iteratively conserving synaptic flow. NeurIPS 2020, arXiv 2006.05467. As a score of
 architectures: M. S. Abdelfattah, A. Mehrotra, L. Dudziak, N. D. Lane. Zero-Cost Proxies for
 Lightweight NAS. ICLR 2021, arXiv 2101.08134.
 
