@@ -86,7 +86,8 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         if key == "strategy.second_objective" and config.get("objective") is not None:
             yield f"{override}: the run's objective takes its place; leave one of them out"
         group, _, setting = key.partition(".")
-        if group == "proxy" and "zero_cost" not in config.strategy.values():
+        is_read = "zero_cost" in config.strategy.values() or config.get("floor")
+        if group == "proxy" and not is_read:
             yield f"{override}: {_no_proxy(config.strategy)}"
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"

@@ -14,6 +14,8 @@ from torch import nn
 
 from nasrun.benchmarks import store
 from nasrun.config import catalogue, plugins
+from nasrun.config.declarations import constant
+from nasrun.config.renamed import present
 from nasrun.config.schema import RunConfig, SearchConfig
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Batch, TaskShape
@@ -99,7 +101,8 @@ def proxy_of(settings: SearchConfig) -> Mapping[str, Any]:
     if settings.proxy is not None:
         node: Mapping[str, Any] = settings.proxy
         return node
-    space, dataset = str(plugins.target(settings.space).name), str(settings.dataset["name"])
+    space = constant(present(settings.space["_target_"]), "name")
+    dataset = str(settings.dataset["name"])
     tables = (one.table for one in store.benchmarks().values() if one.table.has_scores)
     known = any(one.space == space and dataset in one.shapes for one in tables)
     name = "table" if known else DEFAULT
@@ -120,5 +123,5 @@ def need_images(settings: RunConfig) -> bool:
 
 def computed(settings: SearchConfig) -> str | None:
     """Name the proxy that is computed here on untrained networks; `None` for a table's."""
-    name = plugins.option(proxy_of(settings))
-    return None if name == "table" else name
+    node = proxy_of(settings)
+    return plugins.option(node) if plugins.target(node).takes_time else None

@@ -290,8 +290,8 @@ def test_images_are_of_the_half_that_is_trained_on() -> None:
     ("words", "proxy", "name", "needs_images"),
     [
         (("dataset=cifar10", "evaluator=table"), None, "logsynflow and naswot of", False),
-        (("dataset=cifar10", "evaluator=table"), "synflow", "synflow of untrained networks", False),
-        ((), None, "logsynflow of untrained networks", True),  # the evaluator needs them
+        (("dataset=cifar10", "evaluator=table"), "synflow", "synflow", False),
+        ((), None, "logsynflow", True),  # the evaluator needs them
     ],
 )
 @needs_tables
@@ -329,9 +329,7 @@ def test_labels_are_bought_in_the_order_of_the_scores() -> None:
     canonical = list(dict.fromkeys(map(wiring.space.canonical, ranked)))
     assert [wiring.space.canonical(one) for one in bought] == canonical[:4]
     assert search.knowledge == ("zero_cost",)
-    assert search.knowledge_how.startswith(
-        f"logsynflow of untrained networks: {len(ranked)} architectures scored"
-    )
+    assert search.knowledge_how.startswith(f"logsynflow: {len(ranked)} architectures scored")
 
 
 def test_what_is_not_finite_is_said_and_last() -> None:

@@ -40,6 +40,7 @@ class Computed(Proxy, ABC):
     name: ClassVar[str]  # the option in `conf/proxy`
     instead: ClassVar[str] = "proxy=logsynflow"  # what to type where no network has a score
     needs_images: ClassVar[bool] = False
+    takes_time = True
 
     untrained: Untrained = field(kw_only=False)
     num_architectures: Count
@@ -53,8 +54,7 @@ class Computed(Proxy, ABC):
             )
         self.names = (self.name,)
         self.num_affordable = self.num_architectures
-        self.takes_time = True
-        self.how = f"{self.name} of untrained networks"
+        self.how = self.name
 
     @abstractmethod
     def score(self, genotype: Genotype) -> float:
@@ -106,7 +106,8 @@ class OnImages(Computed, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.how += f" on {self.num_images} training inputs of {self.untrained.dataset_name}"
+        _, labels_B = self.untrained.batch(self.num_images)  # small data has fewer
+        self.how += f" on {len(labels_B)} training inputs of {self.untrained.dataset_name}"
 
     def score(self, genotype: Genotype) -> float:
         images_BCHW, labels_B = self.untrained.batch(self.num_images)
