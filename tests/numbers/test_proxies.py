@@ -44,6 +44,7 @@ W1, W2 = [[1.0, -2.0], [3.0, 1.0]], [[2.0, -1.0], [1.0, 2.0]]
 IMAGES = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2)
 LABELS = torch.tensor([0, 1])
 SHAPE = TaskShape(1, (1, 2), 2)
+TOY = ["space=toy", "dataset=synthetic", "dataset.num_train=64"]
 
 
 def two_layers(rectified: bool = True) -> nn.Module:
@@ -173,6 +174,12 @@ def test_batch_norm_is_no_part_of_synflow() -> None:
     )
     assert with_norm == pytest.approx(without, rel=1e-4)
     assert len(weights_of(made(nn.BatchNorm2d))) == 2
+
+
+def test_logsynflow_of_a_network_that_divides_is_a_number() -> None:
+    """On the toy space directions have unit norm, so that some gradients are negative."""
+    wiring = Wiring(to_typed(composed([*TOY, "strategy=rank_by_proxy"]), SearchConfig))
+    assert np.isfinite(wiring.zero_cost.values(list(SPACE.enumerate()))).all()
 
 
 def test_what_has_no_score_is_not_a_number_and_the_others_have_theirs() -> None:

@@ -8,6 +8,8 @@ Search. WACV 2023, arXiv 2207.05135.
 Without the logarithm the few layers with the largest gradients decide.
 
 Deviations:
+- The logarithm is that of |dR/dw| + 1. Between positive weights dR/dw is positive, unless a network
+  divides by something: the paper's form would then be no number.
 - Batch norm and initialisation as in `synflow`; the paper's code initialises three times and takes
   the mean, here it is once.
 """
@@ -29,4 +31,4 @@ class LogSynFlow(SynFlow):
     name: ClassVar[str] = "logsynflow"
 
     def flow(self, weight: Tensor, gradient: Tensor) -> Tensor:
-        return (weight.detach() * gradient.log1p()).abs().sum()
+        return (weight.detach() * gradient.abs().log1p()).abs().sum()
