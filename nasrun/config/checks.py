@@ -86,8 +86,8 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         if key == "strategy.second_objective" and config.get("objective") is not None:
             yield f"{override}: the run's objective takes its place; leave one of them out"
         group, _, setting = key.partition(".")
-        is_read = "zero_cost" in config.strategy.values() or config.get("floor")
-        if group == "proxy" and not is_read:
+        readers = (config.get("strategy"), config.get("predictor"))
+        if group == "proxy" and not (any(map(reads_scores, readers)) or config.get("floor")):
             yield f"{override}: {_no_proxy(config.strategy)}"
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
@@ -97,6 +97,13 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
+
+
+def reads_scores(node: Mapping[str, Any] | None) -> bool:
+    """Return whether a setting of a plug-in asks for scores that need no training."""
+    settings = {} if node is None else node
+    texts = [str(value) for key, value in settings.items() if not str(key).startswith("_")]
+    return any("zero_cost" in text for text in texts)
 
 
 def _no_proxy(strategy: Mapping[str, Any]) -> str:

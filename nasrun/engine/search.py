@@ -140,7 +140,7 @@ def _knowledge(wiring: Wiring) -> dict[str, Any]:
     scored = "zero_cost" in strategy.knowledge
     return {
         "knowledge": strategy.knowledge,
-        "knowledge_how": strategy.knowledge_how,
+        "knowledge_how": strategy.knowledge_how or (wiring.zero_cost.how if scored else None),
         "proxy": computed(wiring.search_settings) if scored else None,
     }
 

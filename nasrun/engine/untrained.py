@@ -14,6 +14,7 @@ from torch import nn
 
 from nasrun.benchmarks import store
 from nasrun.config import catalogue, plugins
+from nasrun.config.checks import reads_scores
 from nasrun.config.declarations import constant
 from nasrun.config.renamed import present
 from nasrun.config.schema import RunConfig, SearchConfig
@@ -109,16 +110,12 @@ def proxy_of(settings: SearchConfig) -> Mapping[str, Any]:
     return catalogue.content(GROUP, name, catalogue.conf_dir())
 
 
-def asked_for(settings: RunConfig) -> bool:
-    """Return whether the strategy asks for scores that need no training."""
-    return isinstance(settings, SearchConfig) and "zero_cost" in settings.strategy.values()
-
-
 def need_images(settings: RunConfig) -> bool:
-    """Return whether the strategy asks for a proxy that looks at images."""
-    if not isinstance(settings, SearchConfig) or not asked_for(settings):
+    """Return whether a search asks for a proxy that looks at images."""
+    if not isinstance(settings, SearchConfig):
         return False
-    return bool(plugins.target(proxy_of(settings)).needs_images)
+    asked_for = any(map(reads_scores, (settings.strategy, settings.predictor)))
+    return asked_for and bool(plugins.target(proxy_of(settings)).needs_images)
 
 
 def computed(settings: SearchConfig) -> str | None:

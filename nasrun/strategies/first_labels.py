@@ -16,7 +16,7 @@ from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.knowledge import Initial, Knowledge, mean_ranks
 from nasrun.protocols.space import SearchSpace
-from nasrun.randomness import RandomStreams
+from nasrun.strategies.free_pool import free_pool
 
 SHARE = 0.1  # of the architectures that are scored, the most promising
 SPARE = 2  # times the labels of a search are in the share at least: some compute the same
@@ -55,11 +55,7 @@ class FirstLabels:
         most = self._scores.num_affordable
         if self._scores.takes_time:
             most = min(most, round(self._least / SHARE))
-        if self.space.size() <= most:
-            return list(self.space.enumerate())
-        rng = RandomStreams(0).numpy("first_labels")
-        drawn = (self.space.sample(rng) for _ in range(most))
-        return list(dict.fromkeys(drawn))
+        return free_pool(self.space, most)
 
     @property
     def _rank_N(self) -> np.ndarray:

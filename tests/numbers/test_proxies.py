@@ -79,6 +79,12 @@ class Made:
         return 8, 4
 
 
+@pytest.fixture
+def _one_is_enough(monkeypatch) -> None:
+    """So that a single network without a score says that the space has none."""
+    monkeypatch.setattr("nasrun.predictors.zero_cost.base.ENOUGH", 1)
+
+
 def score(kind, **settings) -> float:
     (value,) = kind(Made(two_layers), num_architectures=9, **settings).values([FIRST])[0]
     return float(value)
@@ -191,6 +197,17 @@ def test_what_has_no_score_is_not_a_number_and_the_others_have_theirs() -> None:
     assert untrained.shown == [(0, 2), (1, 2)]
 
 
+def test_one_network_without_a_score_does_not_end_a_search() -> None:
+    """Scores may be asked for one by one, and are computed once."""
+    untrained = Made(lambda: two_layers(rectified=False), two_layers)
+    proxy = Naswot(untrained, num_architectures=9, num_images=2)
+    assert np.isnan(proxy.values([FIRST])).all()
+    assert proxy.values([SECOND])[0, 0] == pytest.approx(log(3))
+    untrained.networks = {}
+    assert np.isnan(proxy.values([SECOND, FIRST])[:, 0]).tolist() == [False, True]
+    assert proxy.values([]).shape == (0, 1)
+
+
 def test_images_of_one_code_come_last() -> None:
     """Both units are above 0 for any image: the determinant is 0."""
 
@@ -205,15 +222,18 @@ def test_images_of_one_code_come_last() -> None:
 
 
 def test_a_space_without_relus_is_told_what_to_type() -> None:
-    linear = Made(lambda: two_layers(rectified=False))
+    wiring = Wiring(
+        to_typed(composed([*TOY, "strategy=rank_by_proxy", "proxy=naswot"]), SearchConfig)
+    )
     with pytest.raises(UsageError) as told:
-        Naswot(linear, num_architectures=9, num_images=2).values([FIRST])
+        wiring.strategy.step()
     assert str(told.value) == (
-        "proxy=naswot scores none of 1 networks of space=toy: a network has no ReLU, whose units "
+        "proxy=naswot scores none of 20 networks of space=toy: a network has no ReLU, whose units "
         "naswot compares; type proxy=logsynflow or proxy=jacob_cov"
     )
 
 
+@pytest.mark.usefixtures("_one_is_enough")
 @pytest.mark.parametrize(
     ("kind", "images", "reason"),
     [(SynFlow, {}, "depends on no weights"), (Snip, {"num_images": 2}, "depends on no weights"),

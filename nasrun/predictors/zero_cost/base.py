@@ -22,6 +22,7 @@ from nasrun.networks.blocks.batch_norm import BatchNorm
 from nasrun.protocols.proxy import Proxy, Untrained
 from nasrun.protocols.settings import BatchImages, Count, plugin
 
+ENOUGH = 20  # networks without a score, and none with one, say that the space has none
 NORMS = (BatchNorm, _BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -52,6 +53,7 @@ class Computed(Proxy, ABC):
                 f"proxy={self.name} is computed on networks, and space={space.name} builds none: "
                 "type strategy.initial=random"
             )
+        self._known: dict[Genotype, float] = {}
         self.names = (self.name,)
         self.num_affordable = self.num_architectures
         self.how = self.name
@@ -64,27 +66,36 @@ class Computed(Proxy, ABC):
         """Return values_N1, float64.
 
         Raises:
-            UsageError: none of the networks has a score.
+            UsageError: none of the first `ENOUGH` networks has a score.
             OutOfMemory: a network does not fit.
         """
-        found, reasons = np.full((len(genotypes), 1), np.nan), list[str]()
         for place, genotype in enumerate(genotypes):
             self.untrained.progress(place, len(genotypes))
-            try:
-                found[place] = self.score(genotype)
-            except NoScore as reason:
-                reasons.append(str(reason))
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory(f"out of memory: proxy={self.name} scores a network with "
-                                  f"{self.takes}") from error  # fmt: skip
-        if reasons and len(reasons) == len(genotypes):
+            if genotype not in self._known:
+                self._known[genotype] = self._attempted(genotype)
+        return np.array([[self._known[genotype]] for genotype in genotypes]).reshape(-1, 1)
+
+    def _attempted(self, genotype: Genotype) -> float:
+        try:
+            return self.score(genotype)
+        except NoScore as reason:
+            self._require_others(str(reason))
+            return float("nan")
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"out of memory: proxy={self.name} scores a network with {self.takes}"
+            ) from error
+
+    def _require_others(self, reason: str) -> None:
+        """Raise a `UsageError` where one more network has no score, and none so far has one."""
+        num_without = len(self._known) + 1
+        if num_without >= ENOUGH and np.isnan(list(self._known.values())).all():
             raise UsageError(
-                f"proxy={self.name} scores none of {len(genotypes)} networks of "
-                f"space={self.untrained.space.name}: a network {reasons[0]}; type {self.instead}"
+                f"proxy={self.name} scores none of {num_without} networks of "
+                f"space={self.untrained.space.name}: a network {reason}; type {self.instead}"
             )
-        return found
 
     @property
     def takes(self) -> str:
