@@ -75,6 +75,18 @@ class FirstLabels:
     def _promising(self) -> list[Genotype]:
         return self.ranked[: max(self._least, round(SHARE * len(self._pool)))]
 
+    def figures(self, genotype: Genotype) -> dict[str, float]:
+        """Return the finite figures of an architecture by their names; none if it has no scores."""
+        place = self._places.get(genotype)
+        if place is None:
+            return {}
+        pairs = zip(self._scores.names, self._values_NF[place].tolist(), strict=True)
+        return {name: value for name, value in pairs if np.isfinite(value)}
+
+    @cached_property
+    def _places(self) -> dict[Genotype, int]:
+        return {genotype: place for place, genotype in enumerate(self._pool)}
+
     @property
     def how(self) -> str:
         """Say what was scored, and how much of it in vain."""

@@ -333,9 +333,10 @@ def test_images_are_only_loaded_where_a_search_asks_for_a_proxy_that_looks_at_th
 
 def test_labels_are_bought_in_the_order_of_the_scores() -> None:
     wiring = wired()
-    search = wiring.strategy
+    search, scores = wiring.strategy, []
     while not search.finished:
-        search.step()
+        scores.append(search.step().metrics["logsynflow"])
+    assert scores == sorted(scores, reverse=True)
     bought = [label.genotype for label in search.labels.ledger]
     ranked = search.first_labels.ranked
     # 4 labels: twice as many are the tenth of 80; two of the drawn ones may be the same

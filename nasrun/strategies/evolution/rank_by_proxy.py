@@ -44,8 +44,12 @@ class RankByProxy(DiscreteSearch):
         self.place = 0  # in the order of the scores, of the next one
 
     def step(self) -> StepReport:
-        self.labels.evaluate_next(self.next_best, self.sample, most=self.labels.remaining)
-        return self.labels.report()
+        """Buy one label, and report the scores for which it was bought."""
+        most = self.labels.remaining
+        bought = self.labels.evaluate_next(self.next_best, self.sample, most=most)
+        assert self.first_labels is not None
+        scores = [self.first_labels.figures(label.genotype) for label in bought]
+        return self.labels.report(scores[0] if scores else {})
 
     def next_best(self) -> Genotype:
         """Return the next one in the order of the scores; after the last one that one again."""
