@@ -114,6 +114,8 @@ def need_images(settings: RunConfig) -> bool:
     """Return whether a search asks for a proxy that looks at images."""
     if not isinstance(settings, SearchConfig):
         return False
+    if constant(present(settings.space["_target_"]), "takes") == ():
+        return False  # it has no networks, which the proxy itself refuses
     asked_for = any(map(reads_scores, (settings.strategy, settings.predictor)))
     return asked_for and bool(plugins.target(proxy_of(settings)).needs_images)
 

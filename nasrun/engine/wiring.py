@@ -136,8 +136,9 @@ class Wiring:
         """Return whether anything looks at images: not a table, without retraining and proxy."""
         node = vars(self.settings).get("evaluator")
         searches = node is None or plugins.target(node).needs_images
-        trains = searches or self.settings.retrain.epochs > 0
-        return bool(trains or untrained.need_images(self.settings))
+        return bool(
+            searches or self.settings.retrain.epochs or untrained.need_images(self.settings)
+        )
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         """Show how far a step is; long work inside one, such as a pre-training, can end here."""

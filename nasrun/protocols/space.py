@@ -96,7 +96,6 @@ class SearchSpace(Protocol):
     cells: int = 1
     differentiable: ClassVar[bool] = False  # whether it is a `DifferentiableSpace`
     inherits: bool = False  # whether it is one that offers `inherited`
-    has_networks: ClassVar[bool] = True  # whether `network` builds one, and not a table alone knows
     counts_by_formula: ClassVar[bool] = False  # whether `params_and_flops` builds no network
     takes: ClassVar[tuple[str, ...]] = ("images",)  # the kinds of inputs, of `protocols.data.KINDS`
     left_aside: ClassVar[tuple[str, ...]] = ()  # settings of `retrain` that its networks ignore

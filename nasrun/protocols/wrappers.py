@@ -91,7 +91,6 @@ class WrappedSpace(DifferentiableSpace):
         )
         self.channels, self.cells = inner.channels, inner.cells
         self.differentiable = inner.differentiable  # type: ignore[misc]  # each has its own
-        self.has_networks = inner.has_networks  # type: ignore[misc]
         self.counts_by_formula = inner.counts_by_formula  # type: ignore[misc]
         self.takes, self.left_aside = inner.takes, inner.left_aside  # type: ignore[misc]
         if inner.differentiable:

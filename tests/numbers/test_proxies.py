@@ -251,7 +251,7 @@ def test_an_output_that_depends_on_nothing_has_no_score(kind, images, reason: st
 
 def test_a_space_without_networks_is_refused() -> None:
     class OfATable(Toy):
-        has_networks = False
+        takes = ()
 
     with pytest.raises(UsageError) as told:
         SynFlow(Made(space=OfATable()), num_architectures=9)

@@ -48,7 +48,7 @@ class Computed(Proxy, ABC):
 
     def __post_init__(self) -> None:
         space = self.untrained.space
-        if not space.has_networks:
+        if not space.takes:  # only a table knows it
             raise UsageError(
                 f"proxy={self.name} is computed on networks, and space={space.name} builds none: "
                 "type strategy.initial=random"
