@@ -233,11 +233,10 @@ class Wiring:
     @cached_property
     def best_within_limits(self) -> float | None:
         """Return the best accuracy of a table within the limits, where both are known."""
-        if self.raw_evaluator.optimum is None or self.limits is None:
+        limits = self.limits
+        if self.raw_evaluator.optimum is None or limits is None or not limits.can_be_known:
             return None
-        if not self.limits.can_be_known:
-            return None
-        return self.raw_evaluator.best_within(self.limits.truly_holds)
+        return self.raw_evaluator.best_within(limits.truly_holds)
 
     @cached_property
     def allowed_space(self) -> Any:
@@ -308,9 +307,8 @@ class Wiring:
             return []
         named = os.environ.get("CUDA_VISIBLE_DEVICES")
         count = torch.cuda.device_count()
-        return (
-            [str(number) for number in range(count)] if named is None else named.split(",")[:count]
-        )
+        numbers = map(str, range(count)) if named is None else named.split(",")
+        return [*numbers][:count]
 
     @property
     def num_workers(self) -> int:
