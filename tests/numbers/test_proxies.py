@@ -257,7 +257,7 @@ def test_a_space_without_networks_is_refused() -> None:
         SynFlow(Made(space=OfATable()), num_architectures=9)
     assert str(told.value) == (
         "proxy=synflow is computed on networks, and space=toy builds none: type "
-        "strategy.initial=random"
+        "strategy.initial=random, or strategy=random in place of rank_by_proxy"
     )
 
 

@@ -51,7 +51,7 @@ class Computed(Proxy, ABC):
         if not space.takes:  # only a table knows it
             raise UsageError(
                 f"proxy={self.name} is computed on networks, and space={space.name} builds none: "
-                "type strategy.initial=random"
+                "type strategy.initial=random, or strategy=random in place of rank_by_proxy"
             )
         self._known: dict[Genotype, float] = {}
         self.names = (self.name,)
