@@ -127,8 +127,7 @@ def load_scores(space: str, dataset: str) -> Table:
     Raises:
         UsageError: there is none.
     """
-    possible = [one for one in benchmarks().values() if one.table.has_scores and one.space == space]
-    tables = [_loaded_of(tuple(possible), path) for one in possible if (path := _kept(one.name))]
+    possible, tables = _with_scores(space)
     found = next((table for table in tables if dataset in table.scores), None)
     if found is None:
         known = [name for table in tables for name in table.scores]
@@ -137,9 +136,22 @@ def load_scores(space: str, dataset: str) -> Table:
         where = f" (looked for {' and '.join(looked)})" if looked else " of this space"
         raise UsageError(
             f"scores without training of space={space} on dataset={dataset} are not known: "
-            f"{there}{where}; type largest in place of zero_cost"
+            f"{there}{where}; type proxy=logsynflow, which is computed here, or largest in place "
+            "of zero_cost"
         )
     return found
+
+
+def has_scores(space: str, dataset: str) -> bool:
+    """Return whether `load_scores` would find a table."""
+    return any(dataset in table.scores for table in _with_scores(space)[1])
+
+
+def _with_scores(space: str) -> tuple[list[Benchmark], list[Table]]:
+    """List the benchmarks of a space that have scores, and those of their tables that are here."""
+    possible = [one for one in benchmarks().values() if one.table.has_scores and one.space == space]
+    kept = [path for one in possible if (path := _kept(one.name))]
+    return possible, [_loaded_of(tuple(possible), path) for path in kept]
 
 
 def locate(name: str, key: str = "evaluator.file") -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.knowledge import FreeScores
 from nasrun.protocols.labels import FAILURES
 from nasrun.protocols.scorer import Scorer, Scores
 from nasrun.protocols.space import Mixture, Statistics
@@ -165,3 +166,23 @@ class RememberedScores(WrappedScorer):
         if not real:
             raised(self._known.answers[-1])
         return real[0]
+
+
+class RememberedFreeScores(FreeScores):
+    """Scores without training that are real until enough of them are known."""
+
+    takes_time = True
+
+    def __init__(self, inner: FreeScores, clock: Clock) -> None:
+        self.names, self.how, self.num_affordable = inner.names, inner.how, inner.num_affordable
+        self._inner = inner
+        self._known = KnownAnswers[np.ndarray](clock)
+
+    def values(self, genotypes: Sequence[Genotype]) -> np.ndarray:
+        return np.array([self._values_F(genotype) for genotype in genotypes])
+
+    def _values_F(self, genotype: Genotype) -> np.ndarray:
+        if self._known.suffices:
+            return self._known.draw()
+        self._known.note(lambda: list(self._inner.values([genotype])))
+        return raised(self._known.answers[-1])

@@ -8,15 +8,23 @@ from typing import Any
 
 import torch
 
-from nasrun.check.clock import Clock, KnownAnswers, RememberedLabels, RememberedScores
+from nasrun.check.clock import (
+    Clock,
+    KnownAnswers,
+    RememberedFreeScores,
+    RememberedLabels,
+    RememberedScores,
+)
 from nasrun.check.data import ShortDataset
 from nasrun.check.forecast import Part
 from nasrun.config import plugins
 from nasrun.config.schema import RunConfig
+from nasrun.engine import untrained
 from nasrun.engine.wiring import Wiring, load_dataset
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.data import Dataset
 from nasrun.protocols.evaluation import Evaluation, Evaluator
+from nasrun.protocols.knowledge import FreeScores
 from nasrun.protocols.scorer import Scorer
 from nasrun.randomness import RandomStreams
 from nasrun.terminal.console import console
@@ -39,7 +47,7 @@ class ShortWiring(Wiring):
     def restart(self) -> None:
         """Drop all but the data and the space, to be built anew as in a new process."""
         self.streams = RandomStreams(self.settings.seed)
-        for name in ("strategy", "evaluator", "raw_evaluator", "insight"):
+        for name in ("strategy", "evaluator", "raw_evaluator", "zero_cost", "insight"):
             vars(self).pop(name, None)
 
     @cached_property
@@ -80,6 +88,11 @@ class ShortWiring(Wiring):
                 torch.set_num_threads(before)
 
         return evaluate
+
+    @cached_property
+    def zero_cost(self) -> FreeScores:
+        scores = untrained.scores_of(self)
+        return RememberedFreeScores(scores, self._clock) if scores.takes_time else scores
 
     def scorer(self, **settings: Any) -> Scorer:
         return RememberedScores(super().scorer(**settings), self._clock)

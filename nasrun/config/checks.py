@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -89,6 +89,9 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         if key == "strategy.second_objective" and config.get("objective") is not None:
             yield f"{override}: the run's objective takes its place; leave one of them out"
         group, _, setting = key.partition(".")
+        readers = (config.get("strategy"), config.get("predictor"))
+        if group == "proxy" and not (any(map(reads_scores, readers)) or config.get("floor")):
+            yield f"{override}: {_no_proxy(config.strategy)}"
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
         if key == "budget.label_epochs" and config.evaluator.get("halving") is None:
@@ -102,6 +105,26 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
+
+
+def reads_scores(node: Mapping[str, Any] | None) -> bool:
+    """Return whether a setting of a plug-in asks for scores that need no training."""
+    settings = {} if node is None else node
+    texts = [str(value) for key, value in settings.items() if not str(key).startswith("_")]
+    return any("zero_cost" in text for text in texts)
+
+
+def _no_proxy(strategy: Mapping[str, Any]) -> str:
+    """Say why a strategy reads no proxy, and what would make it."""
+    name = str(strategy.get("_target_", "")).rpartition(".")[2]
+    if "initial" not in strategy:
+        return (
+            f"the strategy {name} never reads proxy; leave it out, or type strategy=rank_by_proxy"
+        )
+    return (
+        f"the strategy {name} reads proxy where its first labels go by it alone; type "
+        "strategy.initial=zero_cost too, or leave it out"
+    )
 
 
 def _switch_that_is_off(config: DictConfig, group: str, setting: str) -> str | None:

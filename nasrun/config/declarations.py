@@ -28,6 +28,7 @@ RUNTIME = {
     "context",
     "generator",
     "networks",
+    "untrained",
 }  # what a plug-in is given besides its settings
 NAMES: Mapping[str, Any] = {
     **{kind.__name__: kind for kind in (int, float, bool, str, list, tuple)},

@@ -10,7 +10,7 @@ from typing import Any
 
 from nasrun.config.schema import RunConfig
 
-LATER = ("objective", "constraint.", "metric", "budget.label_epochs")
+LATER = ("objective", "constraint.", "metric", "budget.label_epochs", "proxy")
 """Keys that earlier runs do not have: null means what these runs did, so it decides nothing."""
 MOST_NAMED = 8  # differences that a message names
 

@@ -33,6 +33,7 @@ ROOMS = {
     "strategy": "strategies",
     "evaluator": "evaluators",
     "predictor": "predictors",
+    "proxy": "predictors.zero_cost",
     "objective": "objectives",
     "exporter": "exporters",
     "tracker": "trackers",
@@ -79,7 +80,7 @@ def is_node(value: object) -> bool:
 
 def is_plugin(name: object, group: str | None = None) -> bool:
     """Return whether a target can be a plug-in: of one group, or of any."""
-    rooms = ROOMS[group] if group in ROOMS else "|".join(ROOMS.values())
+    rooms = "|".join(map(re.escape, [ROOMS[group]] if group in ROOMS else ROOMS.values()))
     return isinstance(name, str) and (
         bool(re.fullmatch(rf"nasrun\.({rooms})(\.[a-z]\w*)+\.[A-Za-z]\w*", name, re.ASCII))
         or outside.allows(name, group)

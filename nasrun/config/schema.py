@@ -33,8 +33,10 @@ from nasrun.protocols.settings import (
 )
 from nasrun.protocols.space import NetworkSize
 
-PLUGINS = ("dataset", "space", "evaluator", "predictor", "objective", "strategy", "tracker")
-OPTIONAL = ("predictor", "objective", "tracker")  # most runs use none
+PLUGINS = (
+    "dataset", "space", "evaluator", "predictor", "proxy", "objective", "strategy", "tracker"
+)  # fmt: skip
+OPTIONAL = ("predictor", "proxy", "objective", "tracker")  # most runs use none
 DEVICES = "auto, cpu, cuda or cuda:<n>"
 OnError = Enum("OnError", ["continue", "stop"])  # what a sweep does after a job that failed
 
@@ -158,6 +160,7 @@ class SearchConfig(RunConfig):
     objective: Any = None  # None: the error alone
     constraint: ConstraintConfig = field(default_factory=ConstraintConfig)
     # without a value in the records of earlier versions, see `identity.LATER`
+    proxy: Any = None  # None: the table of scores where there is one, else logsynflow
     metric: Annotated[str, OneOf("accuracy", "balanced_accuracy", "macro_f1")] | None = None
     tracker: Any = None  # None: TensorBoard and the files of the run folder alone
 

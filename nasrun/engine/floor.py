@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from nasrun.benchmarks import store
 from nasrun.config import plugins
 from nasrun.config.compose import compose, to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.drive import open_session
 from nasrun.engine.search import run_search
+from nasrun.engine.untrained import computed
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
 from nasrun.protocols.strategy import Strategy
@@ -21,7 +23,10 @@ from nasrun.runs.folder import RunFolder
 from nasrun.runs.result_file import RESULT_FILE, read_result
 from nasrun.terminal.progress import Display
 
-FLOORS = ("climb_from_largest", "ridge_evolution", "gp_evolution", "local_search")
+FLOORS = (
+    *("climb_from_largest", "rank_by_proxy"),
+    *("ridge_evolution", "gp_evolution", "local_search"),
+)
 
 
 def wirings(
@@ -60,9 +65,25 @@ def wirings(
             retrain=replace(settings.retrain, epochs=0),
             floor=False,
         )
-        floors[name] = make(own)
+        made = make(own)
+        if name == "rank_by_proxy" and not scores_are_cheap(made):
+            continue
+        floors[name] = made
         floors[name].strategy  # noqa: B018 - built now, so that its mistakes are found now
     return floors
+
+
+def scores_are_cheap(wiring: Wiring) -> bool:
+    """Return whether scores without training take little beside the labels of a search.
+
+    They do where a table has them, or where a label is a training. To score untrained networks
+    beside labels that are looked up would take longer than the search and all other floors.
+    """
+    settings = wiring.search_settings
+    if computed(settings) is None:
+        return store.has_scores(wiring.space.name, wiring.dataset_name)
+    kind = plugins.target(settings.evaluator)
+    return bool(kind.needs_images and not kind.reads_table and not kind.labels_are_scores)
 
 
 def run(floors: Mapping[str, Wiring], folder: RunFolder, display: Display) -> dict[str, float]:

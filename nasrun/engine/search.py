@@ -16,6 +16,7 @@ from nasrun.engine.batches import notes
 from nasrun.engine.drive import Session, drive, validation_accuracy, validation_score
 from nasrun.engine.limits import costs_of, hypervolume_of
 from nasrun.engine.retrain import Retraining, network_size
+from nasrun.engine.untrained import computed
 from nasrun.engine.wiring import Wiring
 from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.measure import Limits
@@ -101,7 +102,7 @@ def _search(
         **_costs(wiring, front),
         evaluations=0 if wiring.labels_are_scores else spent.evaluations,
         scorings=int(metrics.get("scorings", 0)),
-        knowledge=strategy.knowledge,
+        **_knowledge(wiring),
         search_seconds=spent.seconds,
         label_seconds=insight.label_seconds,
         label_epochs=insight.label_epochs,
@@ -131,6 +132,17 @@ def _keep_weights(wiring: Wiring, session: Session) -> None:
     if weights and session.group.is_first:
         with session.folder.replacing(SUPERNET_FILE) as path:
             write_tensors(path, {name: one.cpu() for name, one in weights.items()})
+
+
+def _knowledge(wiring: Wiring) -> dict[str, Any]:
+    """Return what the result says of what the search knew before its first label."""
+    strategy = wiring.strategy
+    scored = "zero_cost" in strategy.knowledge
+    return {
+        "knowledge": strategy.knowledge,
+        "knowledge_how": strategy.knowledge_how or (wiring.zero_cost.how if scored else None),
+        "proxy": computed(wiring.search_settings) if scored else None,
+    }
 
 
 def _costs(wiring: Wiring, front: Sequence[FrontMember]) -> dict[str, Any]:

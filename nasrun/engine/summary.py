@@ -64,7 +64,8 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
         parts.append(f"{signal} {result.search_val_accuracy:.2%}")
     if result.knowledge:
         known = " and ".join(KNOWN.get(name, name) for name in result.knowledge)
-        parts.append(f"knew {known} before")
+        how = "" if result.knowledge_how is None else f" ({result.knowledge_how})"
+        parts.append(f"knew {known} before{how}")
     if result.metric is not None and result.search_val_score is not None:
         parts.append(f"{result.metric.replace('_', ' ')} {result.search_val_score:.4f}")
     yield "search", ", ".join(parts)

@@ -20,11 +20,11 @@ from nasrun.compute.process_group import ALONE, ProcessGroup
 from nasrun.compute.workers import Workers
 from nasrun.config import catalogue, checks, identity, matching, outside, plugins, schema
 from nasrun.engine import limits as limiting
+from nasrun.engine import untrained
 from nasrun.engine.collector import Collector
 from nasrun.engine.insight import Insight
 from nasrun.errors import OutOfMemory, UsageError
 from nasrun.evaluators.network_cost import NetworkCost
-from nasrun.evaluators.zero_cost_columns import ZeroCostColumns
 from nasrun.genotypes.genotype import Genotype
 from nasrun.objectives.counts import BY_COST, Sizes
 from nasrun.objectives.limited_space import LimitedSpace
@@ -41,7 +41,6 @@ from nasrun.randomness import RandomStreams
 
 SIZES_OF_DATA = ("size", "image_size", "num_train", "limit", "max_pixels")
 NO_INPUTS = TaskShape(0, (), 0)  # of a space without networks
-PLUGINS = ("dataset", "space", "evaluator", "predictor", "strategy")
 
 
 class Wiring:
@@ -140,10 +139,12 @@ class Wiring:
 
     @cached_property
     def needs_images(self) -> bool:
-        """Return whether anything is trained: not with a benchmark table and without retraining."""
+        """Return whether anything looks at images: not a table, without retraining and proxy."""
         node = vars(self.settings).get("evaluator")
         searches = node is None or plugins.target(node).needs_images
-        return bool(searches or self.settings.retrain.epochs > 0)
+        return bool(
+            searches or self.settings.retrain.epochs or untrained.need_images(self.settings)
+        )
 
     def progress(self, done: int, total: int, **figures: float) -> None:
         """Show how far a step is; long work inside one, such as a pre-training, can end here."""
@@ -244,11 +245,10 @@ class Wiring:
     @cached_property
     def best_within_limits(self) -> float | None:
         """Return the best accuracy of a table within the limits, where both are known."""
-        if self.raw_evaluator.optimum is None or self.limits is None:
+        limits = self.limits
+        if self.raw_evaluator.optimum is None or limits is None or not limits.can_be_known:
             return None
-        if not self.limits.can_be_known:
-            return None
-        return self.raw_evaluator.best_within(self.limits.truly_holds)
+        return self.raw_evaluator.best_within(limits.truly_holds)
 
     @cached_property
     def allowed_space(self) -> Any:
@@ -284,9 +284,11 @@ class Wiring:
         return self.raw_evaluator.scorer(**settings)
 
     def free_scores(self, kind: Knowledge) -> FreeScores:
-        if kind == "size":
-            return Sizes(self.networks)
-        return ZeroCostColumns(self.space.name, self.dataset_name)
+        return Sizes(self.networks) if kind == "size" else self.zero_cost
+
+    @cached_property
+    def zero_cost(self) -> FreeScores:
+        return untrained.scores_of(self)
 
     def shared_weights(self) -> Mapping[str, torch.Tensor]:
         """Return the weights of the search's supernet, where networks of the space inherit them."""
@@ -316,9 +318,8 @@ class Wiring:
             return []
         named = os.environ.get("CUDA_VISIBLE_DEVICES")
         count = torch.cuda.device_count()
-        return (
-            [str(number) for number in range(count)] if named is None else named.split(",")[:count]
-        )
+        numbers = map(str, range(count)) if named is None else named.split(",")
+        return [*numbers][:count]
 
     @property
     def num_workers(self) -> int:

@@ -27,7 +27,8 @@ class FreeScores(Protocol):
 
     names: tuple[str, ...]  # of the F figures
     how: str  # where they come from, as a person reads it
-    num_affordable: int  # architectures that are scored within a few seconds
+    num_affordable: int  # architectures of a large space that are scored
+    takes_time: bool = False  # whether a checkpoint keeps them, since they take seconds or minutes
 
     def values(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """Return values_NF, float64. What is not finite counts as the least promising."""

@@ -186,6 +186,10 @@ class Result(Final):
     evaluations: int = 0  # true ones
     scorings: int = 0  # on shared weights, or predicted
     knowledge: tuple[str, ...] = ()  # what it knew of architectures besides: size, zero_cost
+    knowledge_how: str | None = None  # where that came from, for people
+    proxy: str | None = (
+        None  # of untrained networks, computed in this run; `None`: a table's scores
+    )
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
     label_epochs: int | None = None  # of all trainings, where some were stopped early

@@ -37,6 +37,11 @@ class Strategy(Stateful, Protocol):
     decides), `collapse` (into skip or none)."""
 
     @property
+    def knowledge_how(self) -> str | None:
+        """Say where the knowledge comes from, for people; it is asked when the search is over."""
+        return None
+
+    @property
     def finished(self) -> bool: ...
 
     @property

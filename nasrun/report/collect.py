@@ -85,8 +85,10 @@ class Run:
     @property
     def knowledge(self) -> list[str]:
         """Read what the search knew of architectures before any label."""
-        names = self.result.get("knowledge")
-        return sorted(map(shown, names)) if isinstance(names, list) else []
+        names, proxy = self.result.get("knowledge"), self.text("proxy")
+        computed = "" if proxy is None else f" by {proxy}"  # else a table's, as in earlier versions
+        known = sorted(map(shown, names)) if isinstance(names, list) else []
+        return [f"{name}{computed}" if name == "zero_cost" else name for name in known]
 
     @property
     def device(self) -> str:

@@ -223,7 +223,9 @@ def test_the_floor_is_run_with_as_many_labels_and_compared(tmp_path, capsys) -> 
     result = read("run/result.json")
     own, floor = result["search_val_accuracy"], result["floor"]
     accuracies = {}
-    for name in ("ridge_evolution", "gp_evolution", "local_search", "climb_from_largest"):
+    for name in (
+        "ridge_evolution", "gp_evolution", "local_search", "climb_from_largest", "rank_by_proxy",
+    ):  # fmt: skip
         part = read(f"run/floor/{name}/result.json")
         assert (part["strategy"], part["evaluations"], part["retrain"]) == (name, 6, None)
         accuracies[name] = part["search_val_accuracy"]
@@ -266,6 +268,7 @@ def test_a_method_is_no_floor_of_its_own() -> None:
         "ridge_evolution",
         "gp_evolution",
         "climb_from_largest",
+        "rank_by_proxy",
     }
 
 

@@ -112,7 +112,7 @@ def cases() -> list[Case]:
         Case(f"table_{strategy}", (f"strategy={strategy}", *NASBENCH201), real_table=True)
         for strategy in (
             *("dclenas", "ridge_evolution", "genetic", "bananas", "local_search"),
-            "climb_from_largest",
+            *("climb_from_largest", "rank_by_proxy"),
         )
     ]
     knowing = ("strategy=ridge_evolution", "strategy.initial=largest", "strategy.climbers=2")

@@ -11,9 +11,10 @@ import pytest
 
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
+from nasrun.engine.untrained import UntrainedNetworks
 from nasrun.engine.wiring import Wiring
 from nasrun.errors import UsageError
-from nasrun.evaluators.zero_cost_columns import ZeroCostColumns
+from nasrun.predictors.zero_cost.table import ScoresOfTable
 from nasrun.protocols.evaluation import VALIDATION_ERROR, Evaluation, Evaluator
 from nasrun.protocols.knowledge import FreeScores, mean_ranks
 from nasrun.protocols.labels import Labels
@@ -151,8 +152,8 @@ def test_the_scores_of_a_table_rank_cells_as_they_are_said_to() -> None:
     """Kendall's tau with the CIFAR-10 test accuracy; .63 and .60 were measured elsewhere."""
     from scipy.stats import kendalltau
 
-    scores = ZeroCostColumns("nasbench201", "cifar10")
     wiring = on_table("random", "cifar10", 10)
+    scores = ScoresOfTable(UntrainedNetworks(wiring))
     genotypes = list(wiring.space.enumerate())
     values_NF = scores.values(genotypes)
     table = wiring.raw_evaluator
@@ -164,8 +165,8 @@ def test_the_scores_of_a_table_rank_cells_as_they_are_said_to() -> None:
 
 
 def test_scores_of_another_space_are_refused_in_a_sentence() -> None:
-    with pytest.raises(UsageError, match=r"space=toy .*not known.*type largest"):
-        ZeroCostColumns("toy", "digits")
+    with pytest.raises(UsageError, match=r"space=toy .*not known.*type proxy=logsynflow"):
+        ScoresOfTable(SimpleNamespace(space=SPACE, dataset_name="digits"))
 
 
 def on_table(strategy: str, dataset: str, num_labels: int) -> Wiring:

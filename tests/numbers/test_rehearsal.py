@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from nasrun.check import clock, memory
-from nasrun.check.clock import Clock, KnownAnswers, RememberedLabels, RememberedScores
+from nasrun.check.clock import (
+    Clock,
+    KnownAnswers,
+    RememberedFreeScores,
+    RememberedLabels,
+    RememberedScores,
+)
 from nasrun.check.data import FewBatches, ShortDataset, faults
 from nasrun.check.forecast import Part, disk_bytes
 from nasrun.datasets.images import Resident
@@ -176,6 +182,22 @@ def test_scores_come_from_those_that_are_known(watch: Watch) -> None:
     assert scores.loss_N.tolist() == [1.5] * 4
     assert scores.noise_N is not None
     assert score([1], "images").noise_N is None
+
+
+def test_scores_without_training_come_from_those_that_are_known(watch: Watch) -> None:
+    class Proxy:
+        names, how, num_affordable = ("made",), "made", 100
+
+        def values(self, genotypes):
+            watch.now += 5.0 * len(genotypes)
+            return np.full((len(genotypes), 1), watch.now)
+
+    counted = Clock()
+    found = RememberedFreeScores(Proxy(), counted).values([GENOTYPE] * 10)
+    assert watch.now == 15.0  # of the first step three are real: 12 s are over
+    assert counted.skipped_s == pytest.approx(7 * 5.0)
+    assert found[:3, 0].tolist() == [5.0, 10.0, 15.0]
+    assert set(found[3:, 0]) <= {5.0, 10.0, 15.0}
 
 
 def test_steps_that_were_not_rehearsed_are_like_the_last() -> None:

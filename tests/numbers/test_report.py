@@ -368,3 +368,13 @@ def test_comparisons_of_unequal_knowledge_are_marked(tmp_path: Path) -> None:
     assert [row["knowledge"] for row in records.groups(report)] == ["nothing", "size", "nothing"]
     (note,) = [note for note in report.notes if "knew" in note]
     assert "blind; random knew nothing; large knew size" in note
+
+
+def test_scores_by_a_table_and_by_a_proxy_are_unequal_knowledge(tmp_path: Path) -> None:
+    """A run of an earlier version says no proxy: its scores were those of the table."""
+    for name, proxy in (("earlier", {}), ("table", {"proxy": None}), ("ours", {"proxy": "snip"})):
+        result = {"strategy": name, "knowledge": ["zero_cost"], **proxy}
+        config = {"strategy": {"name": name}}
+        make_run(tmp_path / name, overrides=[f"strategy={name}"], config=config, result=result)
+    known = {item.name: item.knowledge for item in report_on(tmp_path).grouping.groups}
+    assert known == {"earlier": "zero_cost", "table": "zero_cost", "ours": "zero_cost by snip"}

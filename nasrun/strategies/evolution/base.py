@@ -82,13 +82,21 @@ class DiscreteSearch(Strategy, ABC):
         """Return the best of all that was evaluated; raise `RunError` if all evaluations failed."""
         return (self.labels.best().genotype,)
 
+    @property
+    def knowledge_how(self) -> str | None:
+        return None if self.first_labels is None else self.first_labels.how
+
     def state_dict(self) -> dict[str, Any]:
+        scores = {} if self.first_labels is None else self.first_labels.state_dict()
         return {
+            **scores,
             "labels": self.labels.state_dict(),
             "population": [member.genotype.to_json() for member in self.population],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.first_labels is not None:
+            self.first_labels.load_state_dict(state)
         self.labels.load_state_dict(state["labels"])
         members = [Genotype.from_json(genotype) for genotype in state["population"]]
         self.population = self.labels.evaluate(members)  # known, hence free

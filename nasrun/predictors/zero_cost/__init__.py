@@ -1,0 +1,1 @@
+"""Score networks without training them, one file per choice of `conf/proxy`."""
