@@ -277,13 +277,13 @@ COMMANDS = {
     ),
     "data": CommandHelp(
         "fetch, import, describe and verify benchmark tables",
-        "nasrun data fetch NAME | import NAME FILE [--value ...] | describe|verify [WHAT]",
+        "nasrun data fetch NAME | import NAME FILE | describe|verify [WHAT]",
         (
             ("nasrun data fetch nasbench101", "half a GB, then imported"),
             ("nasrun data import nasbench201 nasbench201.npz", ""),
-            ("nasrun data import imagenet16 FOLDER", "ImageNet16-120, from its pickles"),
+            ("nasrun data import imagenet16 FOLDER", "from its pickles"),
             (
-                "nasrun data import genes my.csv --value acc unit=percent better=higher part=test",
+                "nasrun data import genes my.csv --value acc",
                 "a table of your own",
             ),
             ("nasrun data describe", "where tables are looked for"),

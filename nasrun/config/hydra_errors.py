@@ -219,7 +219,8 @@ def _unknown(name: str, error: Exception, arguments: Sequence[str]) -> str:
             f"by one, such as {example}=..."
         )
     if name in catalogue.groups(root):
-        return f"nasrun {arguments[0]} has no group {name}; {closest(name, known.choices)}"
+        # spelt right, so that a group of a similar name is not what is meant
+        return f"nasrun {arguments[0]} has no group {name}; {closest('', known.choices)}"
     if name.startswith("hydra."):
         return f"{name} does not exist; nasrun {arguments[0]} --cfg hydra shows Hydra's own keys"
     other = suggestions.of_other_command(name, arguments[0], root)

@@ -200,7 +200,7 @@ def test_wrong_flags(given: list[str], message: str) -> None:
         (["search", "-cd", "nope"], "nasrun: Additional config directory '"),
         (["retrain", "strategy=egnas"],
          "nasrun: nasrun retrain has no group strategy; choose from dataset, experiment, network, "
-         "retrain, space\n"),
+         "retrain, space, tracker\n"),
         (["retrain", "genotyp=a"], "nasrun: genotyp does not exist; did you mean genotype?\n"),
     ],
     ids=str,
