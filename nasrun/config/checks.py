@@ -122,8 +122,8 @@ def _no_proxy(strategy: Mapping[str, Any]) -> str:
             f"the strategy {name} never reads proxy; leave it out, or type strategy=rank_by_proxy"
         )
     return (
-        f"the strategy {name} reads proxy where its first labels go by it alone; type "
-        "strategy.initial=zero_cost too, or leave it out"
+        f"the strategy {name} reads proxy only with strategy.initial=zero_cost; type that too, or "
+        "leave it out"
     )
 
 

@@ -134,7 +134,12 @@ def test_composition_of_the_real_files_equals_hydras(primary: str) -> None:
 def test_options_that_choose_other_options_do_so_as_in_hydra(group: str) -> None:
     register()
     root = catalogue.conf_dir()
+    texts = {path.stem: path.read_text() for path in (root / group).glob("*.yaml")}
+    choosing = [name for name, text in texts.items() if "- override /" in text]
+    assert choosing
     for option in catalogue.options(group, root):
+        if option.name not in choosing:
+            continue  # Hydra takes a fifth of a second for each
         ours = catalogue.compose("search", root, {group: option.name}).keys
         theirs = composed_by_hydra("search", root, {group: option.name})
         assert ours == {key: value for key, value in theirs.items() if value != "???"}
