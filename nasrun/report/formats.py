@@ -86,6 +86,9 @@ def _csv_value(value: Any) -> Any:
     return value
 
 
+LONGEST_IN_A_LINE = 60  # characters of a column of text in LaTeX
+
+
 def latex(tables: Sequence[ReportTable], end: Sequence[str] = ()) -> str:
     r"""Return `table` environments with booktabs rules, to be used with \input.
 
@@ -96,7 +99,7 @@ def latex(tables: Sequence[ReportTable], end: Sequence[str] = ()) -> str:
         if not table.rows:
             continue
         notes = [*([table.note] if table.note else []), *(end if table is tables[0] else ())]
-        align = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
+        align = "".join(_alignment(table, place) for place in range(len(table.columns)))
         lines = [
             r"\begin{table}",
             r"  \centering",
@@ -114,6 +117,14 @@ def latex(tables: Sequence[ReportTable], end: Sequence[str] = ()) -> str:
         ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
+
+
+def _alignment(table: ReportTable, place: int) -> str:
+    """Return what the LaTeX of a column is: sentences are wrapped, or they run off the page."""
+    if place >= table.text_columns:
+        return "r"
+    longest = max(len(_latex_cell(row[place])) for row in table.rows)
+    return r"p{0.6\linewidth}" if longest > LONGEST_IN_A_LINE else "l"
 
 
 def _latex(text: str) -> str:

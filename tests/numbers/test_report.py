@@ -213,6 +213,13 @@ TABLE = {"signal": "mean test accuracy (the table has no validation column)", "r
          "test_accuracy": 0.9314}  # fmt: skip
 
 
+def test_long_texts_are_wrapped_in_latex() -> None:
+    """A sentence in a column of its own width ran off the page, as pdflatex showed."""
+    texts = [tuple(map(text_cell, ("egnas", "a sentence of the guard, " * 3, "1")))]
+    table = ReportTable("w", "Warnings", ("group", "warning", "runs"), tuple(texts), "", 2)
+    assert r"\begin{tabular}{lp{0.6\linewidth}r}" in formats.latex([table])
+
+
 def test_the_accuracy_of_a_search_is_named_by_what_its_table_declares(tmp_path: Path) -> None:
     """On NAS-Bench-101 without a validation column a search sees test accuracies."""
     for seed in range(3):
