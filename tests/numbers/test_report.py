@@ -13,6 +13,7 @@ from nasrun.report.analysis import Report, analyse
 from nasrun.report.collect import collect
 from nasrun.report.groups import separating_keys
 from nasrun.report.published import all_published
+from nasrun.report.text_table import ReportTable, text_cell
 from tests.made_runs import make_grid, make_run
 
 FIRST = [0.91, 0.93, 0.92, 0.95, 0.94, 0.90, 0.96, 0.93]
