@@ -55,7 +55,12 @@ LATER: Mapping[str, Mapping[str, Any]] = {
     },
     **{
         f"nasrun.predictors.{name}": {"features": "code"}
-        for name in ("dcl.DCL", "gaussian_process.GaussianProcess", "path_mlp.PathMLP", "ridge.Ridge")
+        for name in (
+            "dcl.DCL",
+            "gaussian_process.GaussianProcess",
+            "path_mlp.PathMLP",
+            "ridge.Ridge",
+        )
     },
     **{
         f"nasrun.strategies.guided.{name}": {"initial": "random", "climbers": 0}

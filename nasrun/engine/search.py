@@ -112,6 +112,7 @@ def _search(
         threads=torch.get_num_threads(),
         table=final.table,
         one_shot=final.one_shot,
+        surrogate=final.surrogate,
         predictor=insight.ranked(metrics),
         warnings=spent.guard.in_the_end(chosen, wiring.space.operations),
     )
