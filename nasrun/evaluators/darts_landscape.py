@@ -20,6 +20,7 @@ import torch
 from nasrun.benchmarks import store
 from nasrun.errors import UsageError
 from nasrun.evaluators.darts_surrogates import (
+    LEAST_CELLS,
     Family,
     Surrogate,
     TrainedCells,
@@ -34,11 +35,17 @@ from nasrun.genotypes.published import named_cells
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective
 from nasrun.protocols.result import Final, OneShot, SurrogateEntry, SurrogateValue
-from nasrun.protocols.settings import NotNegative, Place, Positive, Probability
+from nasrun.protocols.settings import (
+    NotNegative,
+    Place,
+    Positive,
+    PositiveShare,
+    Probability,
+)
 from nasrun.protocols.space import DifferentiableSpace
 
 SPACE, CONVOLUTION = "darts", "sep_conv_3x3"
-NUM_RANDOM = 2000  # cells among which a value has its percentile, the same in every run
+NUM_RANDOM = 1000  # cells among which a value has its percentile, the same in every run
 
 
 class DartsLandscape(Evaluator):
@@ -51,8 +58,8 @@ class DartsLandscape(Evaluator):
             user's cache folder. It holds `dartsbench_cells` (n, cell, edge, (operation, state)) of
             whole numbers, `op_names`, and `dartsbench_test_50`, n accuracies.
         family: of the surrogate.
-        bootstrap: fit it to as many cells drawn with replacement, by the run's seed, so that the
-            spread of runs includes that of surrogates.
+        share: of the trained cells, drawn without replacement by the run's seed, that the surrogate
+            is fitted to, so that the spread of runs includes that of surrogates; 1 takes all.
         rank_noise, accuracy_spread, loss_noise, accuracy_noise, independent_share: see
             `SurrogateLandscape`.
 
@@ -70,7 +77,7 @@ class DartsLandscape(Evaluator):
         *,
         file: Place | None,
         family: Family,
-        bootstrap: bool,
+        share: PositiveShare,
         rank_noise: NotNegative,
         accuracy_spread: Positive,
         loss_noise: NotNegative,
@@ -85,7 +92,7 @@ class DartsLandscape(Evaluator):
             )
         self.cells, self.family = load(file), family
         draw = context.streams.derived("surrogate").numpy("cells")
-        self._seed = int(draw.integers(2**32)) if bootstrap else None
+        self._sample = (share, int(draw.integers(2**32)) if share < 1 else 0)
         self._landscape: SurrogateLandscape | None = None
         self._make_landscape = partial(
             SurrogateLandscape,
@@ -106,20 +113,20 @@ class DartsLandscape(Evaluator):
         """
         from scipy.special import ndtr
 
+        for genotype in genotypes:
+            self.space.validate(genotype)
         below_N = ndtr(self.values(genotypes))  # a normal score is the quantile of this share
         pairs = zip(genotypes, below_N.tolist(), strict=True)
         return [Evaluation(genotype, (1.0 - below,), 0.0) for genotype, below in pairs]
 
     def values(self, genotypes: Sequence[Genotype], family: Family | None = None) -> np.ndarray:
         """Return the normal scores of cells by a family, float64; by default that of the run."""
-        for genotype in genotypes:
-            self.space.validate(genotype)
-        surrogate = fitted(self.cells, family or self.family, self._seed)
+        surrogate = fitted(self.cells, family or self.family, *self._sample)
         return cell_values(surrogate, genotypes)
 
     def scorer(self, **_: Any) -> SurrogateLandscape:
         """Make the landscape; settings of a supernet and of its training mean nothing to it."""
-        surrogate = fitted(self.cells, self.family, self._seed)
+        surrogate = fitted(self.cells, self.family, *self._sample)
         self._landscape = self._make_landscape(surrogate)
         return self._landscape
 
@@ -163,13 +170,12 @@ class DartsLandscape(Evaluator):
 
 
 @lru_cache(maxsize=16)  # of the runs of a sweep in this process
-def fitted(cells: TrainedCells, family: Family, seed: int | None) -> Surrogate:
-    """Fit a surrogate to all cells or, with a seed, to a bootstrap sample of them."""
-    targets_N = normal_scores(cells.accuracy_N)
-    if seed is None:
-        return fit(family, cells.counts_NCEO, targets_N)
-    rows_N = np.random.default_rng(seed).integers(len(targets_N), size=len(targets_N))
-    return fit(family, cells.counts_NCEO[rows_N], targets_N[rows_N], seed)
+def fitted(cells: TrainedCells, family: Family, share: float, seed: int) -> Surrogate:
+    """Fit a surrogate to a share of the cells, at least `LEAST_CELLS`."""
+    count = max(LEAST_CELLS, round(share * len(cells.accuracy_N)))
+    rows_N = np.sort(np.random.default_rng(seed).permutation(len(cells.accuracy_N))[:count])
+    targets_N = normal_scores(cells.accuracy_N)[rows_N]
+    return fit(family, cells.counts_NCEO[rows_N], targets_N, seed)
 
 
 def cell_values(surrogate: Surrogate, genotypes: Sequence[Genotype]) -> np.ndarray:

@@ -164,12 +164,12 @@ def _problem(cells_NC82: np.ndarray, accuracy_N: np.ndarray, names: list[str]) -
 
 def features(counts_NCEO: Tensor) -> Tensor:
     """Return features_NF, float64; see the module's docstring."""
-    num_cells = len(counts_NCEO)
     # the states that operations read, in three groups: each input, and the nodes
     groups = ((0,), (1,), NODES)
-    rows = [[EDGES.index(edge) for edge in EDGES if edge[0] in group] for group in groups]
-    reads = [counts_NCEO[:, :, edges].sum(dim=2) for edges in rows]
-    return torch.cat([one.reshape(num_cells, -1) for one in (*reads, *routes(counts_NCEO))], dim=1)
+    in_group_GE = [[float(source in group) for source, _ in EDGES] for group in groups]
+    reads_NGCO = torch.einsum("nceo,ge->ngco", counts_NCEO, counts_NCEO.new_tensor(in_group_GE))
+    parts = (reads_NGCO, *routes(counts_NCEO))
+    return torch.cat([part.reshape(len(counts_NCEO), -1) for part in parts], dim=1)
 
 
 def routes(counts_NCEO: Tensor) -> list[Tensor]:
@@ -179,17 +179,20 @@ def routes(counts_NCEO: Tensor) -> list[Tensor]:
     """
     of_kind_OK = torch.nn.functional.one_hot(torch.tensor(KINDS), NUM_KINDS).to(counts_NCEO)
     kinds_NCEK = counts_NCEO @ of_kind_OK
-    # state -> length -> routes to it, (N, C, 2, 3^length), the last kind fastest
-    start = torch.eye(2).to(counts_NCEO).expand(*counts_NCEO.shape[:2], 2, 2)[..., None]
-    to: dict[int, dict[int, Tensor]] = {0: {0: start[..., 0, :]}, 1: {0: start[..., 1, :]}}
+    # state -> length -> routes to it from each input I, with P = 3^length, the last kind fastest
+    inputs_IIP = torch.eye(2, dtype=counts_NCEO.dtype)[:, :, None]
+    to: dict[int, dict[int, Tensor]] = {
+        state: {0: inputs_IIP[state].expand(*counts_NCEO.shape[:2], 2, 1)} for state in (0, 1)
+    }
     for node in NODES:
         to[node] = {}
-        for source in range(node):
-            kinds_NC11K = kinds_NCEK[:, :, EDGES.index((source, node)), None, None]
-            for length, before in to[source].items():
-                longer = (before[..., None] * kinds_NC11K).flatten(-2)
-                known = to[node].get(length + 1)
-                to[node][length + 1] = longer if known is None else known + longer
+        for length in range(node - 1):  # of the routes to its sources S
+            sources = [source for source in range(node) if length in to[source]]
+            first = EDGES.index((sources[0], node))
+            edges = slice(first, first + len(sources))  # sources are without gaps, as are rows
+            before_NCSIP = torch.stack([to[source][length] for source in sources], dim=2)
+            longer = torch.einsum("ncsip,ncsk->ncipk", before_NCSIP, kinds_NCEK[:, :, edges])
+            to[node][length + 1] = longer.flatten(-2)
     lengths = range(1, len(NODES) + 1)
     ending = [[to[node][length] for node in NODES if length in to[node]] for length in lengths]
     return [torch.stack(found).sum(dim=0).flatten(-2) for found in ending]

@@ -29,14 +29,11 @@ N(0, 1) for each node, pair of edges and pair of operations, added up over the e
 a mixture is its expectation, exactly. Over random cells its deviation is `rank_noise` times that of
 the surrogate. Scale and noise are those of all landscapes (`landscape_scores.py`).
 
-Shapes: N candidates, E = 28 edges of both cell types, O operations of the space, P pairs of edges
-that enter the same node, C cell types.
+Shapes: N candidates, E = 28 edges of both cell types, O operations of the space, C cell types.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -47,22 +44,13 @@ from nasrun.errors import UsageError
 from nasrun.evaluators.darts_surrogates import OPERATIONS, Surrogate, counts_of
 from nasrun.evaluators.landscape_scores import LandscapeScorer
 from nasrun.genotypes.darts import CELLS, EDGES
-from nasrun.genotypes.genotype import Genotype
 from nasrun.protocols.predictor import Ranking
 from nasrun.protocols.space import DifferentiableSpace
 from nasrun.protocols.state import Streams
 
-PAIRS = tuple(  # of rows of E whose edges enter the same node
-    pair
-    for pair in itertools.combinations(range(len(CELLS) * len(EDGES)), 2)
-    if pair[0] // len(EDGES) == pair[1] // len(EDGES)
-    and EDGES[pair[0] % len(EDGES)][1] == EDGES[pair[1] % len(EDGES)][1]
-)
-TARGETS = tuple(  # the node of each row of E; those of the two cell types apart
-    (cell, target) for cell in CELLS for _, target in EDGES
-)
-SAME_NODE_EE = np.array([[float(one == other) for other in TARGETS] for one in TARGETS])
-NUM_RANDOM = 2000  # cells by which the error is scaled
+NODES_E = [(cell, target) for cell in CELLS for _, target in EDGES]  # that each row of E enters
+SAME_NODE_EE = np.array([[float(one == other) for other in NODES_E] for one in NODES_E])
+NUM_RANDOM = 500  # cells by which the error is scaled
 
 
 class SurrogateLandscape(LandscapeScorer):
@@ -103,12 +91,14 @@ class SurrogateLandscape(LandscapeScorer):
         self._columns_OO = torch.tensor(known, dtype=torch.float64)
         # It depends on the run's seed alone, so that a resumed run has the same landscape.
         fixed = streams.derived("landscape")
-        size = (len(PAIRS), len(space.operations), len(space.operations))
-        self._error_POO = torch.from_numpy(fixed.numpy("cells").standard_normal(size))
-        cells = [space.sample(fixed.numpy("random cells")) for _ in range(NUM_RANDOM)]
-        true_N, error_N = self.surrogate_values(cells), self._error(self._one_hot(cells)).numpy()
-        self._error_POO *= rank_noise * float(true_N.std()) / float(error_N.std())
-        self.random_cells = cells
+        size = (self._shape[0], self._shape[1], self._shape[0], self._shape[1])
+        pairs_EE = np.triu(SAME_NODE_EE, k=1)  # each pair of edges into the same node once
+        error_EOEO = fixed.numpy("cells").standard_normal(size) * pairs_EE[:, None, :, None]
+        self._error_DD = torch.from_numpy(error_EOEO.reshape(np.prod(self._shape), -1))  # D = E*O
+        rng = fixed.numpy("random cells")
+        self.random_cells = [space.sample(rng) for _ in range(NUM_RANDOM)]
+        true_N, error_N = self.of_random_cells()
+        self._error_DD *= rank_noise * float(true_N.std()) / float(error_N.std())
         self._uniform = 0.0
         uniform_1EO = np.full((1, *self._shape), 1 / self._shape[1])
         self._uniform = float(self.change(uniform_1EO)[0])
@@ -157,22 +147,16 @@ class SurrogateLandscape(LandscapeScorer):
 
     def _error(self, weights_NEO: Tensor) -> Tensor:
         """Return the expected error of each candidate."""
-        first, second = (list(rows) for rows in zip(*PAIRS, strict=True))
-        all_pairs_NE = self._pair_mass(weights_NEO.sum(dim=2))
-        error_NPO = torch.einsum("npo,poq->npq", weights_NEO[:, first], self._error_POO)
-        error_NP = (error_NPO * weights_NEO[:, second]).sum(dim=2)
-        return (error_NP / all_pairs_NE[:, first]).sum(dim=1)
+        shares_NEO = weights_NEO / self._pair_mass(weights_NEO.sum(dim=2))[..., None]
+        return ((shares_NEO.flatten(1) @ self._error_DD) * weights_NEO.flatten(1)).sum(dim=1)
 
-    def _one_hot(self, cells: Sequence[Genotype]) -> Tensor:
-        hot = (self._space.one_hot(cell) for cell in cells)
-        return torch.stack([torch.cat([one[name] for name in CELLS]) for one in hot]).double()
-
-    def surrogate_values(self, cells: Sequence[Genotype]) -> np.ndarray:
-        """Return X of cells without the error, float64."""
-        counts_NCEO = np.stack([counts_of(cell) for cell in cells])
-        return self.surrogate.values(torch.from_numpy(counts_NCEO)).numpy()
+    def of_random_cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the value of the surrogate and the error of random cells, float64."""
+        counts_NCEO = torch.from_numpy(np.stack([counts_of(cell) for cell in self.random_cells]))
+        one_hot_NEO = (counts_NCEO @ self._columns_OO.T).flatten(1, 2)
+        return self.surrogate.values(counts_NCEO).numpy(), self._error(one_hot_NEO).numpy()
 
     def tau(self) -> float | None:
         """Return Kendall's tau of X with the error and without, over random cells."""
-        true_N = self.surrogate_values(self.random_cells)
-        return Ranking(true_N + self._error(self._one_hot(self.random_cells)).numpy(), true_N).tau
+        true_N, error_N = self.of_random_cells()
+        return Ranking(true_N + error_N, true_N).tau
