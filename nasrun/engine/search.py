@@ -111,8 +111,7 @@ def _search(
         search_val_score=validation_score(metrics),
         chosen_val_accuracy=metrics.get("chosen_accuracy"),
         threads=torch.get_num_threads(),
-        table=final.table,
-        one_shot=final.one_shot,
+        **vars(final),
         predictor=insight.ranked(metrics),
         warnings=spent.guard.in_the_end(chosen, wiring.space.operations),
     )

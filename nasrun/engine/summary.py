@@ -10,10 +10,10 @@ from nasrun.pictures import cell_text
 from nasrun.protocols.result import (
     AgainstFloors,
     FrontMember,
-    OneShot,
     Ranked,
     Result,
     Retrained,
+    SurrogateEntry,
     TableEntry,
 )
 from nasrun.terminal.text import command, wrapped
@@ -30,7 +30,7 @@ def summary(folder: Path, result: Result, width: int | None = None) -> str:
     rows = [*_search(result), *_costs(result), *_front(result.front)]
     rows += _predictor(result.predictor)
     rows += _floor(result.floor)
-    rows += [*_table(result.table), *_one_shot(result.one_shot)]
+    rows += [*_table(result.table), *_surrogate(result.surrogate), *_one_shot(result)]
     rows += [*_retrain(result.retrain), *_warnings(result.warnings)]
     lines = [wrapped(_line(*row), width, LABEL + 1) for row in rows]
     lines += [_line(*row) for row in _where_next(folder, result)]
@@ -50,6 +50,7 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
     if result.scorings:
         on_table = table is not None and table.landscape
         scored_on = "the landscape of the table" if on_table else "shared weights"
+        scored_on = scored_on if result.surrogate is None else "the landscape of a surrogate"
         parts.append(f"{result.scorings:,} candidates scored on {scored_on}")
     if result.evaluations:
         parts.append(f"{result.evaluations:,} true evaluations")
@@ -61,6 +62,8 @@ def _search(result: Result) -> Iterator[tuple[str, str]]:
         signal = "validation accuracy" if table is None else table.signal
         if table is not None and result.scorings:
             signal = "accuracy there"
+        if result.surrogate is not None:
+            signal = "accuracy there" if result.scorings else "share of trained cells below"
         parts.append(f"{signal} {result.search_val_accuracy:.2%}")
     if result.knowledge:
         known = " and ".join(KNOWN.get(name, name) for name in result.knowledge)
@@ -145,13 +148,28 @@ def _table(table: TableEntry | None) -> Iterator[tuple[str, str]]:
         yield "" if place else "control", f"{one.name} has {figures}"
 
 
-def _one_shot(one_shot: OneShot | None) -> Iterator[tuple[str, str]]:
+def _surrogate(surrogate: SurrogateEntry | None) -> Iterator[tuple[str, str]]:
+    if surrogate is None:
+        return
+    said = f"value {surrogate.value:+.3f}, percentile {surrogate.percentile:.1f} of random cells"
+    yield "surrogate", f"{said}, by {surrogate.family.replace('_', ' ')}"
+    yield "", "(normal score among the trained cells; no accuracy of a trained network)"
+    others = (f"{value:+.3f} by {name}" for name, value in surrogate.above_control.items())
+    yield "", f"above {surrogate.control.name}: {', '.join(others)}"
+    yield "control", f"random cells have {surrogate.random:+.3f} on average"
+    for one in (surrogate.control, *surrogate.references):
+        yield "", f"{one.name} has {one.value:+.3f}, percentile {one.percentile:.1f}"
+
+
+def _one_shot(result: Result) -> Iterator[tuple[str, str]]:
+    one_shot = result.one_shot
     if one_shot is None:
         return
     taus = {"loss": one_shot.loss_tau, "accuracy": one_shot.accuracy_tau}
     found = [f"{tau:.3f} by {key}" for key, tau in taus.items() if tau is not None]
     if found:
-        yield "one-shot", f"Kendall's tau with the table's test accuracy: {', '.join(found)}"
+        true = "the table's test accuracy" if result.surrogate is None else "the surrogate's value"
+        yield "one-shot", f"Kendall's tau with {true}: {', '.join(found)}"
 
 
 def _warnings(warnings: Sequence[str]) -> Iterator[tuple[str, str]]:

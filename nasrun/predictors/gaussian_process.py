@@ -17,31 +17,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 from annotated_types import Interval, MinLen
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from nasrun.graphs.codes import figures
+from nasrun.graphs.kernel_regression import Posterior, posterior, squared_distances
 from nasrun.graphs.kernels import label_counts, statistics
 from nasrun.predictors.targets import normal_scores
 from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
 from nasrun.protocols.settings import NotNegative, Positive, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """A process given targets: K + noise^2 I = L L', and its inverse times the targets."""
-
-    length_scale: float
-    factor_NN: np.ndarray  # L, lower triangular
-    weights_N: np.ndarray
-    log_likelihood: float  # without its constant
 
 
 @plugin
@@ -113,23 +104,3 @@ class GaussianProcess(Predictor):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore nothing: everything comes from the labels."""
-
-
-def squared_distances(first_CF: np.ndarray, second_NF: np.ndarray) -> np.ndarray:
-    """Return |x - x'|^2 of every pair, float64."""
-    squares_CN = np.square(first_CF).sum(axis=1)[:, None] + np.square(second_NF).sum(axis=1)
-    # |x|^2 + |x'|^2 - 2 x x' can round below 0 for equal x
-    return np.maximum(squares_CN - 2 * first_CF @ second_NF.T, 0.0)
-
-
-def posterior(
-    distances_NN: np.ndarray, targets_N: np.ndarray, length_scale: float, noise: float
-) -> Posterior:
-    """Condition the process on the targets, at one choice of length-scale and noise."""
-    kernel_NN = np.exp(-0.5 * distances_NN / length_scale**2)
-    factor_NN = cholesky(kernel_NN + noise**2 * np.eye(len(targets_N)), lower=True)
-    weights_N = cho_solve((factor_NN, True), targets_N)
-    fit = -0.5 * float(targets_N @ weights_N)
-    # log det(L L') / 2 is the sum of the logarithms of L's diagonal
-    log_likelihood = fit - float(np.log(np.diag(factor_NN)).sum())
-    return Posterior(length_scale, factor_NN, weights_N, log_likelihood)

@@ -101,6 +101,36 @@ class TableEntry(Accuracies):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SurrogateValue:
+    """What a surrogate says of a cell, which is no accuracy of a trained network.
+
+    `value` is a normal score: 0 is the median of the trained cells, 1 beats 84 % of them.
+    `percentile`, in [0, 100], is that among random cells, by the same surrogate.
+    """
+
+    name: str
+    value: float
+    percentile: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurrogateEntry(SurrogateValue):
+    """The cell of the result; statements by surrogates are relative ones.
+
+    `control` is what any liking for convolutions finds, `references` are the published cells.
+    `above_control` has the difference to the value of `control` by each family of surrogates: those
+    that the search has not seen tell whether it has found the error of its own.
+    """
+
+    file: str  # of the trained cells
+    family: str  # of the surrogate that was searched
+    control: SurrogateValue
+    random: float  # the mean value of random cells
+    above_control: Mapping[str, float]
+    references: tuple[SurrogateValue, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class OneShot:
     """How well shared weights rank cells: Kendall's tau with the table's test accuracy."""
 
@@ -168,6 +198,7 @@ class Final:
 
     table: TableEntry | None = None
     one_shot: OneShot | None = None
+    surrogate: SurrogateEntry | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,12 @@ def _scorings(run: Run) -> float | None:
     return run.number("scorings") or None
 
 
+def _above_all_conv(run: Run) -> float | None:
+    """Return how far a surrogate places the cell above that of convolutions alone."""
+    value, control = run.number("surrogate", "value"), run.number("surrogate", "control", "value")
+    return None if value is None or control is None else value - control
+
+
 def of_result(*keys: str) -> Callable[[Run], float | None]:
     return lambda run: run.number(*keys)
 
@@ -163,6 +169,10 @@ METRICS = {
                of_result("search_val_score")),
         Metric("params", "parameters", of_result("retrain", "params"), False, False),
         Metric("flops", "multiply-adds", of_result("retrain", "flops"), False, False),
+        Metric("surrogate_value", "value by a surrogate, normal score",
+               of_result("surrogate", "value"), percent=False),
+        Metric("above_all_conv", "value by a surrogate, above convolutions on all edges",
+               _above_all_conv, percent=False),
         Metric("hypervolume", "hypervolume", of_result("hypervolume", "value"), percent=False),
         Metric("measurements", "measurements", of_result("measurements"), False, False),
         Metric("evaluations", "true evaluations", of_result("evaluations"), False, False),
@@ -176,7 +186,7 @@ METRICS = {
                percent=False),
     )
 }  # fmt: skip
-BY_DEFAULT = ("test_accuracy", "search_val_accuracy")
+BY_DEFAULT = ("test_accuracy", "surrogate_value", "search_val_accuracy")
 OF_CLASSES = {
     "sensitivity": "sensitivity",
     "positive_predictivity": "positive predictivity",

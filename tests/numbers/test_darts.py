@@ -15,7 +15,7 @@ import torch
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import SearchConfig
 from nasrun.engine.wiring import Wiring
-from nasrun.evaluators import landscape as landscapes
+from nasrun.evaluators import landscape_scores as landscapes
 from nasrun.evaluators.landscape import Landscape
 from nasrun.evaluators.supernet_scorer import GRADIENT
 from nasrun.networks.toy import GAINS_EO
