@@ -332,12 +332,6 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: Any, monkeypatch
         darts_surrogates.load("gone")
 
 
-def test_another_space_is_refused(file: Path) -> None:
-    space: Any = SimpleNamespace(name="nasbench201")
-    with pytest.raises(UsageError, match=r"knows no cells of space=nasbench201: type space=darts"):
-        evaluator(file, space)
-
-
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [

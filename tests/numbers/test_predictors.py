@@ -16,11 +16,11 @@ from torch import nn
 
 from nasrun.config import plugins
 from nasrun.errors import RunError
+from nasrun.graphs.kernel_regression import posterior
 from nasrun.graphs.one_edit_pairs import OneEditPairs
 from nasrun.graphs.paths import PathCode
 from nasrun.predictors.contrastive import info_nce
 from nasrun.predictors.dcl import pair_weights, ranking_loss
-from nasrun.graphs.kernel_regression import posterior
 from nasrun.predictors.members import layers, multilayer
 from nasrun.predictors.targets import normal_scores, standardised_ranks
 from nasrun.protocols.predictor import Predictor
