@@ -59,6 +59,11 @@ def _has_table(it: Choices) -> bool:
     return it["space"].says("name") in benchmark_spaces()
 
 
+def _knows(it: Choices) -> bool:
+    known = it["evaluator"].says("spaces")
+    return not known or it["space"].says("name") in known
+
+
 RULES = (
     Rule(
         lambda it: _needs_alphas(it) and not _has_alphas(it),
@@ -91,6 +96,12 @@ RULES = (
     Rule(
         lambda it: it["evaluator"].says("reads_table") and not _has_table(it),
         "{evaluator} needs a benchmark table, and there is none of {space}",
+        ("space", "evaluator"),
+        "leave evaluator out",
+    ),
+    Rule(
+        lambda it: not _knows(it),
+        "{evaluator} knows no architectures of {space}",
         ("space", "evaluator"),
         "leave evaluator out",
     ),

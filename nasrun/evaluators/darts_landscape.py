@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from nasrun.benchmarks import store
-from nasrun.errors import UsageError
 from nasrun.evaluators.darts_surrogates import (
     LEAST_CELLS,
     Family,
@@ -44,7 +43,7 @@ from nasrun.protocols.settings import (
 )
 from nasrun.protocols.space import DifferentiableSpace
 
-SPACE, CONVOLUTION = "darts", "sep_conv_3x3"
+CONVOLUTION = "sep_conv_3x3"
 NUM_RANDOM = 1000  # cells among which a value has its percentile, the same in every run
 
 
@@ -64,11 +63,12 @@ class DartsLandscape(Evaluator):
             `SurrogateLandscape`.
 
     Raises:
-        UsageError: another space, no file, or a file that is not sound.
+        UsageError: no file, or one that is not sound.
     """
 
     needs_images: ClassVar[bool] = False
     makes_scorers: ClassVar[bool] = True
+    spaces: ClassVar[tuple[str, ...]] = ("darts",)
     objectives = (Objective("surrogate_rank", "share of trained cells above"),)
 
     def __init__(
@@ -85,11 +85,6 @@ class DartsLandscape(Evaluator):
         independent_share: Probability,
     ) -> None:
         self.space: DifferentiableSpace = context.space
-        if self.space.name != SPACE:
-            raise UsageError(
-                f"evaluator=darts_landscape knows no cells of space={self.space.name}: type "
-                f"space={SPACE}, or leave evaluator out"
-            )
         self.cells, self.family = load(file), family
         draw = context.streams.derived("surrogate").numpy("cells")
         self._sample = (share, int(draw.integers(2**32)) if share < 1 else 0)

@@ -90,6 +90,7 @@ class Evaluator(Stateful, Protocol):
     makes_scorers: ClassVar[bool] = False  # whether it offers `scorer`
     needs_alphas: ClassVar[bool] = False  # whether the space must be a `DifferentiableSpace`
     reads_table: ClassVar[bool] = False  # whether there must be a benchmark of the space
+    spaces: ClassVar[tuple[str, ...]] = ()  # those it knows architectures of; none named: all
     metrics: ClassVar[tuple[MetricName, ...]] = ("accuracy",)  # what a search on it can maximise
     # whether labels are scores on shared weights, whose training a resumed run does not repeat
     labels_are_scores: bool = False

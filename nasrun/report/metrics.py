@@ -49,6 +49,9 @@ def _test_accuracy(run: Run) -> float | None:
 
 def signal(run: Run) -> str:
     """Return what the accuracy of a search is: what its table declares, or what else."""
+    if isinstance(run.result.get("surrogate"), dict):
+        labelled = run.result.get("evaluations")
+        return "share of cells below" if labelled else "accuracy on a surrogate's landscape"
     table = run.result.get("table")
     if not isinstance(table, dict) or table.get("regret") is None:
         has_one = run.number("search_val_accuracy") is not None
@@ -186,7 +189,7 @@ METRICS = {
                percent=False),
     )
 }  # fmt: skip
-BY_DEFAULT = ("test_accuracy", "surrogate_value", "search_val_accuracy")
+BY_DEFAULT = ("test_accuracy", "above_all_conv", "search_val_accuracy")
 OF_CLASSES = {
     "sensitivity": "sensitivity",
     "positive_predictivity": "positive predictivity",

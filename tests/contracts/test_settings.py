@@ -36,7 +36,14 @@ def test_what_is_read_from_the_source_is_what_runs(target: str) -> None:
 CAPABILITIES = {
     "strategy": ("unit", "step_cost", "needs_alphas", "needs_weights", "predicts"),
     "space": ("name", "differentiable"),
-    "evaluator": ("needs_images", "evaluates", "makes_scorers", "needs_alphas", "reads_table"),
+    "evaluator": (
+        "needs_images",
+        "evaluates",
+        "makes_scorers",
+        "needs_alphas",
+        "reads_table",
+        "spaces",
+    ),
 }
 
 

@@ -22,6 +22,8 @@ from nasrun.genotypes.darts import CELLS, EDGES, KNOWN_OPERATIONS
 from nasrun.genotypes.published import published_cells
 from nasrun.protocols.space import Mixture
 from nasrun.randomness import RandomStreams
+from nasrun.report.collect import Run, read
+from nasrun.report.metrics import choose, signal
 from nasrun.runs.result_file import read_result
 from nasrun.spaces.darts import Darts
 from tests.compose import node
@@ -284,6 +286,12 @@ def test_same_seed_same_result_and_what_it_says(file: Path, tmp_path: Path, caps
     assert len(entry.references) == 15
     assert first.table is None
     assert first.test_accuracy is None  # nothing was trained
+    kept = read(tmp_path / "a")
+    assert isinstance(kept, Run)
+    metric = choose(None, [kept])  # what a report judges by
+    assert metric.key == "above_all_conv"
+    assert metric.of(kept) == pytest.approx(values[0] - values[1])
+    assert signal(kept) == "accuracy on a surrogate's landscape"
     text = capsys.readouterr().out
     assert "no accuracy of a trained network" in text
     assert "candidates scored on the landscape of a surrogate" in text
@@ -330,12 +338,6 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: Any, monkeypatch
     )
     with pytest.raises(UsageError, match="looked for gone"):
         darts_surrogates.load("gone")
-
-
-def test_another_space_is_refused(file: Path) -> None:
-    space: Any = SimpleNamespace(name="nasbench201")
-    with pytest.raises(UsageError, match=r"knows no cells of space=nasbench201: type space=darts"):
-        evaluator(file, space)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def told(*overrides: str) -> list[str]:
         (
             ["strategy=egnas", "evaluator=train"],
             "strategy=egnas works on alphas, which evaluator=train does not score: type "
-            "evaluator=shared_weights, or leave evaluator out",
+            "evaluator=darts_landscape or shared_weights, or leave evaluator out",
         ),
         (
             ["strategy=genetic", "evaluator=shared_weights", "space=nasbench101"],
@@ -48,6 +48,11 @@ def told(*overrides: str) -> list[str]:
             ["strategy=egnas", "evaluator=table", "space=darts"],
             "evaluator=table needs a benchmark table, and there is none of space=darts: type "
             "space=nasbench201, or leave evaluator out",
+        ),
+        (
+            ["strategy=random", "evaluator=darts_landscape", "space=nasbench201"],
+            "evaluator=darts_landscape knows no architectures of space=nasbench201: type "
+            "space=darts, or leave evaluator out",
         ),
         (
             ["strategy=idarts", "evaluator=table", "space=nasbench201"],
