@@ -93,7 +93,7 @@ def landscape(seed: int) -> Landscape:
     settings = {
         key: value
         for key, value in node("evaluator", "table").items()
-        if key not in ("_target_", "_partial_", "file")
+        if key not in ("_target_", "_partial_", "file", "isomorphic", "halving")
     }
     return Landscape(space, table, columns, RandomStreams(seed), **settings)  # type: ignore[arg-type]
 

@@ -213,7 +213,7 @@ def test_egnas_climbs_a_landscape_and_is_looked_up(file) -> None:
     assert wiring.strategy.finished
     assert all(report["alpha_step"] > 0 for report in reports[9:])
     assert reports[-1]["val_accuracy"] > reports[9]["val_accuracy"] + 0.1
-    assert reports[-1]["scorings"] == 21 * (3 * 8 + 1 + 3 + 3)
+    assert reports[-1]["scorings"] == 21 * (2 * 16 + 1 + 2 + 2)
     assert wiring.strategy.last_metrics()["scorings"] == reports[-1]["scorings"] + 4
     table = wiring.final(wiring.strategy.best()[0]).table
     assert table is not None
