@@ -81,8 +81,8 @@ def test_what_is_given_anew_replaces_what_was_recorded(run: Path, capsys) -> Non
 
 def test_settings_of_then_come_before_defaults_of_now(run: Path, capsys) -> None:
     file = run / ".hydra" / "config.yaml"
-    assert "  sigma: 0.3\n" in file.read_text()
-    file.write_text(file.read_text().replace("  sigma: 0.3\n", "  sigma: 0.25\n"))
+    assert "  sigma: 0.7\n" in file.read_text()
+    file.write_text(file.read_text().replace("  sigma: 0.7\n", "  sigma: 0.25\n"))
     words, _ = replayed("search", ["--from=run"])
     assert words == [*read("run/run.json")["overrides"], "strategy.sigma=0.25"]
     assert "as it was then: strategy.sigma=0.25\n" in capsys.readouterr().err

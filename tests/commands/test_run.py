@@ -72,9 +72,9 @@ def test_the_result_holds_what_is_promised(finished: Path) -> None:
     result = read(finished / "result.json")
     assert (result["strategy"], result["space"], result["dataset"]) == ("egnas", "toy", "synthetic")
     assert (result["seed"], result["evaluations"]) == (0, 0)
-    # Two of three epochs explore: 3 starts of 8 candidates, alpha, 3 selections, 3 means. Four
+    # Two of three epochs explore: 2 starts of 16 candidates, alpha, 2 selections, 2 means. Four
     # batches tell the accuracy of the last alpha.
-    assert result["scorings"] == 2 * (3 * 8 + 1 + 3 + 3) + 4
+    assert result["scorings"] == 2 * (2 * 16 + 1 + 2 + 2) + 4
     assert result["genotype"] == read(finished / "genotype.json")
     assert 0 < result["search_val_accuracy"] <= 1
     assert result["search_seconds"] > 0

@@ -308,7 +308,8 @@ def settings(file: Path, *overrides: str) -> SearchConfig:
 def discrete() -> list[str]:
     """The strategies that work on single architectures."""
     kinds = {name: plugins.target(node("strategy", name)) for name in methods("strategy")}
-    return [name for name, kind in kinds.items() if not (kind.needs_alphas or kind.needs_weights)]
+    found = [name for name, kind in kinds.items() if not (kind.needs_alphas or kind.needs_weights)]
+    return [name for name in found if name != "rank_by_proxy"]  # a table builds no networks to ask
 
 
 @pytest.mark.parametrize("strategy", discrete())
@@ -330,6 +331,11 @@ def test_every_strategy_on_single_architectures_runs_on_genes(strategy, file):
     final = wiring.final(best.genotype).table
     assert final.regret == pytest.approx(accuracy.max() - accuracy[row])
     assert final.values.trainings == "3"
+
+
+def test_a_proxy_is_refused_since_there_are_no_networks(file):
+    with pytest.raises(UsageError, match="space=genes builds none"):
+        _ = Wiring(settings(file, "strategy=rank_by_proxy")).strategy.step()
 
 
 def test_a_climb_starts_at_the_last_value_of_each_gene(file):

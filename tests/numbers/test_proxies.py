@@ -403,7 +403,10 @@ def test_first_labels_of_others_go_by_the_proxy() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["strategy=random", "proxy=naswot"], "type strategy.initial=zero_cost too"),
+        (
+            ["strategy=random", "proxy=naswot"],
+            "only with strategy.initial=zero_cost; type that too",
+        ),
         (["strategy=egnas", "proxy=naswot"], "the strategy EGNAS never reads proxy"),
         (["strategy=random", "proxy=naswot", "strategy.initial=zero_cost"], None),
         (["strategy=rank_by_proxy", "proxy=naswot", "proxy.num_images=8"], None),
