@@ -118,6 +118,8 @@ def test_ranks_and_crowding_are_those_of_pymoo() -> None:
     rank_N = non_dominated_ranks(costs_NM)
     for rank, front in enumerate(sorting.NonDominatedSorting().do(costs_NM)):
         assert sorted(front) == np.flatnonzero(rank_N == rank).tolist()
+        if len(front) == 1:
+            continue  # pymoo gives it 0, and Deb et al. the infinity of the ends of a front
         expected = 2 * crowding.calc_crowding_distance(costs_NM[front])  # it takes the mean
         assert crowding_distances(costs_NM, rank_N)[front] == pytest.approx(expected)
 
