@@ -15,7 +15,7 @@ from nasrun.benchmarks.importing import import_table
 from nasrun.errors import RunError, UsageError, closest
 from nasrun.protocols.state import Progress
 from nasrun.storage import downloads
-from nasrun.storage.cache_folder import cache_folder
+from nasrun.storage.cache_folder import cache_folder, table_places
 
 READ_AS_DATA = (".npz", ".csv", ".tfrecord")  # what no pickle is in
 
@@ -67,7 +67,7 @@ def fetch_table(
         UsageError: it is not there, or not sound; nothing was imported.
         RunError: the connection broke off; the next call goes on.
     """
-    target = store.places(name)[-1]
+    target = table_places(name)[-1]
     if target.exists() and not force:
         raise UsageError(f"{target} is there already: --force replaces it")
     file = cache_folder("downloads") / PurePosixPath(urlsplit(address).path).name

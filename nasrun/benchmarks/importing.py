@@ -18,6 +18,7 @@ from nasrun.benchmarks.table import Arrays
 from nasrun.datasets import imagenet16_files
 from nasrun.errors import UsageError, closest
 from nasrun.protocols.state import Progress
+from nasrun.storage.cache_folder import table_places
 from nasrun.storage.durable import replacing
 
 
@@ -49,7 +50,7 @@ def import_table(
         raise UsageError(f"there is no benchmark '{name}': {closest(name, names)}")
     if options != ColumnOptions() and not (name in known and known[name].describes_columns):
         raise UsageError(f"the columns of {name} are known: leave --value and --ignore out")
-    target = imagenet16_files.imported() if images else store.places(name)[-1]
+    target = imagenet16_files.imported() if images else table_places(name)[-1]
     if out is not None:
         target = Path(out).expanduser()
         if images or target.suffix != ".npz":

@@ -96,7 +96,7 @@ class NasBenchMacroTable(Table):
         return nasbench_macro_text(self.genotype(row))
 
 
-def _read_official(path: Path, _: Progress) -> Arrays:
+def _read_official(path: Path, progress: Progress) -> Arrays:
     """Read the JSON file of the authors.
 
     Raises:
@@ -122,7 +122,8 @@ def _read_official(path: Path, _: Progress) -> Arrays:
                 f"{path}: the network {brief(text)} must have test_acc, a list of percents, params "
                 f"and flops ({brief(repr(error))})"
             ) from None
-    return _condense(cells, {name: np.array([row[name] for row in rows]) for name in rows[0]}, _)
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return _condense(cells, columns, progress)
 
 
 def _figures(figures: Any) -> dict[str, float]:

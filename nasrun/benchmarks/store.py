@@ -131,7 +131,7 @@ def load_scores(space: str, dataset: str) -> Table:
     found = next((table for table in tables if dataset in table.scores), None)
     if found is None:
         known = [name for table in tables for name in table.scores]
-        looked = [str(path) for one in possible for path in places(one.name)]
+        looked = [str(path) for one in possible for path in table_places(one.name)]
         there = f"there are tables for {' and '.join(known)}" if known else "there is no table"
         where = f" (looked for {' and '.join(looked)})" if looked else " of this space"
         raise UsageError(
@@ -161,7 +161,7 @@ def locate(name: str, key: str = "evaluator.file") -> Path:
     """
     path = _kept(name)
     if path is None:
-        looked = " and ".join(map(str, places(name)))
+        looked = " and ".join(map(str, table_places(name)))
         raise UsageError(
             f"there is no table of {benchmarks()[name].label} (looked for {looked}): say where it "
             f"is with {key}=FILE, or type nasrun data {_how_to_get(benchmarks()[name])}"
@@ -174,13 +174,8 @@ def _how_to_get(benchmark: Benchmark) -> str:
     return f"fetch {name}" if benchmark.address else f"import {name} FILE"
 
 
-def places(name: str) -> list[Path]:
-    """List where a benchmark's table is looked for, in order; the last is where imports go."""
-    return table_places(name)
-
-
 def _kept(name: str) -> Path | None:
-    return next((path for path in places(name) if path.is_file()), None)
+    return next((path for path in table_places(name) if path.is_file()), None)
 
 
 def _loaded(space: str, path: Path) -> Table:

@@ -14,6 +14,7 @@ from nasrun.benchmarks.benchmark import Benchmark, ColumnOptions
 from nasrun.benchmarks.table import ACCURACY, Arrays, Columns, Table
 from nasrun.config.commands import argument_parser
 from nasrun.errors import RunError, UsageError, closest
+from nasrun.storage.cache_folder import table_places
 from nasrun.terminal import console, progress
 
 
@@ -93,7 +94,7 @@ def _describe(arguments: Sequence[str]) -> None:
 
 def _verify(arguments: Sequence[str]) -> None:
     what = _one_argument(arguments)
-    found = [name for name in store.benchmarks() if any(p.is_file() for p in store.places(name))]
+    found = [name for name in store.benchmarks() if any(p.is_file() for p in table_places(name))]
     outcomes = []
     for name in found if what is None else [what]:
         benchmark, table, arrays = _open(name)
@@ -119,7 +120,7 @@ def _one_argument(arguments: Sequence[str]) -> str | None:
 def _whereabouts(name: str) -> Iterator[tuple[str, str]]:
     """Yield each place where a table may be, and whether there is one."""
     used = False
-    for path in store.places(name):
+    for path in table_places(name):
         there = path.is_file()
         yield str(path), ("there, not used" if used else "used") if there else "not there"
         used = used or there

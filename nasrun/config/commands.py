@@ -282,10 +282,6 @@ COMMANDS = {
             ("nasrun data fetch nasbench101", "half a GB, then imported"),
             ("nasrun data import nasbench201 nasbench201.npz", ""),
             ("nasrun data import imagenet16 FOLDER", "from its pickles"),
-            (
-                "nasrun data import genes my.csv --value acc",
-                "a table of your own",
-            ),
             ("nasrun data describe", "where tables are looked for"),
             ("nasrun data describe nasbench201", "what is in it"),
             ("nasrun data verify nasbench101", "takes a minute"),
@@ -295,9 +291,10 @@ COMMANDS = {
         "that is there. FILE is an .npz file in the condensed form, a .csv file with one row per "
         "cell, or an official file; --out FILE keeps the table there, where space.file=FILE or "
         "evaluator.file=FILE finds it.\n\n"
-        "nasrun data import genes FILE makes a table of your own columns: each --value COLUMN "
-        "unit=ms better=lower part=test names a column of values, --ignore COLUMN one that is "
-        "neither, and the others are genes. space=genes searches it.\n\n"
+        "nasrun data import genes my.csv --value acc unit=percent better=higher part=test makes a "
+        "table of your own columns: each --value names a column of values and says what they are, "
+        "--ignore COLUMN one that is neither, and the others are genes. space=genes searches it."
+        "\n\n"
         "fetch asks the address of a benchmark's file (or --address URL), says how large it is, "
         "fetches it, and imports it; what broke off goes on when it is typed again. --sha256 SUM "
         "is compared; without it, and where none is published, the checks of the import count.\n\n"

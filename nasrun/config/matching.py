@@ -159,6 +159,16 @@ def benchmark_spaces() -> set[str]:
     return {str(constant(target, "table", "space")) for target in targets("benchmark").values()}
 
 
+def has_networks(space: str) -> bool:
+    """Return whether the architectures of a space, by its name, stand for networks."""
+    of_tables = {
+        constant(target, "name")
+        for target in targets("space").values()
+        if constant(target, "takes") == ()
+    }
+    return space not in of_tables
+
+
 def spaces_with_alphas() -> list[str]:
     """List the search spaces that strategies on alphas can search."""
     return [name for name, target in targets("space").items() if constant(target, "differentiable")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nasrun.genotypes.genes import SPACE as WITHOUT_NETWORKS
+from nasrun.config.matching import has_networks
 from nasrun.pictures import cell_text
 from nasrun.protocols.result import (
     AgainstFloors,
@@ -197,9 +197,10 @@ def _retrain(retrain: Retrained | None) -> Iterator[tuple[str, str]]:
 def _where_next(folder: Path, result: Result) -> Iterator[tuple[str, str]]:
     yield "folder", str(folder)
     yield "next", command("nasrun", "show", folder)
-    if result.space != WITHOUT_NETWORKS:
+    trainable = has_networks(result.space)
+    if trainable:
         yield "", f"{command('nasrun', 'retrain', f'genotype={folder}')} retrain.epochs=100"
-    if result.front is not None and result.space != WITHOUT_NETWORKS:
+    if result.front is not None and trainable:
         another = command("nasrun", "retrain", f"genotype={folder}:2")
         yield "", f"{another} retrain.epochs=100"
     yield "", command("nasrun", "report", folder)

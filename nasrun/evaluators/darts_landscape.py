@@ -26,11 +26,11 @@ from nasrun.evaluators.darts_surrogates import (
     counts_of,
     fit,
     load,
-    normal_scores,
 )
 from nasrun.evaluators.surrogate_landscape import SurrogateLandscape
 from nasrun.genotypes.genotype import Genotype
 from nasrun.genotypes.published import named_cells
+from nasrun.graphs.kernel_regression import normal_quantiles
 from nasrun.protocols.context import SearchContext
 from nasrun.protocols.evaluation import Evaluation, Evaluator, Objective
 from nasrun.protocols.result import Final, OneShot, SurrogateEntry, SurrogateValue
@@ -169,7 +169,7 @@ def fitted(cells: TrainedCells, family: Family, share: float, seed: int) -> Surr
     """Fit a surrogate to a share of the cells, at least `LEAST_CELLS`."""
     count = max(LEAST_CELLS, round(share * len(cells.accuracy_N)))
     rows_N = np.sort(np.random.default_rng(seed).permutation(len(cells.accuracy_N))[:count])
-    targets_N = normal_scores(cells.accuracy_N)[rows_N]
+    targets_N = normal_quantiles(cells.accuracy_N)[rows_N]
     return fit(family, cells.counts_NCEO[rows_N], targets_N, seed)
 
 

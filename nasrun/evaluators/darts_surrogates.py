@@ -28,7 +28,6 @@ Shapes: N cells, C = 2 cell types, E = 14 edges, O = 7 operations (without `none
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -43,7 +42,8 @@ from nasrun.benchmarks import store
 from nasrun.errors import UsageError
 from nasrun.genotypes.darts import CELLS, EDGES, KNOWN_OPERATIONS, NODES
 from nasrun.genotypes.genotype import Genotype
-from nasrun.graphs.kernel_regression import posterior, squared_distances
+from nasrun.graphs.kernel_regression import likeliest, normal_quantiles
+from nasrun.storage.cache_folder import table_places
 
 Family = Literal["extra_trees", "ridge", "gaussian_process"]
 OPERATIONS = tuple(name for name in KNOWN_OPERATIONS if name != "none")
@@ -103,7 +103,7 @@ def load(file: str | None) -> TrainedCells:
     Raises:
         UsageError: the file is not there, or does not hold what it should.
     """
-    places = store.places("darts_cells") if file is None else [Path(file).expanduser()]
+    places = table_places("darts_cells") if file is None else [Path(file).expanduser()]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         looked = " and ".join(map(str, places))
@@ -201,13 +201,6 @@ def routes(counts_NCEO: Tensor) -> list[Tensor]:
 # ---------------------------------------------------------------------------- families
 
 
-def normal_scores(values_N: np.ndarray) -> np.ndarray:
-    """Replace values by the normal quantiles of their ranks; equals share a rank."""
-    from scipy.stats import norm, rankdata
-
-    return norm.ppf((rankdata(values_N) - 0.5) / len(values_N))
-
-
 def fit(family: Family, counts_NCEO: np.ndarray, target_N: np.ndarray, seed: int = 0) -> Surrogate:
     """Fit a surrogate to cells and their targets.
 
@@ -243,15 +236,7 @@ def _ridge(features_NF: np.ndarray, target_N: np.ndarray) -> Any:
 def _gaussian_process(features_NF: np.ndarray, target_N: np.ndarray) -> Any:
     """Fit the process of highest marginal likelihood, as `predictor=gaussian_process` does."""
     mean = float(target_N.mean())
-    distances_NN = squared_distances(features_NF, features_NF)
-    unit = float(np.median(distances_NN[~np.eye(len(target_N), dtype=bool)])) or 1.0
-    process = max(
-        (
-            posterior(distances_NN / unit, target_N - mean, length_scale, noise)
-            for length_scale, noise in itertools.product(LENGTH_SCALES, NOISES)
-        ),
-        key=lambda candidate: candidate.log_likelihood,
-    )
+    process, unit = likeliest(features_NF, target_N - mean, LENGTH_SCALES, NOISES)
     known_NF, weights_N = torch.from_numpy(features_NF), torch.from_numpy(process.weights_N)
     scale = -0.5 / (unit * process.length_scale**2)
     squares_N = known_NF.square().sum(dim=1)
@@ -272,7 +257,7 @@ def cross_validated(family: Family, cells: TrainedCells, folds: int, seed: int) 
     found = list[float]()
     split = KFold(folds, shuffle=True, random_state=seed).split(cells.accuracy_N)
     for known, left_out in split:
-        targets = normal_scores(cells.accuracy_N[known])
+        targets = normal_quantiles(cells.accuracy_N[known])
         surrogate = fit(family, cells.counts_NCEO[known], targets, seed)
         values_N = surrogate.values(torch.from_numpy(cells.counts_NCEO[left_out])).numpy()
         found.append(float(kendalltau(values_N, cells.accuracy_N[left_out]).statistic))

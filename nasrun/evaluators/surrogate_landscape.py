@@ -99,9 +99,8 @@ class SurrogateLandscape(LandscapeScorer):
         self.random_cells = [space.sample(rng) for _ in range(NUM_RANDOM)]
         true_N, error_N = self.of_random_cells()
         self._error_DD *= rank_noise * float(true_N.std()) / float(error_N.std())
-        self._uniform = 0.0
-        uniform_1EO = np.full((1, *self._shape), 1 / self._shape[1])
-        self._uniform = float(self.change(uniform_1EO)[0])
+        uniform_1EO = torch.full((1, *self._shape), 1 / self._shape[1], dtype=torch.float64)
+        self._uniform = float(self.extension(uniform_1EO)[0])
         self.calibrate(fixed.numpy("alphas"), accuracy_spread, self.change)
 
     def change(self, weights_NEO: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ Shapes: N labelled and C other architectures, F features, V vertices.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any
@@ -26,7 +25,7 @@ from annotated_types import Interval, MinLen
 from scipy.linalg import solve_triangular
 
 from nasrun.graphs.codes import figures
-from nasrun.graphs.kernel_regression import Posterior, posterior, squared_distances
+from nasrun.graphs.kernel_regression import Posterior, likeliest, squared_distances
 from nasrun.graphs.kernels import label_counts, statistics
 from nasrun.predictors.targets import normal_scores
 from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
@@ -66,17 +65,8 @@ class GaussianProcess(Predictor):
         # What never varied says nothing, and gets a scale of 0.
         self._scale_F = self.statistics_weight / np.where(deviation_F > 0, deviation_F, np.inf)
         self._features_NF = self._features(graphs)
-        distances_NN = squared_distances(self._features_NF, self._features_NF)
-        # Length-scales are in units of its root, so that one list of them does for all spaces.
-        typical = float(np.median(distances_NN[~np.eye(len(graphs), dtype=bool)]))
-        self._unit = typical if typical > 0 else 1.0
-        targets_N = normal_scores(values_N)
-        self._posterior = max(
-            (
-                posterior(distances_NN / self._unit, targets_N, length_scale, noise)
-                for length_scale, noise in itertools.product(self.length_scales, self.noises)
-            ),
-            key=lambda candidate: candidate.log_likelihood,
+        self._posterior, self._unit = likeliest(
+            self._features_NF, normal_scores(values_N), self.length_scales, self.noises
         )
 
     def score(self, graphs: Sequence[ArchGraph]) -> Prediction:

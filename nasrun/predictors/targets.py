@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nasrun.graphs.kernel_regression import normal_quantiles
+
 
 def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
     """Return targets of mean 0 and deviation 1 that depend on the order alone.
@@ -23,8 +25,6 @@ def normal_scores(values_N: np.ndarray) -> np.ndarray:
 
     Differences among the best then count for more than those in the middle.
     """
-    from scipy.stats import norm, rankdata
-
-    scores_N = norm.ppf((rankdata(values_N) - 0.5) / len(values_N))
+    scores_N = normal_quantiles(values_N)
     deviation = float(scores_N.std())
     return (scores_N - scores_N.mean()) / deviation if deviation > 0 else np.zeros(len(scores_N))

@@ -218,9 +218,8 @@ class Result(Final):
     scorings: int = 0  # on shared weights, or predicted
     knowledge: tuple[str, ...] = ()  # what it knew of architectures besides: size, zero_cost
     knowledge_how: str | None = None  # where that came from, for people
-    proxy: str | None = (
-        None  # of untrained networks, computed in this run; `None`: a table's scores
-    )
+    # of untrained networks, computed in this run; `None` for none, and for the scores of a table
+    proxy: str | None = None
     search_seconds: float = 0.0
     label_seconds: float = 0.0  # what the labels cost; on a table, what they cost its makers
     label_epochs: int | None = None  # of all trainings, where some were stopped early

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nasrun.compute.device import is_out_of_memory
@@ -145,6 +146,15 @@ def weights_of(network: nn.Module) -> list[Tensor]:
         for parameter in module.parameters(recurse=False)
         if parameter.dim() > 1
     ]
+
+
+def loss_gradients(
+    network: nn.Module, images_BCHW: Tensor, labels_B: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    """Return each tensor of weights with its gradient of the cross-entropy of one batch."""
+    weights = weights_of(network)
+    loss = functional.cross_entropy(network(images_BCHW), labels_B)
+    return list(zip(weights, gradients(loss, weights), strict=True))
 
 
 def gradients(output: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:

@@ -14,10 +14,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.predictors.zero_cost.base import OnImages, gradients, weights_of
+from nasrun.predictors.zero_cost.base import OnImages, loss_gradients
 from nasrun.protocols.settings import plugin
 
 
@@ -28,6 +27,5 @@ class GradNorm(OnImages):
     name: ClassVar[str] = "grad_norm"
 
     def of_network(self, network: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> float:
-        loss = F.cross_entropy(network(images_BCHW), labels_B)
-        norms = [one.norm() for one in gradients(loss, weights_of(network))]
+        norms = [one.norm() for _, one in loss_gradients(network, images_BCHW, labels_B)]
         return float(torch.stack(norms).sum())

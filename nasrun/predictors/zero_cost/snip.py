@@ -15,10 +15,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasrun.predictors.zero_cost.base import OnImages, gradients, weights_of
+from nasrun.predictors.zero_cost.base import OnImages, loss_gradients
 from nasrun.protocols.settings import plugin
 
 
@@ -29,7 +28,5 @@ class Snip(OnImages):
     name: ClassVar[str] = "snip"
 
     def of_network(self, network: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> float:
-        weights = weights_of(network)
-        loss = F.cross_entropy(network(images_BCHW), labels_B)
-        pairs = zip(weights, gradients(loss, weights), strict=True)
+        pairs = loss_gradients(network, images_BCHW, labels_B)
         return float(torch.stack([(w.detach() * g).abs().sum() for w, g in pairs]).sum())

@@ -73,8 +73,6 @@ def percentiles(values_N: np.ndarray, compared_P: np.ndarray) -> np.ndarray:
     >>> percentiles(np.array([0.0, 2.0, 9.0]), np.array([1.0, 2.0, 2.0, 4.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    ordered_P = np.sort(compared_P)
-    below_N = np.searchsorted(ordered_P, values_N, "left")
-    not_above_N = np.searchsorted(ordered_P, values_N, "right")
-    share_N: np.ndarray = (below_N + not_above_N) / (2 * len(ordered_P))
-    return share_N
+    from scipy.stats import percentileofscore
+
+    return np.asarray(percentileofscore(compared_P, values_N, kind="mean")) / 100
