@@ -80,6 +80,7 @@ class Strategy(Stateful, Protocol):
     def rank(self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]) -> Prediction | None:
         """Predict with the last fit, without any change of state; `graphs` are the genotypes'.
 
-        It is `None` before the first fit, and for a strategy without a predictor.
+        It is `None` before the first fit, for a strategy without a predictor, and where what the
+        predictor reads takes time to be computed.
         """
         return None

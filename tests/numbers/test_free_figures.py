@@ -91,25 +91,22 @@ def test_a_predictor_reads_them(name: str) -> None:
     assert len(set(np.round(predictor.score(graphs[30:]).score_N, 5))) == 2
 
 
-@pytest.mark.skipif(
+needs_scores = pytest.mark.skipif(
     not (DATA / "nasbench201_zero_cost.npz").is_file(),
     reason="NASRUN_DATA has no nasbench201_zero_cost.npz",
 )
+
+
+def wired(*words: str) -> Wiring:
+    """A search on the table that reads scores; the words come last."""
+    always = ["strategy=ridge_evolution", "evaluator=table", "dataset=cifar10"]
+    always += ["budget.evaluations=15", "predictor.features=code+zero_cost"]
+    return Wiring(to_typed(composed([*always, *words]), SearchConfig))
+
+
+@needs_scores
 def test_a_search_says_what_it_knew_and_goes_on_with_it() -> None:
-    config = to_typed(
-        composed(
-            [
-                "strategy=ridge_evolution",
-                "evaluator=table",
-                "dataset=cifar10",
-                "budget.evaluations=15",
-                "strategy.initial=largest",
-                "predictor.features=code+zero_cost",
-            ]
-        ),
-        SearchConfig,
-    )
-    first, second = Wiring(config), Wiring(config)
+    first, second = wired("strategy.initial=largest"), wired("strategy.initial=largest")
     search, twin = first.strategy, second.strategy
     assert search.knowledge == ("size", "zero_cost")
     for _ in range(3):
@@ -119,3 +116,17 @@ def test_a_search_says_what_it_knew_and_goes_on_with_it() -> None:
     bought = [[one.genotype for one in each.step().evaluations] for each in (search, twin)]
     assert bought[0] == bought[1]
     assert len(bought[0]) > 0
+
+
+@needs_scores
+@pytest.mark.parametrize(("proxy", "looked_at"), [("table", True), ("params", False)])
+def test_nobody_who_looks_on_waits_for_scores_that_take_time(proxy: str, looked_at: bool) -> None:
+    """A search scores what it proposes; the 15,625 cells of the table would take hours by snip."""
+    search = wired(
+        f"proxy={proxy}", "proxy.num_architectures=30" if not looked_at else "seed=0"
+    ).strategy
+    for _ in range(3):
+        search.step()
+    cells = [search.space.sample(np.random.default_rng(0)) for _ in range(3)]
+    ranked = search.rank(cells, [search.space.graph(one) for one in cells])
+    assert (ranked is not None) is looked_at

@@ -124,9 +124,11 @@ class PredictorGuidedSearch(DiscreteSearch):
     def rank(self, genotypes: Sequence[Genotype], graphs: Sequence[ArchGraph]) -> Prediction | None:
         """Return what the predictor of the last round says, for those who look on.
 
-        It is `None` before the first round. Nothing is changed or drawn by it.
+        It is `None` before the first round, and where the predictor reads scores that take time:
+        those of a whole space could take longer than the search. Nothing is changed or drawn by it.
         """
-        if self.num_fitted == 0:
+        slow = self.free_figures is not None and self.free_figures.takes_time
+        if self.num_fitted == 0 or slow:
             return None
         return self.model.score(self._with_figures(genotypes, graphs))
 

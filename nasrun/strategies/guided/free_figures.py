@@ -41,6 +41,7 @@ class FreeFigures:
     def __init__(self, context: SearchContext, features: Features) -> None:
         self._space: SearchSpace = context.allowed_space
         self._sources: list[FreeScores] = [context.free_scores(kind) for kind in kinds(features)]
+        self.takes_time = any(source.takes_time for source in self._sources)
 
     def of(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """Return figures_NF, float64, of mean 0 and deviation 1 over the space."""
