@@ -17,10 +17,10 @@ import nasrun
 from nasrun.config.catalogue import conf_dir
 from nasrun.genotypes.genotype import Genotype
 from nasrun.spaces.nasbench201 import NasBench201
+from tests.documents.pages import FILE
 from tests.documents.test_documents import ROOT, blocks, commands, ends_of_sweep
 
 PAGE = ROOT / "docs" / "tutorials" / "add-a-strategy.md"
-FILE = re.compile(r"^`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = [words for text in blocks(PAGE, "sh") for words in commands(text)]
 
 

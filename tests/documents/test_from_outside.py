@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.documents.pages import run, write_files
 from tests.documents.test_documents import ROOT, blocks, commands
 
 PAGE = ROOT / "docs" / "tutorials" / "a-strategy-from-outside.md"
-FILE = re.compile(r"^`([\w/]+\.(?:py|yaml))`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS = [words for text in blocks(PAGE, "sh") for words in commands(text)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mine")
-    for path, text in FILE.findall(PAGE.read_text()):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    return folder
-
-
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return write_files(PAGE, tmp_path_factory.mktemp("mine"))
 
 
 def test_it_is_listed_explained_and_run_and_asked_for_again(folder: Path) -> None:

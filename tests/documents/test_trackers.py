@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.documents.pages import run, write_files
 from tests.documents.test_documents import ROOT, blocks, commands
-from tests.documents.test_from_outside import FILE
 
 PAGE = ROOT / "docs" / "how-to" / "trackers.md"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mine")
-    for path, text in FILE.findall(PAGE.read_text()):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    return folder
-
-
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return write_files(PAGE, tmp_path_factory.mktemp("mine"))
 
 
 def test_a_tracker_from_outside_records_what_the_run_does(folder: Path) -> None:
