@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from nasrun.config import matching, plugins, ranges
-from nasrun.config.declarations import declared
+from nasrun.config.declarations import constant, declared
 from nasrun.config.identity import leaves
 from nasrun.config.renamed import present
 from nasrun.config.schema import OPTIONAL, PLUGINS, PluginNode, RunConfig, SearchConfig
@@ -94,6 +94,8 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
             yield f"{override}: {_no_proxy(config.strategy)}"
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
+        if key == "evaluator.halving" and not _buys_labels(config.strategy):
+            yield f"{override}: the strategy {chosen} buys no labels that could compete; leave it out"
         if key == "budget.label_epochs" and config.evaluator.get("halving") is None:
             yield (
                 f"{override}: only labels of successive halving say their epochs; type "
@@ -105,6 +107,12 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         wanted = "${predictor}" if not read_by_key else f"{group}." if key == group else key
         if wanted not in references:
             yield f"{override}: the strategy {chosen} never reads {key}; leave it out"
+
+
+def _buys_labels(strategy: Mapping[str, Any]) -> bool:
+    """Return whether a strategy asks for single labels, and not for scores on shared weights."""
+    target = present(str(strategy.get("_target_")))
+    return not (constant(target, "needs_alphas") or constant(target, "needs_weights"))
 
 
 def reads_scores(node: Mapping[str, Any] | None) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nasrun.benchmarks.table import Columns
+from nasrun.config.checks import unread_overrides
 from nasrun.config.compose import to_typed
 from nasrun.config.schema import BudgetConfig, SearchConfig
 from nasrun.engine.drive import Spent
@@ -120,3 +121,16 @@ def test_a_search_on_a_table_buys_short_trainings_first(tmp_path: Path) -> None:
         search.step()
     epochs = [label.details["epochs"] for label in search.labels.ledger]
     assert sorted(epochs[:4]) == sorted(epochs[4:]) == [12, 12, 12, 212]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["strategy=egnas", "evaluator.halving=3"], "EGNAS buys no labels that could compete"),
+        (["strategy=random", "budget.label_epochs=300"], "only labels of successive halving say"),
+        (["strategy=random", "evaluator.halving=3", "budget.label_epochs=300"], None),
+    ],
+)
+def test_what_nothing_reads_is_told(words: list[str], told: str | None) -> None:
+    found = list(unread_overrides(composed(["evaluator=table", *words]), words))
+    assert (told in found[0]) if told else (found == [])
