@@ -95,7 +95,7 @@ def unread_overrides(config: DictConfig, overrides: Sequence[str]) -> Iterator[s
         if switch := _switch_that_is_off(config, group, setting):
             yield f"{override}: {switch}=false, so nothing reads {key}; type {switch}=true"
         if key == "evaluator.halving" and not _buys_labels(config.strategy):
-            yield f"{override}: the strategy {chosen} buys no labels that could compete; leave it out"
+            yield f"{override}: {chosen} buys no labels that could compete; leave it out"
         if key == "budget.label_epochs" and config.evaluator.get("halving") is None:
             yield (
                 f"{override}: only labels of successive halving say their epochs; type "
