@@ -10,6 +10,10 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, here and in subprocesses
 
+# A shell has its background jobs ignore Ctrl-C, and so would the runs that are tested here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _cache = tempfile.TemporaryDirectory(prefix="nasrun-cache-")  # kept until the process ends
 os.environ["XDG_CACHE_HOME"] = _cache.name
 
