@@ -43,6 +43,7 @@ from nasrun.errors import UsageError
 from nasrun.genotypes.darts import CELLS, EDGES, KNOWN_OPERATIONS, NODES
 from nasrun.genotypes.genotype import Genotype
 from nasrun.graphs.kernel_regression import likeliest, normal_quantiles
+from nasrun.protocols.ranks import kendall_tau
 from nasrun.storage.cache_folder import table_places
 
 Family = Literal["extra_trees", "ridge", "gaussian_process"]
@@ -251,7 +252,6 @@ def _gaussian_process(features_NF: np.ndarray, target_N: np.ndarray) -> Any:
 
 def cross_validated(family: Family, cells: TrainedCells, folds: int, seed: int) -> list[float]:
     """Return Kendall's tau of the values with the true accuracies on each fold left out."""
-    from scipy.stats import kendalltau
     from sklearn.model_selection import KFold
 
     found = list[float]()
@@ -260,5 +260,5 @@ def cross_validated(family: Family, cells: TrainedCells, folds: int, seed: int) 
         targets = normal_quantiles(cells.accuracy_N[known])
         surrogate = fit(family, cells.counts_NCEO[known], targets, seed)
         values_N = surrogate.values(torch.from_numpy(cells.counts_NCEO[left_out])).numpy()
-        found.append(float(kendalltau(values_N, cells.accuracy_N[left_out]).statistic))
+        found.append(kendall_tau(values_N, cells.accuracy_N[left_out]))
     return found

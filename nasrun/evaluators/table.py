@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge
@@ -175,11 +175,12 @@ class TableLookup(Evaluator):
         There are up to `limit`, none of them isomorphic to a labelled one, and but for that the
         same ones in every run.
         """
-        sample = _sample(self.table, self.space, min(limit, self.table.num_rows))
+        sample = _sample(self.table, self.space, limit)
         known = {sample.key(label.genotype) for label in labels}
         signal_R = self.columns.signal_R
-        measured_N = np.isfinite(signal_R[sample.rows]).tolist()
-        kept = [i for i, key in enumerate(sample.keys) if key not in known and measured_N[i]]
+        measured_N = np.isfinite(signal_R[sample.rows[:limit]]).tolist()
+        keys = sample.keys[:limit]
+        kept = [i for i, key in enumerate(keys) if key not in known and measured_N[i]]
         accuracy_N = signal_R[[sample.rows[i] for i in kept]]
         genotypes, graphs = sample.genotypes, sample.graphs
         return [genotypes[i] for i in kept], [graphs[i] for i in kept], accuracy_N
@@ -266,32 +267,43 @@ class TableEvaluator(TableLookup):
         return Final(table=table, one_shot=OneShot(accuracy_tau=tau))
 
 
-class Sample(NamedTuple):
-    """Some rows of a table, what they are, and a key that isomorphic ones share."""
+class Sample:
+    """Rows of a table in an order drawn once, what they are, and a key that isomorphic ones share.
 
-    rows: list[int]
-    genotypes: list[Genotype]
-    graphs: list[ArchGraph]
-    keys: list[object]
-    key: Callable[[Genotype], object]
+    What they are is found out as far as it is asked for, which takes half a second for all of
+    nasbench201.
+    """
+
+    def __init__(self, table: Table, space: SearchSpace) -> None:
+        self._table, self._space = table, space
+        self.key: Callable[[Genotype], object]
+        self.key = space.canonical if table.has_copies else table.row
+        self.rows = np.random.default_rng(0).permutation(table.num_rows)
+        self.genotypes: list[Genotype] = []
+        self.graphs: list[ArchGraph] = []
+        self.keys: list[object] = []
+
+    def reach(self, size: int) -> None:
+        """Find out what the first `size` rows are."""
+        rows = self.rows[len(self.genotypes) : size].tolist()
+        genotypes = [self._table.genotype(row) for row in rows]
+        self.genotypes += genotypes
+        self.graphs += [self._space.graph(genotype) for genotype in genotypes]
+        self.keys += [self.key(one) for one in genotypes] if self._table.has_copies else rows
 
 
-_samples: dict[tuple[Table, int], Sample] = {}
+_samples: dict[Table, Sample] = {}
 
 
 def _sample(table: Table, space: SearchSpace, size: int) -> Sample:
-    """Draw `size` rows of a table.
+    """Return the sample of a table, which depends on the space alone, for its first `size` rows.
 
-    The sample depends on the space alone: the runs of a sweep share it, as they share the table.
+    The runs of a sweep share it, as they share the table.
     """
-    if (table, size) not in _samples:
-        key = space.canonical if table.has_copies else table.row
-        rows = np.random.default_rng(0).permutation(table.num_rows)[:size].tolist()
-        genotypes = [table.genotype(row) for row in rows]
-        graphs = [space.graph(genotype) for genotype in genotypes]
-        keys = [key(one) for one in genotypes] if table.has_copies else rows
-        _samples[table, size] = Sample(rows, genotypes, graphs, keys, key)
-    return _samples[table, size]
+    if table not in _samples:
+        _samples[table] = Sample(table, space)
+    _samples[table].reach(size)
+    return _samples[table]
 
 
 def error_of(quantity: Quantity) -> Objective:

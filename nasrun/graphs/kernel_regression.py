@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky
+from scipy.special import ndtri
+
+from nasrun.protocols.ranks import ranks
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,7 @@ class Posterior:
 
 def normal_quantiles(values_N: np.ndarray) -> np.ndarray:
     """Replace values by the normal quantiles of their ranks; equal ones share one."""
-    from scipy.stats import norm, rankdata
-
-    quantiles_N: np.ndarray = norm.ppf((rankdata(values_N) - 0.5) / len(values_N))
+    quantiles_N: np.ndarray = ndtri((ranks(values_N) - 0.5) / len(values_N))
     return quantiles_N
 
 

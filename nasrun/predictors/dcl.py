@@ -32,6 +32,7 @@ from nasrun.predictors.contrastive import Contrast, pretrain
 from nasrun.predictors.members import Parameters, fixed, layers, multilayer, trainable
 from nasrun.predictors.targets import standardised_ranks
 from nasrun.protocols.predictor import Features, Prediction, Predictor, Unlabelled
+from nasrun.protocols.ranks import ranks
 from nasrun.protocols.settings import Count, CountOrNone, NotNegative, Positive, Seed, Width, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress, require_alike
@@ -205,9 +206,7 @@ def pair_weights(values_N: np.ndarray, top_weight: float) -> Tensor:
 
     All weights are zero where all values are equal.
     """
-    from scipy.stats import rankdata
-
-    percentile_N = rankdata(values_N) / len(values_N)
+    percentile_N = ranks(values_N) / len(values_N)
     better_NN = percentile_N[:, None] > percentile_N[None, :]
     weights_NN = better_NN * percentile_N[:, None] ** top_weight
     return torch.from_numpy(weights_NN / max(weights_NN.sum(), 1e-300)).float()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nasrun.graphs.kernel_regression import normal_quantiles
+from nasrun.protocols.ranks import ranks
 
 
 def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
@@ -13,9 +14,7 @@ def standardised_ranks(values_N: np.ndarray) -> np.ndarray:
     Equal values share one target. What counts in a search is the order, and a failed label (-inf)
     is no more than the last one.
     """
-    from scipy.stats import rankdata
-
-    ranks_N = rankdata(values_N)
+    ranks_N = ranks(values_N)
     deviation = float(ranks_N.std())
     return (ranks_N - ranks_N.mean()) / deviation if deviation > 0 else np.zeros(len(ranks_N))
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from nasrun.protocols.ranks import kendall_tau
 from nasrun.protocols.space import ArchGraph
 from nasrun.protocols.state import Progress
 
@@ -80,8 +81,6 @@ class Ranking:
     @property
     def tau(self) -> float | None:
         """Return Kendall's tau; `None` where either has no order."""
-        from scipy.stats import kendalltau
-
         if len(np.unique(self.score_N)) < 2 or len(np.unique(self.accuracy_N)) < 2:
             return None
-        return float(kendalltau(self.score_N, self.accuracy_N).statistic)
+        return kendall_tau(self.score_N, self.accuracy_N)

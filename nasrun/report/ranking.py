@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasrun.report.statistics import LEVEL, ranks
+from nasrun.protocols.ranks import ranks
+from nasrun.report.statistics import LEVEL
 
 MIN_GROUPS, MIN_SEEDS, MIN_TASKS = 3, 3, 3
 

@@ -1,8 +1,8 @@
 """Compute means with intervals, and paired comparisons that say when they cannot tell.
 
-Intervals and ranks are ours, a few lines each and equal to those of `scipy.stats` (see the tests):
-to import that takes a second, which a report of few groups does without. The signed rank test is
-ours, because scipy's is exact only without ties, and Holm's correction, because scipy has none.
+Intervals are ours, a few lines and equal to those of `scipy.stats` (see the tests): to import that
+takes a second, which a report of few groups does without. The signed rank test is ours, because
+scipy's is exact only without ties, and Holm's correction, because scipy has none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+
+from nasrun.protocols.ranks import ranks
 
 LEVEL = 0.05
 NUM_BOOTSTRAPS = 10_000
@@ -216,12 +218,6 @@ def rank_biserial(gains_N: np.ndarray) -> float:
     ranks_N = ranks(np.abs(gains_N))
     positive, negative = ranks_N[gains_N > 0].sum(), ranks_N[gains_N < 0].sum()
     return float((positive - negative) / (positive + negative)) if gains_N.any() else 0.0
-
-
-def ranks(values_N: np.ndarray) -> np.ndarray:
-    """Rank values from 1 on; equal values share the mean of their ranks."""
-    _, inverse_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
-    return (counts.cumsum() - (counts - 1) / 2)[inverse_N]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

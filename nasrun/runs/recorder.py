@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 MAX_SHARE_OF_TIME = 0.1
+FIRST_PICTURE_S = 0.5  # importing matplotlib, mostly
 SECONDS_BETWEEN_TELLING = 0.5
 
 Begin = Callable[[RunFolder], Tracking]
@@ -115,7 +116,7 @@ class RunRecorder(Recorder):
         self._events_failed = False
         self._last_drawn: Genotype | None = None
         self._started = time.monotonic()
-        self._drawing_s = 0.0
+        self._drawing_s = FIRST_PICTURE_S
         self._told = -SECONDS_BETWEEN_TELLING
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -188,7 +189,7 @@ class RunRecorder(Recorder):
         """Tell whether to draw, and count the time that drawing takes.
 
         Where steps are so short that pictures would cost more than a tenth of the time, some are
-        left out, unless `always`.
+        left out, unless `always`; a search of less than 5 seconds draws its end alone.
         """
         started = time.monotonic()
         yield always or self._drawing_s < MAX_SHARE_OF_TIME * (started - self._started)

@@ -48,11 +48,6 @@ def test_comparison_is_that_of_scipy() -> None:
     assert (reverse.wins, reverse.losses) == (1, 6)
 
 
-def test_ranks_are_those_of_scipy() -> None:
-    values = np.random.default_rng(0).integers(0, 9, 50)
-    assert statistics.ranks(values).tolist() == stats.rankdata(values).tolist()
-
-
 def test_holm_by_hand() -> None:
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert statistics.holm([]) == []

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nasrun.errors import RunError
+from nasrun.protocols.ranks import kendall_tau
 from nasrun.protocols.scorer import Scorer, Scores, mean_scores
 from nasrun.protocols.space import Mixture, Statistics
 from nasrun.strategies.egnas.mixing import softmax_per_edge
@@ -112,9 +113,7 @@ class Exploration:
         if picked:
             figures["picked_gain"] = self.loss - float(np.mean(picked))
         if len(set(self.losses)) > 1 and len(set(self.fitness)) > 1:
-            from scipy.stats import kendalltau
-
-            figures["fitness_loss_tau"] = float(kendalltau(self.fitness, self.losses).statistic)
+            figures["fitness_loss_tau"] = kendall_tau(np.array(self.fitness), np.array(self.losses))
         if self.noise:
             noise_variance = max(float(np.mean(np.square(self.noise))), 1e-12)
             beyond = max(0.0, float(np.var(self.losses)) - noise_variance)

@@ -21,6 +21,7 @@ from nasrun.graphs.one_edit_pairs import OneEditPairs
 from nasrun.protocols.evaluation import Evaluation, StepReport
 from nasrun.protocols.labels import validation_error
 from nasrun.protocols.predictor import Prediction, Predictor
+from nasrun.protocols.ranks import kendall_tau
 from nasrun.protocols.settings import AtMost, Count, plugin
 from nasrun.protocols.space import ArchGraph
 from nasrun.strategies.evolution.base import DiscreteSearch
@@ -198,9 +199,7 @@ def rank_correlation(
     scores: Sequence[float], evaluations: Sequence[Evaluation]
 ) -> dict[str, float]:
     """Return `predictor_tau`: Kendall's tau of predicted and true, where both have an order."""
-    from scipy.stats import kendalltau
-
     errors = [validation_error(evaluation) for evaluation in evaluations]
     if len(set(scores)) < 2 or len(set(errors)) < 2:
         return {}
-    return {"predictor_tau": -float(kendalltau(scores, errors).statistic)}
+    return {"predictor_tau": -kendall_tau(np.array(scores), np.array(errors))}
