@@ -4,10 +4,11 @@
     scripts/compare_runs.py outputs/sweeps/<date>/<time> --at 30 50 100 --baseline local_search
 
 Runs are grouped by the settings in which they differ, the seed apart; a pair of runs has the same
-seed and data. A hit is the architecture with the best signal of the table among the labels; the
-test is Wilcoxon's signed rank test on the regret of the signal, ties included (Pratt), and the
-intervals are 95 % bootstrap intervals of the mean difference to the baseline. With `--cluster
-KEY` (such as predictor.encoder_seed) the values of KEY are drawn first, then runs within them;
+seed and data. A hit is the architecture with the best signal of the table among the labels; in
+brackets stands the p of the exact McNemar test against the baseline. The other test is Wilcoxon's
+signed rank test on the regret of the signal, ties included (Pratt), and the intervals are 95 %
+bootstrap intervals of the mean difference to the baseline. With `--cluster KEY` (such as
+predictor.encoder_seed) the values of KEY are drawn first, then runs within them;
 `scipy.stats.bootstrap` knows no clusters. Of three groups or more the mean ranks of the regret on
 the common seeds are told, 1 the best, on each dataset and over all of them. With `--averaged
 DATASET` results on it are judged by the mean of the cells that compute the same, as runs are with
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from scipy.stats import wilcoxon
+from scipy.stats import binomtest, wilcoxon
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -134,7 +135,7 @@ def report(runs: Sequence[Run], at: Sequence[int], baseline: str, cluster: str |
             note = f"; {num_left_out} runs bought fewer" if num_left_out else ""
             lines += [
                 f"\n{dataset}, {num_labels} labels{note}",
-                f"| {'method':<28} | n | hits % | regret % | test % | "
+                f"| {'method':<28} | n | hits % (p) | regret % | test % | "
                 f"regret - {baseline} (95 %) | wins / ties / losses | p |",
                 "|---|---|---|---|---|---|---|---|",
             ]
@@ -208,6 +209,7 @@ def row(
     pairs = [(run, base_of[run.seed]) for run in group if run.seed in base_of]
     if not pairs:
         return f"| {' | '.join([*cells, 'no common seeds', '-', '-'])} |"
+    cells[2] += f" ({p_of_hits(pairs, labels):.2g})"
     gains = np.array([a.regret(labels) - b.regret(labels) for a, b in pairs])
     gains[np.abs(gains) < HIT] = 0.0
     clusters = [value_of(run.config, cluster) for run, _ in pairs] if cluster else None
@@ -217,6 +219,13 @@ def row(
     cells.append(f"{100 * gains.mean():+.3f} ({100 * low:+.3f}, {100 * high:+.3f})")
     cells.append(f"{wins} / {len(gains) - wins - losses} / {losses}")
     return f"| {' | '.join([*cells, f'{p:.2g}'])} |"
+
+
+def p_of_hits(pairs: Sequence[tuple[Run, Run]], labels: int) -> float:
+    """Return the p of McNemar's exact test: which of a pair has the hit, where only one has it."""
+    hits = [(one.regret(labels) < HIT, other.regret(labels) < HIT) for one, other in pairs]
+    alone = [one for one, other in hits if one != other]
+    return float(binomtest(sum(alone), len(alone)).pvalue) if alone else 1.0
 
 
 def report_results(runs: Sequence[Run]) -> list[str]:

@@ -266,8 +266,11 @@ def protocols() -> str:
             for node in tree.body
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
         ]
-        code = "\n\n\n".join(public)
-        sections.append(f"## {path.stem}\n\n{ast.get_docstring(tree)}\n\n```python\n{code}\n```")
+        section = f"## {path.stem}\n\n{ast.get_docstring(tree)}"
+        if public:  # some have functions alone
+            code = "\n\n\n".join(public)
+            section += f"\n\n```python\n{code}\n```"
+        sections.append(section)
     return "\n\n".join(sections) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The ranks that scripts/compare_runs.py tells, by hand."""
+"""The ranks and the test of hits that scripts/compare_runs.py tells, by hand."""
 
 from __future__ import annotations
 
@@ -62,3 +62,14 @@ def test_mean_ranks_are_those_of_the_regret_of_the_best_label_so_far(script, mon
         "\nmean ranks over 2 datasets, 1 labels: second 1.00, third 2.00, first 3.00",
         "\nmean ranks over 2 datasets, 2 labels: first 1.00, second 2.25, third 2.75",
     ]
+
+
+def test_p_of_hits_looks_at_pairs_in_which_one_run_alone_has_the_hit(script):
+    """Five of six such pairs are the first run's: 2 * (1 + 6) / 2^6."""
+
+    def run(hit: bool) -> SimpleNamespace:
+        return SimpleNamespace(regret=lambda num_labels: 0.0 if hit else 0.01)
+
+    both, first, second = (run(True), run(True)), (run(True), run(False)), (run(False), run(True))
+    assert script.p_of_hits([both] * 4 + [first] * 5 + [second], 30) == pytest.approx(14 / 64)
+    assert script.p_of_hits([both] * 4, 30) == 1.0
